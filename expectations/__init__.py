@@ -1,0 +1,1 @@
+"""Great Expectations suites: what every transaction table must satisfy, plus a table's own."""

@@ -1,0 +1,187 @@
+"""The ``assay`` command. Every command is a few lines: the work is elsewhere, and heavy packages load when one runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import console
+from flows.environment import settle
+from pipeline.errors import AssayError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Assay learns what normal transactions look like and says which new ones do not fit, and why.",
+)
+
+DAY = ["%Y-%m-%d"]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The table's configuration.")]
+TableGiven = Annotated[str, typer.Argument(help="File or folder. Left out: table.path of the configuration.")]
+First = Annotated[datetime | None, typer.Option("--from", formats=DAY, help="First day of the period, included.")]
+Last = Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last day of the period, included.")]
+DEFAULT = Path("assay.toml")
+
+
+@app.command(epilog="Example: assay init transactions.parquet --label is_fraud --ignore fraud_type")
+def init(
+    table: Annotated[str, typer.Argument(help="CSV or Parquet file, folder or partitioned dataset.")],
+    id: Annotated[str | None, typer.Option(help="Column with one value a row.")] = None,
+    timestamp: Annotated[str | None, typer.Option(help="Column that says when.")] = None,
+    amount: Annotated[str | None, typer.Option(help="Column that says how much.")] = None,
+    entity: Annotated[list[str] | None, typer.Option(help="Customer, card, terminal ... (repeatable).")] = None,
+    categorical: Annotated[list[str] | None, typer.Option(help="Column with a few values (repeatable).")] = None,
+    label: Annotated[str | None, typer.Option(help="Column with 1 = fraud, 0 = not.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Column never to learn from (repeatable).")] = None,
+    sensitive: Annotated[list[str] | None, typer.Option(help="Column to mask in outputs (repeatable).")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="What separates CSV cells.")] = None,
+    encoding: Annotated[str, typer.Option(help="Text encoding of CSV files.")] = "utf-8",
+    time_zone: Annotated[str, typer.Option(help="Zone of timestamps that name none.")] = "UTC",
+    out: Annotated[Path, typer.Option(help="Configuration to write.")] = DEFAULT,
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing configuration.")] = False,
+) -> None:
+    """Look at a table, infer each column's role, and write a commented configuration."""
+    from flows.commands import initialise
+
+    given = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
+    several = {"entities": entity, "categorical": categorical, "ignore": ignore, "sensitive": sensitive}
+    reading = {"delimiter": delimiter, "encoding": encoding, "time_zone": time_zone}
+    with _plain_errors():
+        initialise(
+            table,
+            out,
+            force,
+            reading,
+            {**given, **{name: tuple(cols or ()) for name, cols in several.items()}},
+        )
+
+
+@app.command(epilog="Example: assay simulate transactions.parquet --rows 50000 --days 30")
+def simulate(
+    out: Annotated[Path, typer.Argument(help="File to write, .parquet or .csv.")],
+    rows: Annotated[int, typer.Option(min=1, help="Transactions.")] = 200_000,
+    days: Annotated[int, typer.Option(min=1, help="Calendar days.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same table.")] = 0,
+    clean: Annotated[bool, typer.Option("--clean", help="Without the rows that are malformed on purpose.")] = False,
+) -> None:
+    """Simulate card transactions with known fraud."""
+    from flows.commands import simulate_table
+
+    with _plain_errors(), console.live():
+        simulate_table(out, rows=rows, days=days, seed=seed, malformed=not clean)
+
+
+@app.command(epilog="Example: assay validate new.parquet --config assay.toml")
+def validate(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+    out: Annotated[Path, typer.Option(help="Folder for quarantine and Data Docs.")] = Path("validated"),
+) -> None:
+    """Check a table against the contract and its suite, without training or scoring."""
+    from flows.commands import validate_table
+
+    with _plain_errors():
+        validate_table(config, table, _day(first), _day(last), out)
+
+
+@app.command(epilog="Example: assay train --config assay.toml --from 2018-07-11 --to 2018-07-17")
+def train(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+    as_of: Annotated[datetime | None, typer.Option(help="Moment (UTC) as of which labels are known.")] = None,
+) -> None:
+    """Train on the normal rows of a period, and register the Detector in MLflow."""
+    period = {"first": _day(first), "last": _day(last)}
+    _run(config, "flows.train:train", table=table, **period, as_of=as_of)
+
+
+@app.command(epilog="Example: assay score new.parquet --config assay.toml --from 2018-07-25 --to 2018-07-31")
+def score(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+    version: Annotated[str, typer.Option(help="Version or alias of the model.")] = "champion",
+    force: Annotated[bool, typer.Option("--force", help="Score again in place what was scored before.")] = False,
+    incoming: Annotated[bool, typer.Option("--incoming", help="Score every new file of the incoming folder.")] = False,
+) -> None:
+    """Score a table and write its alerts with reasons; what was scored before is left as it is."""
+    if incoming:
+        _run(config, "flows.score:score_incoming", version=version)
+    else:
+        period = {"first": _day(first), "last": _day(last)}
+        _run(config, "flows.score:score", table=table, **period, version=version, force=force)
+
+
+@app.command(epilog="Example: assay demo")
+def demo(
+    rows: Annotated[int, typer.Option(min=20_000, help="Transactions to simulate.")] = 200_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same transactions.")] = 0,
+    work_dir: Annotated[Path, typer.Option(help="Work folder.")] = Path("assay-data"),
+) -> None:
+    """Simulate 60 days of transactions, train, score the last day, and show what came out."""
+    with _plain_errors():
+        settle(work_dir)
+        from flows.demo import run
+
+        run(work_dir, rows=rows, seed=seed)
+
+
+@app.command(epilog='Example: assay schedule --config assay.toml --score "0 2 * * *"')
+def schedule(
+    config: ConfigFile = DEFAULT,
+    score: Annotated[str, typer.Option("--score", help="Cron line: when new files are scored.")] = "0 2 * * *",
+    train: Annotated[str | None, typer.Option("--train", help="Cron line: when a candidate is trained.")] = None,
+) -> None:
+    """Serve scoring (and training) on a schedule, against a Prefect server."""
+    with _plain_errors():
+        from pipeline.config import read_config
+
+        settings = read_config(config)
+        settle(settings.work_dir)
+        from flows.deployments import schedule as serve
+
+        serve(str(config), score, train, settings.table.time_zone)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _day(moment: datetime | None) -> date | None:
+    return moment.date() if moment else None
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Print a user's error in its one sentence, and end with status 1."""
+    try:
+        yield
+    except AssayError as error:
+        console.error(str(error))
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.error("stopped; nothing is half written, the same command may be run again")
+        raise typer.Exit(130) from None
+
+
+def _run(config: Path, flow: str, **parameters: Any) -> None:
+    """Run a flow in this process; show its result, or its one sentence of failure."""
+    with _plain_errors():
+        from flows.commands import run_flow, show
+
+        show(run_flow(config, flow, **parameters))
+
+
+if __name__ == "__main__":
+    main()

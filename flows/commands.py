@@ -1,0 +1,158 @@
+"""What the commands do around the flows: write a configuration, run a flow in this process, show what came out."""
+
+import importlib
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from flows import console
+from flows.environment import settle
+from pipeline.config import Config, TableConfig, read_config, write_config
+from pipeline.errors import AssayError, ConfigError
+from pipeline.tables import Period, content_digest, open_table, write_text
+
+
+def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], given: dict[str, Any]) -> None:
+    """Infer the contract of a table and write the configuration.
+
+    Parameters
+    ----------
+    table : str
+    out : Path
+        Configuration to write; an existing one is kept unless forced.
+    force : bool
+    reading : dict
+        delimiter, encoding and time_zone.
+    given : dict
+        Roles that the user named; they win over what is inferred.
+
+    Raises
+    ------
+    AssayError
+        When the table cannot be read or lacks an id, a timestamp or an amount, or ``out`` exists.
+    """
+    from pipeline.inference import infer
+
+    if out.exists() and not force:
+        raise ConfigError(f"{out} exists already; edit it, write another file with --out, or replace it with --force")
+    settings = TableConfig.model_validate({name: value for name, value in reading.items() if value})
+    config, reasons, warnings = infer(table, settings=settings, **given)
+    config = _relative(config, Path(table), out)
+    write_text(out, write_config(config, reasons))
+    contract = config.contract
+    roles = {
+        role: f"{', '.join(value) if isinstance(value, tuple) else value}   ({reasons[role]})"
+        for role, value in ((role, getattr(contract, role)) for role in reasons)
+        if value
+    }
+    console.table(f"What {table} looks like", roles)
+    for text in warnings:
+        console.warning(text)
+    console.commands(
+        f"Wrote {out}. Read it, mend what is wrong, then:",
+        [
+            f"assay validate --config {out}",
+            f"assay train --config {out}",
+            f"assay score NEW_TABLE --config {out}",
+        ],
+    )
+
+
+def _relative(config: Config, table: Path, out: Path) -> Config:
+    """Name the table relative to the configuration's folder, so that both may move together."""
+    path = os.path.relpath(table.resolve(), out.resolve().parent)
+    return config.model_copy(update={"table": config.table.model_copy(update={"path": path})})
+
+
+def simulate_table(out: Path, *, rows: int, days: int, seed: int, malformed: bool) -> None:
+    """Write a simulated table and say what is in it."""
+    from pipeline.simulation import simulate
+
+    with console.live(), console.step("simulate", total=rows) as on_rows:
+        made = simulate(out, rows=rows, days=days, seed=seed, malformed=malformed, on_rows=on_rows)
+    console.table(
+        f"Wrote {out}",
+        {
+            "rows": made.rows,
+            "days": f"{made.first_day} to {made.last_day}",
+            "customers": made.customers,
+            "terminals": made.terminals,
+            "frauds": ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in made.scenarios.items()),
+            "malformed": ", ".join(f"{count:,} {name}" for name, count in made.malformed.items()) or "none",
+        },
+    )
+    console.commands("Next", [f"assay init {out} --label TX_FRAUD"])
+
+
+def validate_table(config_path: Path, table: str, first: date | None, last: date | None, out: Path) -> None:
+    """Validate a table into a folder of its own; nothing is remembered, learned or scored."""
+    from pipeline.ledger import batch_id
+    from pipeline.validation import validate
+
+    config = read_config(config_path)
+    path = Path(_named(table, config))
+    period = Period.of_days(first, last, config.table.time_zone)
+    with console.live():
+        with console.step("read"):
+            opened = open_table(path, config.table)
+            batch = batch_id(content_digest(path, config.table), period, config.contract)
+        folder = out / batch
+        with console.step("validate") as on_rows:
+            validated = validate(
+                opened,
+                config,
+                folder=folder,
+                batch_id=batch,
+                period=period,
+                docs=folder / "data-docs",
+                on_rows=on_rows,
+            )
+    console.table(f"Validated {path}", {**validated.counts.shown(), "quarantine": folder / "quarantine.parquet"})
+    if validated.rules:
+        console.table("Rules broken", dict(validated.rules))
+    if validated.docs:
+        console.table("Data Docs", {"open": validated.docs})
+
+
+def _named(table: str, config: Config) -> str:
+    """Return the table that was given, or the configuration's own."""
+    if table.endswith(".toml"):
+        raise ConfigError(f"{table} is a configuration, not a table; give it with --config {table}")
+    if not (table or config.table.path):
+        raise ConfigError("no table was given and table.path is empty; name a file or folder after the command")
+    return table or config.table.path
+
+
+def run_flow(config_path: Path, flow: str, **parameters: Any) -> dict[str, Any]:
+    """Run a flow (``module:name``) in this process, its steps shown in the terminal.
+
+    Raises
+    ------
+    AssayError
+        With the flow's message, when it fails.
+    """
+    config = read_config(config_path)
+    if "table" in parameters:
+        parameters["table"] = _named(parameters["table"], config)
+    settle(config.work_dir)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the terminal shows steps and the message instead
+    module, name = flow.split(":")
+    with console.live():
+        state = getattr(importlib.import_module(module), name)(
+            config_path=str(config_path.resolve()), **parameters, return_state=True
+        )
+    if not state.is_completed():
+        raise AssayError(state.message or f"the flow ended as {state.name}")
+    result: dict[str, Any] = state.result()
+    return result
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print what a flow returned: tables by title, messages, and the next commands."""
+    for text in result.get("say", []):
+        console.say(text)
+    for title, rows in result.get("tables", {}).items():
+        console.table(title, rows)
+    if result.get("next"):
+        console.commands("Next", result["next"])

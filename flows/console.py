@@ -1,0 +1,106 @@
+"""What a person sees in the terminal while a flow runs: a progress bar a step, then short tables."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+OUT = Console(highlight=False)
+ERR = Console(stderr=True, highlight=False)
+
+_progress: Progress | None = None
+_waiting: TaskID | None = None
+
+
+@contextmanager
+def live() -> Iterator[None]:
+    """Show the steps of the flows that run inside; without it, they run silently (on a schedule)."""
+    global _progress, _waiting
+    with Progress(
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[done]}"),
+        TimeElapsedColumn(),
+        console=OUT,
+    ) as _progress:
+        _waiting = _progress.add_task("start Prefect", total=None, done="")
+        try:
+            yield
+        finally:
+            started()
+            _progress = None
+
+
+def started() -> None:
+    """Take the bar that waits for Prefect as done."""
+    global _waiting
+    if _progress is not None and _waiting is not None:
+        _progress.update(_waiting, total=1, completed=1)
+    _waiting = None
+
+
+@contextmanager
+def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[Callable[[int], None]]:
+    """Show one step; call the value with how many rows (or epochs) are done since the last call."""
+    started()
+    if _progress is None:
+        yield lambda count: None
+        return
+    progress, seen = _progress, 0
+    bar = progress.add_task(title, total=total, done="")
+
+    def advance(count: int) -> None:
+        nonlocal seen
+        seen += count
+        progress.update(bar, completed=seen, done=f"{seen:,} {unit}")
+
+    try:
+        yield advance
+    except BaseException:
+        progress.update(bar, description=f"[red]{title}")
+        raise
+    progress.update(bar, total=max(seen, 1), completed=max(seen, 1))
+
+
+def table(title: str, rows: Mapping[str, object]) -> None:
+    """Print two columns: what, and how much or where."""
+    grid = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        show_header=False,
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows.items():
+        grid.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
+    OUT.print()
+    OUT.print(grid)
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    OUT.print(escape(text), soft_wrap=True)
+
+
+def commands(title: str, lines: list[str]) -> None:
+    """Print commands that a person may copy, one a line, never wrapped."""
+    OUT.print(f"\n[bold]{escape(title)}[/bold]")
+    for line in lines:
+        OUT.print(f"  {escape(line)}", soft_wrap=True)
+
+
+def error(text: str) -> None:
+    """Print an error, in one sentence, to standard error."""
+    ERR.print(f"[bold red]Error:[/bold red] {escape(text)}", soft_wrap=True)
+
+
+def warning(text: str) -> None:
+    """Print a warning to standard error."""
+    ERR.print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)

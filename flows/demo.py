@@ -1,0 +1,111 @@
+"""The demo: simulated transactions through everything, once."""
+
+import shutil
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pipeline.inference import infer
+
+from flows import console
+from flows.commands import run_flow
+from pipeline.config import TableConfig, write_config
+from pipeline.simulation import Simulated, simulate
+from pipeline.tables import open_table, write_text
+
+WARM_UP_DAYS = 30  # the longest window of the features: what came before the training period fills it
+
+
+def run(work_dir: Path, *, rows: int, seed: int) -> None:
+    """Simulate 60 days, train on days whose labels are known, score the last day, and print what came out.
+
+    Parameters
+    ----------
+    work_dir : Path
+        Work folder; the demo's table and configuration go into its folder ``demo``.
+    rows : int
+        Transactions to simulate.
+    seed : int
+    """
+    folder = work_dir / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "assay.toml"
+    with console.live():
+        with console.step("simulate", total=rows) as on_rows:
+            made = simulate(folder / "transactions.parquet", rows=rows, days=60, seed=seed, on_rows=on_rows)
+        with console.step("infer the contract"):
+            _configure(made, config)
+    delay = timedelta(days=7)
+    train = run_flow(
+        config,
+        "flows.train:train",
+        table="",
+        first=made.first_day + timedelta(days=WARM_UP_DAYS),
+        last=made.last_day - delay - timedelta(days=1),
+    )
+    score = run_flow(
+        config,
+        "flows.score:score",
+        table="",
+        first=made.last_day,
+        last=made.last_day,
+        version=train["version"],
+        force=True,
+    )
+    _show(made, config, train, score)
+
+
+def _configure(made: Simulated, config: Path) -> None:
+    """Write the configuration that `assay init` would write, with a suite of the demo's own."""
+    shutil.copyfile(str(files("expectations") / "demo.json"), config.parent / "suite.json")
+    inferred, reasons, _ = infer(
+        open_table(made.path, TableConfig()),
+        settings=TableConfig(path=made.path.name),
+        label="TX_FRAUD",
+        name="demo",
+    )
+    validation = inferred.validation.model_copy(update={"suite": "suite.json"})
+    table = inferred.table.model_copy(update={"path": made.path.name})
+    update = {"work_dir": "..", "validation": validation, "table": table}
+    write_text(config, write_config(inferred.model_copy(update=update), reasons))
+
+
+def _show(made: Simulated, config: Path, train: dict[str, Any], score: dict[str, Any]) -> None:
+    """Print the short table that the demo ends with."""
+    scores = pq.read_table(Path(score["folder"]) / "scores.parquet", columns=["TRANSACTION_ID", "is_flagged"])
+    fraud = pc.is_in(scores.column("TRANSACTION_ID"), value_set=pa.array(made.fraud_ids))
+    caught = pc.sum(pc.and_(fraud, scores.column("is_flagged"))).as_py()
+    rows = dict(score["counts"])
+    console.table(f"Training, {made.first_day + timedelta(days=WARM_UP_DAYS)} and after", train["counts"])
+    console.table(
+        f"Scoring, the last day ({made.last_day})",
+        {
+            **rows,
+            "flagged that are fraud": f"{caught:,} of {rows['flagged']:,} (only a simulation can know so soon)",
+            "fraud in all": pc.sum(fraud).as_py(),
+            "expected": score["tables"]["Alerts"]["expected"],
+        },
+    )
+    console.table(
+        "Where",
+        {
+            "report of the batch": f"{score['folder']}/report.html",
+            "alerts": f"{score['folder']}/alerts.csv",
+            "all scores": f"{score['folder']}/scores.parquet",
+            "quarantine": f"{score['folder']}/quarantine.parquet",
+            "report of the training": f"{train['folder']}/report.html",
+            "configuration": str(config),
+        },
+    )
+    console.commands(
+        "Next",
+        [
+            train["ui"],
+            f"assay score --config {config} --from {made.last_day} --to {made.last_day}   # recognised: nothing twice",
+            "assay init YOUR_TABLE --label YOUR_LABEL",
+        ],
+    )

@@ -1,0 +1,34 @@
+"""Environment of the libraries, settled before they are imported: quiet, local, no telemetry.
+
+A variable that the user has set stays as it is.
+"""
+
+import os
+from pathlib import Path
+
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A first start makes Prefect's database, which takes a slow disk longer than Prefect's 20 seconds.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+}
+
+
+def settle(work_dir: str | Path | None = None) -> None:
+    """Set what the user has not set: no telemetry, and Prefect's own files in the work folder.
+
+    A user who has a Prefect profile, home or server keeps it.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    chosen = {
+        "PREFECT_HOME",
+        "PREFECT_API_URL",
+        "PREFECT_PROFILE",
+        "PREFECT_PROFILES_PATH",
+    } & os.environ.keys()
+    if work_dir and not chosen and not (Path.home() / ".prefect" / "profiles.toml").exists():
+        home = Path(work_dir) / "prefect"
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ["PREFECT_HOME"] = str(home)

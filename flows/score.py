@@ -1,0 +1,215 @@
+"""The scoring flows: one batch, and every new file of the incoming folder."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.states import Completed, Failed
+
+from flows import console
+from flows.stages import features, forget, retried, say_what_to_do, span, stage, validate
+from pipeline.config import Config, read_config
+from pipeline.detector import Detector
+from pipeline.errors import AssayError, BatchRefused, InputError
+from pipeline.ledger import Entry, Ledger, batch_id, lock
+from pipeline.report import render
+from pipeline.scoring import Scored, score_table
+from pipeline.summary import Measured, batch_report, count_rows, measure, outcome
+from pipeline.tables import Period, content_digest, open_table, write_text
+from pipeline.tracking.store import load_detector
+from pipeline.workfolder import WorkFolder
+
+
+@flow(name="assay-score", flow_run_name="score-{config_path}", on_failure=[say_what_to_do])
+def score(
+    config_path: str,
+    table: str = "",
+    first: date | None = None,
+    last: date | None = None,
+    version: str = "champion",
+    force: bool = False,
+) -> Any:
+    """Score a table, or a period of it; a batch that was scored before gives a message and no second alert.
+
+    Parameters
+    ----------
+    config_path : str
+        The table's assay.toml.
+    table : str
+        File or folder; the configuration's ``table.path`` when empty.
+    first, last : date, optional
+        Period to score, both days inclusive; rows before it serve as history.
+    version : str
+        Version or alias of the registered Detector.
+    force : bool
+        Score a batch again, in place, although this version has scored it.
+    """
+    try:
+        config = read_config(config_path)
+        detector, version = load(config, version)
+        with lock(config.work_dir):
+            return _score(config, detector, version, table or config.table.path, first, last, force)
+    except AssayError as error:
+        return Failed(message=str(error))
+
+
+@flow(name="assay-score-incoming", flow_run_name="score-incoming-{config_path}", on_failure=[say_what_to_do])
+def score_incoming(config_path: str, version: str = "champion") -> Any:
+    """Score every new file of the incoming folder, and no old one.
+
+    A file that is refused doesn't keep the others from being scored; the run then ends as failed, once: a refused
+    file is old until its content changes.
+    """
+    try:
+        config = read_config(config_path)
+        results, refused = [], []
+        with lock(config.work_dir):
+            new = list(_new_tables(config))
+            if not new:
+                text = f"no new file in {config.table.incoming}"
+                return Completed(message=text, data={"say": [text]})
+            detector, version = load(config, version)
+            for path in new:
+                try:
+                    results.append(_score(config, detector, version, str(path), None, None, force=False))
+                except InputError as error:
+                    refused.append(str(error))
+    except AssayError as error:
+        return Failed(message=str(error))
+    if refused:
+        return Failed(message=f"{len(refused)} of {len(new)} new files refused: " + " | ".join(refused))
+    return {
+        "say": [f"{len(new)} new files scored"],
+        "tables": {Path(path).name: result["tables"]["Rows"] for path, result in zip(new, results, strict=True)},
+    }
+
+
+def _new_tables(config: Config) -> Iterator[Path]:
+    """Yield the tables in the incoming folder that the ledger has not settled, by name."""
+    incoming = Path(config.table.incoming)
+    if not incoming.is_dir():
+        raise InputError(
+            f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
+        )
+    ledger = Ledger(config)
+    for path in sorted(incoming.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        if ledger.handled(path, content_digest(path, config.table), Period(None, None)) is None:
+            yield path
+
+
+@retried(name="load the Detector")
+def load(config: Config, version: str) -> tuple[Detector, str]:
+    """Load a registered Detector by version or alias."""
+    with console.step("load the Detector"):
+        return load_detector(config, version)
+
+
+def _score(
+    config: Config, detector: Detector, version: str, path: str, first: date | None, last: date | None, force: bool
+) -> dict[str, Any]:
+    """Score one batch and publish it, or record why it was refused."""
+    ledger = Ledger(config)
+    period = Period.of_days(first, last, config.table.time_zone)
+    with console.step("read"):
+        digest = content_digest(Path(path), config.table)
+    entry = Entry(
+        batch_id=batch_id(digest, period, config.contract),
+        source=path,
+        digest=digest,
+        period_start=period.start,
+        period_end=period.end,
+        model_name=config.name,
+        model_version=version,
+        threshold=detector.threshold,
+        scored_at=datetime.now(UTC),
+    )
+    done = ledger.find(entry.batch_id, version)
+    if done and not force:
+        return _scored_before(done)
+    try:
+        return _publish(config, detector, ledger, entry, period)
+    except InputError as error:
+        read = error.read if isinstance(error, BatchRefused) else 0
+        refused = replace(entry, status="refused", message=str(error), read=read, refused=read)
+        ledger.record(refused)
+        raise
+
+
+def _scored_before(entry: Entry) -> dict[str, Any]:
+    text = (
+        f"{entry.source} was scored before by {entry.model_name} version {entry.model_version} "
+        f"({entry.scored_at:%Y-%m-%d %H:%M} UTC, {entry.flagged:,} alerts); nothing was done, --force scores it again in place"
+    )
+    return {"say": [text], "folder": entry.folder, "tables": {"Where": {"report": f"{entry.folder}/report.html"}}}
+
+
+def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, period: Period) -> dict[str, Any]:
+    """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
+    work, batch, version, source = WorkFolder(config), entry.batch_id, entry.model_version, Path(entry.source)
+    replaced = ledger.replaced_by(source, period, batch)
+    free = {batch, *(old.batch_id for old in replaced)}
+    reach = timedelta(days=config.features.max_window_days)
+    others = ledger.near(period.start or datetime.min, period.end or datetime.max, reach, free)
+    final = work.batches / f"{batch}-v{version}"
+    with work.staged(final) as folder:
+        elsewhere = [Path(other.folder) / "scores.parquet" for other in others]
+        validated = validate(open_table(source, config.table), config, folder, batch, period, elsewhere)
+        for old in replaced:
+            forget(config, old.batch_id)
+        first, last = span(validated.accepted, config)
+        rows = features(validated, config, folder, batch)
+        scored, measured = score_rows(rows, detector, folder, entry)
+        facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
+        facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
+        page = batch_report(detector, validated, scored, measured, source=source, facts=facts)
+        write_text(folder / "report.html", render(page))
+    results = {"scored": scored.scored, "flagged": scored.flagged}
+    settled = replace(
+        entry, **asdict(validated.counts), **results, first_timestamp=first, last_timestamp=last, folder=str(final)
+    )
+    ledger.record(settled, replaces=sorted(free - {batch}))
+    for old in replaced:
+        work.retire(Path(old.folder))
+    create_link_artifact(key="assay-report", link=(final / "report.html").as_uri(), link_text="report of the batch")
+    rows_shown = {**count_rows(validated), **results}
+    create_table_artifact([rows_shown], key="assay-score", description=f"{source.name}, model version {version}")
+    return {
+        "counts": rows_shown,
+        "folder": str(final),
+        "tables": {
+            "Rows": rows_shown,
+            "Alerts": {"expected": detector.promise, "got": outcome(scored), **_figures(measured)},
+            "Where": {
+                "report": str(final / "report.html"),
+                "alerts": str(final / "alerts.csv"),
+                "all scores": str(final / "scores.parquet"),
+                "quarantine": str(final / "quarantine.parquet"),
+            },
+        },
+    }
+
+
+@stage(name="score")
+def score_rows(rows: Path, detector: Detector, folder: Path, entry: Entry) -> tuple[Scored, Measured]:
+    """Score a feature table, write scores and alerts, and measure them where labels are known by now."""
+    with console.step("score") as on_rows:
+        scored = score_table(
+            rows,
+            detector,
+            folder,
+            batch_id=entry.batch_id,
+            model_version=entry.model_version,
+            scored_at=entry.scored_at,
+            on_rows=on_rows,
+        )
+        return scored, measure(rows, scored, detector.config)
+
+
+def _figures(measured: Measured) -> dict[str, str]:
+    return {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}

@@ -1,0 +1,101 @@
+"""The stages that training and scoring share, as Prefect tasks, and what happens when a flow fails."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_logger
+
+from flows import console
+from pipeline import features as behaviour
+from pipeline import validation
+from pipeline.config import Config
+from pipeline.errors import AssayError
+from pipeline.history import History
+from pipeline.tables import Period, Table, read_batches
+from pipeline.tracking.store import StoreError
+from pipeline.workfolder import WorkFolder
+
+
+def worth_a_retry(task: Any, run: Any, state: Any) -> bool:
+    """Return whether a failed task may do better the next time: bad input stays bad."""
+    try:
+        state.result()
+    except StoreError:
+        return True
+    except AssayError:
+        return False
+    except Exception:  # noqa: BLE001 - whatever else failed (a server, a network disk) may have recovered
+        return True
+    return False
+
+
+stage: Callable[..., Any] = partial(task, cache_policy=NO_CACHE, persist_result=False)
+retried: Callable[..., Any] = partial(
+    stage, retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5, retry_condition_fn=worth_a_retry
+)
+
+
+@stage(name="validate")
+def validate(
+    table: Table,
+    config: Config,
+    folder: Path,
+    batch: str,
+    period: Period,
+    elsewhere: Sequence[Path] = (),
+) -> validation.Validated:
+    """Split a table into accepted and quarantined rows, or refuse it."""
+    with console.step("validate") as on_rows:
+        return validation.validate(
+            table,
+            config,
+            folder=folder / ".validated",
+            batch_id=batch,
+            period=period,
+            elsewhere=elsewhere,
+            docs=folder / "data-docs",
+            on_rows=on_rows,
+        )
+
+
+@stage(name="features")
+def features(validated: validation.Validated, config: Config, folder: Path, batch: str) -> Path:
+    """Append the accepted rows to the history, and compute what each entity had been doing."""
+    with console.step("features"):
+        history = History(WorkFolder(config).history, config)
+        history.append(validated.lookback, f"{batch}-before")
+        history.append(validated.accepted, batch)
+        first, last = span(validated.accepted, config)
+        reach = timedelta(days=config.features.max_window_days)
+        files = history.files(first - reach, last + timedelta(microseconds=1))
+        return behaviour.compute(validated.accepted, files, config, folder / ".features.parquet")
+
+
+def forget(config: Config, batch: str) -> None:
+    """Take a replaced batch's rows out of the history."""
+    history = History(WorkFolder(config).history, config)
+    history.remove(f"{batch}-before")
+    history.remove(batch)
+
+
+def say_what_to_do(flow: Any, run: Any, state: Any) -> None:
+    """Log, when a flow has failed, what it left behind and what to do next."""
+    get_logger("assay").error(
+        "%s failed: %s Nothing was published and nothing is half written. Mend what the message names and run it again: "
+        "the same command is safe to repeat.",
+        flow.name,
+        (state.message or "").strip(),
+    )
+
+
+def span(rows: Path, config: Config) -> tuple[datetime, datetime]:
+    """Return the first and the last timestamp (UTC) of a table of accepted rows."""
+    name = config.contract.timestamp
+    bounds = [pc.min_max(batch.column(name)) for batch in read_batches(rows, columns=[name])]
+    return min(bound["min"].as_py() for bound in bounds), max(bound["max"].as_py() for bound in bounds)

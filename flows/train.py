@@ -1,0 +1,170 @@
+"""The training flow: validate, remember, features, fit, look at the held-out block, log and register."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from prefect import flow
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.states import Failed
+
+from flows import console
+from flows.stages import features, retried, say_what_to_do, span, stage, validate
+from pipeline.charts import save_losses, save_score_distribution
+from pipeline.config import Config, read_config
+from pipeline.detector import Detector
+from pipeline.errors import AssayError
+from pipeline.giveaways import refuse_giveaways
+from pipeline.ledger import batch_id, lock
+from pipeline.report import render
+from pipeline.scoring import Scored, score_table
+from pipeline.summary import Measured, calibration_block, count_rows, measure, training_report
+from pipeline.tables import Period, open_table, write_text
+from pipeline.tracking.store import Dataset, Registered, log_training
+from pipeline.validation import Validated
+from pipeline.workfolder import WorkFolder
+
+EXAMPLE_ROWS = 5
+
+
+@flow(name="assay-train", flow_run_name="train-{config_path}", on_failure=[say_what_to_do])
+def train(
+    config_path: str,
+    table: str = "",
+    first: date | None = None,
+    last: date | None = None,
+    as_of: datetime | None = None,
+) -> Any:
+    """Train on a table's normal rows of a period, and register the Detector in MLflow.
+
+    Parameters
+    ----------
+    config_path : str
+        The table's assay.toml.
+    table : str
+        File or folder; the configuration's ``table.path`` when empty.
+    first, last : date, optional
+        Period to train on, both days inclusive; rows before it serve as history.
+    as_of : datetime, optional
+        Moment (UTC) as of which labels are known; by default when the period's last label is, or now.
+    """
+    try:
+        config = read_config(config_path)
+        with lock(config.work_dir):
+            return _train(config, table or config.table.path, first, last, as_of)
+    except AssayError as error:
+        return Failed(message=str(error))
+
+
+def _train(config: Config, path: str, first: date | None, last: date | None, as_of: datetime | None) -> dict[str, Any]:
+    work, period = WorkFolder(config), Period.of_days(first, last, config.table.time_zone)
+    with console.step("read"):
+        table = open_table(path, config.table)
+        digest = table.digest()
+    batch = batch_id(digest, period, config.contract)
+    final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch}"
+    with work.staged(final) as folder:
+        validated = validate(table, config, folder, batch, period)
+        refuse_giveaways(validated.accepted, config)
+        rows = features(validated, config, folder, batch)
+        detector = fit(rows, config, as_of or labels_known(span(validated.accepted, config)[1], config))
+        detector.save(folder / "detector")
+        scored, measured = held_out(rows, detector, folder, batch)
+        facts = {"Table": str(table.path), "SHA-256 of the table": digest, "Batch": batch}
+        page = training_report(detector, validated, scored, measured, source=table.path, facts=facts)
+        write_text(folder / "report.html", render(page))
+        dataset = Dataset(str(table.path.resolve()), digest, count_rows(validated))
+        registered = register(detector, dataset, measured, validated.accepted, folder, batch)
+    create_link_artifact(
+        key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
+    )
+    result = _result(final, detector, validated, measured, registered)
+    create_table_artifact([count_rows(validated)], key="assay-training", description=f"{registered.model_uri}")
+    return result
+
+
+def labels_known(last: datetime, config: Config) -> datetime:
+    """Return the first moment at which every label up to ``last`` is known, or now when that is earlier (UTC)."""
+    delay = timedelta(days=config.features.label_delay_days)
+    return min(last + delay, datetime.now(UTC).replace(tzinfo=None))
+
+
+@stage(name="fit")
+def fit(rows: Path, config: Config, as_of: datetime) -> Detector:
+    """Fit encoder, model, calibration and threshold."""
+    with console.step("train", total=config.model.max_epochs, unit="epochs") as on_epochs:
+        return Detector.fit(rows, config, as_of, on_epoch=lambda epoch, most, losses: on_epochs(1))
+
+
+@stage(name="held-out block")
+def held_out(rows: Path, detector: Detector, folder: Path, batch: str) -> tuple[Scored, Measured]:
+    """Score the calibration block, whose rows took no part in fitting, as a batch would be."""
+    with console.step("score the held-out block") as on_rows:
+        block = calibration_block(rows, detector, folder / ".calibration.parquet")
+        scored = score_table(
+            block,
+            detector,
+            folder / "calibration",
+            batch_id=batch,
+            model_version="",
+            scored_at=datetime.now(UTC),
+            on_rows=on_rows,
+        )
+        return scored, measure(block, scored, detector.config, detector.as_of)
+
+
+@retried(name="log and register")
+def register(
+    detector: Detector, dataset: Dataset, measured: Measured, accepted: Path, folder: Path, batch: str
+) -> Registered:
+    """Log the run to MLflow and register the Detector."""
+    config = detector.config
+    numbers = {name: value for name, value in detector.summary.items() if not isinstance(value, str)}
+    with console.step("log and register in MLflow"):
+        save_losses(folder / ".losses.png", detector.epochs)
+        save_score_distribution(folder / ".scores.png", measured.scores, detector.threshold, measured.labels)
+        return log_training(
+            config,
+            detector_folder=folder / "detector",
+            dataset=dataset,
+            epochs=detector.epochs,
+            metrics={**measured.figures, "threshold": detector.threshold, **numbers},
+            params={"as_of": detector.as_of.isoformat(), "promise": detector.promise},
+            plots={"losses": folder / ".losses.png", "scores": folder / ".scores.png"},
+            report=folder / "report.html",
+            tags={"batch_id": batch},
+            input_example=pq.ParquetFile(accepted).read_row_group(0).slice(0, EXAMPLE_ROWS).to_pandas(),
+            history=str(WorkFolder(config).history),
+        )
+
+
+def _result(
+    final: Path, detector: Detector, validated: Validated, measured: Measured, registered: Registered
+) -> dict[str, Any]:
+    """Return what the terminal shows, and what other flows read."""
+    figures = {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}
+    return {
+        "counts": count_rows(validated),
+        "version": registered.version,
+        "folder": str(final),
+        "ui": registered.ui_command,
+        "tables": {
+            "Rows": count_rows(validated),
+            "Model": {
+                "registered": f"{registered.name} version {registered.version}, alias {registered.alias}",
+                "fitted on": f"{detector.summary['fit_rows']:,} normal rows",
+                "expect": detector.promise,
+                **figures,
+            },
+            "Where": {
+                "report": str(final / "report.html"),
+                "quarantine": str(final / "quarantine.parquet"),
+                "MLflow run": registered.run_id,
+            },
+        },
+        "next": [
+            f"assay score NEW_TABLE --config CONFIG --version {registered.version}",
+            registered.ui_command,
+        ],
+    }

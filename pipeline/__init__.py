@@ -1,0 +1,1 @@
+"""Assay's stages: plain functions and small classes, one stage a file. Imports without Prefect."""

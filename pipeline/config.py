@@ -1,0 +1,378 @@
+"""Every setting, frozen and typed, read from assay.toml and written to it with a comment each."""
+
+import difflib
+import math
+import tomllib
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline.contract import Contract
+from pipeline.errors import ConfigError
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+ENTITY_FAMILIES = ("activity", "change", "risk")
+FAMILIES = ("amount", "calendar", "columns", *ENTITY_FAMILIES)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableConfig(_Section):
+    """Where the table lies and how it is read."""
+
+    path: str = Field(
+        default="",
+        description="File, folder or partitioned dataset (CSV or Parquet) that commands read when given none.",
+    )
+    incoming: str = Field(
+        default="incoming",
+        description="Folder that scheduled scoring watches; every new file in it is scored once.",
+    )
+    delimiter: str = Field(
+        default=",", min_length=1, max_length=1, description="What separates the cells of a CSV file."
+    )
+    encoding: str = Field(default="utf-8", description="Text encoding of CSV files.")
+    decimal: Literal[".", ","] = Field(default=".", description="Decimal sign in CSV files.")
+    timestamp_unit: Literal["", "s", "ms", "us"] = Field(
+        default="",
+        description='Unit of a timestamp given as a number since 1970 ("s", "ms", "us"); "" for dates and times.',
+    )
+    time_zone: str = Field(
+        default="UTC",
+        description="Zone of timestamps that name none, of --from and --to, and of the hour of day that the model sees.",
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _can_delimit(cls, value: str) -> str:
+        if not value.isascii() or value in '"\r\n':
+            raise ValueError(f'{value!r} cannot separate cells; use e.g. ",", ";" or "\\t"')
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            near = difflib.get_close_matches(value, available_timezones(), 1)
+            raise ValueError(f"{value!r} is no time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return value
+
+
+class ValidationConfig(_Section):
+    """What a row and a batch must satisfy."""
+
+    suite: str = Field(
+        default="",
+        description="Your own Great Expectations suite (JSON) for this table, on top of the contract's rules.",
+    )
+    max_rejected: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of a batch's rows that may fail; above it the whole batch is refused.",
+    )
+    earliest: date = Field(default=date(2000, 1, 1), description="A timestamp before this day is taken for a mistake.")
+    latest_days_ahead: float = Field(
+        default=1,
+        ge=0,
+        description="A timestamp more than this many days after the run is taken for a mistake.",
+    )
+    negative_amounts: bool = Field(default=False, description="Whether amounts below zero (refunds) are allowed.")
+    max_amount: float = Field(default=1e9, gt=0, description="An amount beyond this is taken for a mistake.")
+    batch_rows: int = Field(
+        default=500_000, ge=1, description="Rows validated at a time; the outcome does not depend on it."
+    )
+
+
+class FeaturesConfig(_Section):
+    """Behavioural features: what each entity has been doing up to a row, and no later."""
+
+    families: tuple[str, ...] = Field(
+        default=("amount", "calendar", "columns", "activity", "change", "risk"),
+        min_length=1,
+        description=(
+            "What the model sees: amount, calendar (hour and weekday), columns (numeric and categorical ones), "
+            "activity (counts and means over the windows), change (the amount against the entity's own past), "
+            'risk (known labels over the windows). "change:CUSTOMER" takes one entity, "change" every entity.'
+        ),
+    )
+    windows_days: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(1, 7, 30), min_length=1, description="Trailing windows of activity and risk, in days."
+    )
+    history_days: int = Field(
+        default=60,
+        ge=2,
+        description="An entity's own past, for change; nothing looks back further than this.",
+    )
+    past_weight: float = Field(
+        default=5,
+        gt=0,
+        description="An entity's past is drawn towards everybody's as if it had this many more rows, of everybody's.",
+    )
+    risk_weight: float = Field(
+        default=2,
+        gt=0,
+        description="The same for the risk: rows at everybody's fraud rate that each entity starts with.",
+    )
+    label_delay_days: float = Field(
+        default=7,
+        ge=0,
+        description="A label counts as known this many days after its row, unless the table says when.",
+    )
+    memory_limit: str = Field(
+        default="2GB",
+        pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
+        description="Memory for DuckDB; beyond it, it spills to disk.",
+    )
+
+    @field_validator("families")
+    @classmethod
+    def _known_families(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            family, _, entity = item.partition(":")
+            if family not in FAMILIES or (entity and family not in ENTITY_FAMILIES):
+                near = difflib.get_close_matches(family, FAMILIES, 1)
+                hint = (
+                    f"did you mean {near[0]!r}?" if near and near[0] != family else f"valid are {', '.join(FAMILIES)}"
+                )
+                raise ValueError(f"{item!r} is no family of features; {hint}")
+        return value
+
+    @property
+    def max_window_days(self) -> int:
+        """The furthest that any feature looks back, label delay included."""
+        return max(self.history_days, math.ceil(max(self.windows_days) + self.label_delay_days))
+
+
+class EncodingConfig(_Section):
+    """How features become the numbers that the model sees."""
+
+    bound: float = Field(
+        default=10,
+        ge=10,
+        description="Heavy tails are bounded at this many standard deviations (at least 10).",
+    )
+    max_categories: int = Field(
+        default=32,
+        ge=1,
+        description="Most frequent values of a categorical column that get a column of their own.",
+    )
+
+
+class ModelConfig(_Section):
+    """The denoising autoencoder and its training."""
+
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(128,), description="Nodes of each encoder layer; the decoder mirrors them."
+    )
+    code_size: int = Field(default=64, ge=1, description="Nodes of the code, the layer in the middle.")
+    noise: float = Field(
+        default=0.1,
+        ge=0,
+        description="Standard deviation of the Gaussian noise that training adds to the scaled columns.",
+    )
+    score: Literal["mean_squared", "mahalanobis"] = Field(
+        default="mahalanobis", description="How a row's residuals become one score."
+    )
+    batch_size: int = Field(default=512, ge=1, description="Rows of a training step.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
+    max_epochs: int = Field(
+        default=30, ge=1, description="Training stops after this many passes over the rows at the latest."
+    )
+    patience: int = Field(
+        default=5,
+        ge=1,
+        description="Passes without a better loss on the held-out rows before training stops.",
+    )
+    seed: int = Field(default=0, ge=0, description="Same seed, same data, same scores.")
+
+
+class TrainingConfig(_Section):
+    """The three parts of the training period, disjoint: fit, early stopping, calibration."""
+
+    calibration_share: Share = Field(
+        default=0.25, description="Last share of the period's rows, in time, kept for calibration."
+    )
+    early_stopping_share: Share = Field(
+        default=0.1, description="Share of the earlier normal rows kept from the fit to stop it in time."
+    )
+    min_fit_rows: int = Field(default=100, ge=10, description="Fewer normal rows than this to fit on are refused.")
+    min_calibration_rows: int = Field(
+        default=100, ge=10, description="Fewer normal rows than this to calibrate on are refused."
+    )
+    allow_giveaway: tuple[str, ...] = Field(
+        default=(), description="Input columns that may be used although they nearly give the label away."
+    )
+
+
+class ThresholdConfig(_Section):
+    """Where the line between an alert and the rest is drawn."""
+
+    strategy: Literal["false_alert_rate", "capacity"] = Field(
+        default="false_alert_rate",
+        description="false_alert_rate: this share of normal rows is flagged. capacity: this many alerts a day.",
+    )
+    false_alert_rate: Share = Field(
+        default=0.01, description="Share of normal rows flagged by mistake (strategy false_alert_rate)."
+    )
+    alerts_per_day: float = Field(
+        default=100, gt=0, description="Alerts a calendar day that the team can review (strategy capacity)."
+    )
+
+
+class TrackingConfig(_Section):
+    """Where runs and models are kept."""
+
+    uri: str = Field(default="", description='MLflow tracking server; "" for a SQLite database in the work folder.')
+    experiment: str = Field(default="assay", description="Experiment that training runs are logged to.")
+    ledger_url: str = Field(
+        default="",
+        description='SQLAlchemy URL of the ledger of scored batches; "" for SQLite in the work folder.',
+    )
+
+
+class Config(_Section):
+    """All settings of one table's pipeline.
+
+    ``Config.model_validate`` takes the same nested mapping that assay.toml holds.
+
+    Examples
+    --------
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> config.threshold.strategy
+    'false_alert_rate'
+    """
+
+    name: str = Field(
+        default="assay",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Name of this table's model in the MLflow registry, and of its history folder.",
+    )
+    work_dir: str = Field(
+        default="assay-data",
+        description="Everything Assay keeps lies here; a relative path starts at this file's folder.",
+    )
+    contract: Contract
+    table: TableConfig = TableConfig()
+    validation: ValidationConfig = ValidationConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    threshold: ThresholdConfig = ThresholdConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _families_name_entities(self) -> "Config":
+        for item in self.features.families:
+            entity = item.partition(":")[2]
+            if entity and entity not in self.contract.entities:
+                known = ", ".join(self.contract.entities) or "none"
+                raise ValueError(f"features.families names {item!r}, but the contract's entities are {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _paths_are_named(self) -> "Config":
+        if not self.work_dir.strip():
+            raise ValueError('work_dir is empty; name a folder, such as "assay-data"')
+        return self
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a configuration file; relative paths in it start at the file's folder.
+
+    Raises
+    ------
+    ConfigError
+        With one sentence: the file, the key, the value found and, for an unknown key, the nearest valid one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; make a configuration with: assay init TABLE --out {path}")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not a valid TOML file: {error}; mend it there, or make it again with assay init"
+        ) from None
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error)}") from None
+    base = path.resolve().parent
+
+    def absolute(value: str) -> str:
+        return str((base / value).resolve()) if value else ""
+
+    table = config.table.model_copy(
+        update={"path": absolute(config.table.path), "incoming": absolute(config.table.incoming)}
+    )
+    validation = config.validation.model_copy(update={"suite": absolute(config.validation.suite)})
+    return config.model_copy(update={"work_dir": absolute(config.work_dir), "table": table, "validation": validation})
+
+
+def _explain(error: ValidationError) -> str:
+    """Return the most telling error of a failed validation, an unknown key before others, as one sentence."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        section: Any = Config
+        for part in location[:-1]:
+            section = section.model_fields[part].annotation
+        near = difflib.get_close_matches(location[-1], section.model_fields, 1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(section.model_fields)}"
+        return f"unknown key {key!r}; {hint}"
+    if first["type"] == "missing":
+        return f"{key!r} is missing; add it, or make the file again with assay init"
+    message = first["msg"].removeprefix("Value error, ")
+    where = f"{key} = {first['input']!r}: " if location and not isinstance(first["input"], dict) else ""
+    return where + message[0].lower() + message[1:]
+
+
+def write_config(config: Config, reasons: dict[str, str] | None = None) -> str:
+    """Return the text of a configuration file: every setting, its default included, with a comment.
+
+    Parameters
+    ----------
+    config : Config
+    reasons : dict, optional
+        For a role of the contract (``"id"``, ``"entities"``, ...), why its columns were chosen; written as
+        a comment above it.
+    """
+    document = tomlkit.document()
+    document.add(
+        tomlkit.comment("Assay: what this table is, and how it is watched. Every setting is here; edit what you like.")
+    )
+    document.add(tomlkit.nl())
+    _add_fields(document, config, reasons or {})
+    return tomlkit.dumps(document)
+
+
+def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> None:
+    sections = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            sections.append((name, value))
+            continue
+        container.add(tomlkit.comment(field.description or ""))
+        if name in reasons and isinstance(section, Contract):
+            container.add(tomlkit.comment(f"  chosen: {reasons[name]}"))
+        if value is None:
+            container.add(tomlkit.comment(f'{name} = ""'))
+        else:
+            container.add(name, tomlkit.item(list(value) if isinstance(value, tuple) else value))
+    for name, value in sections:
+        table = tomlkit.table()
+        if value.__doc__:
+            table.add(tomlkit.comment(value.__doc__.strip().splitlines()[0]))
+        _add_fields(table, value, reasons)
+        container.add(tomlkit.nl())
+        container.add(name, table)

@@ -1,0 +1,278 @@
+"""The artefact: contract, features, encoder, model, calibration and threshold, saved together."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline import thresholds
+from pipeline.calibration import Calibration
+from pipeline.config import Config
+from pipeline.encoding import Encoder
+from pipeline.errors import InputError, TrainingError
+from pipeline.features import Feature, list_features
+from pipeline.partition import CALIBRATION, EARLY_STOPPING, FIT, split
+from pipeline.tables import read_batches
+from pipeline.thresholds import Threshold
+
+if TYPE_CHECKING:
+    from models.base import Autoencoder
+
+FORMAT = 1
+
+OnEpoch = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Everything that turns feature-table rows into scores, p-values and flags.
+
+    Made by `fit` or `load`. Same rows, same configuration, same artefact, in whatever order the rows come.
+
+    Parameters
+    ----------
+    config : Config
+    as_of : datetime
+        UTC. Labels that became available later played no part.
+    encoder : Encoder
+    model : Autoencoder
+    calibration : Calibration
+    cut : Threshold
+    summary : dict
+        Counts of the parts of the training period and what else a person wants to know of the fit.
+    calibration_start : datetime
+        UTC; first timestamp of the calibration block.
+    """
+
+    config: Config
+    as_of: datetime
+    encoder: Encoder
+    model: "Autoencoder"
+    calibration: Calibration
+    cut: Threshold
+    summary: dict[str, float | int | str]
+    calibration_start: datetime
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a row is flagged."""
+        return self.cut.value
+
+    @property
+    def promise(self) -> str:
+        """One sentence: what alert volume to expect."""
+        return self.cut.promise
+
+    @property
+    def features(self) -> list[Feature]:
+        """The features that the encoder reads."""
+        return self.encoder.features
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """Losses of each pass over the fit rows: epoch, train_loss, held_out_loss."""
+        return self.model.epochs_
+
+    @classmethod
+    def fit(cls, features: Path, config: Config, as_of: datetime, on_epoch: OnEpoch | None = None) -> Self:
+        """Fit encoder, model, calibration and threshold, each on its own part of the training period.
+
+        Of the table, only fit and early-stopping rows are held in memory. See `pipeline.partition.split`.
+
+        Parameters
+        ----------
+        features : Path
+            Feature table (Parquet) of the training period, in any order.
+        config : Config
+        as_of : datetime
+            UTC without a zone. A label that is not available by then counts as unknown.
+        on_epoch : callable, optional
+            Called after each epoch with its number, the most there can be, and the losses.
+
+        Raises
+        ------
+        TrainingError
+            No normal rows, too few to fit or calibrate on, no variation, or a threshold that cannot be kept.
+        """
+        from models.denoising import DenoisingAutoencoder
+
+        parts = split(features, config, as_of)
+        listed = list_features(config)
+        columns = list(dict.fromkeys(feature.column for feature in listed))
+        fit_rows = parts.read(features, columns, FIT)
+        encoder = Encoder.fit(fit_rows, listed, config.encoding)
+        settings = config.model
+        model = DenoisingAutoencoder(
+            hidden=settings.hidden,
+            code_size=settings.code_size,
+            noise=settings.noise,
+            residual_score=settings.score,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            max_epochs=settings.max_epochs,
+            patience=settings.patience,
+            random_state=settings.seed,
+            on_epoch=on_epoch,
+        )
+        matrix = encoder.with_unseen(encoder.transform(fit_rows), settings.seed)
+        held_out = encoder.transform(parts.read(features, columns, EARLY_STOPPING))
+        del fit_rows
+        try:
+            model.fit(matrix, X_held_out=held_out)
+        except ValueError as error:
+            raise TrainingError(f"training failed: {error}; try a lower model.learning_rate") from error
+        model.on_epoch = None
+
+        block = parts.role == CALIBRATION
+        scores = np.full(len(block), np.nan)
+        start = 0
+        for batch in read_batches(features, columns=columns):
+            chosen = np.flatnonzero(block[start : start + batch.num_rows])
+            if len(chosen):
+                scores[start + chosen] = model.anomaly_score(encoder.transform(batch.take(pa.array(chosen))))
+            start += batch.num_rows
+        normal_scores, all_scores = scores[block & parts.normal], scores[block]
+        if normal_scores.min() == normal_scores.max():
+            raise TrainingError(
+                f"all {len(normal_scores):,} normal rows of the calibration block have the same anomaly "
+                f"score, {normal_scores[0]:g}, so that no threshold can be set; train on a period whose "
+                "rows differ"
+            )
+        limits = config.threshold
+        if limits.strategy == "capacity":
+            cut = thresholds.capacity(all_scores, parts.days, limits.alerts_per_day)
+        else:
+            cut = thresholds.false_alert_rate(normal_scores, all_scores, parts.days, limits.false_alert_rate)
+        return cls(
+            config=config,
+            as_of=as_of,
+            encoder=encoder,
+            model=model,
+            calibration=Calibration.fit(normal_scores),
+            cut=cut,
+            summary={
+                **parts.summary,
+                "columns": len(encoder.columns),
+                "unused_features": ", ".join(encoder.unused),
+            },
+            calibration_start=parts.start,
+        )
+
+    def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Score feature-table batches, one at a time and in order.
+
+        Parameters
+        ----------
+        batches : iterable of pa.RecordBatch
+            Rows of the feature table; a row's score does not depend on the batch it comes in.
+
+        Yields
+        ------
+        pa.RecordBatch
+            The id, anomaly_score, p_value and tail_p_value (null without a tail law), a row for a row.
+        """
+        for batch in batches:
+            scores = np.empty(0)
+            if batch.num_rows:
+                scores = np.asarray(self.model.anomaly_score(self.encoder.transform(batch)), dtype=np.float64)
+            tail = self.calibration.tail_p_value(scores)
+            yield pa.record_batch(
+                {
+                    self.config.contract.id: batch.column(self.config.contract.id),
+                    "anomaly_score": pa.array(scores),
+                    "p_value": pa.array(self.calibration.p_value(scores)),
+                    "tail_p_value": pa.nulls(len(scores), pa.float64()) if tail is None else pa.array(tail),
+                }
+            )
+
+    def flag(self, scores: np.ndarray, ids: pa.Array | pa.ChunkedArray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Flag and rank the rows of a whole batch.
+
+        Parameters
+        ----------
+        scores : array of shape (n_rows,)
+        ids : pa.Array, optional
+            Rows that score alike are ranked by it; by position without it.
+
+        Returns
+        -------
+        flags : array of shape (n_rows,), bool
+            Whether the score is strictly above the threshold.
+        ranks : array of shape (n_rows,), int64
+            1 = most anomalous, counting up over the flagged rows; 0 for the others.
+        """
+        flags = np.asarray(scores) > self.threshold
+        flagged = np.flatnonzero(flags)
+        ties = pa.array(flagged) if ids is None else ids.take(pa.array(flagged))
+        order = pc.sort_indices(
+            pa.table({"score": scores[flagged], "id": ties}),
+            sort_keys=[("score", "descending"), ("id", "ascending")],
+        ).to_numpy()
+        ranks = np.zeros(len(flags), dtype=np.int64)
+        ranks[flagged[order]] = np.arange(1, len(flagged) + 1)
+        return flags, ranks
+
+    def save(self, folder: Path) -> None:
+        """Write the artefact: detector.json, encoder.json, calibration.parquet and the model's own folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save(folder / "model")
+        _write_json(folder / "encoder.json", self.encoder.to_dict())
+        pq.write_table(pa.table({"anomaly_score": self.calibration.scores}), folder / "calibration.parquet")
+        # Last, so that a save that was interrupted cannot be loaded.
+        _write_json(
+            folder / "detector.json",
+            {
+                "format": FORMAT,
+                "config": self.config.model_dump(mode="json"),
+                "as_of": self.as_of.isoformat(),
+                "calibration_start": self.calibration_start.isoformat(),
+                "threshold": asdict(self.cut),
+                "calibration": self.calibration.to_dict(),
+                "summary": self.summary,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an artefact written by `save`; it scores bit for bit as before.
+
+        Raises
+        ------
+        InputError
+            When the folder holds no artefact, or one of another format version.
+        """
+        from models.base import load
+
+        path = Path(folder) / "detector.json"
+        if not path.is_file():
+            raise InputError(
+                f"{folder} holds no detector, for detector.json is missing; give a folder that training wrote"
+            )
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["format"] != FORMAT:
+            raise InputError(
+                f"{path} has format version {raw['format']!r} and this version of Assay reads {FORMAT}; "
+                "use the version of Assay that wrote it, or train again"
+            )
+        scores = pq.read_table(path.parent / "calibration.parquet").column("anomaly_score").to_numpy()
+        return cls(
+            config=Config.model_validate(raw["config"]),
+            as_of=datetime.fromisoformat(raw["as_of"]),
+            encoder=Encoder.from_dict(json.loads((path.parent / "encoder.json").read_text(encoding="utf-8"))),
+            model=load(path.parent / "model"),
+            calibration=Calibration.from_dict(raw["calibration"], scores),
+            cut=Threshold(**raw["threshold"]),
+            summary=raw["summary"],
+            calibration_start=datetime.fromisoformat(raw["calibration_start"]),
+        )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")

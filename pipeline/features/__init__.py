@@ -1,0 +1,6 @@
+"""Behavioural features: what each entity has been doing up to a row, and no later."""
+
+from pipeline.features.listing import Feature, list_features
+from pipeline.features.table import compute
+
+__all__ = ["Feature", "compute", "list_features"]

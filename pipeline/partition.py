@@ -1,0 +1,173 @@
+"""The three parts of the training period, disjoint: fit, early stopping, calibration."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.config import Config
+from pipeline.errors import TrainingError
+from pipeline.labels import known_labels
+from pipeline.tables import read_batches
+
+FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which row of the training period takes which part; arrays of shape (n_rows,).
+
+    Parameters
+    ----------
+    role : array of int8
+        In the file's order: 0 (takes no part), `FIT`, `EARLY_STOPPING` or `CALIBRATION`.
+    normal : array of bool
+        In the file's order: the label is known as of then and says not fraud, or there are no labels.
+    order : array of int64
+        File positions in the order of time, ties by id.
+    start : datetime
+        First timestamp of the calibration block, UTC.
+    days : float
+        Length of the calibration block in days.
+    summary : dict
+        Counts of the parts, for people.
+    """
+
+    role: np.ndarray
+    normal: np.ndarray
+    order: np.ndarray
+    start: datetime
+    days: float
+    summary: dict[str, float | int | str]
+
+    def read(self, features: Path, columns: list[str], role: int) -> pa.Table:
+        """Return the rows of one part in the order of time, ties by id; only they are held in memory."""
+        kept, start = [], 0
+        for batch in read_batches(features, columns=columns):
+            kept.append(batch.filter(pa.array(self.role[start : start + batch.num_rows] == role)))
+            start += batch.num_rows
+        in_file = np.flatnonzero(self.role == role)
+        in_time = self.order[self.role[self.order] == role]
+        return pa.Table.from_batches(kept).take(pa.array(np.searchsorted(in_file, in_time)))
+
+
+def split(features: Path, config: Config, as_of: datetime) -> Parts:
+    """Split the rows of the training period.
+
+    The last ``training.calibration_share`` of all rows in time is the calibration block, with every row of
+    its first timestamp. Of the earlier normal rows a random ``training.early_stopping_share``, drawn with
+    ``model.seed``, is for early stopping, and the rest to fit on.
+
+    Parameters
+    ----------
+    features : Path
+        Feature table (Parquet), in any order.
+    config : Config
+    as_of : datetime
+        UTC without a zone; a label that is not available by then counts as unknown.
+
+    Raises
+    ------
+    TrainingError
+        No normal rows, or too few to fit or calibrate on.
+    """
+    contract, settings = config.contract, config.training
+    schema = pq.read_schema(features)
+    labelled = contract.label in schema.names
+    wanted = [contract.id, contract.timestamp]
+    if labelled:
+        wanted += [name for name in (contract.label, contract.labelled_at) if name and name in schema.names]
+    rows = pa.Table.from_batches(
+        read_batches(features, columns=wanted), schema=pa.schema([schema.field(name) for name in wanted])
+    )
+    if rows.num_rows == 0:
+        raise TrainingError("the training period holds no rows; train on another period")
+    labels = known_labels(rows, config, as_of) if labelled else np.zeros(rows.num_rows)
+    normal = labels == 0
+    if not normal.any():
+        raise TrainingError(_why_no_normal_rows(rows, labels, config, as_of))
+
+    by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
+    order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().astype(np.int64)
+    moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]")
+    ordered = moments[order]
+    start = ordered[len(ordered) - int(np.ceil(settings.calibration_share * len(ordered)))]
+    block = moments >= start
+    earlier = np.random.default_rng(config.model.seed).permutation(order[(normal & ~block)[order]])
+    held_out = max(1, round(settings.early_stopping_share * len(earlier)))
+    role = np.zeros(len(moments), dtype=np.int8)
+    role[earlier[:held_out]] = EARLY_STOPPING
+    role[earlier[held_out:]] = FIT
+    role[block] = CALIBRATION
+
+    days = _days(ordered[ordered >= start])
+    summary: dict[str, float | int | str] = {
+        "rows": rows.num_rows,
+        "fit_rows": int((role == FIT).sum()),
+        "early_stopping_rows": int((role == EARLY_STOPPING).sum()),
+        "calibration_rows": int(block.sum()),
+        "calibration_normal_rows": int((block & normal).sum()),
+        "calibration_days": days,
+        "unknown_label_rows": int(np.isnan(labels).sum()),
+        "fraud_rows": int((labels == 1).sum()),
+        "labels": str(contract.label) if labelled else "none",
+        "first_timestamp": str(ordered[0]),
+        "last_timestamp": str(ordered[-1]),
+    }
+    _check(int(summary["fit_rows"]), "min_fit_rows", settings.min_fit_rows, "fit", summary, as_of)
+    found, least = int(summary["calibration_normal_rows"]), settings.min_calibration_rows
+    _check(found, "min_calibration_rows", least, "calibrate", summary, as_of)
+    return Parts(role, normal, order, start.astype(datetime), days, summary)
+
+
+def _check(
+    found: int, setting: str, least: int, purpose: str, summary: dict[str, float | int | str], as_of: datetime
+) -> None:
+    if found < least:
+        raise TrainingError(
+            f"there are {found:,} normal rows to {purpose} on and training.{setting} asks for {least:,} "
+            f"(of {summary['rows']:,} rows in the training period, {summary['unknown_label_rows']:,} have "
+            f"no label known as of {as_of:%Y-%m-%d %H:%M} UTC); train on a longer or earlier period, or "
+            f"lower training.{setting}"
+        )
+
+
+def _why_no_normal_rows(rows: pa.Table, labels: np.ndarray, config: Config, as_of: datetime) -> str:
+    label, labelled_at = config.contract.label, config.contract.labelled_at
+    if not np.isnan(labels).all():
+        return (
+            f"none of the {rows.num_rows:,} rows of the training period is known to be normal ({label} = 0) "
+            f"as of {as_of:%Y-%m-%d %H:%M} UTC; check what {label} means, or train on another period"
+        )
+    given = rows.filter(rows.column(label).is_valid())
+    if given.num_rows == 0:
+        return (
+            f"{label} is empty in all {rows.num_rows:,} rows of the training period; "
+            "train on an earlier period, or take label out of the contract"
+        )
+    delay = config.features.label_delay_days
+    available = pc.add(given.column(config.contract.timestamp), pa.scalar(timedelta(days=delay), pa.duration("us")))
+    if labelled_at in rows.schema.names:
+        available = pc.coalesce(given.column(labelled_at), available)
+    first, last = pc.min(available).as_py(), pc.max(available).as_py()
+    return (
+        f"none of the {given.num_rows:,} labels in {label} is available as of {as_of:%Y-%m-%d %H:%M} UTC: "
+        f"they become so from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (features.label_delay_days = "
+        f"{delay:g}); train on an earlier period, set a later as-of, or lower features.label_delay_days"
+    )
+
+
+def _days(moments: np.ndarray) -> float:
+    """Return the days that sorted timestamps cover: from first to last, and one usual step more.
+
+    The step makes rows dated by day count whole days. A single moment counts as one day.
+    """
+    distinct = np.unique(moments)
+    if len(distinct) == 1:
+        return 1.0
+    steps = np.diff(distinct).astype(np.int64)
+    return float((distinct[-1] - distinct[0]).astype(np.int64) + np.median(steps)) / 86_400e6

@@ -1,0 +1,141 @@
+"""The quarantine table: rejected rows as they came, with the rules that each of them broke."""
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import InputError
+from pipeline.tables import SOURCE_FILE, SOURCE_ROW, ParquetWriter, Table
+
+LINE, RULES, BATCH = "line", "rules", "batch_id"
+BROKEN_LINE = "csv line: has as many cells as the header"
+
+
+def quarantine_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the columns of the quarantine table of a table with these columns.
+
+    Every input column is text, since a cell may hold anything; one that has the name of a column below is
+    called ``"<name> (as delivered)"``. Then ``line`` (the text of a CSV line that has too few or too many
+    cells; all input columns are empty there), ``source_file``, ``source_row``, ``rules`` and ``batch_id``.
+    """
+    added = (LINE, SOURCE_FILE, SOURCE_ROW, RULES, BATCH)
+    return pa.schema(
+        [
+            *(pa.field(f"{name} (as delivered)" if name in added else name, pa.string()) for name in schema.names),
+            pa.field(LINE, pa.string()),
+            pa.field(SOURCE_FILE, pa.string()),
+            pa.field(SOURCE_ROW, pa.int64()),
+            pa.field(RULES, pa.list_(pa.string())),
+            pa.field(BATCH, pa.string()),
+        ]
+    )
+
+
+def write_quarantine(
+    path: Path, table: Table, broken: Mapping[str, np.ndarray], *, batch_id: str, batch_rows: int
+) -> None:
+    """Write the rejected rows of a table, which is read for it once more.
+
+    Parameters
+    ----------
+    path : Path
+    table : Table
+    broken : mapping of str to numpy.ndarray
+        For each rule the rows that broke it: ascending places in the order of ``table.batches``.
+    batch_id : str
+    batch_rows : int
+        Rows in memory at a time.
+
+    Raises
+    ------
+    InputError
+        When the table has fewer rows than when it was validated.
+    """
+    schema = quarantine_schema(table.schema)
+    rejected = union(broken.values())
+    names = np.array(list(broken), dtype=object)
+    written = 0
+    with ParquetWriter(path, schema) as writer:
+        for batch, rows in _rows_at(table, rejected, batch_rows) if len(rejected) else ():
+            breaks = np.column_stack([np.isin(rows, found, assume_unique=True) for found in broken.values()])
+            offsets = np.concatenate([[0], np.cumsum(breaks.sum(axis=1))])
+            rules = pa.ListArray.from_arrays(
+                pa.array(offsets, pa.int32()), pa.array(names[np.nonzero(breaks)[1]], pa.string())
+            )
+            columns = [
+                *(as_text(batch.column(name)) for name in table.schema.names),
+                pa.nulls(batch.num_rows, pa.string()),
+                batch.column(SOURCE_FILE),
+                batch.column(SOURCE_ROW),
+                rules,
+                pa.repeat(batch_id, batch.num_rows),
+            ]
+            writer.write(pa.record_batch(columns, schema=schema))
+            written += batch.num_rows
+        if table.broken:
+            writer.write(_broken_lines(table, schema, batch_id))
+    if written != len(rejected):
+        path.unlink()
+        raise InputError(f"{table.path} changed while it was read; run again when it is complete")
+
+
+def describe_cells(
+    table: Table, wanted: Collection[tuple[str, int]], batch_rows: int
+) -> dict[tuple[str, int], tuple[str, str]]:
+    """Return, for some cells given as (column, row), what they hold and where they are, as words.
+
+    The row is a place in the order of ``table.batches``.
+    """
+    found = {}
+    for batch, rows in _rows_at(table, np.unique([row for _, row in wanted]), batch_rows):
+        for column, row in wanted:
+            if row in rows:
+                at = int(np.searchsorted(rows, row))
+                value = as_text(batch.column(column))[at].as_py()
+                shown = "nothing" if value is None else repr(value if len(value) <= 40 else value[:40] + "…")
+                file, place = batch.column(SOURCE_FILE)[at].as_py(), batch.column(SOURCE_ROW)[at].as_py()
+                found[column, row] = shown, f"{file}, {SOURCE_ROW} {place}"
+    return found
+
+
+def union(rows: Collection[np.ndarray]) -> np.ndarray:
+    """Return the rows that are in any of some arrays: int64, ascending, each once."""
+    return np.unique(np.concatenate([np.array([], dtype=np.int64), *rows]))
+
+
+def as_text(column: pa.Array) -> pa.Array:
+    """Return any column as text, as it came."""
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nested, or bytes that are no text
+        return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
+
+
+def _rows_at(table: Table, rows: np.ndarray, batch_rows: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Yield the rows at these places (ascending), with their places; the table is read to its end."""
+    start = 0
+    for batch in table.batches(batch_rows):
+        end = start + batch.num_rows
+        here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
+        if len(here):
+            yield batch.take(pa.array(here - start)), here
+        start = end
+
+
+def _broken_lines(table: Table, schema: pa.Schema, batch_id: str) -> pa.RecordBatch:
+    values: dict[str, Any] = {
+        LINE: [line.text for line in table.broken],
+        SOURCE_FILE: [line.source_file for line in table.broken],
+        SOURCE_ROW: [line.source_row for line in table.broken],
+        RULES: [[BROKEN_LINE]] * len(table.broken),
+        BATCH: [batch_id] * len(table.broken),
+    }
+    count = len(table.broken)
+    columns = [
+        pa.array(values[field.name], field.type) if field.name in values else pa.nulls(count, field.type)
+        for field in schema
+    ]
+    return pa.record_batch(columns, schema=schema)

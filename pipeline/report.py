@@ -1,0 +1,345 @@
+"""The page that a person looks at after a run: one HTML file that holds everything it shows."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config import Config
+from pipeline.contract import Contract
+from pipeline.evaluation.metrics import Evaluation
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MASK = "•••"
+# What a report calls each count, and in which order they stand.
+ROWS = {
+    "accepted": "accepted",
+    "quarantined": "quarantined",
+    "outside": "outside the period",
+    "refused": "in a refused batch",
+}
+# Columns that scoring adds to the input's.
+SCORING = (
+    "anomaly_score",
+    "p_value",
+    "tail_p_value",
+    "is_flagged",
+    "batch_id",
+    "model_version",
+    "scored_at",
+    "threshold",
+    "rank",
+    "reasons",
+    "reason",
+)
+
+
+@dataclass(frozen=True)
+class ReasonRow:
+    """One reason of an alert, ready to show; ``share`` is that of the score, in 0..1."""
+
+    column: str
+    actual: str
+    expected: str
+    share: float
+    text: str
+
+
+@dataclass(frozen=True)
+class AlertRow:
+    """One alert, ready to show, sensitive values already masked. Made by :func:`alert_rows`."""
+
+    rank: int
+    id: str
+    time: str
+    amount: str
+    keys: tuple[tuple[str, str], ...]  # entities and categories, by column
+    score: float
+    p_value: float
+    reasons: tuple[ReasonRow, ...]
+    is_fraud: bool | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report shows. A part that is left empty is left out of the page.
+
+    Attributes
+    ----------
+    kind : {"training", "batch"}
+    title, subtitle : str
+    counts : mapping of str to int
+        ``read``, ``accepted``, ``quarantined``, ``outside``, ``refused`` and, when rows were scored,
+        ``scored`` and ``flagged``.
+    promise : str
+        The alert volume to expect, in a sentence.
+    outcome : str
+        What the batch got, in a sentence.
+    notes : sequence of str
+        What the reader has to know besides, such as a gap in the history.
+    scores : ndarray of float, shape (n_rows,), optional
+        Of all rows or a sample of them.
+    labels : ndarray of float, shape (n_rows,), optional
+        Of the same rows: 1 fraud, 0 normal, nan not known.
+    scores_of : str
+        Which rows the scores are of.
+    threshold : float, optional
+    alerts_per_day : mapping of date to int
+        Days without alerts may be left out.
+    expected_per_day : float, optional
+    alerts : sequence of AlertRow
+        The first of them, by rank.
+    rules : mapping of str to int
+        Rows that broke each validation rule.
+    unseen : mapping of str to int
+        Rows with a value that training never saw, by categorical column.
+    docs : str, optional
+        Relative path from the report to the Data Docs.
+    epochs : sequence of mappings
+        ``epoch``, ``train_loss``, ``held_out_loss``.
+    evaluation : Evaluation, optional
+        Needs labels.
+    measured_on : str
+        Which rows the evaluation is of.
+    facts : mapping of str to str
+        Model version, batch, digest, settings...
+    """
+
+    kind: Literal["training", "batch"]
+    title: str
+    subtitle: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    promise: str = ""
+    outcome: str = ""
+    notes: Sequence[str] = ()
+    scores: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    scores_of: str = ""
+    threshold: float | None = None
+    alerts_per_day: Mapping[date, int] = field(default_factory=dict)
+    expected_per_day: float | None = None
+    alerts: Sequence[AlertRow] = ()
+    rules: Mapping[str, int] = field(default_factory=dict)
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    docs: str | None = None
+    epochs: Sequence[Mapping[str, Any]] = ()
+    evaluation: Evaluation | None = None
+    measured_on: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels: bool = False) -> list[AlertRow]:
+    """Make the first alerts ready to show; values of sensitive columns are masked here, wherever they stand.
+
+    Parameters
+    ----------
+    alerts : pyarrow.Table
+        The alerts table.
+    config : Config
+        Names the columns and the sensitive ones among them; times are shown in its zone.
+    limit : int
+    show_labels : bool
+        Whether to say which alerts are fraud, as far as the table has it.
+
+    Returns
+    -------
+    list of AlertRow
+        At most ``limit``, by rank.
+    """
+    contract = config.contract
+    zone = ZoneInfo(config.table.time_zone)
+    rows = []
+    for row in alerts.sort_by("rank").slice(0, limit).to_pylist():
+        # An input column named like one that scoring adds goes by another name in the alerts table.
+        cells = {name.removesuffix(" (input)"): value for name, value in row.items() if name not in SCORING}
+        hidden = _spellings(cells[name] for name in contract.sensitive if name in cells)
+        shown = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
+        shown[contract.timestamp] = _moment(cells[contract.timestamp], zone)
+        shown[contract.amount] = _amount(cells[contract.amount])
+        shown |= dict.fromkeys(contract.sensitive, MASK)
+        reasons = tuple(_reason(reason, contract, hidden) for reason in row["reasons"] or ())
+        label = cells.get(contract.label) if show_labels and contract.label not in contract.sensitive else None
+        rows.append(
+            AlertRow(
+                rank=row["rank"],
+                id=shown[contract.id],
+                time=shown[contract.timestamp],
+                amount=shown[contract.amount],
+                keys=tuple((name, shown[name]) for name in contract.key_columns[1:]),
+                score=row["anomaly_score"],
+                p_value=row["p_value"],
+                reasons=reasons,
+                is_fraud=None if label is None else bool(label),
+            )
+        )
+    return rows
+
+
+def render(report: Report) -> str:
+    """Return the report as one HTML page that needs nothing else: no network, no script, no file beside it.
+
+    Raises
+    ------
+    ValueError
+        When ``docs`` is not a relative path, or labels are not as many as the scores.
+    """
+    from pipeline import charts
+
+    if report.labels is not None and (report.scores is None or len(report.labels) != len(report.scores)):
+        raise ValueError("the report has labels that are not one a score")
+    pictures = {}
+    if report.scores is not None and len(report.scores):
+        pictures["scores"] = charts.score_distribution(report.scores, report.threshold, report.labels)
+    if any(report.alerts_per_day.values()):
+        pictures["days"] = charts.alerts_a_day(report.alerts_per_day, report.expected_per_day)
+    if report.epochs:
+        pictures["losses"] = charts.losses(report.epochs)
+    measured = report.evaluation
+    if measured is not None and measured.curve is not None:
+        at = (measured.recall, measured.precision) if measured.flagged else None
+        pictures["curve"] = charts.precision_recall(measured.curve, at)
+    rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            charts=pictures,
+            hidden=MASK,
+            counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged")},
+            counted=[(name, ROWS[name], report.counts[name]) for name in ROWS if name in report.counts],
+            unseen=[(name, rows) for name, rows in report.unseen.items() if rows],
+            rules=[(rule, rows) for rule, rows in rules if rows],
+            docs=_relative(report.docs),
+            has_fraud=report.labels is not None and bool((report.labels == 1).any()),
+            made_at=datetime.now(UTC),
+        )
+    )
+
+
+def number(value: Any, digits: int = 2) -> str:
+    """Write a number for people: thousands apart, no digits that say nothing; other values as they are.
+
+    Examples
+    --------
+    >>> [number(x) for x in (1240, 1240.5, 0.00123, 1e300, None, "DE")]
+    ['1,240', '1,240.50', '0.00123', '1e+300', 'none', 'DE']
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "none"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value and (abs(value) < 0.01 or abs(value) >= 1e12):
+        return f"{value:.3g}"
+    return f"{value:,.{digits}f}" if value != round(value) or abs(value) < 1 else f"{value:,.0f}"
+
+
+def percent(share: float) -> str:
+    """Write a share of 1 in per cent.
+
+    Examples
+    --------
+    >>> [percent(x) for x in (0, 0.00001, 0.0117, 0.5, 1, float("nan"))]
+    ['0 %', '< 0.01 %', '1.2 %', '50 %', '100 %', 'not defined']
+    """
+    if math.isnan(share):
+        return "not defined"
+    if 0 < share < 0.0001:
+        return "< 0.01 %"
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
+def p_value(value: float) -> str:
+    """Write a p-value.
+
+    Examples
+    --------
+    >>> [p_value(x) for x in (0.00002, 0.0123, 1.0)]
+    ['< 0.001', '0.012', '1.000']
+    """
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def metric(value: float) -> str:
+    """Write a metric in 0..1 with the three digits that published tables have."""
+    return "not defined" if math.isnan(value) else f"{value:.3f}"
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pipeline"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "p_value": p_value, "metric": metric}
+    return environment
+
+
+def _reason(reason: Mapping[str, Any], contract: Contract, hidden: re.Pattern[str]) -> ReasonRow:
+    column, text = reason["column"], reason["text"]
+    actual, expected = number(reason["actual"]), number(reason["expected"])
+    if _is_sensitive(column, contract) or any(map(hidden.search, (actual, expected, text))):
+        actual = expected = MASK
+        text = f"{column} {MASK}, not what was expected"
+    return ReasonRow(column, actual, expected, float(reason["share"]), text)
+
+
+def _is_sensitive(column: str, contract: Contract) -> bool:
+    """Whether a reason's figures would show a sensitive column, or an average of one.
+
+    What an entity has been doing ("CUSTOMER_ID: transactions") does not show which entity it is.
+    """
+    numbers = set(contract.sensitive) - set(contract.entities)
+    if contract.amount in contract.sensitive and "amount" in column.lower():
+        return True
+    return column in contract.sensitive or any(name in column for name in numbers)
+
+
+def _spellings(values: Iterable[Any]) -> re.Pattern[str]:
+    """Return a pattern that finds the values, as whole words, in every way in which a page may write them."""
+    spellings = set()
+    for value in values:
+        if isinstance(value, float):
+            spellings |= {f"{value:,.2f}", f"{value:.2f}", f"{value:g}"}
+        spellings |= {str(value), number(value)} if value is not None else set()
+    words = "|".join(re.escape(text) for text in sorted(spellings) if text.strip())
+    return re.compile(rf"(?<![\w.])(?:{words})(?!\w)" if words else r"(?!)")
+
+
+def _amount(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "no amount"
+    return f"{value:,.2f}" if abs(value) < 1e12 else f"{value:.3g}"
+
+
+def _moment(value: datetime | None, zone: ZoneInfo) -> str:
+    if value is None:
+        return "no time"
+    local = value.replace(tzinfo=UTC).astimezone(zone)
+    return f"{local:%a} {local.day} {local:%b %Y, %H:%M:%S}"
+
+
+def _relative(docs: str | None) -> str | None:
+    if docs is None:
+        return None
+    if ":" in docs or "\\" in docs or PurePosixPath(docs).is_absolute():
+        raise ValueError(f"docs is {docs!r}; the report links to a relative path only")
+    return quote(docs)

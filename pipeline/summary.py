@@ -1,0 +1,224 @@
+"""What a run came to: its scores against the labels known by now, and the page that shows it."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.config import Config
+from pipeline.detector import Detector
+from pipeline.evaluation.metrics import Evaluation, evaluate
+from pipeline.labels import known_labels
+from pipeline.report import ROWS, Report, alert_rows
+from pipeline.scoring import Scored
+from pipeline.tables import ParquetWriter, read_batches
+from pipeline.validation import Validated
+
+TOP_ALERTS = 25
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of a batch beside what is known of its labels.
+
+    Attributes
+    ----------
+    scores : ndarray of float64, shape (n_rows,)
+    labels : ndarray of float64, shape (n_rows,), or None
+        1 fraud, 0 normal, nan not known; None for a table without labels.
+    evaluation : Evaluation or None
+        None where no label is known.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray | None
+    evaluation: Evaluation | None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The metrics that are defined, by the name they are logged under."""
+        return self.evaluation.figures if self.evaluation else {}
+
+
+def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
+    """Write the rows of a training period's feature table that its calibration block holds.
+
+    Parameters
+    ----------
+    features : Path
+    detector : Detector
+        Fitted on ``features``.
+    out : Path
+
+    Returns
+    -------
+    Path
+        ``out``.
+    """
+    timestamp = detector.config.contract.timestamp
+    start = pa.scalar(detector.calibration_start, pa.timestamp("us"))
+    with ParquetWriter(out, pq.read_schema(features)) as writer:
+        for batch in read_batches(features):
+            writer.write(batch.filter(pc.greater_equal(batch.column(timestamp), start)))
+    return out
+
+
+def measure(features: Path, scored: Scored, config: Config, as_of: datetime | None = None) -> Measured:
+    """Measure a scored batch on its rows whose label is known.
+
+    Parameters
+    ----------
+    features : Path
+        The feature table that was scored.
+    scored : Scored
+    config : Config
+    as_of : datetime, optional
+        UTC; labels available later count as not known. Now when left out.
+    """
+    contract = config.contract
+    results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
+    scores = results.column("anomaly_score").to_numpy()
+    if contract.label is None or contract.label not in pq.read_schema(features).names:
+        return Measured(scores, None, None)
+    card = contract.entities[:1]
+    wanted = [
+        contract.timestamp,
+        contract.label,
+        *([contract.labelled_at] if contract.labelled_at else []),
+        *card,
+    ]
+    rows = pq.read_table(features, columns=[name for name in wanted if name in pq.read_schema(features).names])
+    labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None))
+    evaluation = evaluate(
+        local_days(rows.column(contract.timestamp), config.table.time_zone),
+        rows.column(card[0]).to_numpy(zero_copy_only=False) if card else None,
+        scores,
+        labels,
+        results.column("is_flagged").to_numpy(zero_copy_only=False),
+    )
+    return Measured(scores, labels, evaluation)
+
+
+def count_rows(validated: Validated) -> dict[str, int]:
+    """Return the counts of a batch in the words that people read; the first is the sum of the others."""
+    return {
+        "read": validated.counts.read,
+        **{text: getattr(validated.counts, name) for name, text in ROWS.items()},
+    }
+
+
+def local_days(moments: pa.ChunkedArray, time_zone: str) -> np.ndarray:
+    """Return the calendar day of UTC timestamps in a time zone, as datetime64[D]."""
+    if time_zone != "UTC":
+        moments = pc.local_timestamp(moments.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", time_zone)))
+    return moments.to_numpy().astype("datetime64[D]")
+
+
+def training_report(
+    detector: Detector,
+    validated: Validated,
+    scored: Scored,
+    measured: Measured,
+    *,
+    source: Path,
+    facts: dict[str, str],
+) -> Report:
+    """Return the page of a training run; scores and alerts are those of its calibration block."""
+    config, summary = detector.config, detector.summary
+    block = f"the calibration block, {summary['calibration_rows']:,} rows from {detector.calibration_start:%Y-%m-%d %H:%M} UTC"
+    return Report(
+        kind="training",
+        title=f"{config.name}: training",
+        subtitle=f"{source.name}, rows of {summary['first_timestamp']} to {summary['last_timestamp']} (UTC)",
+        counts=validated.counts.__dict__,
+        promise=detector.promise,
+        notes=_notes(detector),
+        scores=measured.scores,
+        labels=measured.labels,
+        scores_of=block,
+        threshold=detector.threshold,
+        alerts_per_day=scored.alerts_per_day,
+        alerts=_alerts(scored, config),
+        rules=validated.rules,
+        docs=_docs(validated),
+        epochs=detector.epochs,
+        evaluation=measured.evaluation,
+        measured_on=f"{block}: rows that took no part in fitting",
+        facts={
+            "Rows to fit on": f"{summary['fit_rows']:,}",
+            "Rows for early stopping": f"{summary['early_stopping_rows']:,}",
+            "Rows to calibrate on": f"{summary['calibration_normal_rows']:,} normal of {summary['calibration_rows']:,}",
+            "Labels known as of": f"{detector.as_of:%Y-%m-%d %H:%M} UTC",
+            "Columns of the model": f"{summary['columns']:,}",
+            **facts,
+        },
+    )
+
+
+def batch_report(
+    detector: Detector,
+    validated: Validated,
+    scored: Scored,
+    measured: Measured,
+    *,
+    source: Path,
+    facts: dict[str, str],
+) -> Report:
+    """Return the page of a scored batch."""
+    config, counts = (
+        detector.config,
+        {**validated.counts.__dict__, "scored": scored.scored, "flagged": scored.flagged},
+    )
+    return Report(
+        kind="batch",
+        title=f"{config.name}: {scored.flagged:,} alerts",
+        subtitle=f"{source.name}, {_span(scored.alerts_per_day)}",
+        counts=counts,
+        promise=detector.promise,
+        outcome=outcome(scored),
+        notes=_notes(detector),
+        scores=measured.scores,
+        labels=measured.labels,
+        scores_of="all scored rows",
+        threshold=detector.threshold,
+        alerts_per_day=scored.alerts_per_day,
+        alerts=_alerts(scored, config),
+        rules=validated.rules,
+        unseen=scored.unseen,
+        docs=_docs(validated),
+        evaluation=measured.evaluation,
+        measured_on="the scored rows whose label is known by now",
+        facts=facts,
+    )
+
+
+def outcome(scored: Scored) -> str:
+    """Return what a batch got, in a sentence, to hold against what was promised."""
+    days = max(len(scored.alerts_per_day), 1)
+    share = scored.flagged / scored.scored if scored.scored else 0.0
+    return (
+        f"{scored.flagged:,} of {scored.scored:,} rows were flagged ({share:.2%}), {scored.flagged / days:,.1f} alerts a day "
+        f"over {days} {'day' if days == 1 else 'days'}."
+    )
+
+
+def _alerts(scored: Scored, config: Config) -> list:
+    return alert_rows(pq.read_table(scored.alerts), config, limit=TOP_ALERTS, show_labels=True)
+
+
+def _notes(detector: Detector) -> list[str]:
+    unused = detector.summary.get("unused_features")
+    return [f"Not used, because they never varied in the rows to fit on: {unused}."] if unused else []
+
+
+def _docs(validated: Validated) -> str | None:
+    return "/".join(validated.docs.parts[-2:]) if validated.docs else None
+
+
+def _span(days: dict[date, int]) -> str:
+    first, last = min(days, default=None), max(days, default=None)
+    return f"{first}" if first == last else f"{first} to {last}"

@@ -1,0 +1,183 @@
+"""What a training run holds, in MLflow's terms: parameters, metrics, dataset, signature, input example."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.exc import ArgumentError
+
+from pipeline.config import Config
+from pipeline.contract import Contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import DatasetInput, Metric
+    from mlflow.models import ModelSignature
+
+_MASK: dict[str, Any] = {"text": "***", "integer": 0, "number": 0.0, "timestamp": "2000-01-01T00:00:00"}
+_COLUMN_TYPES = {
+    "integer": "long",
+    "text": "string",
+    "number": "double",
+    "timestamp": "datetime",
+    "label": "long",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The table that a training read, as MLflow's run page shows it.
+
+    Attributes
+    ----------
+    source : str
+        Absolute path of the file or folder.
+    digest : str
+        SHA-256 of its content, from ``Table.digest``.
+    counts : mapping of str to int
+        Rows read, accepted, quarantined, outside the period, refused.
+    """
+
+    source: str
+    digest: str
+    counts: Mapping[str, int]
+
+
+def key(name: str) -> str:
+    """Return a name with only the characters that MLflow allows in one.
+
+    Examples
+    --------
+    >>> key("card_precision@100")
+    'card_precision_at_100'
+    """
+    return re.sub(r"[^\w\-. /]", "_", name.replace("@", "_at_"), flags=re.ASCII)
+
+
+def flatten(section: BaseModel, prefix: str = "") -> dict[str, object]:
+    """Return every setting of a config by its dotted name; lists and mappings become JSON.
+
+    Examples
+    --------
+    >>> flatten(Config(contract=Contract(id="tx", timestamp="at", amount="eur")))["threshold.strategy"]
+    'false_alert_rate'
+    """
+    flat: dict[str, object] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.dumps(value) if isinstance(value, tuple | dict) else value
+    return flat
+
+
+def without_passwords(config: Config) -> Config:
+    """Return the config with ``***`` for the passwords in its URLs."""
+    tracking = config.tracking
+    hidden = {
+        "uri": without_password(tracking.uri),
+        "ledger_url": without_password(tracking.ledger_url),
+    }
+    return config.model_copy(update={"tracking": tracking.model_copy(update=hidden)})
+
+
+def without_password(url: str) -> str:
+    """Return a URL with ``***`` for its password; another text as it is.
+
+    Examples
+    --------
+    >>> without_password("postgresql://assay:secret@db/assay")
+    'postgresql://assay:***@db/assay'
+    """
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True) if urlsplit(url).password else url
+    except ArgumentError:
+        return url
+
+
+def epoch_metrics(epochs: Sequence[Mapping[str, float]], now: int) -> "list[Metric]":
+    """Return each epoch's losses as metrics with steps; a loss that was not measured is left out.
+
+    Parameters
+    ----------
+    epochs : sequence of mappings
+        ``{"epoch": 1, "train_loss": ..., "held_out_loss": ...}``
+    now : int
+        Milliseconds since 1970.
+    """
+    from mlflow.entities import Metric
+
+    return [
+        Metric(key(name), value, now, int(epoch["epoch"]))
+        for epoch in epochs
+        for name, value in epoch.items()
+        if name != "epoch" and value is not None
+    ]
+
+
+def dataset_input(dataset: Dataset, contract: Contract) -> "DatasetInput":
+    """Return the dataset with its digest, counts and columns, as used for training."""
+    from mlflow.entities import Dataset as Logged
+    from mlflow.entities import DatasetInput, InputTag
+
+    columns = [
+        {
+            "name": name,
+            "type": _COLUMN_TYPES[contract.type_of(name)],
+            "required": name in contract.required,
+        }
+        for name in contract.columns
+    ]
+    logged = Logged(
+        name=Path(dataset.source).name,
+        digest=dataset.digest[:36],  # MLflow keeps no more
+        source_type="local",
+        source=json.dumps({"uri": dataset.source}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": dataset.counts.get("read", 0), **dataset.counts, "sha256": dataset.digest}),
+    )
+    return DatasetInput(logged, [InputTag("mlflow.data.context", "training")])
+
+
+def signature(contract: Contract) -> "ModelSignature":
+    """Return what the served model takes and gives.
+
+    Inputs are of type "any": with "double", MLflow refuses whole numbers, and all rows for one bad cell;
+    pipeline.parsing judges the cells instead, row by row.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    scores = dict.fromkeys(("anomaly_score", "p_value", "tail_p_value"), "double")
+    given = {**scores, "is_flagged": "boolean", "note": "string"}
+    outputs = [ColSpec(kind, name) for name, kind in given.items()]
+    return ModelSignature(
+        inputs=Schema([ColSpec(AnyType(), name) for name in contract.required]),
+        outputs=Schema([ColSpec(AnyType(), contract.id), *outputs]),
+        params=ParamSchema([ParamSpec("history", "string", "")]),
+    )
+
+
+def masked(rows: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
+    """Return the columns that the served model takes, as JSON has them, with a constant in sensitive ones.
+
+    A sensitive id becomes the row's number, so that ids stay unique.
+    """
+    shown = rows[list(contract.required)].reset_index(drop=True)
+    at = shown[contract.timestamp]
+    if at.dtype.kind == "M":
+        shown[contract.timestamp] = [None if moment != moment else moment.isoformat() for moment in at]
+    for name in contract.sensitive:
+        if name == contract.id:
+            shown[name] = shown.index if contract.type_of(name) == "integer" else shown.index.astype(str)
+        elif name in shown:
+            shown[name] = _MASK[contract.type_of(name)]
+    return shown

@@ -1,0 +1,141 @@
+"""The model that MLflow serves: rows in the contract's columns in; score, p-value and flag out.
+
+MLflow runs this file by its path when it loads a registered version. Rows take the way of every batch:
+parsing, features over the rows and the history, the Detector. A row that cannot be scored gets no score and
+a note that says why; the others are scored all the same.
+"""
+
+import tempfile
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from pipeline.detector import Detector
+from pipeline.errors import AssayError
+from pipeline.features import compute
+from pipeline.history import History
+from pipeline.parsing import check_columns, parse
+from pipeline.tables import SOURCE_ROW
+
+SCORES = ("anomaly_score", "p_value", "tail_p_value")
+
+
+class ServedDetector(PythonModel):
+    """A Detector behind MLflow's pyfunc interface."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the Detector from the model's artefacts."""
+        self.detector = Detector.load(Path(context.artifacts["detector"]))
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Score rows.
+
+        Parameters
+        ----------
+        context : PythonModelContext
+        model_input : pandas.DataFrame
+            n_rows rows in the contract's columns, typed or as text; timestamps may be ISO 8601 text.
+        params : dict, optional
+            ``history``: folder of the history store, such as ``assay-data/history/assay``. Without one the
+            entities have no past, and the notes say so.
+
+        Returns
+        -------
+        pandas.DataFrame
+            n_rows rows in the order given: the id, anomaly_score, p_value, tail_p_value, is_flagged, note.
+            A row that cannot be scored has missing values and a note.
+        """
+        detector, folder = self.detector, (params or {}).get("history", "")
+        rows, notes = _typed(model_input, detector)
+        values = {name: np.full(len(model_input), np.nan) for name in SCORES}
+        scored = np.flatnonzero(notes == "")
+        if len(scored):
+            try:
+                has_past = _score(rows.take(pa.array(scored)), detector, folder, values)
+                notes[scored] = "" if has_past else "no history: entities have no past"
+            except AssayError as error:
+                notes[scored] = f"not scored: {error}"
+        flags, _ = detector.flag(values["anomaly_score"])
+        missing = np.isnan(values["anomaly_score"])
+        # Missing values of these types become null in JSON, where NaN would be no JSON at all.
+        ids = model_input[detector.config.contract.id].convert_dtypes()
+        return pd.DataFrame(
+            {
+                detector.config.contract.id: ids.astype(object).where(ids.notna(), None).to_numpy(),
+                **{name: pd.array(column, dtype="Float64") for name, column in values.items()},
+                "is_flagged": pd.arrays.BooleanArray(flags, missing),
+                "note": notes,
+            }
+        )
+
+
+def _typed(found: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndarray]:
+    """Return the rows as the pipeline types them, and for each that cannot be scored a note that says why."""
+    config = detector.config
+    contract = config.contract
+    names = list(contract.required)
+    batch = pa.record_batch([_cells(found[name], config.table.decimal) for name in names], names=names)
+    notes = np.full(len(found), "", dtype=object)
+    try:
+        check_columns(batch.schema, config, "the request")
+    except AssayError as error:
+        notes[:] = f"not scored: {error}"
+        return pa.table({}), notes
+    typed, broken = parse(batch, config)
+    for name in (contract.id, contract.timestamp, contract.amount, *contract.entities):
+        missing = np.asarray(typed[name].is_null())
+        for mask in broken.values():
+            missing = missing & ~mask
+        broken[f"{name}: not missing"] = missing
+    for name in contract.numbers:
+        broken[f"{name}: finite"] = np.isinf(typed[name].to_numpy(zero_copy_only=False))
+    ids = pd.Series(typed[contract.id].to_pylist(), dtype=object)
+    broken[f"{contract.id}: unique"] = (ids.duplicated() & ids.notna()).to_numpy()
+    for rule, mask in broken.items():
+        notes[mask] += np.where(notes[mask] == "", f"not scored: {rule}", f", {rule}").astype(object)
+    return pa.Table.from_batches([typed]).append_column(SOURCE_ROW, pa.array(np.arange(len(found)))), notes
+
+
+def _cells(column: pd.Series, decimal: str) -> pa.Array:
+    """Return a column as Arrow has it; one of mixed values as text, which is judged cell by cell."""
+    if column.dtype.kind in "biufM":
+        return pa.array(column, from_pandas=True)
+
+    def text(value: Any) -> str | None:
+        if pd.api.types.is_scalar(value) and pd.isna(value):
+            return None
+        return repr(value).replace(".", decimal) if isinstance(value, float) else str(value)
+
+    return pa.array([text(value) for value in column], pa.string())
+
+
+def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np.ndarray]) -> bool:
+    """Write the rows' scores into `values`; return whether there was a history to look back into."""
+    config = detector.config
+    moments = rows[config.contract.timestamp]
+    first, last = pc.min(moments).as_py(), pc.max(moments).as_py()
+    start = first - min(timedelta(days=config.features.max_window_days), first - datetime.min)
+    # Path("") is the current folder.
+    past = History(Path(folder), config).files(start, last) if folder and Path(folder).is_dir() else []
+    with tempfile.TemporaryDirectory() as scratch:
+        typed = Path(scratch) / "rows.parquet"
+        pq.write_table(rows, typed)
+        table = pq.read_table(compute(typed, past, config, Path(scratch) / "features.parquet"))
+    places = table[SOURCE_ROW].to_numpy()
+    scores = pa.Table.from_batches(detector.score(table.to_batches()))
+    for name in SCORES:
+        values[name][places] = scores[name].to_numpy()
+    return bool(past)
+
+
+set_model(ServedDetector())

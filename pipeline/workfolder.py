@@ -1,0 +1,79 @@
+"""The work folder: where everything that Assay keeps lies, and how a folder of results appears all at once."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.errors import InputError
+
+
+class WorkFolder:
+    """Paths inside ``config.work_dir``.
+
+    Attributes
+    ----------
+    history : Path
+        Store of accepted rows that features look back into, one folder a table name.
+    batches, runs : Path
+        One folder of results a scored batch, and a training run.
+    replaced : Path
+        Results of batches whose file was replaced by a changed one.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.root = Path(config.work_dir)
+        self.history = self.root / "history" / config.name
+        self.batches = self.root / "batches"
+        self.runs = self.root / "runs"
+        self.replaced = self.root / "replaced"
+
+    @contextmanager
+    def staged(self, final: Path) -> Iterator[Path]:
+        """Give a temporary folder that becomes ``final`` when the block ends well, and vanishes when it doesn't.
+
+        A folder that is already at ``final`` is replaced. Names that begin with a dot inside the temporary
+        folder are scratch and do not move along.
+        """
+        self.make(final.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+        try:
+            yield folder
+            for scratch in folder.glob(".*"):
+                shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
+            folder.chmod(0o755)
+            if final.exists():
+                self._set_aside(final)
+            folder.rename(final)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def retire(self, folder: Path) -> None:
+        """Move the results of a replaced batch out of the way; they are kept under ``replaced``."""
+        if folder.exists():
+            self.make(self.replaced)
+            target = self.replaced / folder.name
+            shutil.rmtree(target, ignore_errors=True)
+            folder.rename(target)
+
+    def make(self, folder: Path) -> None:
+        """Make a folder, or say in a sentence why it can't be made."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the work folder {folder} can't be made ({error.strerror}); name another one as work_dir in the configuration"
+            ) from None
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                f"the work folder {folder} can't be written to; change its rights, or name another one as work_dir"
+            )
+
+    def _set_aside(self, final: Path) -> None:
+        """Take the old results away in one step, so that no reader meets a folder that is half old and half new."""
+        old = Path(tempfile.mkdtemp(prefix=f".old-{final.name}-", dir=final.parent))
+        final.rename(old / "results")
+        shutil.rmtree(old)

@@ -1,0 +1,37 @@
+"""A small Detector, trained and registered once for all tests of this folder."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_training import Trained, train
+
+from pipeline.features import compute
+from pipeline.parsing import parse
+from pipeline.tracking import store
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train(tmp_path_factory.mktemp("a work folder, ä"))
+
+
+@pytest.fixture(scope="session")
+def registered(trained: Trained) -> store.Registered:
+    return trained.log()
+
+
+@pytest.fixture(scope="session")
+def scores(trained: Trained) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """The Detector's own scores of some rows that have no history, by id."""
+
+    def score(rows: pd.DataFrame) -> pd.DataFrame:
+        typed, _ = parse(pa.RecordBatch.from_pandas(rows, preserve_index=False), trained.config)
+        pq.write_table(pa.Table.from_batches([typed]), trained.folder / "asked.parquet")
+        compute(trained.folder / "asked.parquet", [], trained.config, trained.folder / "computed.parquet")
+        table = pq.read_table(trained.folder / "computed.parquet")
+        return pa.Table.from_batches(trained.detector.score(table.to_batches())).to_pandas().set_index("tx")
+
+    return score

@@ -1,0 +1,260 @@
+"""The served model: what MLflow loads answers as the Detector does."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from mlflow.exceptions import MlflowException
+from small_training import Trained
+
+from pipeline.tracking import store
+
+NO_HISTORY = "no history: entities have no past"
+Scores = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+@pytest.fixture(scope="module")
+def model(trained: Trained, registered: store.Registered) -> mlflow.pyfunc.PyFuncModel:
+    store.start(trained.config)
+    return mlflow.pyfunc.load_model("models:/cards@champion")
+
+
+def test_rows_without_a_history_score_as_the_detector_scores_them(
+    trained: Trained, model: mlflow.pyfunc.PyFuncModel, scores: Scores
+) -> None:
+    rows = trained.rows.drop(columns="fraud")
+    answer = model.predict(rows)
+    expected = scores(rows).loc[answer["tx"]]
+    assert list(answer) == ["tx", "anomaly_score", "p_value", "tail_p_value", "is_flagged", "note"]
+    assert answer["anomaly_score"].to_numpy().tolist() == expected["anomaly_score"].tolist()
+    assert answer["p_value"].to_numpy().tolist() == expected["p_value"].tolist()
+    flagged = expected["anomaly_score"].to_numpy() > trained.detector.threshold
+    assert answer["is_flagged"].tolist() == flagged.tolist()
+    assert 0 < flagged.sum() < len(rows)
+    assert set(answer["note"]) == {NO_HISTORY}
+
+
+def test_a_history_gives_the_entities_a_past(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    late = trained.rows.tail(40)
+    answer = model.predict(late, params={"history": trained.history})
+    table = pq.read_table(trained.folder / "features.parquet").slice(560)
+    assert table["tx"].to_pylist() == late["tx"].tolist()
+    expected = trained.detector.model.anomaly_score(trained.detector.encoder.transform(table))
+    assert answer["anomaly_score"].to_numpy(float) == pytest.approx(expected, rel=1e-5)
+    assert set(answer["note"]) == {""}
+    without = model.predict(late)["anomaly_score"].to_numpy(float)
+    assert np.abs(without / expected - 1).max() > 0.01
+
+
+@pytest.mark.parametrize("folder", ["", "/nowhere/at/all", "\0"])
+def test_a_history_that_is_not_there_is_noted(trained: Trained, model: mlflow.pyfunc.PyFuncModel, folder: str) -> None:
+    answer = model.predict(trained.rows.head(3), params={"history": folder})
+    assert answer["note"].tolist() == [NO_HISTORY] * 3
+    assert answer["anomaly_score"].notna().all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": str},
+        {"at": "datetime64[ns]"},
+        {"at": "datetime64[ns, UTC]"},
+        {"tx": str, "eur": str},
+        {"tx": float, "eur": object},
+        {"tx": "Int64", "eur": "Float64", "card": "category"},
+        {"tx": "int32", "card": "string"},
+    ],
+    ids=str,
+)
+def test_the_way_values_are_typed_makes_no_difference(
+    trained: Trained, model: mlflow.pyfunc.PyFuncModel, change: dict[str, Any]
+) -> None:
+    rows = trained.rows.head(30).drop(columns="fraud")
+    if "datetime64[ns, UTC]" in change.values():
+        changed = rows.assign(at=rows["at"].dt.tz_localize("UTC"))
+    else:
+        changed = rows.astype(change)
+    assert (changed.dtypes != rows.dtypes).any()
+    expected, answer = model.predict(rows), model.predict(changed)
+    assert answer["anomaly_score"].equals(expected["anomaly_score"])
+    assert answer["tx"].astype(float).tolist() == rows["tx"].tolist()
+
+
+def test_whole_numbers_are_amounts_too(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    rows = trained.rows.head(5).assign(eur=[1, 20, 300, 4, 5])
+    assert rows["eur"].dtype == "int64"
+    assert model.predict(rows)["anomaly_score"].equals(model.predict(rows.astype({"eur": float}))["anomaly_score"])
+
+
+def test_answers_come_in_the_order_of_the_questions(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    rows = trained.rows.head(50)
+    shuffled = rows.sample(frac=1, random_state=3)
+    answer = model.predict(shuffled)
+    assert answer["tx"].tolist() == shuffled["tx"].tolist()
+    again = answer.set_index("tx").loc[rows["tx"], "anomaly_score"]
+    assert again.to_numpy().tolist() == model.predict(rows)["anomaly_score"].to_numpy().tolist()
+
+
+def test_columns_beyond_the_contract_and_labels_change_nothing(
+    trained: Trained, model: mlflow.pyfunc.PyFuncModel
+) -> None:
+    rows = trained.rows.head(20)
+    plain = model.predict(rows.drop(columns="fraud"))
+    assert model.predict(rows.assign(fraud=1, source_row="x", all_rows=7))["anomaly_score"].equals(
+        plain["anomaly_score"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "note"),
+    [
+        ("eur", "a lot", "not scored: eur: is a number"),
+        ("eur", None, "not scored: eur: not missing"),
+        ("eur", "inf", "not scored: eur: finite"),
+        ("eur", True, "not scored: eur: is a number"),
+        ("eur", [1, 2], "not scored: eur: is a number"),
+        ("at", "yesterday", "not scored: at: is a timestamp"),
+        ("at", None, "not scored: at: not missing"),
+        ("at", 20250101, "not scored: at: is a timestamp"),
+        ("tx", "x-1", "not scored: tx: is a whole number"),
+        ("tx", None, "not scored: tx: not missing"),
+        ("tx", 1000, "not scored: tx: unique"),
+        ("card", None, "not scored: card: not missing"),
+        ("channel", None, NO_HISTORY),
+        ("channel", "telepathy", NO_HISTORY),
+    ],
+)
+def test_a_bad_cell_costs_its_own_row_and_no_other(
+    trained: Trained, model: mlflow.pyfunc.PyFuncModel, column: str, value: object, note: str
+) -> None:
+    rows = trained.rows.head(6).drop(columns="fraud").astype(object)
+    rows.at[4, column] = value
+    answer = model.predict(rows)
+    assert answer["note"].tolist() == [NO_HISTORY] * 4 + [note, NO_HISTORY]
+    scored = [True] * 4 + [note == NO_HISTORY, True]
+    for name in ("anomaly_score", "p_value", "is_flagged"):
+        assert answer[name].notna().tolist() == scored
+    others = trained.rows.head(6).drop(index=4)
+    expected = model.predict(others)["anomaly_score"].to_numpy(float)
+    found = answer["anomaly_score"].drop(index=4).to_numpy(float)
+    assert found[:4] == pytest.approx(expected[:4], rel=1e-5)
+
+
+def test_a_row_that_breaks_two_rules_names_both(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    rows = trained.rows.head(2).astype(object)
+    rows.at[1, "eur"] = rows.at[1, "at"] = "?"
+    assert model.predict(rows)["note"][1] == "not scored: at: is a timestamp, eur: is a number"
+
+
+def test_values_beyond_all_reason_are_scored_or_noted(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    rows = trained.rows.head(6).drop(columns="fraud").astype(object)
+    rows.loc[1, "eur"] = 1e300
+    rows.loc[2, "eur"] = -1e300
+    rows.loc[3, "at"] = "0001-01-01T00:00:00"
+    rows.loc[4, "at"] = "9999-12-31T23:59:59"
+    rows.loc[5, "card"] = "'; DROP TABLE events; --"
+    answer = model.predict(rows, params={"history": trained.history})
+    assert answer["anomaly_score"].notna().all()
+    assert np.isfinite(answer["anomaly_score"].to_numpy(float)).all()
+    assert answer["is_flagged"][1]
+
+
+def test_a_column_of_a_wrong_type_is_noted_on_every_row(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    answer = model.predict(trained.rows.head(2).assign(at=[1, 2]))
+    assert answer["note"].str.contains("column 'at' is of type int64, not a timestamp").all()
+    assert answer["anomaly_score"].isna().all()
+
+
+def test_no_rows_give_no_rows(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    answer = model.predict(trained.rows.head(0))
+    assert list(answer) == ["tx", "anomaly_score", "p_value", "tail_p_value", "is_flagged", "note"]
+    assert len(answer) == 0
+
+
+def test_a_missing_column_is_named(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
+    with pytest.raises(MlflowException, match=r"missing inputs \['card'\]"):
+        model.predict(trained.rows.head(2).drop(columns="card"))
+
+
+@pytest.fixture
+def server(trained: Trained, registered: store.Registered, tmp_path: Path) -> Iterator[str]:
+    """The address of a real `mlflow models serve`; it ends with the test."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/cards@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    # MLflow starts uvicorn by its name.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    uri = f"sqlite:///{trained.folder}/mlflow.db"
+    environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (tmp_path / "serve.log").open("w") as log:
+        process = subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 120
+            while not _answers(port):
+                assert process.poll() is None, (tmp_path / "serve.log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "serve.log").read_text()
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}/invocations"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
+            return response.status == 200
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _ask(url: str, question: dict[str, Any]) -> list[dict[str, Any]]:
+    request = urllib.request.Request(url, json.dumps(question).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        # NaN would be no JSON: other languages' readers refuse it.
+        return json.loads(response.read(), parse_constant=pytest.fail)["predictions"]
+
+
+def test_mlflow_serves_the_model(trained: Trained, server: str, model: mlflow.pyfunc.PyFuncModel) -> None:
+    rows = trained.rows.tail(4).drop(columns="fraud").reset_index(drop=True)
+    records = json.loads(rows.to_json(orient="records", date_format="iso"))
+    records[0]["eur"] = 5
+    records[2]["eur"] = "a lot"
+    rows.loc[0, "eur"] = 5.0
+    history = {"history": trained.history}
+
+    answer = _ask(server, {"dataframe_records": records, "params": history})
+    expected = model.predict(rows.drop(index=2), params=history)
+    kept = [answer[0], answer[1], answer[3]]
+    assert [row["tx"] for row in answer] == rows["tx"].tolist()
+    assert [row["anomaly_score"] for row in kept] == pytest.approx(expected["anomaly_score"].tolist(), rel=1e-5)
+    assert [row["is_flagged"] for row in kept] == expected["is_flagged"].tolist()
+    assert [row["note"] for row in answer] == ["", "", "not scored: eur: is a number", ""]
+    assert (answer[2]["anomaly_score"], answer[2]["p_value"], answer[2]["is_flagged"]) == (None, None, None)
+
+    split = {"columns": [*records[0], "more"], "data": [[*record.values(), 1] for record in records]}
+    again = _ask(server, {"dataframe_split": split})
+    assert [row["note"] for row in again] == [NO_HISTORY, NO_HISTORY, answer[2]["note"], NO_HISTORY]
+    assert all(0 < row["p_value"] <= 1 for row in (again[0], again[1], again[3]))
+
+    with pytest.raises(urllib.error.HTTPError, match="400") as raised:
+        _ask(server, {"dataframe_records": [{"tx": 1}]})
+    assert "missing inputs" in raised.value.read().decode()

@@ -1,0 +1,257 @@
+"""Training runs and models in a real MLflow store."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_training import COUNTS, Trained
+
+from pipeline.config import Config
+from pipeline.errors import AssayError
+from pipeline.tracking import store
+from pipeline.tracking.content import flatten
+
+
+def experiment_runs(config: Config) -> list:
+    client = store.start(config)
+    experiment = client.get_experiment_by_name(config.tracking.experiment)
+    return client.search_runs([experiment.experiment_id], order_by=["attribute.start_time ASC"])
+
+
+def model_folder(config: Config, version: str) -> Path:
+    uri = store.start(config).get_model_version_download_uri(config.name, version)
+    return Path(unquote(urlsplit(uri).path))
+
+
+def files_of(trained: Trained) -> list[Path]:
+    return [path for path in (trained.folder / "mlflow-artifacts").rglob("*") if path.is_file()]
+
+
+def test_the_run_holds_every_setting(trained: Trained, registered: store.Registered) -> None:
+    run = store.start(trained.config).get_run(registered.run_id)
+    settings = flatten(trained.config)
+    assert len(settings) > 40
+    assert {name: run.data.params[name] for name in settings} == {n: str(v) for n, v in settings.items()}
+    assert run.data.params["contract.entities"] == '["card"]'
+    assert float(run.data.params["threshold"]) == trained.detector.threshold
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["batch_id"] == "0123"
+    assert run.data.tags["history"] == trained.history
+
+
+def test_each_epoch_is_a_step_of_the_losses(trained: Trained, registered: store.Registered) -> None:
+    client = store.start(trained.config)
+    for name in ("train_loss", "held_out_loss"):
+        logged = {m.step: m.value for m in client.get_metric_history(registered.run_id, name)}
+        assert logged == {epoch["epoch"]: pytest.approx(epoch[name]) for epoch in trained.detector.epochs}
+        assert len(logged) == 2
+
+
+def test_metrics_belong_to_the_run_and_to_the_model(trained: Trained, registered: store.Registered) -> None:
+    client = store.start(trained.config)
+    run = client.get_run(registered.run_id)
+    assert run.data.metrics["average_precision"] == 0.25
+    assert run.data.metrics["card_precision_at_100"] == 0.5
+    best = client.search_logged_models(
+        [run.info.experiment_id], order_by=[{"field_name": "metrics.average_precision", "ascending": False}]
+    )
+    assert registered.run_id in [model.source_run_id for model in best]
+    assert {metric.key for metric in best[0].metrics} >= {"average_precision", "card_precision_at_100"}
+
+
+def test_the_dataset_is_known_by_its_digest(trained: Trained, registered: store.Registered) -> None:
+    (logged,) = store.start(trained.config).get_run(registered.run_id).inputs.dataset_inputs
+    assert logged.dataset.name == "rows.parquet"
+    assert logged.dataset.digest == ("ab" * 32)[:36]
+    assert json.loads(logged.dataset.source) == {"uri": str(trained.folder / "rows.parquet")}
+    profile = json.loads(logged.dataset.profile)
+    assert profile == {"num_rows": 640, **COUNTS, "sha256": "ab" * 32}
+    columns = json.loads(logged.dataset.schema)["mlflow_colspec"]
+    assert {column["name"]: column["type"] for column in columns} == {
+        "tx": "long",
+        "at": "datetime",
+        "eur": "double",
+        "card": "string",
+        "channel": "string",
+        "fraud": "long",
+    }
+
+
+def test_plots_report_and_config_are_there(trained: Trained, registered: store.Registered) -> None:
+    client = store.start(trained.config)
+    names = {file.path for file in client.list_artifacts(registered.run_id)}
+    assert {"report.html", "config.json", "plots"} <= names
+    assert [file.path for file in client.list_artifacts(registered.run_id, "plots")] == ["plots/losses.png"]
+    kept = json.loads(Path(client.download_artifacts(registered.run_id, "config.json")).read_text())
+    assert Config.model_validate(kept) == trained.config
+
+
+def test_the_first_version_is_champion_and_later_ones_are_candidates(trained: Trained) -> None:
+    config = trained.named("aliases")
+    made = [trained.log(config) for _ in range(3)]
+    assert [(each.version, each.alias) for each in made] == [
+        ("1", "champion"),
+        ("2", "candidate"),
+        ("3", "candidate"),
+    ]
+    assert store.load_detector(config)[1] == "1"
+    assert store.load_detector(config, "candidate")[1] == "3"
+    assert store.load_detector(config, "2")[1] == "2"
+
+
+def test_the_loaded_detector_scores_as_the_one_that_was_logged(trained: Trained, registered: store.Registered) -> None:
+    loaded, version = store.load_detector(trained.config)
+    table = pq.read_table(trained.folder / "features.parquet")
+    first, second = (pa.Table.from_batches(each.score(table.to_batches())) for each in (loaded, trained.detector))
+    assert first.equals(second)
+    assert np.unique(first["anomaly_score"]).size > 500
+    assert (loaded.threshold, version) == (trained.detector.threshold, registered.version)
+
+
+def test_nothing_registered_yet_says_what_to_run(trained: Trained) -> None:
+    with pytest.raises(AssayError, match="no model is registered as 'newcomer' yet; run assay train first"):
+        store.load_detector(trained.named("newcomer"))
+
+
+@pytest.mark.parametrize("asked", ["7", "chmapion", "", "m-0123"])
+def test_an_unknown_version_lists_the_known_ones(trained: Trained, registered: store.Registered, asked: str) -> None:
+    with pytest.raises(AssayError, match=r"'cards' has no version or alias '.*'; there are 1 and champion$"):
+        store.load_detector(trained.config, asked)
+
+
+def test_files_that_are_gone_are_named_in_one_sentence(trained: Trained) -> None:
+    config = trained.named("gone")
+    shutil.rmtree(model_folder(config, trained.log(config).version))
+    with pytest.raises(AssayError, match="version 1 of model 'gone' is registered, but its files cannot be read"):
+        store.load_detector(config)
+
+
+def test_a_run_that_fails_on_the_way_registers_nothing_and_may_be_tried_again(trained: Trained) -> None:
+    config = trained.named("halfway")
+    with pytest.raises(store.StoreError, match=r"nowhere\.html"):
+        trained.log(config, report=trained.folder / "nowhere.html")
+    # This one fails after the model was logged.
+    with pytest.raises(store.StoreError, match="cannot be used"):
+        trained.log(config, metrics={"average_precision": "many"})
+    client = store.start(config)
+    assert client.search_model_versions("name = 'halfway'") == []
+    made = trained.log(config)
+    assert (made.version, made.alias) == ("1", "champion")
+    runs = experiment_runs(config)
+    assert [run.info.status for run in runs] == ["FAILED", "FAILED", "FINISHED"]
+    models = client.search_logged_models([runs[0].info.experiment_id])
+    assert [model.source_run_id for model in models] == [made.run_id]
+
+
+def test_a_version_whose_alias_could_not_be_set_is_taken_back(trained: Trained) -> None:
+    config = trained.named("unaliased")
+    store.start(config)
+    with closing(sqlite3.connect(trained.folder / "mlflow.db")) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON registered_model_aliases "
+            "BEGIN SELECT RAISE(ABORT, 'no space left'); END"
+        )
+        with pytest.raises(store.StoreError, match="no space left"):
+            trained.log(config)
+        database.execute("DROP TRIGGER full")
+    client = store.start(config)
+    assert client.search_model_versions("name = 'unaliased'") == []
+    made = trained.log(config)
+    assert [v.version for v in client.search_model_versions("name = 'unaliased'")] == [int(made.version)]
+    assert made.alias == "champion"
+    assert store.load_detector(config)[1] == made.version
+
+
+def test_nothing_in_the_artefact_is_pickled(trained: Trained, registered: store.Registered) -> None:
+    files = [path for path in model_folder(trained.config, registered.version).rglob("*") if path.is_file()]
+    kinds = {path.suffix for path in files if path.name != "MLmodel"}
+    assert {".safetensors", ".json", ".parquet", ".py"} <= kinds
+    assert kinds <= {".safetensors", ".json", ".parquet", ".py", ".yaml", ".txt", ".html", ".css", ""}
+    assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
+
+
+def test_sensitive_values_are_masked_in_the_example(trained: Trained, registered: store.Registered) -> None:
+    files = [path for path in files_of(trained) if path.name.endswith("input_example.json")]
+    assert files
+    for path in files:
+        text = path.read_text()
+        assert "***" in text
+        assert "card-" not in text
+        assert "fraud" not in text
+
+
+def test_passwords_are_not_logged(trained: Trained) -> None:
+    config = trained.named("secretive")
+    secret = {"ledger_url": "postgresql://assay:secret-word@db/assay"}
+    config = config.model_copy(update={"tracking": config.tracking.model_copy(update=secret)})
+    made = trained.log(config)
+    run = store.start(config).get_run(made.run_id)
+    assert run.data.params["tracking.ledger_url"] == "postgresql://assay:***@db/assay"
+    folder = trained.folder / "mlflow-artifacts"
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"secret-word" in path.read_bytes()]
+    with closing(sqlite3.connect(trained.folder / "mlflow.db")) as database:
+        assert not [line for line in database.iterdump() if "secret-word" in line]
+
+
+def test_the_ui_command_names_the_store(trained: Trained, registered: store.Registered) -> None:
+    database = trained.folder / "mlflow.db"
+    assert database.is_file()
+    assert registered.ui_command == f"mlflow ui --backend-store-uri 'sqlite:///{database}'"
+    assert registered.model_uri == "models:/cards/1"
+
+
+def test_a_database_given_by_uri_keeps_its_artefacts_in_the_work_folder(trained: Trained, tmp_path: Path) -> None:
+    # A second schema takes seconds to make: the first one is copied.
+    store.start(trained.config)
+    shutil.copy(trained.folder / "mlflow.db", tmp_path / "other.db")
+    tracking = {"uri": f"sqlite:///{tmp_path}/other.db", "experiment": "elsewhere"}
+    config = Config(contract=trained.config.contract, work_dir=str(tmp_path / "work"), tracking=tracking)
+    found = store.start(config).get_experiment_by_name("elsewhere")
+    assert found.artifact_location == (tmp_path / "work" / "mlflow-artifacts").as_uri()
+    assert not (tmp_path / "work" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "strange://host", "sqlite:////dev/null/mlflow.db"])
+def test_a_store_that_cannot_be_used_is_named_in_one_sentence(
+    trained: Trained, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    config = trained.config.model_copy(update={"tracking": trained.config.tracking.model_copy(update={"uri": uri})})
+    with pytest.raises(store.StoreError, match=r"the MLflow store at .* cannot be used: ") as raised:
+        store.load_detector(config)
+    assert uri in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_deleted_experiment_is_named(trained: Trained) -> None:
+    config = trained.named("deleted")
+    client = store.start(config)
+    client.delete_experiment(client.get_experiment_by_name("deleted").experiment_id)
+    with pytest.raises(store.StoreError, match="experiment 'deleted' was deleted; restore it"):
+        trained.log(config)
+
+
+def test_processes_that_make_the_store_at_once_share_it_in_silence(trained: Trained, tmp_path: Path) -> None:
+    config = trained.config.model_copy(update={"work_dir": str(tmp_path)})
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from pipeline.config import Config; from pipeline.tracking import store\n"
+        "config = Config.model_validate_json(Path(sys.argv[1]).read_text())\n"
+        "client = store.start(config); client.create_run(client.get_experiment_by_name('assay').experiment_id)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "config.json")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert said == ["", ""]
+    assert len(experiment_runs(config)) == 2

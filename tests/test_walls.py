@@ -1,0 +1,153 @@
+"""The walls between the rooms: who may import whom, and no pickle in the packages."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("models", "pipeline", "flows", "expectations")
+# What each package may not import, whatever the file.
+FORBIDDEN = {
+    "models": {"pipeline", "flows", "expectations"},
+    "expectations": {"pipeline", "flows", "models"},
+    "pipeline": {"flows"},
+    "flows": set(),
+}
+# Where a name may be imported, by the beginning of the file's path.
+ONLY_IN = {
+    "prefect": ("flows/",),
+    "mlflow": ("pipeline/tracking/",),
+    "great_expectations": ("expectations/", "pipeline/validation"),
+    "expectations": ("expectations/", "pipeline/validation"),
+}
+PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+PICKLING = {"torch.save", "torch.load", "pandas.read_pickle", "torch.jit.save", "torch.jit.load"}
+
+
+def imported(tree: ast.AST, path: str) -> Iterator[tuple[str, str]]:
+    """Yield each module or name that a file imports, at any depth, with the name it is bound to."""
+    package = path.split("/")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.split(".")[0]
+                yield (alias.name, alias.asname) if alias.asname else (alias.name, top)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield f"{base}.{alias.name}", alias.asname or alias.name
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).split(".")[-1]
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.args[0].value, ""
+
+
+def violations(path: str, source: str) -> list[str]:
+    """Return what a file of the packages imports or calls against the rules, `path` relative to the root."""
+    tree = ast.parse(source)
+    found = []
+    bound = {}
+    for module, name in imported(tree, path):
+        top = module.split(".")[0]
+        bound[name] = module if "." not in module or name != top else top
+        if top in FORBIDDEN[path.split("/")[0]]:
+            found.append(f"{path} imports {module}")
+        elif top in ONLY_IN and not path.startswith(ONLY_IN[top]):
+            found.append(f"{path} imports {module}, which only {' and '.join(ONLY_IN[top])} may")
+        elif top in PICKLES:
+            found.append(f"{path} imports {module}")
+        if module in PICKLING:
+            found.append(f"{path} imports {module}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            first, _, rest = ast.unparse(node).partition(".")
+            if f"{bound.get(first, first)}.{rest}" in PICKLING or node.attr == "to_pickle":
+                found.append(f"{path} uses {ast.unparse(node)}")
+        elif isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value)) == ("allow_pickle", "True"):
+            found.append(f"{path} allows pickle")
+    return found
+
+
+def files() -> list[str]:
+    return [
+        file.relative_to(ROOT).as_posix() for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))
+    ]
+
+
+def test_every_package_is_looked_at() -> None:
+    seen = {path.split("/")[0] for path in files()}
+    assert seen == set(PACKAGES)
+    assert {"pipeline/tracking/store.py", "pipeline/ledger.py"} <= set(files())
+
+
+def test_no_file_reaches_over_a_wall() -> None:
+    found = [line for path in files() for line in violations(path, (ROOT / path).read_text(encoding="utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("models/dense.py", "from pipeline.config import Config"),
+        ("models/dense.py", "import flows.train"),
+        ("models/dense.py", "import expectations"),
+        ("models/dense.py", "from ..pipeline import config"),
+        ("models/dense.py", "def f():\n    import mlflow"),
+        ("models/dense.py", "import great_expectations as gx"),
+        ("expectations/suites.py", "from pipeline.errors import InputError"),
+        ("expectations/suites.py", "import models.base"),
+        ("pipeline/scoring.py", "from flows import score"),
+        ("pipeline/scoring.py", "def f():\n    if True:\n        from flows.score import score"),
+        ("pipeline/scoring.py", "from prefect import task"),
+        ("pipeline/scoring.py", "class A:\n    def f(self):\n        import prefect.client"),
+        ("pipeline/scoring.py", "import numpy, mlflow"),
+        ("pipeline/scoring.py", "from mlflow.pyfunc import load_model"),
+        ("pipeline/scoring.py", "import importlib\nimportlib.import_module('mlflow.pyfunc')"),
+        ("pipeline/scoring.py", "__import__('prefect')"),
+        ("pipeline/scoring.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import mlflow"),
+        ("pipeline/scoring.py", "from expectations.suites import read_suite"),
+        ("pipeline/scoring.py", "import great_expectations"),
+        ("pipeline/features/table.py", "from ...flows import score"),
+        ("pipeline/tracking/store.py", "import prefect"),
+        ("pipeline/tracking/store.py", "import great_expectations"),
+        ("pipeline/validation.py", "import mlflow"),
+        ("flows/train.py", "import mlflow"),
+        ("flows/train.py", "import great_expectations"),
+        ("flows/train.py", "from expectations import suites"),
+        ("models/base.py", "import pickle"),
+        ("models/base.py", "from joblib import dump"),
+        ("models/base.py", "def f():\n    import cloudpickle as cp"),
+        ("models/base.py", "import torch\ntorch.save({}, 'x')"),
+        ("models/base.py", "import torch as t\nt.load('x')"),
+        ("models/base.py", "from torch import load"),
+        ("models/base.py", "import torch.nn\ntorch.save({}, 'x')"),
+        ("models/base.py", "import numpy as np\nnp.load('x', allow_pickle=True)"),
+        ("pipeline/tables.py", "import pandas as pd\npd.read_pickle('x')"),
+        ("pipeline/tables.py", "frame.to_pickle('x')"),
+    ],
+)
+def test_a_breach_is_found(path: str, source: str) -> None:
+    assert len(violations(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("models/dense.py", "from models.base import Autoencoder\nimport torch\ntorch.nn.Linear(1, 1)"),
+        ("models/base.py", "from safetensors.torch import load_file, save_file"),
+        ("models/base.py", "def load(folder):\n    return folder\nload('x')"),
+        ("models/base.py", "import numpy as np\nnp.load('x', allow_pickle=False)"),
+        ("expectations/suites.py", "import great_expectations as gx"),
+        ("pipeline/validation.py", "from expectations.suites import read_suite\nimport great_expectations"),
+        ("pipeline/validation_batches.py", "from expectations import rows"),
+        ("pipeline/tracking/store.py", "def f():\n    from mlflow import MlflowClient"),
+        ("pipeline/scoring.py", "from pipeline.tracking.store import load_detector"),
+        ("pipeline/scoring.py", "from . import config"),
+        ("flows/train.py", "from prefect import flow\nfrom pipeline.tracking.store import log_training"),
+    ],
+)
+def test_what_is_allowed_is_left_alone(path: str, source: str) -> None:
+    assert violations(path, source) == []
