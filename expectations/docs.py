@@ -112,7 +112,8 @@ def _result(outcome: Outcome, hidden: bool) -> dict[str, Any]:
         "missing_count": outcome.missing,
         "missing_percent": 100.0 * outcome.missing / outcome.rows if outcome.rows else 0.0,
         "unexpected_count": outcome.broken,
-        "unexpected_percent": 100.0 * outcome.broken / judged if judged else 0.0,
+        # Of all rows, which is what the page says beside it; Great Expectations fills in that of rows with a value.
+        "unexpected_percent": 100.0 * outcome.broken / outcome.rows if outcome.rows else 0.0,
         "unexpected_percent_total": 100.0 * outcome.broken / outcome.rows if outcome.rows else 0.0,
         "unexpected_percent_nonmissing": 100.0 * outcome.broken / judged if judged else 0.0,
         "partial_unexpected_list": values,

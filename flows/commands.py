@@ -40,13 +40,7 @@ def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], give
     config, reasons, warnings = infer(table, settings=settings, **given)
     config = _relative(config, Path(table), out)
     write_text(out, write_config(config, reasons))
-    contract = config.contract
-    roles = {
-        role: f"{', '.join(value) if isinstance(value, tuple) else value}   ({reasons[role]})"
-        for role, value in ((role, getattr(contract, role)) for role in reasons)
-        if value
-    }
-    console.table(f"What {table} looks like", roles)
+    console.table(f"What {table} looks like", reasons)
     for text in warnings:
         console.warning(text)
     console.commands(

@@ -1,12 +1,12 @@
 """What a person sees in the terminal while a flow runs: a progress bar a step, then short tables."""
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
@@ -67,21 +67,15 @@ def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[C
 
 
 def table(title: str, rows: Mapping[str, object]) -> None:
-    """Print two columns: what, and how much or where."""
-    grid = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        show_header=False,
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
+    """Print two columns: what, and how much or where. Sentences wrap; a path stays on one line, to be copied."""
+    OUT.print(f"\n[bold]{escape(title)}[/bold]")
+    wide = max(map(len, rows), default=0) + 2
     for name, value in rows.items():
-        grid.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
-    OUT.print()
-    OUT.print(grid)
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        lines = textwrap.wrap(text, max(OUT.width - wide - 2, 40), break_long_words=False) or [""]
+        for number, line in enumerate(lines):
+            label = "" if number else name
+            OUT.print(f"  [dim]{escape(label):<{wide}}[/dim]{escape(line)}", soft_wrap=True)
 
 
 def say(text: str) -> None:

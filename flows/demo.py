@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pipeline.inference import infer
 
 from flows import console
 from flows.commands import run_flow
 from pipeline.config import TableConfig, write_config
+from pipeline.inference import infer
 from pipeline.simulation import Simulated, simulate
 from pipeline.tables import open_table, write_text
 

@@ -50,7 +50,7 @@ def score(
     """
     try:
         config = read_config(config_path)
-        detector, version = load(config, version)
+        detector, version, config = load(config, version)
         with lock(config.work_dir):
             return _score(config, detector, version, table or config.table.path, first, last, force)
     except AssayError as error:
@@ -72,7 +72,7 @@ def score_incoming(config_path: str, version: str = "champion") -> Any:
             if not new:
                 text = f"no new file in {config.table.incoming}"
                 return Completed(message=text, data={"say": [text]})
-            detector, version = load(config, version)
+            detector, version, config = load(config, version)
             for path in new:
                 try:
                     results.append(_score(config, detector, version, str(path), None, None, force=False))
@@ -104,10 +104,11 @@ def _new_tables(config: Config) -> Iterator[Path]:
 
 
 @retried(name="load the Detector")
-def load(config: Config, version: str) -> tuple[Detector, str]:
-    """Load a registered Detector by version or alias."""
+def load(config: Config, version: str) -> tuple[Detector, str, Config]:
+    """Load a registered Detector by version or alias; return it, its version, and the settings to score with."""
     with console.step("load the Detector"):
-        return load_detector(config, version)
+        detector, version = load_detector(config, version)
+        return detector, version, detector.settle(config)
 
 
 def _score(
@@ -144,7 +145,8 @@ def _score(
 def _scored_before(entry: Entry) -> dict[str, Any]:
     text = (
         f"{entry.source} was scored before by {entry.model_name} version {entry.model_version} "
-        f"({entry.scored_at:%Y-%m-%d %H:%M} UTC, {entry.flagged:,} alerts); nothing was done, --force scores it again in place"
+        f"({entry.scored_at:%Y-%m-%d %H:%M} UTC, {entry.flagged:,} alerts); nothing was done, --force scores it again "
+        "in place"
     )
     return {"say": [text], "folder": entry.folder, "tables": {"Where": {"report": f"{entry.folder}/report.html"}}}
 

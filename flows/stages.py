@@ -1,6 +1,7 @@
 """The stages that training and scoring share, as Prefect tasks, and what happens when a flow fails."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -52,7 +53,7 @@ def validate(
 ) -> validation.Validated:
     """Split a table into accepted and quarantined rows, or refuse it."""
     with console.step("validate") as on_rows:
-        return validation.validate(
+        found = validation.validate(
             table,
             config,
             folder=folder / ".validated",
@@ -62,6 +63,7 @@ def validate(
             docs=folder / "data-docs",
             on_rows=on_rows,
         )
+    return replace(found, quarantine=found.quarantine.rename(folder / "quarantine.parquet"))
 
 
 @stage(name="features")
@@ -87,8 +89,8 @@ def forget(config: Config, batch: str) -> None:
 def say_what_to_do(flow: Any, run: Any, state: Any) -> None:
     """Log, when a flow has failed, what it left behind and what to do next."""
     get_logger("assay").error(
-        "%s failed: %s Nothing was published and nothing is half written. Mend what the message names and run it again: "
-        "the same command is safe to repeat.",
+        "%s failed: %s Nothing was published and nothing is half written. Mend what the message names and run it "
+        "again: the same command is safe to repeat.",
         flow.name,
         (state.message or "").strip(),
     )

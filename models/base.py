@@ -4,6 +4,7 @@ import importlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -288,26 +289,26 @@ class Autoencoder(OneClassModel):
         return self._score.contributions(self._residuals(block).double())
 
     @staticmethod
-    @torch.inference_mode()
     def _in_blocks(matrix: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """Apply a function of rows to blocks of one size, the last one padded with zeros.
+        """Apply a function of rows to blocks of one size, the last one padded with zeros, on all cores.
 
         float32 matrix products round differently with the shape of their operands, and with where they lie in
-        memory, so every block is copied into the same buffer.
+        memory, so every block is copied into a tensor of its own, which torch aligns.
         """
-        block = torch.zeros(BLOCK_ROWS, matrix.shape[1])
-        buffer = block.numpy()
-        found = None
-        for start in range(0, len(matrix), BLOCK_ROWS):
+
+        def apply(start: int) -> np.ndarray:
             rows = matrix[start : start + BLOCK_ROWS]
-            buffer[: len(rows)] = rows
-            buffer[len(rows) :] = 0
-            values = function(block).numpy()[: len(rows)]
-            if found is None:
-                found = np.empty((len(matrix), *values.shape[1:]), values.dtype)
-            found[start : start + BLOCK_ROWS] = values
-        assert found is not None  # scikit-learn refuses a matrix without rows
-        return found
+            block = torch.zeros(BLOCK_ROWS, matrix.shape[1])
+            block.numpy()[: len(rows)] = rows
+            with torch.inference_mode():
+                return function(block)[: len(rows)].numpy()
+
+        starts = range(0, len(matrix), BLOCK_ROWS)
+        with training.one_thread() as n_cores:
+            if len(starts) == 1:
+                return apply(0).copy()
+            with ThreadPoolExecutor(min(n_cores, len(starts))) as pool:
+                return np.concatenate(list(pool.map(apply, starts)))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {f"network.{name}": value.numpy() for name, value in self.network_.state_dict().items()}

@@ -1,7 +1,8 @@
 """The one training loop: fit, epoch, step."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -50,6 +51,22 @@ class Settings:
     max_norm: float = 1.0
 
 
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Let each torch operation run on one thread for a while; yields how many it had.
+
+    Products as small as these gain little from a second thread, and lose tenfold where the cores are busy, since
+    threads wait for each other after every operation. It also makes training come out the same whatever the
+    number of cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
+
+
 def learning_rate(step: int, n_steps: int, settings: Settings) -> float:
     """Return the learning rate of a step: a linear rise to the peak, then a cosine fall towards zero.
 
@@ -69,6 +86,7 @@ def learning_rate(step: int, n_steps: int, settings: Settings) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising + 1) / (n_steps - rising + 1)))
 
 
+@one_thread()
 def fit(
     network: nn.Module,
     loss: Loss,

@@ -83,7 +83,7 @@ _PERSONAL = (
     (r"(?:^|_)(?:ssn|passport|ausweis\w*|tax_?id|steuer_?id|social_security)(?:_|$)", "an identity document"),
     (r"(?:^|_)(?:first|last|sur|full|given|family|user|holder|vor|nach)_?name(?:_|$)", "a person's name"),
     (
-        r"(?:^|_)(?:name|first|last|surname|kundenname|inhaber|karteninhaber|username)(?:_|$)",
+        r"^(?:first|last)$|(?:^|_)(?:name|surname|kundenname|inhaber|karteninhaber|username)(?:_|$)",
         "a person's name",
     ),
 )

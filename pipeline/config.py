@@ -45,7 +45,7 @@ class TableConfig(_Section):
     )
     time_zone: str = Field(
         default="UTC",
-        description="Zone of timestamps that name none, of --from and --to, and of the hour of day that the model sees.",
+        description="Zone of timestamps that name none, of --from and --to, and of the hour that the model sees.",
     )
 
     @field_validator("delimiter")
@@ -108,7 +108,11 @@ class FeaturesConfig(_Section):
     history_days: int = Field(
         default=60,
         ge=2,
-        description="An entity's own past, for change; nothing looks back further than this.",
+        description="An entity's own past, for change, in days.",
+    )
+    change_counts: Literal["above", "both"] = Field(
+        default="above",
+        description='"above": only more than an entity\'s usual amount is change; "both": less is change, too.',
     )
     past_weight: float = Field(
         default=5,

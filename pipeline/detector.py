@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from pipeline import thresholds
 from pipeline.calibration import Calibration
-from pipeline.config import Config
+from pipeline.config import Config, TrackingConfig
 from pipeline.encoding import Encoder
-from pipeline.errors import InputError, TrainingError
+from pipeline.errors import ConfigError, InputError, TrainingError
 from pipeline.features import Feature, list_features
 from pipeline.partition import CALIBRATION, EARLY_STOPPING, FIT, split
 from pipeline.tables import read_batches
@@ -219,6 +219,26 @@ class Detector:
         ranks[flagged[order]] = np.arange(1, len(flagged) + 1)
         return flags, ranks
 
+    def settle(self, config: Config) -> Config:
+        """Return a configuration to score with: today's, but the features that this Detector was trained with.
+
+        Raises
+        ------
+        ConfigError
+            When a role of the contract, or the time zone, has changed since the training.
+        """
+        then, now = self.config.contract.model_dump(), config.contract.model_dump()
+        changed = [role for role in then if role not in ("ignored", "sensitive") and then[role] != now[role]]
+        if self.config.table.time_zone != config.table.time_zone:
+            changed.append("table.time_zone")
+        if changed:
+            raise ConfigError(
+                f"the contract of {config.name!r} differs from the one that its model was trained with, in "
+                f"{', '.join(changed)}; train again, or put it back"
+            )
+        features = self.config.features.model_copy(update={"memory_limit": config.features.memory_limit})
+        return config.model_copy(update={"features": features})
+
     def save(self, folder: Path) -> None:
         """Write the artefact: detector.json, encoder.json, calibration.parquet and the model's own folder."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -230,7 +250,8 @@ class Detector:
             folder / "detector.json",
             {
                 "format": FORMAT,
-                "config": self.config.model_dump(mode="json"),
+                # Without the tracking section: its URLs may hold passwords, and the artefact travels.
+                "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(mode="json"),
                 "as_of": self.as_of.isoformat(),
                 "calibration_start": self.calibration_start.isoformat(),
                 "threshold": asdict(self.cut),

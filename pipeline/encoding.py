@@ -1,6 +1,6 @@
 """Columns to matrix and back: features become the float32 numbers that a model sees."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any, Self, TypeAlias
 
@@ -88,6 +88,15 @@ class Encoder:
         """Features that got no column because they never varied among the fit rows."""
         return [encoding.feature.name for encoding in self.encodings if not encoding.columns]
 
+    def places(self, source: str) -> list[int]:
+        """Return the positions of a source's columns in the matrix (`Feature.source`)."""
+        names = {feature.name for feature in self.features if feature.source == source}
+        return [place for place, column in enumerate(self.columns) if column.feature in names]
+
+    def places_of(self, feature: str) -> list[int]:
+        """Return the positions of a feature's columns in the matrix."""
+        return [place for place, column in enumerate(self.columns) if column.feature == feature]
+
     def statistics(self, feature: str) -> Statistics | None:
         """Return a number's statistics over the fit rows in its raw unit; None for a category."""
         encoding = next(encoding for encoding in self.encodings if encoding.feature.name == feature)
@@ -139,8 +148,8 @@ class Encoder:
                 matrix[chosen, start : start + len(encoding.columns)] = np.eye(len(encoding.columns))[-1]
         return matrix
 
-    def inverse(self, matrix: np.ndarray) -> dict[str, np.ndarray]:
-        """Return raw values from a matrix, a reconstruction for example.
+    def inverse(self, matrix: np.ndarray, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """Return raw values from a matrix, for the features named or for all.
 
         Exact up to float32 for numbers within the bound and categories with a column of their own; a cycle by
         the angle of its sine and cosine, a category by its highest column.
@@ -159,6 +168,8 @@ class Encoder:
         raw: dict[str, np.ndarray] = {}
         for encoding in self.encodings:
             name = encoding.feature.name
+            if names is not None and name not in names:
+                continue
             start = self._start[name]
             block = matrix[:, start : start + len(encoding.columns)]
             if isinstance(encoding, CategoryEncoding):
@@ -187,12 +198,9 @@ class Encoder:
             Positions in the matrix.
         settings : array of shape (n_settings, n_source_columns)
         """
-        columns: list[int] = []
         blocks: list[np.ndarray] = []
         for encoding in self.encodings:
             if encoding.feature.source == source and encoding.columns:
-                start = self._start[encoding.feature.name]
-                columns += range(start, start + len(encoding.columns))
                 if isinstance(encoding, CategoryEncoding):
                     blocks.append(encoding.usual())
                 else:
@@ -202,7 +210,7 @@ class Encoder:
         most = max(len(block) for block in blocks)
         places = [np.linspace(0, len(block) - 1, most).round().astype(int) for block in blocks]
         settings = [block[place] for block, place in zip(blocks, places, strict=True)]
-        return np.array(columns), np.column_stack(settings)
+        return np.array(self.places(source)), np.column_stack(settings)
 
     def unseen(self, rows: Rows) -> dict[str, np.ndarray]:
         """Return, for each category, which rows hold a value that no fit row held; (n_rows,) bool."""

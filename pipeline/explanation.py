@@ -12,6 +12,7 @@ from pipeline.features import Feature
 MASK = "•••"
 MISSING = "missing"
 REASONS = 3
+SOURCES_TRIED = 24
 TOLERANCE = 0.1
 REASONS_TYPE = pa.list_(
     pa.struct(
@@ -28,15 +29,18 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 
 def explain(detector: Detector, rows: pa.Table) -> pa.Array:
-    """Return the three sources that contribute most to each row's score, best first.
+    """Return up to three sources (`Feature.source`) that make each row anomalous, best first.
 
-    Contributions of the encoded columns are added up by feature, and features by source. A sum below zero
-    (possible with the Mahalanobis score, where other residuals explain more than all of it) counts as none,
-    and shares are of the sum of the rest. A source without a share is no reason.
+    A source is the better a reason, the more of the row's score goes away when all its features take a usual
+    value and the rest of the row stays as it is; its share is of the sum of what goes away over all sources.
+    Looked at are the 24 sources with the largest contributions to the score. (Where nothing goes away, shares are
+    of the contributions, those below zero counting as none. Alone they mislead where a model answers an odd
+    column with odd reconstructions of others.)
 
-    The expected value is what the leading feature of the source, the one that contributes most, is compared
-    with (`Feature.expected`), else the usual value that `most_usual` finds. Values of sensitive columns are
-    masked.
+    Told is the feature of the source that is farthest from its usual value; one that names what it is compared
+    with (`Feature.expected`, such as the customer's usual amount) goes before any less than twice as far.
+    Expected is what it is compared with, else the usual value. A source that is a column of the table is told
+    in the column's unit. Values of sensitive columns are masked.
 
     Parameters
     ----------
@@ -51,19 +55,32 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     """
     if rows.num_rows == 0:
         return pa.array([], REASONS_TYPE)
-    matrix = detector.encoder.transform(rows)
-    sources, shares, leaders = shares_by_source(detector, matrix)
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :REASONS]
-    named = np.zeros(shares.shape, dtype=bool)
-    np.put_along_axis(named, best, np.take_along_axis(shares, best, axis=1) > 0, axis=1)
+    encoder, model = detector.encoder, detector.model
+    matrix = encoder.transform(rows)
+    own, contributions = model.anomaly_score(matrix), model.contributions(matrix)
+    sources = list(dict.fromkeys(feature.source for feature in detector.features))
+    parts = np.column_stack([contributions[:, encoder.places(source)].sum(axis=1) for source in sources])
+    tried = np.zeros(parts.shape, dtype=bool)
+    np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], True, axis=1)
+    gains = np.empty(parts.shape)
+    told: list[np.ndarray] = []
     words = _Words(detector, rows)
     for place, source in enumerate(sources):
-        words.usual |= most_usual(detector, matrix, source, named[:, place])
+        settled, scores = most_usual(detector, matrix, own, source, tried[:, place])
+        gains[:, place] = own - scores
+        members = [number for number, feature in enumerate(detector.features) if feature.source == source]
+        told.append(np.array(members)[_distances(detector, matrix, settled, members).argmax(axis=1)])
+        for name, values in encoder.inverse(settled, [detector.features[number].name for number in members]).items():
+            words.usual[name] = np.where(scores < own, values.astype(object), np.array(None))
+    nothing = gains.sum(axis=1) <= 0
+    gains[nothing] = np.maximum(parts[nothing], 0)
+    shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    best = np.argsort(-shares, axis=1, kind="stable")[:, :REASONS]
     found = [
         [
-            {"column": sources[place], "share": shares[row, place], **words.of(row, leaders[row, place])}
+            {"column": sources[place], "share": shares[row, place], **words.of(row, told[place][row])}
             for place in best[row]
-            if named[row, place]
+            if shares[row, place] > 0
         ]
         for row in range(rows.num_rows)
     ]
@@ -81,97 +98,73 @@ def sentence(reasons: pa.Array) -> pa.Array:
     -------
     pa.Array of shape (n_rows,), string
     """
-    return pa.array(
-        [
-            "; ".join(f"{reason['text']} ({100 * reason['share']:.0f} % of the score)" for reason in row) + "."
-            if row
-            else "No column stands out."
-            for row in reasons.to_pylist()
-        ],
-        pa.string(),
-    )
+    sentences = [
+        "; ".join(f"{reason['text']} ({100 * reason['share']:.0f} % of the score)" for reason in row) + "."
+        for row in reasons.to_pylist()
+    ]
+    return pa.array(sentences, pa.string())
 
 
-def shares_by_source(detector: Detector, matrix: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the sources, each one's share of the score, and the place of its leading feature.
+def most_usual(
+    detector: Detector, matrix: np.ndarray, own: np.ndarray, source: str, tried: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows with the columns of one source set to usual values, and their scores.
 
-    Parameters
-    ----------
-    detector : Detector
-    matrix : array of shape (n_rows, n_columns)
-
-    Returns
-    -------
-    sources : list of str
-    shares : array of shape (n_rows, n_sources)
-        0 or more; a row sums to 1, or to 0 when nothing contributes.
-    leaders : array of shape (n_rows, n_sources), int64
-        Position in ``detector.features`` of the feature that contributes most to the source.
-    """
-    features = detector.features
-    position = {feature.name: place for place, feature in enumerate(features)}
-    owners = [position[column.feature] for column in detector.encoder.columns]
-    by_feature = detector.model.contributions(matrix) @ np.eye(len(features))[owners]
-    sources = list(dict.fromkeys(feature.source for feature in features))
-    by_source = np.empty((len(matrix), len(sources)))
-    leaders = np.empty(by_source.shape, dtype=np.int64)
-    for place, source in enumerate(sources):
-        members = np.array([position[feature.name] for feature in features if feature.source == source])
-        by_source[:, place] = by_feature[:, members].sum(axis=1)
-        leaders[:, place] = members[by_feature[:, members].argmax(axis=1)]
-    positive = np.maximum(by_source, 0)
-    total = positive.sum(axis=1, keepdims=True)
-    return sources, positive / np.where(total > 0, total, 1), leaders
-
-
-def most_usual(detector: Detector, matrix: np.ndarray, source: str, chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """Return, for the features of a source, the most usual values that would take its part out of a row's score.
-
-    The values tried are those of `Encoder.usual`; all else in the row stays as it is. Chosen is the most usual one
-    that lowers the score by at least 90 % of what any of them does. The reconstruction itself would
-    not do: a model with a wide code restores much of what is odd about a row, too.
+    The values tried are those of `Encoder.usual`. Taken is the most usual one that lowers the score by at least
+    90 % of what any of them does; a row that none makes less anomalous stays as it is. The reconstruction is no
+    measure of what is usual: a model with a wide code restores much of what is odd about a row, too.
 
     Parameters
     ----------
     detector : Detector
     matrix : array of shape (n_rows, n_columns)
+    own : array of shape (n_rows,)
+        The rows' scores.
     source : str
-    chosen : array of shape (n_rows,), bool
-        The rows to look at.
+    tried : array of shape (n_rows,), bool
+        Whether to look at the row; the others stay as they are.
 
     Returns
     -------
-    dict of feature name to array of shape (n_rows,), object
-        In the raw unit; None for rows that were not chosen, or that no value makes less anomalous.
+    settled : array of shape (n_rows, n_columns)
+    scores : array of shape (n_rows,)
+        The lowest score that any of the values gives, at most `own`.
     """
     columns, candidates = detector.encoder.usual(source)
-    picked = matrix[chosen]
-    if not len(picked) or not len(candidates):
-        return {}
-    scores = np.empty((len(picked), len(candidates)))
-    tried = picked.copy()
+    settled, least = matrix.copy(), own.copy()
+    if not len(candidates) or not tried.any():
+        return settled, least
+    rows, before = matrix[tried], own[tried]
+    scores = np.empty((len(rows), len(candidates)))
     for place, candidate in enumerate(candidates):
-        tried[:, columns] = candidate
-        scores[:, place] = detector.model.anomaly_score(tried)
-    own, least = detector.model.anomaly_score(picked), scores.min(axis=1)
-    enough = scores <= (least + TOLERANCE * (own - least))[:, None]
-    picked[:, columns] = candidates[enough.argmax(axis=1)]
-    raw = detector.encoder.inverse(picked)
-    usual = {}
-    for feature in detector.features:
-        if feature.source == source:
-            values = np.full(len(matrix), None, dtype=object)
-            found = raw[feature.name].astype(object)
-            found[least >= own] = None
-            values[chosen] = found
-            usual[feature.name] = values
-    return usual
+        rows[:, columns] = candidate
+        scores[:, place] = detector.model.anomaly_score(rows)
+    lowest = scores.min(axis=1)
+    enough = scores <= (lowest + TOLERANCE * (before - lowest))[:, None]
+    rows[:, columns] = candidates[enough.argmax(axis=1)]
+    lower = np.flatnonzero(tried)[lowest < before]
+    settled[lower], least[lower] = rows[lowest < before], lowest[lowest < before]
+    return settled, least
+
+
+def _distances(detector: Detector, matrix: np.ndarray, settled: np.ndarray, members: list[int]) -> np.ndarray:
+    """Return how far features are from their usual values, doubled for those that name what they compare with.
+
+    Of shape (n_rows, len(members)), in standard deviations.
+    """
+    moved = np.abs(settled - matrix)
+    distances = np.empty((len(matrix), len(members)))
+    for place, feature in enumerate(detector.features[number] for number in members):
+        columns = detector.encoder.places_of(feature.name)
+        distances[:, place] = moved[:, columns].max(axis=1, initial=0) * (1 if feature.expected is None else 2)
+    return distances
 
 
 class _Words:
     """Puts single cells of a table into words.
 
-    ``usual`` holds, by feature name, the values to expect where a row holds nothing to compare with.
+    ``usual`` holds, by feature name, the values to expect where a row holds nothing to compare with; None stands
+    for the row's own.
     """
 
     def __init__(self, detector: Detector, rows: pa.Table) -> None:
@@ -181,27 +174,27 @@ class _Words:
         self.unseen = detector.encoder.unseen(rows)
         self.cells: dict[str, list[Any]] = {}
 
-    def of(self, row: int, leader: int) -> dict[str, str]:
+    def of(self, row: int, told: int) -> dict[str, str]:
         """Return actual, expected and text of one reason."""
-        feature = self.detector.features[leader]
+        feature = self.detector.features[told]
         shown = self._shown(feature)
         name = shown.source if shown.column == shown.source else shown.name
         actual = self._cell(shown.column, row)
         if actual is not None and self._is_sensitive(shown):
             return {"actual": MASK, "expected": MASK, "text": f"{name} {MASK}, not what was expected"}
         expected = None if feature.expected is None else self._cell(feature.expected, row)
-        if expected is None and shown.name in self.usual:
+        if expected is None:
             expected = _known(self.usual[shown.name][row])
         if expected is None:
             expected = actual
         words = {"actual": self._word(shown, actual), "expected": self._word(shown, expected)}
-        told = f"{name} {words['actual']}"
+        text = f"{name} {words['actual']}"
         if shown.name in self.unseen and self.unseen[shown.name][row]:
-            told += " (never seen in training)"
+            text += " (never seen in training)"
         if words["actual"] == words["expected"]:
-            return {**words, "text": f"{told}, unusual beside the rest of the row"}
+            return {**words, "text": f"{text}, unusual beside the rest of the row"}
         about = "about " if shown.kind == "number" else ""
-        return {**words, "text": f"{told}, expected {about}{words['expected']}"}
+        return {**words, "text": f"{text}, expected {about}{words['expected']}"}
 
     def _shown(self, feature: Feature) -> Feature:
         """Return the feature whose value is shown: if the source is a column, one that reads it."""
@@ -246,18 +239,19 @@ def _hour(value: float) -> str:
 
 
 def _number(value: float, whole: bool) -> str:
-    """Return a number for people: three digits that count, and all of those before the point.
+    """Return a number for people: all digits before the point, and as many behind it as matter.
 
     Examples
     --------
-    >>> [_number(value, whole=False) for value in (1240.4, 5.2345, 0.0123, 1e-9, 1e12)]
-    ['1,240', '5.23', '0.0123', '1e-09', '1e+12']
+    >>> [_number(value, whole=False) for value in (1240.4, 5.2345, 0.8512, 0.00059, 1e-9, 1e12)]
+    ['1,240', '5.23', '0.851', '0.0006', '1e-09', '1e+12']
     >>> [_number(value, whole=True) for value in (12.0, 2.04, 1999.6)]
     ['12', '2', '2,000']
     """
     if value == 0 or (whole and abs(value) < 1e9):
         return f"{value:,.0f}"
-    if abs(value) >= 1e9 or abs(value) < 1e-4:
-        return f"{value:.3g}"
-    digits = max(0, 2 - int(np.floor(np.log10(abs(value)))))
-    return f"{value:,.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+    if abs(value) >= 1e9 or abs(value) < 1e-6:
+        return f"{value:.2g}"
+    if abs(value) >= 1:
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.{max(3, -int(np.floor(np.log10(abs(value)))))}f}".rstrip("0")

@@ -4,13 +4,19 @@ import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from filelock import FileLock
 
 from pipeline.config import Config
 from pipeline.labels import quote
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 class History:
@@ -31,31 +37,40 @@ class History:
         self.config = config
 
     def append(self, rows: Path, batch_id: str) -> None:
-        """Add the rows of a Parquet file, except those whose id the store already has on their day."""
+        """Add the rows of a Parquet file, except those whose id the store already has on their day.
+
+        Of a row that is there already, a label that comes with this delivery is taken over.
+        """
         import duckdb
 
         contract = self.config.contract
         names = [name for name in pq.read_schema(rows).names if name in contract.columns]
         columns = ", ".join(quote(name) for name in names)
         key, at = quote(contract.id), quote(contract.timestamp)
-        with self._locked(), TemporaryDirectory(prefix=".append-", dir=self.folder) as scratch:
-            with duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection:
-                connection.execute("SET temp_directory = ?", [scratch])
-                connection.register("incoming", ds.dataset(rows))
-                connection.execute(f"CREATE TEMP TABLE accepted AS SELECT {columns} FROM incoming")
-                days = connection.sql(f"SELECT DISTINCT CAST({at} AS DATE) FROM accepted ORDER BY 1").fetchall()
-                for (day,) in days:
-                    fresh = f"SELECT {columns} FROM accepted WHERE CAST({at} AS DATE) = DATE '{day}'"
-                    stored = sorted(self._partition(day).glob("*.parquet"))
-                    if stored:
-                        connection.register("stored", ds.dataset(stored))
-                        fresh += f" AND {key} NOT IN (SELECT {key} FROM stored)"
-                    found = connection.sql(fresh).to_arrow_table()
-                    if found.num_rows:
-                        staged = Path(scratch) / f"{day}.parquet"
-                        pq.write_table(found, staged)
-                        self._partition(day).mkdir(exist_ok=True)
-                        staged.replace(self._partition(day) / f"{batch_id}.parquet")
+        with (
+            self._locked(),
+            TemporaryDirectory(prefix=".append-", dir=self.folder) as scratch,
+            duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection,
+        ):
+            connection.execute("SET temp_directory = ?", [scratch])
+            connection.register("incoming", ds.dataset(rows))
+            connection.execute(
+                f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS day_ FROM incoming"
+            )
+            for (day,) in connection.sql("SELECT DISTINCT day_ FROM accepted ORDER BY 1").fetchall():
+                folder = self._partition(day)
+                folder.mkdir(exist_ok=True)
+                stored = sorted(folder.glob("*.parquet"))
+                fresh = f"SELECT {columns} FROM accepted WHERE day_ = DATE '{day}'"
+                if stored:
+                    if contract.label in names:
+                        for file in stored:
+                            self._take_labels(connection, file, names)
+                    connection.register("stored", ds.dataset(stored))
+                    fresh += f" AND NOT EXISTS (SELECT 1 FROM stored WHERE stored.{key} = accepted.{key})"
+                found = connection.sql(fresh).to_arrow_table()
+                if found.num_rows:
+                    _replace(found, folder / f"{batch_id}.parquet", Path(scratch))
 
     def remove(self, batch_id: str) -> None:
         """Take a batch's rows out again; a batch that is not there changes nothing."""
@@ -75,9 +90,42 @@ class History:
             if first <= date.fromisoformat(file.parent.name.removeprefix("date=")) <= last
         ]
 
+    def _take_labels(self, connection: "duckdb.DuckDBPyConnection", file: Path, names: list[str]) -> None:
+        """Give the rows of a stored file the labels that their copies among the accepted rows have."""
+        contract = self.config.contract
+        key, label = quote(contract.id), quote(contract.label or "")
+        table = pq.read_table(file)
+        connection.register("stored", table)
+        taken = [name for name in (contract.label, contract.labelled_at) if name in names]
+        known = connection.sql(
+            f"SELECT {key}, {', '.join(quote(name or '') for name in taken)} FROM accepted "
+            f"WHERE {label} IS NOT NULL AND {key} IN (SELECT {key} FROM stored)"
+        ).to_arrow_table()
+        if not known.num_rows:
+            return
+        positions = pc.index_in(table[contract.id], known[contract.id])
+        updated = table
+        for name in taken:
+            values = known[name].take(positions)
+            if name in table.column_names:
+                own = table[name].cast(values.type)
+                values = pc.if_else(pc.is_valid(positions), values, own)
+                updated = updated.drop_columns([name])
+            updated = updated.append_column(name, values)
+        if not updated.equals(table.select([name for name in updated.column_names if name in table.column_names])):
+            with TemporaryDirectory(prefix=".labels-", dir=self.folder) as scratch:
+                _replace(updated, file, Path(scratch))
+
     def _partition(self, day: date) -> Path:
         return self.folder / f"date={day}"
 
     def _locked(self) -> FileLock:
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / ".lock")
+
+
+def _replace(table: pa.Table, file: Path, scratch: Path) -> None:
+    """Write a file whole or not at all; `scratch` lies on the same disk."""
+    staged = scratch / file.name
+    pq.write_table(table, staged)
+    staged.replace(file)

@@ -9,6 +9,7 @@ import difflib
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from pipeline.errors import InputError
 from pipeline.giveaways import giveaways
 from pipeline.parsing import parse, parse_column
 from pipeline.profiles import FITS, Clock, Profile, profile_table, read_sample, sniff
-from pipeline.tables import Table
+from pipeline.tables import Table, open_table
 
 MAX_CATEGORIES = 200  # a text column of more values is no category
 MAX_CODES = 10  # a whole number of more values is a quantity
@@ -34,7 +35,7 @@ __all__ = ["giveaways", "infer", "sniff"]
 
 
 def infer(
-    table: Table,
+    table: Table | str | Path,
     *,
     settings: TableConfig,
     id: str | None = None,
@@ -51,7 +52,8 @@ def infer(
 
     Parameters
     ----------
-    table : Table
+    table : Table, str or Path
+        A path is opened with the delimiter that its header suggests, unless ``settings`` names one.
     settings : TableConfig
         How the table is read; the decimal sign and the unit of numeric timestamps are found out.
     id, timestamp, amount, label : str, optional
@@ -75,6 +77,9 @@ def infer(
         When a named column does not exist or cannot play its role, or no column can be the id, timestamp or
         amount.
     """
+    if not isinstance(table, Table):
+        settings = sniff(table, settings)
+        table = open_table(table, settings)
     named = [column for column in (id, timestamp, amount, label) if column]
     for column in (*named, *entities, *categorical, *ignore, *sensitive):
         if column not in table.schema.names:
@@ -152,7 +157,7 @@ class _Roles:
         if best:
             self.give(best.name, "label", "holds 0 and 1, and its name says so")
             for profile in binary:
-                if profile is not best and name_score("label", profile.name) >= 2:
+                if profile is not best:
                     self.give(profile.name, "ignored", f"looks like a second label beside {best.name!r}")
             dates = [p for p in self._free() if p.kind == "timestamp" and name_score("labelled_at", p.name) > 0]
             known = self._best("labelled_at", dates)

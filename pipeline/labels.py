@@ -72,9 +72,7 @@ def known_labels(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
     if contract.label is None or contract.label not in rows.column_names:
         return np.full(rows.num_rows, np.nan)
     delay = timedelta(days=config.features.label_delay_days)
-    available = pc.add(
-        rows[contract.timestamp].cast(pa.timestamp("us")), pa.scalar(delay, type=pa.duration("us"))
-    )
+    available = pc.add(rows[contract.timestamp].cast(pa.timestamp("us")), pa.scalar(delay, type=pa.duration("us")))
     if contract.labelled_at is not None and contract.labelled_at in rows.column_names:
         available = pc.coalesce(rows[contract.labelled_at].cast(pa.timestamp("us")), available)
     known = pc.less_equal(available, pa.scalar(as_of, type=pa.timestamp("us")))

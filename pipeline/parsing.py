@@ -223,8 +223,7 @@ def _numbers(column: pa.Array, decimal: str) -> pa.Array:
 
 def _integers(column: pa.Array, decimal: str) -> pa.Array:
     if pa.types.is_floating(column.type):
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**63))
-        return pc.if_else(whole, column, None).cast(pa.int64())
+        return _whole(column)
     if pa.types.is_decimal(column.type):
         column, decimal = column.cast(pa.string()), "."
     if not pa.types.is_string(column.type):
@@ -243,12 +242,16 @@ def _integers(column: pa.Array, decimal: str) -> pa.Array:
     return pc.if_else(fits, signed, None).cast(pa.int64())
 
 
+def _whole(column: pa.Array) -> pa.Array:
+    """Return float64 numbers as int64; those with a fraction, or beyond 64 bits, are missing."""
+    fits = pc.and_(pc.greater_equal(column, -(2.0**63)), pc.less(column, 2.0**63))
+    return pc.if_else(pc.and_(fits, pc.equal(pc.floor(column), column)), column, None).cast(pa.int64())
+
+
 def _texts(column: pa.Array) -> pa.Array:
     """Write keys that came as numbers as text: 12.0, which is what pandas makes of 12, as "12"."""
     if pa.types.is_floating(column.type):
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**63))
-        integers = pc.if_else(whole, column, None).cast(pa.int64())
-        return pc.coalesce(integers.cast(pa.string()), column.cast(pa.string()))
+        return pc.coalesce(_whole(column).cast(pa.string()), column.cast(pa.string()))
     text = column.cast(pa.string())
     return pc.replace_substring_regex(text, r"\.0+$", "") if pa.types.is_decimal(column.type) else text
 
@@ -317,7 +320,7 @@ def _to_utc(local: pa.Array, time_zone: str) -> pa.Array:
 
 def _from_text(text: pa.Array, time_zone: str) -> pa.Array:
     try:  # One well-formed way of writing in the whole column is read many times faster.
-        return _to_utc(text.cast(TIMESTAMP), time_zone)
+        return _to_utc(_from_count(text.cast(TIMESTAMP).cast(pa.int64()), "us"), time_zone)
     except pa.ArrowInvalid:
         parts = pc.extract_regex(pc.replace_substring_regex(text, _DAY_FIRST, r"\3-\2-\1"), _ISO)
     fields = {

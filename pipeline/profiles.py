@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import TableConfig
+from pipeline.errors import InputError
 from pipeline.parsing import parse_column
-from pipeline.table_files import DELIMITERS, header_line, list_files
+from pipeline.table_files import DELIMITERS, header_line, list_files, readable
 from pipeline.tables import Table
 
 SAMPLE_ROWS = 200_000
@@ -90,11 +91,13 @@ def read_sample(table: Table) -> pa.Table:
             sample = pa.Table.from_batches(kept)
             kept = sample.take(np.arange(0, rows, 2)).combine_chunks().to_batches()
             rows, step = kept[0].num_rows, step * 2
-    return pa.Table.from_batches(kept, schema=kept[0].schema).select(table.schema.names).combine_chunks()
+    if not kept:
+        raise InputError(f"{table.path} has no row with as many cells as its header; check its delimiter and quotes")
+    return pa.Table.from_batches(kept).select(table.schema.names).combine_chunks()
 
 
 def sniff(path: str | Path, settings: TableConfig | None = None) -> TableConfig:
-    """Return settings with the delimiter that the header of a CSV file suggests; unchanged for Parquet.
+    """Return settings with the delimiter that a CSV file's header suggests, unless they name one themselves.
 
     Parameters
     ----------
@@ -104,8 +107,11 @@ def sniff(path: str | Path, settings: TableConfig | None = None) -> TableConfig:
         Settings to start from; their encoding is the one that the header is read in.
     """
     settings, path = settings or TableConfig(), Path(path)
-    file = next(iter(list_files(path)), path) if path.is_dir() else path
-    if not file.is_file() or not file.name.lower().endswith((".csv", ".csv.gz")):
+    with readable(path, settings):
+        file = next(iter(list_files(path)), path) if path.is_dir() else path
+        if "delimiter" in settings.model_fields_set or not file.is_file():
+            return settings
+    if not file.name.lower().endswith((".csv", ".csv.gz")):
         return settings
     line = re.sub(r'"[^"]*"', "", header_line(file, settings))
     counts = {sign: line.count(sign) for sign in DELIMITERS}

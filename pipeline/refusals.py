@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.config import Config
 from pipeline.errors import BatchRefused
 from pipeline.quarantine import BROKEN_LINE, describe_cells
-from pipeline.tables import Table
+from pipeline.tables import Period, Table
 
 MASKED = "a masked value"
 _TOP = 3  # rules named
@@ -73,6 +73,27 @@ def check_share(
         f"{table.path}: {rejected:,} of {judged:,} rows ({rejected / judged:.2%}) break a rule, more than "
         f"max_rejected = {limit:.2%}: {'; '.join(parts)}{more}; mend the table, or raise [validation] "
         f"max_rejected",
+        read,
+    )
+
+
+def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: int, read: int) -> None:
+    """Refuse a batch that leaves nothing to learn from or to score.
+
+    Raises
+    ------
+    BatchRefused
+    """
+    if accepted:
+        return
+    if judged:
+        raise BatchRefused(
+            f"{table.path}: none of the {judged:,} rows in the period passed; look at them with assay validate", read
+        )
+    start, end = (f"{side:%Y-%m-%d %H:%M}" if side else "any time" for side in (period.start, period.end))
+    raise BatchRefused(
+        f"{table.path}: no row of {read:,} lies in the period asked for, {start} to {end} (UTC); give another --from "
+        "and --to",
         read,
     )
 

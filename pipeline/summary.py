@@ -129,7 +129,8 @@ def training_report(
 ) -> Report:
     """Return the page of a training run; scores and alerts are those of its calibration block."""
     config, summary = detector.config, detector.summary
-    block = f"the calibration block, {summary['calibration_rows']:,} rows from {detector.calibration_start:%Y-%m-%d %H:%M} UTC"
+    start = f"{detector.calibration_start:%Y-%m-%d %H:%M} UTC"
+    block = f"the calibration block, {summary['calibration_rows']:,} rows from {start}"
     return Report(
         kind="training",
         title=f"{config.name}: training",
@@ -201,8 +202,8 @@ def outcome(scored: Scored) -> str:
     days = max(len(scored.alerts_per_day), 1)
     share = scored.flagged / scored.scored if scored.scored else 0.0
     return (
-        f"{scored.flagged:,} of {scored.scored:,} rows were flagged ({share:.2%}), {scored.flagged / days:,.1f} alerts a day "
-        f"over {days} {'day' if days == 1 else 'days'}."
+        f"{scored.flagged:,} of {scored.scored:,} rows were flagged ({share:.2%}), {scored.flagged / days:,.1f} alerts "
+        f"a day over {days} {'day' if days == 1 else 'days'}."
     )
 
 

@@ -88,14 +88,14 @@ def csv_names(file: Path, settings: TableConfig) -> list[str]:
 def header_line(file: Path, settings: TableConfig) -> str:
     """Return the first line of a CSV file that is not blank, whatever its delimiter."""
     with readable(file, settings), pa.input_stream(str(file)) as stream:
-        text = stream.read(1 << 20).decode(_codec(settings), errors="replace")
+        text = stream.read(1 << 20).decode(_codec(settings), errors="replace").lstrip("\ufeff")
     return next((line for line in text.splitlines() if line.strip()), "")
 
 
 def refuse_open_quote(file: Path, row: int, text: str, columns: int, settings: TableConfig) -> None:
     """Refuse a cell or a broken row that has swallowed whole rows: its quote never closes."""
-    lines = text.split("\n")[1:]
-    if columns > 1 and any(line.count(settings.delimiter) == columns - 1 for line in lines):
+    swallowed = [line for line in text.split("\n")[1:] if '"' not in line]
+    if columns > 1 and any(line.count(settings.delimiter) == columns - 1 for line in swallowed):
         raise InputError(f"{file}: a quote that opens in data row {row + 1} is never closed; close it there")
 
 

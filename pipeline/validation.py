@@ -31,7 +31,7 @@ from pipeline.duplicates import ROW, later_copies, seen_elsewhere
 from pipeline.errors import BatchRefused, ConfigError
 from pipeline.parsing import check_columns
 from pipeline.quarantine import BROKEN_LINE, union, write_quarantine
-from pipeline.refusals import MASKED, check_share, check_types
+from pipeline.refusals import MASKED, check_any_accepted, check_share, check_types
 from pipeline.tables import ParquetWriter, Period, Table, read_batches, write_text
 from pipeline.validation_rows import Part, Reading, Rows, not_seen, unique
 
@@ -176,20 +176,35 @@ class _Verdict:
         broken = self._broken()
         columns = {**reading.type_rules, not_seen(self.config): self.config.contract.id}
         columns |= {name: rule.columns[0] for name, rule in reading.rules.items() if rule.columns}
+        lines, unplaced = len(self.table.broken), union(reading.unplaced)
+        if reading.period == Period(None, None):
+            self._check_share(broken, columns, lines, reading.inside.rows + lines)
+        else:
+            # Rows without a plausible time may be of any period, so they are held against the whole table.
+            timeless = {name: np.intersect1d(rows, unplaced) for name, rows in broken.items()}
+            placed = {name: np.setdiff1d(rows, unplaced) for name, rows in broken.items()}
+            self._check_share(timeless, columns, lines, self.read)
+            self._check_share(placed, columns, 0, reading.inside.rows - len(unplaced))
+        judged = reading.inside.rows - len(unplaced)
+        check_any_accepted(self.table, reading.period, self.accepted, judged=judged, read=self.read)
+        self._judge_table()
+
+    def _check_share(self, broken: dict[str, Rows], columns: dict[str, str], lines: int, judged: int) -> None:
         check_share(
             self.table,
             self.config,
-            broken,
+            {name: rows for name, rows in broken.items() if len(rows)},
             columns,
-            broken_lines=len(self.table.broken),
-            rejected=len(union(broken.values())) + len(self.table.broken),
-            judged=reading.inside.rows + len(self.table.broken),
+            broken_lines=lines,
+            rejected=len(union(broken.values())) + lines,
+            judged=judged,
             read=self.read,
         )
-        self._judge_table()
 
     def _broken(self) -> dict[str, Rows]:
-        return {name: union(rows) for name, rows in self.reading.broken.items()}
+        """Return the rejected rows by rule, in an order that does not depend on which rule was broken first."""
+        found = self.reading.broken
+        return {name: union(found[name]) for name in (*self.reading.outcomes, not_seen(self.config)) if name in found}
 
     def _reject(self, part: Part, name: str, rows: Rows) -> None:
         if len(rows):

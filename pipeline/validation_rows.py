@@ -62,6 +62,8 @@ class Reading:
     inside, lookback : Part
     broken : dict of str to list of numpy.ndarray
         Rows inside the period to reject, by rule.
+    unplaced : list of numpy.ndarray
+        Rows inside the period only because they have no plausible time.
     rows : int
         Rows read, without CSV lines that could not be cut into cells.
     missing, unparsed, first_unparsed : dict of str to int
@@ -76,6 +78,7 @@ class Reading:
         self.schema = typed_schema(table.schema, config)
         plausible = _plausible(config, at)
         self.plausible = tuple(_microseconds(moment) for moment in plausible)
+        self.period = period
         self.span = tuple(_microseconds(moment) if moment else None for moment in (period.start, period.end))
         contract = config.contract
         self.type_rules = {
@@ -96,6 +99,7 @@ class Reading:
         self.inside = Part(scratch / "inside.parquet", scratch / "inside_keys.parquet")
         self.lookback = Part(scratch / "lookback.parquet", scratch / "lookback_keys.parquet")
         self.broken: dict[str, list[Rows]] = {}
+        self.unplaced: list[Rows] = []
         self.rows = 0
         self.missing = dict.fromkeys((n for n in contract.columns if n in table.schema.names), 0)
         self.unparsed: dict[str, int] = {}
@@ -125,6 +129,8 @@ class Reading:
                     places = np.flatnonzero(mask)
                     if not len(places):
                         continue
+                    if part is self.inside:
+                        self.unplaced.append(self.rows + np.flatnonzero(~self._has_time(typed)))
                     passed = places[self._judge(part, raw, typed, unparsed, places)]
                     good = typed.take(pa.array(passed))
                     rows.write(good)
@@ -146,10 +152,8 @@ class Reading:
 
     def _split(self, typed: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Return which rows are inside the period, or have no plausible time, and which are to look back to."""
-        column = typed.column(self.config.contract.timestamp)
-        moment = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
-        known = pc.is_valid(column).to_numpy(zero_copy_only=False)
-        known &= (moment >= self.plausible[0]) & (moment <= self.plausible[1])
+        moment = pc.fill_null(typed.column(self.config.contract.timestamp).cast(pa.int64()), 0).to_numpy()
+        known = self._has_time(typed)
         start, end = self.span
         outside, lookback = np.zeros(len(moment), dtype=bool), np.zeros(len(moment), dtype=bool)
         if end is not None:
@@ -159,6 +163,13 @@ class Reading:
             oldest = start - self.config.features.max_window_days * 86_400_000_000
             lookback = known & (moment < start) & (moment >= oldest)
         return ~(known & outside), lookback
+
+    def _has_time(self, typed: pa.RecordBatch) -> np.ndarray:
+        """Return which rows have a plausible time."""
+        column = typed.column(self.config.contract.timestamp)
+        moment = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
+        known = pc.is_valid(column).to_numpy(zero_copy_only=False)
+        return known & (moment >= self.plausible[0]) & (moment <= self.plausible[1])
 
     def _judge(
         self,

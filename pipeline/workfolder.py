@@ -65,7 +65,7 @@ class WorkFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"the work folder {folder} can't be made ({error.strerror}); name another one as work_dir in the configuration"
+                f"the work folder {folder} can't be made ({error.strerror}); name another one as work_dir"
             ) from None
         if not os.access(folder, os.W_OK):
             raise InputError(

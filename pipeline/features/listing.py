@@ -210,16 +210,17 @@ def _change(made: Plan, config: Config, index: int, entity: str) -> None:
     expected = f"{entity}: usual {amount}"
     made.columns[expected] = mean
     past = f"in the {_days(days)} before, drawn towards everybody's where there are few"
+    less = "" if config.features.change_counts == "both" else "; 0 for less than usual"
     for name, expression, text in (
         (
             f"{amount} against {entity}",
-            f"(amount - {mean}) / nullif({deviation}, 0)",
-            f"The amount less the mean of the same {entity} {past}, in standard deviations.",
+            _counted(f"(amount - {mean}) / nullif({deviation}, 0)", config),
+            f"The amount less the mean of the same {entity} {past}, in standard deviations{less}.",
         ),
         (
             f"{amount} against {entity} (log)",
-            f"{SIGNED_LOG} - {mean_log}",
-            f"The amount's logarithm less the mean logarithm of the same {entity} {past}.",
+            _counted(f"{SIGNED_LOG} - {mean_log}", config),
+            f"The amount's logarithm less the mean logarithm of the same {entity} {past}{less}.",
         ),
         (
             f"{amount} above the highest of {entity}",
@@ -229,6 +230,13 @@ def _change(made: Plan, config: Config, index: int, entity: str) -> None:
     ):
         made.columns[name] = expression
         made.features.append(Feature(name, "number", "linear", amount, text, expected=expected))
+
+
+def _counted(change: str, config: Config) -> str:
+    """Return the part of a change that counts; unknown stays unknown."""
+    if config.features.change_counts == "both":
+        return change
+    return f"CASE WHEN {change} < 0 THEN 0 ELSE {change} END"
 
 
 def _risk(made: Plan, config: Config, index: int, entity: str) -> None:

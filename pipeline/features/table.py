@@ -107,7 +107,7 @@ def _events(
             parts.append(
                 f"SELECT {_event(pa.unify_schemas(schemas), config)}, 1 AS copy FROM past WHERE {at} < TIMESTAMP "
                 f"'{last}' AND {at} >= TIMESTAMP '{first}' - to_microseconds({lookback}) "
-                f"AND {key} NOT IN (SELECT {key} FROM present)"
+                f"AND NOT EXISTS (SELECT 1 FROM present WHERE present.{key} = past.{key})"
             )
     connection.execute(f"CREATE TEMP TABLE events AS {' UNION ALL '.join(parts)}")
     rows, ids = connection.sql("SELECT count(*), count(DISTINCT id) FROM events").fetchall()[0]
@@ -123,7 +123,7 @@ def _event(schema: pa.Schema, config: Config) -> str:
     amount = quote(contract.amount)
     fixed = f"CAST(round(greatest(least({amount} / {unit(config)!r}, {LARGEST}), -{LARGEST})) AS BIGINT)"
     log = f"CAST(round({SIGNED_LOG.replace('amount', amount)} / {LOG_UNIT!r}) AS BIGINT)"
-    has_label = contract.label is not None and contract.label in schema.names
+    label = "NULL" if contract.label is None or contract.label not in schema.names else quote(contract.label)
     available = available_at_sql(config)
     if contract.labelled_at is not None and contract.labelled_at not in schema.names:
         available = available.replace(quote(contract.labelled_at), "NULL", 1)
@@ -135,7 +135,7 @@ def _event(schema: pa.Schema, config: Config) -> str:
         "x": fixed,
         "x2": f"CAST({fixed} AS HUGEINT) * {fixed}",
         "l": log,
-        "fraud": f"CAST({quote(contract.label)} AS TINYINT)" if has_label else "CAST(NULL AS TINYINT)",
+        "fraud": f"CAST({label} AS TINYINT)",
         "known_us": f"greatest({known}, epoch_us({quote(contract.timestamp)}))",
     } | {f"e{index}": quote(entity) for index, entity in enumerate(contract.entities)}
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())

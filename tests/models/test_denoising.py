@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,7 @@ def test_the_decoder_mirrors_the_encoder(hidden):
     model = DenoisingAutoencoder(hidden=hidden, code_size=3, max_epochs=1).fit(np.eye(5))
     shapes = [tuple(value.shape) for name, value in model.network_.named_parameters() if name.endswith("weight")]
     sizes = [5, *hidden, 3]
-    encoder = [(out, inn) for inn, out in zip(sizes, sizes[1:], strict=False)]
+    encoder = [(out, inn) for inn, out in pairwise(sizes)]
     assert shapes == encoder + [(inn, out) for out, inn in encoder[::-1]]
     assert model.encode(np.eye(5)).shape == (5, 3)
 

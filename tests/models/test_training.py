@@ -148,8 +148,10 @@ def test_on_epoch_hears_of_each_epoch():
 def test_a_loss_that_is_not_finite_names_epoch_batch_and_column(value):
     network, data = Shift(), rows(100)
     data[70, 1] = value
+    n_threads = torch.get_num_threads()
     with pytest.raises(ValueError, match=r"no longer finite \(epoch 1, batch \d\).*in column 'b'"):
         training.fit(network, network.loss, data, None, settings())
+    assert torch.get_num_threads() == n_threads
     assert torch.isfinite(network.at).all()
 
 

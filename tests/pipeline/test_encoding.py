@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,29 +28,6 @@ def fit_one(feature, values, settings=SETTINGS):
 
 def names(encoder):
     return [column.name for column in encoder.columns]
-
-
-@pytest.mark.parametrize(
-    ("scale", "step"), [("linear", lambda x: x), ("log", lambda x: np.sign(x) * np.log1p(np.abs(x)))]
-)
-def test_numbers_are_standard_scaled_after_the_scale_step(scale, step):
-    values = np.random.default_rng(0).normal(5, 40, 500)
-    scaled = step(values)
-    expected = (scaled - scaled.mean()) / scaled.std()
-    matrix = fit_one(number("x", scale), values).transform(pa.table({"x": values}))
-    assert matrix.dtype == np.float32
-    np.testing.assert_allclose(matrix[:, 0], expected, rtol=1e-5, atol=1e-6)
-
-
-def test_a_cycle_becomes_sine_and_cosine_so_that_its_ends_meet():
-    hours = np.random.default_rng(1).uniform(0, 24, 1000)
-    encoder = fit_one(number("hour", "cycle", 24), hours)
-    sine, cosine = np.sin(hours * np.pi / 12), np.cos(hours * np.pi / 12)
-    expected = np.column_stack([(part - part.mean()) / part.std() for part in (sine, cosine)])
-    np.testing.assert_allclose(encoder.transform(pa.table({"hour": hours})), expected, rtol=1e-4, atol=1e-5)
-    ends = encoder.transform(pa.table({"hour": [0.0, 24.0, 12.0]}))
-    np.testing.assert_allclose(ends[0], ends[1], atol=1e-5)
-    assert np.abs(ends[0] - ends[2]).max() > 1
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -82,27 +60,6 @@ def test_inverse_is_exact_within_the_bound(seed):
     assert raw["channel"].tolist() == rows.column("channel").to_pylist()
 
 
-def test_a_reconstruction_between_categories_is_read_as_the_highest():
-    encoder = fit_one(category("channel"), ["web"] * 3 + ["shop"] * 2)
-    assert names(encoder) == ["channel = web", "channel = shop", f"channel = {OTHER}"]
-    matrix = np.array([[0.4, 0.5, 0.1], [0.4, 0.3, 0.1], [0.0, 0.1, 0.7]])
-    assert encoder.inverse(matrix)["channel"].tolist() == ["shop", "web", OTHER]
-
-
-def test_missing_values_become_the_mean_with_an_indicator_where_fit_rows_had_some():
-    encoder = Encoder.fit(
-        pa.table({"a": [1.0, None, 3.0, 5.0], "b": [1.0, 2.0, 3.0, 5.0]}),
-        [number("a"), number("b")],
-        SETTINGS,
-    )
-    assert names(encoder) == ["a", "a is missing", "b"]
-    matrix = encoder.transform(pa.table({"a": pa.array([None, 3.0]), "b": pa.array([None, 2.75])}))
-    np.testing.assert_allclose(matrix, [[0, 1, 0], [0, 0, 0]], atol=1e-6)
-    raw = encoder.inverse(matrix)
-    assert np.isnan(raw["a"][0])
-    np.testing.assert_allclose([raw["a"][1], *raw["b"]], [3, 2.75, 2.75], atol=1e-6)
-
-
 def test_features_missing_on_the_same_rows_share_an_indicator():
     encoder = Encoder.fit(
         pa.table({"a": [1.0, None, 3.0], "b": [2.0, None, 5.0], "c": [None, 1.0, 2.0]}),
@@ -112,85 +69,6 @@ def test_features_missing_on_the_same_rows_share_an_indicator():
     assert names(encoder) == ["a", "a is missing", "b", "c", "c is missing"]
     raw = encoder.inverse(encoder.transform(pa.table({"a": [None, 1.0], "b": [None, 2.0], "c": [2.0, None]})))
     assert [np.isnan(raw[name]).tolist() for name in "abc"] == [[True, False], [True, False], [False, True]]
-
-
-def test_tails_are_bounded_at_the_bound_and_not_before():
-    values = np.random.default_rng(2).normal(size=1000)
-    for bound in (10, 15.5):
-        encoder = fit_one(number("x"), values, EncodingConfig(bound=bound))
-        asked = np.array([9.99, 14, 1e9, -1e300, 1e300]) * values.std() + values.mean()
-        expected = np.clip((asked - values.mean()) / values.std(), -bound, bound)
-        np.testing.assert_allclose(encoder.transform(pa.table({"x": asked}))[:, 0], expected, rtol=1e-5)
-
-
-def test_one_absurd_cell_does_not_flatten_the_column():
-    values = np.random.default_rng(3).normal(size=5000)
-    plain = fit_one(number("x"), values).transform(pa.table({"x": values}))
-    for absurd in (1e12, 1e300, -np.finfo(float).max):
-        spoiled = fit_one(number("x"), np.append(values, absurd)).transform(pa.table({"x": values}))
-        # Held at ten times the central range (some 70 deviations), one cell widens the scale by half at most.
-        assert 0.6 < spoiled.std() / plain.std() <= 1
-
-
-@pytest.mark.parametrize("value", [0.1, 1e9, 0.0])
-def test_a_column_that_never_varied_has_no_part_in_the_matrix_and_cannot_explode_later(value):
-    rows = pa.table({"same": np.full(1000, value), "x": np.arange(1000.0)})
-    encoder = Encoder.fit(rows, [number("same"), number("x")], SETTINGS)
-    assert names(encoder) == ["x"]
-    assert encoder.unused == ["same"]
-    later = encoder.transform(pa.table({"same": [value + 1e6], "x": [499.5]}))
-    np.testing.assert_allclose(later, [[0]], atol=1e-6)
-    assert encoder.inverse(later)["same"][0] == value
-
-
-def test_a_column_without_any_value_has_no_part_and_no_expected_value():
-    rows = pa.table({"none": pa.nulls(50, pa.float64()), "x": np.arange(50.0)})
-    encoder = Encoder.fit(rows, [number("none"), number("x")], SETTINGS)
-    assert names(encoder) == ["x"]
-    assert np.isnan(encoder.inverse(np.zeros((2, 1)))["none"]).all()
-
-
-def test_infinities_count_as_missing():
-    encoder = fit_one(number("x"), [1.0, 2.0, np.inf, -np.inf, np.nan])
-    assert names(encoder) == ["x", "x is missing"]
-    matrix = encoder.transform(pa.table({"x": [np.inf, 1.5]}))
-    np.testing.assert_allclose(matrix, [[0, 1], [0, 0]], atol=1e-6)
-
-
-def test_the_most_frequent_categories_get_a_column_and_the_rest_share_one():
-    values = ["a"] * 5 + ["c"] * 3 + ["b"] * 3 + ["d"]
-    encoder = fit_one(category("k"), values, EncodingConfig(max_categories=2))
-    assert names(encoder) == ["k = a", "k = b", f"k = {OTHER}"]
-    matrix = encoder.transform(pa.table({"k": ["a", "b", "c", "d", "new", None]}))
-    assert matrix.argmax(axis=1).tolist() == [0, 1, 2, 2, 2, 2]
-    assert (matrix.sum(axis=1) == 1).all()
-    unseen = encoder.unseen(pa.table({"k": ["a", "c", "d", "new", None]}))
-    assert unseen["k"].tolist() == [False, False, False, True, False]
-
-
-def test_missing_is_a_category_of_its_own_when_seen():
-    encoder = fit_one(category("k"), pa.array([None, None, "a"]))
-    assert names(encoder) == ["k is missing", "k = a", f"k = {OTHER}"]
-    matrix = encoder.transform(pa.table({"k": pa.array(["a", None, "b"])}))
-    assert matrix.argmax(axis=1).tolist() == [1, 0, 2]
-    assert encoder.inverse(matrix)["k"].tolist() == ["a", None, OTHER]
-
-
-def test_whole_numbers_are_categories_that_keep_their_type():
-    encoder = fit_one(category("mcc"), pa.array([5411, 5411, 5999]))
-    again = Encoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
-    matrix = again.transform(pa.table({"mcc": pa.array([5999, 5411, 1])}))
-    assert again.inverse(matrix)["mcc"].tolist() == [5999, 5411, OTHER]
-
-
-def test_raw_statistics_are_kept_in_the_raw_unit():
-    values = np.random.default_rng(4).lognormal(3, 1, 400)
-    found = fit_one(number("eur", "log"), [*values, None]).statistics("eur")
-    assert (found.rows, found.missing, found.whole) == (401, 1, False)
-    assert found.mean == pytest.approx(values.mean())
-    assert found.std == pytest.approx(values.std())
-    assert found.quantiles == pytest.approx(np.quantile(values, QUANTILES))
-    assert fit_one(number("n"), [1.0, 2.0, 7.0]).statistics("n").whole
 
 
 def test_a_round_trip_through_json_encodes_bit_for_bit_alike():
@@ -225,3 +103,38 @@ def test_rows_that_are_all_alike_are_refused():
     rows = pa.table({"x": np.full(30, 2.0), "k": ["web"] * 30})
     with pytest.raises(TrainingError, match="no feature varies among the 30 rows to fit on"):
         Encoder.fit(rows, [number("x"), category("k")], SETTINGS)
+
+
+def test_usual_settings_start_with_the_most_usual():
+    generator = np.random.default_rng(7)
+    rows = pa.table(
+        {"x": generator.lognormal(size=400), "y": generator.normal(size=400), "k": ["a"] * 300 + ["b"] * 100}
+    )
+    features = [replace(number("x", "log"), source="both"), replace(number("y"), source="both"), category("k")]
+    encoder = Encoder.fit(rows, features, SETTINGS)
+    places, settings = encoder.usual("both")
+    assert places.tolist() == [0, 1]
+    matrix = np.zeros((len(settings), len(encoder.columns)))
+    matrix[:, places] = settings
+    raw = encoder.inverse(matrix)
+    for name in "xy":
+        np.testing.assert_allclose(np.sort(raw[name]), np.quantile(rows[name].to_numpy(), QUANTILES), rtol=1e-6)
+        assert raw[name][0] == pytest.approx(np.median(rows[name].to_numpy()))
+    assert (np.argsort(raw["x"]) == np.argsort(raw["y"])).all()
+    places, settings = encoder.usual("k")
+    assert [encoder.columns[place].name for place in places] == ["k = a", "k = b", f"k = {OTHER}"]
+    assert settings.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert encoder.usual("nothing")[1].size == 0
+
+
+def test_one_fit_cell_in_a_hundred_becomes_unseen_where_no_fit_row_is():
+    rows = pa.table({"k": ["a"] * 15_000 + ["b"] * 5_000, "m": ["c", "d", "e", "f"] * 5_000})
+    encoder = Encoder.fit(rows, [category("k"), category("m")], EncodingConfig(max_categories=3))
+    before = encoder.transform(rows)
+    after = encoder.with_unseen(before, seed=3)
+    assert before[:, 2].sum() == 0
+    assert 140 < after[:, 2].sum() < 260
+    assert (after[:, :3].sum(axis=1) == 1).all()
+    assert (after[:, 3:] == before[:, 3:]).all()  # m has a value too rare for a column: its last one is in use
+    assert (encoder.with_unseen(before, seed=3) == after).all()
+    assert (encoder.with_unseen(before, seed=4) != after).any()

@@ -146,7 +146,7 @@ def test_another_encoding_is_one_sentence(tmp_path, data, where, remedy):
 
 def test_an_unknown_encoding(tmp_path):
     path = write(tmp_path / "a.csv", "a,b\n1,2\n")
-    with pytest.raises(InputError, match='encoding = "utf-9" is no encoding; use e.g. "utf-8"'):
+    with pytest.raises(InputError, match='encoding = "utf-9" is no encoding; use'):
         open_table(path, TableConfig(encoding="utf-9"))
 
 
@@ -160,7 +160,7 @@ def test_an_unknown_encoding(tmp_path):
 )
 def test_a_quote_that_never_closes(tmp_path, text):
     path = write(tmp_path / "a.csv", text)
-    with pytest.raises(InputError, match="a quote that .* never closed") as error:
+    with pytest.raises(InputError, match=r"a quote that .* never closed") as error:
         list(open_table(path, SETTINGS).batches(1000))
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -397,9 +397,8 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_trace(tmp_path):
     schema = pa.schema({"a": pa.int64()})
     with ParquetWriter(path, schema) as writer:
         writer.write(pa.table({"a": [1]}))
-    with pytest.raises(RuntimeError, match="stopped"), ParquetWriter(path, schema) as writer:
-        writer.write(pa.table({"a": [2]}))
-        raise RuntimeError("stopped")
+    with pytest.raises(pa.ArrowInvalid, match="truncated"), ParquetWriter(path, schema) as writer:
+        writer.write(pa.table({"a": [2.5]}))
     assert pq.read_table(path)["a"].to_pylist() == [1]
 
     def batches():

@@ -24,9 +24,7 @@ def test_flagged_by_rate_means_exactly_a_p_value_at_most_the_rate(rate):
 
 
 def test_too_few_normal_rows_for_a_rate_are_refused_with_the_number_needed():
-    with pytest.raises(
-        TrainingError, match=r"rate of 0\.01 needs at least 99 normal rows .* and there are 98"
-    ):
+    with pytest.raises(TrainingError, match=r"rate of 0\.01 needs at least 99 normal rows .* and there are 98"):
         false_alert_rate(np.arange(98.0), np.arange(98.0), 1.0, 0.01)
     assert false_alert_rate(np.arange(99.0), np.arange(99.0), 1.0, 0.01).value == 98
     with pytest.raises(TrainingError, match=r"rate of 0\.29 needs at least 3 normal rows"):
@@ -56,8 +54,7 @@ def test_the_realised_count_lies_in_its_interval_as_often_as_the_discrete_law_sa
     assert exact >= 0.9
     generator = np.random.default_rng(2)
     counts = [
-        int((generator.normal(size=future) > np.sort(generator.normal(size=rows))[-k]).sum())
-        for _ in range(draws)
+        int((generator.normal(size=future) > np.sort(generator.normal(size=rows))[-k]).sum()) for _ in range(draws)
     ]
     inside = np.mean([low <= count <= high for count in counts])
     assert inside == pytest.approx(exact, abs=4 * np.sqrt(0.1 * 0.9 / draws))

@@ -1,0 +1,98 @@
+"""What several tests share: quiet libraries, a Prefect server, and a small simulated table."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.environment import settle
+
+settle()
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen, seconds: float = 90) -> None:
+    """Wait until a server answers."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, f"the server of {url} ended with status {process.returncode}"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError(f"{url} did not answer within {seconds:g} seconds")
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Prefect server for the whole session, so that no flow starts one of its own."""
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_HOME"], os.environ["PREFECT_API_URL"] = str(home), url
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen([*command, "--no-ui"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(f"{url}/health", process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def assay() -> Path:
+    """The `assay` command of this environment."""
+    return Path(sys.executable).parent / "assay"
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a simulated table of 30,000 rows and 60 days, and the configuration that init writes for it."""
+    from flows.commands import initialise, simulate_table
+
+    folder = tmp_path_factory.mktemp("small")
+    simulate_table(folder / "transactions.parquet", rows=30_000, days=60, seed=0, malformed=True)
+    given = {"id": None, "timestamp": None, "amount": None, "label": "TX_FRAUD"}
+    given |= {"entities": (), "categorical": (), "ignore": (), "sensitive": ()}
+    initialise(str(folder / "transactions.parquet"), folder / "assay.toml", False, {}, given)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(small: Path, prefect_server: str) -> Path:
+    """The same folder with a champion, trained on three weeks, in its work folder."""
+    from datetime import date
+
+    from flows.commands import run_flow
+
+    text = (small / "assay.toml").read_text().replace("max_epochs = ", "max_epochs = 4 # ")
+    (small / "assay.toml").write_text(text)
+    run_flow(small / "assay.toml", "flows.train:train", table="", first=date(2025, 1, 31), last=date(2025, 2, 21))
+    return small
+
+
+@pytest.fixture
+def home(trained: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own with the trained model's configuration, table and history, and nothing scored yet."""
+    folder = tmp_path / "home"
+    shutil.copytree(trained / "assay-data" / "history", folder / "assay-data" / "history")
+    shutil.copy(trained / "transactions.parquet", folder)
+    text = (trained / "assay.toml").read_text()
+    registry = f'uri = "sqlite:///{trained}/assay-data/mlflow.db"'
+    (folder / "assay.toml").write_text(text.replace('uri = ""', registry))
+    return folder

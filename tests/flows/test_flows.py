@@ -1,0 +1,167 @@
+"""The flows on real parts: a Prefect server, an MLflow store, SQLite, Parquet files."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from flows.commands import run_flow
+from pipeline.errors import AssayError
+
+DAY = date(2025, 3, 1)
+
+
+def score(home: Path, table: str | Path = "", day: date | None = DAY, **more: Any) -> dict[str, Any]:
+    return run_flow(home / "assay.toml", "flows.score:score", table=str(table), first=day, last=day, **more)
+
+
+def day_of(home: Path, day: date = DAY) -> pa.Table:
+    rows = pq.read_table(home / "transactions.parquet")
+    on_day = pc.equal(pc.cast(rows["TX_DATETIME"], pa.date32()), day)
+    return rows.filter(pc.and_(on_day, pc.equal(pc.is_finite(rows["TX_AMOUNT"]), True)))
+
+
+def test_training_registers_a_champion_then_candidates_and_leaves_no_pickle(trained: Path) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{trained}/assay-data/mlflow.db")
+    name = client.search_registered_models()[0].name
+    version = client.get_model_version_by_alias(name, "champion")
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert {"auroc", "average_precision", "threshold"} <= run.data.metrics.keys()
+    assert run.data.params["threshold.strategy"] == "false_alert_rate"
+    assert run.inputs.dataset_inputs[0].dataset.digest
+    files = [path.name for path in (trained / "assay-data").rglob("*") if path.is_file()]
+    assert not [file for file in files if file.endswith((".pkl", ".pickle", ".pt", ".pth", ".joblib"))]
+    assert any(file.endswith(".safetensors") for file in files)
+    folder = next((trained / "assay-data" / "runs").iterdir())
+    again = run_flow(
+        trained / "assay.toml", "flows.train:train", table="", first=date(2025, 2, 1), last=date(2025, 2, 14)
+    )
+    assert client.get_model_version_by_alias(name, "candidate").version == int(again["version"])
+    assert client.get_model_version_by_alias(name, "champion").version == version.version
+    assert "<html" in (folder / "report.html").read_text()[:200]
+
+
+def test_a_scored_day_has_every_row_once_and_the_counts_add_up(home: Path) -> None:
+    result = score(home)
+    folder, counts = Path(result["folder"]), result["counts"]
+    scores, alerts = pq.read_table(folder / "scores.parquet"), pq.read_table(folder / "alerts.parquet")
+    assert counts["read"] == sum(
+        counts[name] for name in ("accepted", "quarantined", "outside the period", "in a refused batch")
+    )
+    assert counts["read"] == pq.read_metadata(home / "transactions.parquet").num_rows
+    assert scores.num_rows == counts["accepted"] == counts["scored"]
+    assert pc.count_distinct(scores["TRANSACTION_ID"]).as_py() == scores.num_rows
+    assert alerts.num_rows == counts["flagged"] == pc.sum(scores["is_flagged"]).as_py() > 0
+    assert alerts["rank"].to_pylist() == list(range(1, alerts.num_rows + 1))
+    assert all(reason for reason in alerts["reason"].to_pylist())
+    assert {"alerts.csv", "report.html", "quarantine.parquet"} <= {path.name for path in folder.iterdir()}
+    quarantine = pq.read_table(folder / "quarantine.parquet")
+    assert quarantine.num_rows == counts["quarantined"]
+    assert all(quarantine["rules"].to_pylist())
+
+
+def test_the_same_file_again_is_recognised_also_under_another_name_and_force_gives_the_same_scores(
+    home: Path,
+) -> None:
+    first = score(home)
+    scores = pq.read_table(Path(first["folder"]) / "scores.parquet").drop_columns("scored_at")
+    again = score(home)
+    assert "scored before" in again["say"][0]
+    renamed = home / "renamed.parquet"
+    shutil.copy(home / "transactions.parquet", renamed)
+    assert "scored before" in score(home, renamed)["say"][0]
+    forced = score(home, force=True)
+    assert forced["folder"] == first["folder"]
+    assert pq.read_table(Path(forced["folder"]) / "scores.parquet").drop_columns("scored_at").equals(scores)
+    assert len(list((home / "assay-data" / "batches").iterdir())) == 1
+
+
+def test_a_changed_file_under_the_same_name_replaces_its_rows(home: Path) -> None:
+    rows = day_of(home)
+    file = home / "day.parquet"
+    pq.write_table(rows, file)
+    old = score(home, file, day=None)
+    pq.write_table(rows.slice(1), file)
+    new = score(home, file, day=None)
+    assert new["counts"]["quarantined"] == old["counts"]["quarantined"]
+    assert new["counts"]["scored"] == old["counts"]["scored"] - 1
+    assert not Path(old["folder"]).exists()
+    assert (home / "assay-data" / "replaced" / Path(old["folder"]).name / "scores.parquet").exists()
+    gone = rows["TRANSACTION_ID"][0].as_py()
+    history = f"{home}/assay-data/history/*/date={DAY}/*.parquet"
+    found = duckdb.sql(f"SELECT count(*) FROM '{history}' WHERE TRANSACTION_ID = {gone}").fetchall()
+    assert found == [(0,)]
+
+
+def test_ids_that_another_batch_has_are_quarantined(home: Path) -> None:
+    rows = day_of(home)
+    pq.write_table(rows, home / "day.parquet")
+    score(home, home / "day.parquet", day=None)
+    shifted = pa.array([value.as_py() + 10_000_000 for value in rows["TRANSACTION_ID"]], pa.int64())
+    fresh = rows.set_column(rows.schema.get_field_index("TRANSACTION_ID"), "TRANSACTION_ID", shifted)
+    pq.write_table(pa.concat_tables([fresh, rows.slice(0, 3)]), home / "later.parquet")
+    result = score(home, home / "later.parquet", day=None)
+    quarantine = pq.read_table(Path(result["folder"]) / "quarantine.parquet")
+    came_before = [row for row in quarantine.to_pylist() if any("earlier batch" in rule for rule in row["rules"])]
+    assert len(came_before) == 3
+    assert result["counts"]["scored"] + result["counts"]["quarantined"] == rows.num_rows + 3
+
+
+def test_a_failure_in_the_middle_leaves_nothing_and_the_next_run_does_it_all(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import flows.score
+
+    def broken(report: object) -> str:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flows.score, "render", broken)
+        with pytest.raises(AssayError, match="disk full"):
+            score(home)
+    batches = home / "assay-data" / "batches"
+    assert list(batches.iterdir()) == []
+    result = score(home)
+    assert result["counts"]["scored"] > 0
+    assert [path.name for path in batches.iterdir()] == [Path(result["folder"]).name]
+
+
+def test_scheduled_scoring_takes_every_new_file_once_and_a_bad_one_wakes_nobody_twice(home: Path) -> None:
+    incoming = home / "incoming"
+    incoming.mkdir()
+    pq.write_table(day_of(home), incoming / "a.parquet")
+    pq.write_table(day_of(home, date(2025, 2, 28)), incoming / "b.parquet")
+    (incoming / "bad.parquet").write_bytes(b"PAR1 cut off")
+    (incoming / ".partial").write_bytes(b"")
+
+    def run() -> dict[str, Any]:
+        return run_flow(home / "assay.toml", "flows.score:score_incoming")
+
+    with pytest.raises(AssayError, match=r"1 of 3 new files refused: .*bad\.parquet"):
+        run()
+    assert len(list((home / "assay-data" / "batches").iterdir())) == 2
+    assert "no new file" in run()["say"][0]
+    pq.write_table(day_of(home, date(2025, 2, 27)), incoming / "c.parquet")
+    assert run()["say"] == ["1 new files scored"]
+
+
+def test_a_contract_that_changed_after_training_is_refused(home: Path) -> None:
+    config = home / "assay.toml"
+    text = config.read_text().replace('entities = ["CUSTOMER_ID", "TERMINAL_ID"]', 'entities = ["CUSTOMER_ID"]')
+    config.write_text(text.replace('TERMINAL_ID = "integer"', ""))
+    with pytest.raises(AssayError, match=r"contract .* differs .* in entities, types; train again"):
+        score(home)
+
+
+def test_a_period_without_rows_is_refused(home: Path) -> None:
+    with pytest.raises(AssayError, match=r"no row of 30,000 lies in the period asked for, 2026-01-01"):
+        score(home, day=date(2026, 1, 1))

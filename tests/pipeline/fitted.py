@@ -1,0 +1,72 @@
+"""Small transaction tables, their feature tables and detectors, for the tests of this folder."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import Config
+from pipeline.features import compute
+
+START = datetime(2025, 3, 1)
+DAYS = 30
+AFTER = START + timedelta(days=DAYS + 8)  # every label is available by then
+
+
+def config(**sections):
+    """A configuration whose model is small enough to fit in a second."""
+    contract = {
+        "id": "tx",
+        "timestamp": "at",
+        "amount": "eur",
+        "entities": ("card",),
+        "categorical": ("channel",),
+        "label": "fraud",
+        "types": {"tx": "integer"},
+    }
+    settings = {
+        "contract": {**contract, **sections.pop("contract", {})},
+        "features": {"families": ("amount", "calendar", "columns", "change"), **sections.pop("features", {})},
+        "model": {"hidden": (16,), "code_size": 6, "max_epochs": 6, "batch_size": 128, **sections.pop("model", {})},
+        **sections,
+    }
+    return Config.model_validate(settings)
+
+
+def transactions(rows=1500, seed=0, first_id=0, start=START, days=DAYS):
+    """Typed rows in the order of time: amounts around each card's habit, one row in 50 a fraud of 20 times that."""
+    generator = np.random.default_rng(seed)
+    habits = generator.lognormal(3, 0.6, 40)
+    card = generator.integers(0, 40, rows)
+    fraud = generator.random(rows) < 0.02
+    seconds = np.sort(generator.uniform(0, days * 86_400, rows)).astype(np.int64)
+    return pa.table(
+        {
+            "tx": np.arange(first_id, first_id + rows),
+            "at": pa.array(np.datetime64(start, "us") + seconds.astype("timedelta64[s]")),
+            "card": pa.array([f"card-{number:02d}" for number in card]),
+            "eur": np.round(habits[card] * generator.lognormal(0, 0.3, rows) * np.where(fraud, 20, 1), 2),
+            "channel": pa.array(generator.choice(["web", "shop", "phone"], rows, p=[0.6, 0.3, 0.1])),
+            "note": pa.array([f"=note {number}" for number in range(rows)]),
+            "fraud": pa.array(fraud.astype(np.int8)),
+        }
+    )
+
+
+def feature_table(folder: Path, table: pa.Table, settings: Config, name="features", history=()) -> Path:
+    """Compute the feature table of rows, as the flows do."""
+    pq.write_table(table, folder / f"{name}-rows.parquet")
+    return compute(folder / f"{name}-rows.parquet", list(history), settings, folder / f"{name}.parquet")
+
+
+def replace(table: pa.Table, column: str, values) -> pa.Table:
+    """Return the table with another column in the place of one."""
+    kind = table.schema.field(column).type
+    return table.set_column(table.schema.get_field_index(column), column, pa.array(values, kind))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

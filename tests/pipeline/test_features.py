@@ -1,0 +1,389 @@
+"""Behavioural features against a plain loop over the rows, and what they may and may not see."""
+
+import math
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.features import compute, list_features
+from pipeline.history import History
+
+START = datetime(2025, 3, 28)
+DAY = timedelta(days=1)
+EVERY_FAMILY = ("amount", "calendar", "columns", "activity", "change", "risk")
+
+
+def config(contract=None, table=None, **features):
+    return Config.model_validate(
+        {
+            "contract": {
+                "id": "tx",
+                "timestamp": "at",
+                "amount": "eur",
+                "entities": ("card", "shop"),
+                "label": "fraud",
+                "types": {"tx": "integer"},
+                **(contract or {}),
+            },
+            "table": table or {},
+            "features": {"families": EVERY_FAMILY, "windows_days": (1, 3), "history_days": 5, **features},
+        }
+    )
+
+
+def transactions(rows=300, seed=0, days=12):
+    """Rows in any order, with ties: moments are whole hours, and there are few cards and shops."""
+    random = np.random.default_rng(seed)
+    hours = random.integers(0, days * 24, rows)
+    return pa.table(
+        {
+            "tx": np.arange(rows),
+            "at": pa.array([START + timedelta(hours=int(hour)) for hour in hours], pa.timestamp("us")),
+            "card": [f"card-{number}" for number in random.integers(0, 8, rows)],
+            "shop": [f"shop-{number}" for number in random.integers(0, 5, rows)],
+            "eur": np.round(random.lognormal(3, 1, rows), 2),
+            "fraud": pa.array(random.integers(0, 2, rows), pa.int8(), mask=random.random(rows) < 0.1),
+        }
+    )
+
+
+def features_of(table, settings, folder, history=()):
+    files = []
+    for number, part in enumerate((table, *history)):
+        files.append(folder / f"part-{number}.parquet")
+        pq.write_table(part, files[-1])
+    return pq.read_table(compute(files[0], files[1:], settings, folder / "features.parquet")).sort_by("tx")
+
+
+def by_hand(table, settings, labelled=lambda row, delay: row["at"] + delay):
+    """The features of every row by a plain loop: the definitions once more, without DuckDB."""
+    limits = settings.features
+    delay = timedelta(days=limits.label_delay_days)
+    rows = table.to_pylist()
+    made = []
+    for row in sorted(rows, key=lambda row: row["tx"]):
+        out, now = {}, row["at"]
+        midnight = datetime(now.year, now.month, now.day)
+
+        def whole_days(before, days, moment=midnight):
+            return [other for other, at in before if moment - (days - 1) * DAY <= at < moment]
+
+        everybody = whole_days([(other, other["at"]) for other in rows], limits.history_days)
+        known = [(r, max(labelled(r, delay), r["at"])) for r in rows if r["fraud"] is not None]
+        longest = max(limits.windows_days)
+        known = [(r, at) for r, at in known if at - r["at"] <= (limits.max_window_days - longest) * DAY]
+        labels = whole_days(known, longest)
+        prior = (sum(r["fraud"] for r in labels) + 1) / (len(labels) + 100)
+        for entity in ("card", "shop"):
+            own = [r for r in rows if r[entity] == row[entity] and r["at"] < now]
+            for days in limits.windows_days:
+                recent = [r["eur"] for r in own if r["at"] >= now - days * DAY]
+                name = "1 day" if days == 1 else f"{days} days"
+                out[f"{entity}: transactions in {name}"] = len(recent)
+                mean = np.mean(recent) if recent else None
+                out[f"{entity}: mean eur in {name}"] = mean
+                frauds = [r["fraud"] for r, at in known if r[entity] == row[entity] and now - days * DAY <= at < now]
+                weight = limits.risk_weight
+                out[f"{entity}: risk over {name}"] = (sum(frauds) + weight * prior) / (len(frauds) + weight)
+            out[f"eur over the mean of {entity}"] = row["eur"] / mean if recent else None
+            past = np.array([r["eur"] for r in own if r["at"] >= now - limits.history_days * DAY])
+            names = [f"eur against {entity}", f"eur against {entity} (log)", f"eur above the highest of {entity}"]
+            if not everybody:
+                out |= dict.fromkeys([*names, f"{entity}: usual eur"])
+                continue
+            n, weight, all_amounts = len(past), limits.past_weight, np.array([r["eur"] for r in everybody])
+            usual = (past.sum() + weight * all_amounts.mean()) / (n + weight)
+            variance = (past.var() * n if n else 0) + weight * all_amounts.var()
+            deviation = math.sqrt(variance / (n + weight))
+            usual_log = (np.log1p(past).sum() + weight * np.log1p(all_amounts).mean()) / (n + weight)
+            least = -math.inf if limits.change_counts == "both" else 0
+            out[f"{entity}: usual eur"] = usual
+            out[names[1]] = max(math.log1p(row["eur"]) - usual_log, least)
+            above = max(row["eur"] - past.max(), 0) if n else 0.0
+            out[names[0]] = max((row["eur"] - usual) / deviation, least) if deviation else None
+            out[names[2]] = above / deviation if deviation else None
+        made.append(out)
+    return made
+
+
+def assert_alike(table, expected):
+    for name in expected[0]:
+        wanted = np.array([row[name] if row[name] is not None else np.nan for row in expected], float)
+        found = table[name].to_numpy(zero_copy_only=False).astype(float)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"change_counts": "both", "past_weight": 0.5, "risk_weight": 7},
+        {"label_delay_days": 0},
+        {"label_delay_days": 0.75, "windows_days": (2,), "history_days": 2},
+    ],
+)
+def test_features_are_those_of_a_plain_loop(tmp_path, changes):
+    settings = config(**changes)
+    table = transactions()
+    assert_alike(features_of(table, settings, tmp_path), by_hand(table, settings))
+
+
+def test_a_label_counts_from_labelled_at_where_there_is_one(tmp_path):
+    table = transactions(seed=1)
+    random = np.random.default_rng(1)
+    waits = random.integers(-24, 24 * 9, table.num_rows)
+    moments = [row["at"] + timedelta(hours=int(wait)) for row, wait in zip(table.to_pylist(), waits, strict=True)]
+    column = pa.array(moments, pa.timestamp("us"), mask=random.random(table.num_rows) < 0.3)
+    table = table.append_column("known_at", column)
+    settings = config({"labelled_at": "known_at"}, label_delay_days=2, history_days=9)
+    expected = by_hand(table, settings, lambda row, delay: row["known_at"] or row["at"] + delay)
+    assert_alike(features_of(table, settings, tmp_path), expected)
+
+
+def test_a_table_that_says_when_agrees_with_one_that_waits(tmp_path):
+    table = transactions(seed=2)
+    waited = features_of(table, config(label_delay_days=2), tmp_path)
+    moments = pa.array([at + 2 * DAY for at in table["at"].to_pylist()], pa.timestamp("us"))
+    settings = config({"labelled_at": "known_at"}, label_delay_days=2)
+    said = features_of(table.append_column("known_at", moments), settings, tmp_path)
+    assert said.drop_columns(["known_at"]).equals(waited)
+
+
+def test_rows_of_the_same_moment_do_not_see_each_other(tmp_path):
+    table = pa.table(
+        {
+            "tx": [1, 2, 3, 4],
+            "at": pa.array([START, START, START + timedelta(microseconds=1), START + DAY], pa.timestamp("us")),
+            "card": ["a"] * 4,
+            "shop": ["b"] * 4,
+            "eur": [1.0, 2.0, 3.0, 4.0],
+            "fraud": pa.array([0] * 4, pa.int8()),
+        }
+    )
+    found = features_of(table, config(windows_days=(1,)), tmp_path)
+    # A window reaches back to its first moment and takes that in.
+    assert found["card: transactions in 1 day"].to_pylist() == [0, 0, 2, 3]
+    assert found["shop: mean eur in 1 day"].to_pylist() == [None, None, 1.5, 2]
+
+
+rows_of_a_table = st.lists(
+    st.tuples(
+        st.integers(0, 9 * 8),  # moments in steps of three hours: ties, and gaps of days
+        st.integers(0, 3),
+        st.integers(0, 2),
+        st.floats(0.01, 1e6, allow_nan=False),
+        st.sampled_from([0, 1, None]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=rows_of_a_table, order=st.randoms(use_true_random=False))
+def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bit(rows, order):
+    """Batches come in any order, cut anywhere, so that some rows are late, and one comes twice."""
+    table = pa.table(
+        {
+            "tx": np.arange(len(rows)),
+            "at": pa.array([START + timedelta(hours=3 * row[0]) for row in rows], pa.timestamp("us")),
+            "card": [f"card-{row[1]}" for row in rows],
+            "shop": [f"shop-{row[2]}" for row in rows],
+            "eur": [row[3] for row in rows],
+            "fraud": pa.array([row[4] for row in rows], pa.int8()),
+        }
+    )
+    setup = config(windows_days=(1, 2), history_days=3, label_delay_days=1)
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        whole = features_of(table, setup, folder)
+        history = History(folder / "history", setup)
+        places = list(range(len(rows)))
+        order.shuffle(places)
+        parts = [part for part in np.array_split(np.array(places), 3) if len(part)]
+        for number, part in enumerate([*parts, parts[0]]):
+            pq.write_table(table.take(pa.array(part)), folder / "batch.parquet")
+            history.append(folder / "batch.parquet", f"batch-{number}")
+        days = sorted({at.date() for at in table["at"].to_pylist()})
+        day = days[-1 - order.randrange(len(days))]
+        start = datetime(day.year, day.month, day.day)
+        chosen = np.array([at.date() == day for at in table["at"].to_pylist()])
+        pq.write_table(table.filter(pa.array(chosen)), folder / "day.parquet")
+        files = history.files(start - timedelta(days=setup.features.max_window_days), start + DAY)
+        found = pq.read_table(compute(folder / "day.parquet", files, setup, folder / "out.parquet"))
+        expected = whole.filter(pa.array(chosen))
+        assert found.sort_by("tx").equals(expected)
+
+
+@pytest.mark.parametrize("labelled_at", [None, "known_at"])
+def test_nothing_at_a_moment_moves_with_rows_and_labels_not_available_then(tmp_path, labelled_at):
+    table = transactions(seed=3)
+    setup = config({"labelled_at": labelled_at} if labelled_at else None, label_delay_days=2)
+    random = np.random.default_rng(3)
+    at = table["at"].to_numpy().astype("datetime64[us]")
+    known = at + random.integers(0, 96, len(at)).astype("timedelta64[h]")
+    if labelled_at:
+        table = table.append_column(labelled_at, pa.array(known))
+    else:
+        known = at + np.timedelta64(2, "D")
+    moment = np.datetime64(START + 7 * DAY, "us")
+    later, unknown = at > moment, known >= moment
+    changed = table.set_column(
+        table.column_names.index("eur"), "eur", pa.array(np.where(later, 9e5, table["eur"].to_numpy()))
+    )
+    labels = table["fraud"].to_numpy(zero_copy_only=False)
+    flipped = np.where(np.isnan(labels), 1, 1 - labels)
+    changed = changed.set_column(
+        table.column_names.index("fraud"), "fraud", pa.array(np.where(unknown, flipped, labels), from_pandas=True).cast("int8")
+    )
+    cards = np.where(later, "card-1", np.array(table["card"].to_pylist()))
+    changed = changed.set_column(table.column_names.index("card"), "card", pa.array(cards))
+    present = pa.array(~later)
+    before = features_of(table, setup, tmp_path).filter(present).drop_columns(["fraud"])
+    after = features_of(changed, setup, tmp_path).filter(present).drop_columns(["fraud"])
+    assert after.equals(before)
+    everything = features_of(changed, setup, tmp_path).drop_columns(["fraud"])
+    assert not everything.equals(features_of(table, setup, tmp_path).drop_columns(["fraud"]))
+
+
+def test_nothing_looks_back_further_than_max_window(tmp_path):
+    setup = config(label_delay_days=1)
+    table = transactions(seed=4)
+    first = START + 8 * DAY
+    present = table.filter(pa.array([at >= first for at in table["at"].to_pylist()]))
+    reach = first - timedelta(days=setup.features.max_window_days)
+    near = table.filter(pa.array([reach <= at < first for at in table["at"].to_pylist()]))
+    far = table.filter(pa.array([at < first for at in table["at"].to_pylist()]))
+    assert near.num_rows < far.num_rows
+    assert features_of(present, setup, tmp_path, [near]).equals(features_of(present, setup, tmp_path, [far]))
+
+
+def test_a_copy_in_the_history_counts_once(tmp_path):
+    setup, table = config(), transactions(seed=5)
+    once = features_of(table, setup, tmp_path)
+    assert features_of(table, setup, tmp_path, [table.slice(0, 200), table.slice(100)]).equals(once)
+
+
+def test_a_copy_whose_label_is_known_counts(tmp_path):
+    setup, table = config(label_delay_days=1), transactions(seed=6)
+    first = START + 6 * DAY
+    past = table.filter(pa.array([at < first for at in table["at"].to_pylist()]))
+    present = table.filter(pa.array([at >= first for at in table["at"].to_pylist()]))
+    unlabelled = past.drop_columns(["fraud"])
+    expected = features_of(present, setup, tmp_path, [past])
+    assert features_of(present, setup, tmp_path, [unlabelled, past]).equals(expected)
+    assert not features_of(present, setup, tmp_path, [unlabelled]).equals(expected)
+
+
+def test_without_labels_there_is_no_risk_and_the_rest_stays(tmp_path):
+    table = transactions(seed=7)
+    with_labels = features_of(table, config(), tmp_path)
+    setup = config({"label": None})
+    without = features_of(table.drop_columns(["fraud"]), setup, tmp_path)
+    assert not [feature for feature in list_features(setup) if "risk" in feature.name]
+    assert without.equals(with_labels.select(without.column_names))
+
+
+@pytest.mark.parametrize("entities", [(), ("shop",)])
+def test_no_entity_or_one_is_enough(tmp_path, entities):
+    setup = config({"entities": entities, "label": None})
+    table = transactions(rows=40).drop_columns(["fraud"])
+    found = features_of(table, setup, tmp_path)
+    assert found.num_rows == 40
+    assert {feature.column for feature in list_features(setup)} <= set(found.column_names)
+    assert any(feature.source.startswith("shop") for feature in list_features(setup)) == bool(entities)
+
+
+def test_hour_and_weekday_are_local_across_daylight_saving(tmp_path):
+    # Paris: 29 March 2025 23:30 UTC is half past midnight on Sunday; the clock goes forward at 01:00 UTC.
+    moments = [datetime(2025, 3, 29, 22, 30), datetime(2025, 3, 29, 23, 30), datetime(2025, 3, 30, 1, 15)]
+    table = transactions(rows=3).set_column(1, "at", pa.array(moments, pa.timestamp("us")))
+    found = features_of(table, config(table={"time_zone": "Europe/Paris"}), tmp_path)
+    assert found["hour of day"].to_pylist() == [23.5, 0.5, 3.25]
+    assert found["weekday"].to_pylist() == [5, 6, 6]
+
+
+def test_features_are_declared_by_family_and_entity():
+    chosen = config(families=("amount", "change:card", "risk:shop"), windows_days=(2,))
+    assert [feature.name for feature in list_features(chosen)] == [
+        "eur",
+        "eur (log)",
+        "eur against card",
+        "eur against card (log)",
+        "eur above the highest of card",
+        "shop: risk over 2 days",
+    ]
+    for family in EVERY_FAMILY:
+        only = list_features(config(families=(family,)))
+        others = {f.name for f in list_features(config(families=tuple(f for f in EVERY_FAMILY if f != family)))}
+        assert not others & {feature.name for feature in only}
+    every = list_features(config())
+    assert len({feature.name for feature in every}) == len(every)
+    assert all(feature.text.endswith(".") for feature in every)
+
+
+def test_every_column_of_the_input_stays_and_features_are_float64(tmp_path):
+    setup = config({"categorical": ("channel",), "numeric": ("age",)})
+    table = transactions(rows=30).append_column("channel", pa.array(["web"] * 30))
+    table = table.append_column("age", pa.array([None] * 30, pa.float64())).append_column("kept", [[[1]] * 30])
+    found = features_of(table, setup, tmp_path)
+    assert found.select(table.column_names).equals(table)
+    made = set(found.column_names) - set(table.column_names)
+    assert {found.schema.field(name).type for name in made} == {pa.float64()}
+    assert {feature.expected for feature in list_features(setup)} - {None} <= made
+    assert next(feature.kind for feature in list_features(setup) if feature.name == "channel") == "category"
+
+
+def test_a_missing_entity_has_no_past(tmp_path):
+    table = transactions(rows=60)
+    cards = pa.array([None if number < 30 else "card-1" for number in range(60)], pa.string())
+    found = features_of(table.set_column(2, "card", cards), config(), tmp_path)
+    assert found["card: transactions in 3 days"].slice(0, 30).null_count == 30
+    assert found["card: transactions in 3 days"].slice(30).null_count == 0
+
+
+def test_a_column_with_the_name_of_a_feature_is_refused(tmp_path):
+    table = transactions(rows=5).append_column("hour of day", pa.array([1.0] * 5))
+    with pytest.raises(ConfigError, match="the column 'hour of day' has the name of a feature; rename it"):
+        features_of(table, config(), tmp_path)
+    assert not (tmp_path / "features.parquet").exists()
+
+
+def test_names_and_paths_that_look_like_sql_are_only_names(tmp_path):
+    folder = tmp_path / "it's [here] *"
+    folder.mkdir()
+    table = transactions(rows=50, seed=8)
+    odd = {"tx": 'tx"; DROP', "at": "a't", "card": 'ca"rd', "shop": "sh'op", "eur": 'e"ur', "fraud": "fr aud"}
+    setup = config(
+        {
+            "id": odd["tx"],
+            "timestamp": odd["at"],
+            "amount": odd["eur"],
+            "entities": (odd["card"], odd["shop"]),
+            "label": odd["fraud"],
+            "types": {},
+        }
+    )
+    pq.write_table(table.rename_columns([odd[name] for name in table.column_names]), folder / "rows.parquet")
+    found = pq.read_table(compute(folder / "rows.parquet", [], setup, folder / "out.parquet")).sort_by(odd["tx"])
+    plain = features_of(table, config(), tmp_path)
+    assert found.num_columns == plain.num_columns
+    for column, name in zip(found.columns, plain.column_names, strict=True):
+        assert column.equals(plain[name])
+
+
+def test_rows_come_out_by_timestamp_and_id_and_nothing_else_is_left_behind(tmp_path):
+    pq.write_table(transactions(), tmp_path / "rows.parquet")
+    compute(tmp_path / "rows.parquet", [], config(memory_limit="100MB"), tmp_path / "out" / "features.parquet")
+    found = pq.read_table(tmp_path / "out" / "features.parquet")
+    assert found.equals(found.sort_by([("at", "ascending"), ("tx", "ascending")]))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["features.parquet"]
