@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def simulate_table(out: Path, *, rows: int, days: int, seed: int, malformed: boo
 def validate_table(config_path: Path, table: str, first: date | None, last: date | None, out: Path) -> None:
     """Validate a table into a folder of its own; nothing is remembered, learned or scored."""
     from pipeline.ledger import batch_id
+    from pipeline.summary import count_rows
     from pipeline.validation import validate
 
     config = read_config(config_path)
@@ -102,7 +104,7 @@ def validate_table(config_path: Path, table: str, first: date | None, last: date
                 docs=folder / "data-docs",
                 on_rows=on_rows,
             )
-    console.table(f"Validated {path}", {**validated.counts.shown(), "quarantine": folder / "quarantine.parquet"})
+    console.table(f"Validated {path}", {**count_rows(validated), "quarantine": folder / "quarantine.parquet"})
     if validated.rules:
         console.table("Rules broken", dict(validated.rules))
     if validated.docs:
@@ -132,7 +134,7 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> dict[str, Any]:
     settle(config.work_dir)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the terminal shows steps and the message instead
     module, name = flow.split(":")
-    with console.live():
+    with console.live("" if "prefect.flows" in sys.modules else "start Prefect"):
         state = getattr(importlib.import_module(module), name)(
             config_path=str(config_path.resolve()), **parameters, return_state=True
         )

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,8 +17,8 @@ _waiting: TaskID | None = None
 
 
 @contextmanager
-def live() -> Iterator[None]:
-    """Show the steps of the flows that run inside; without it, they run silently (on a schedule)."""
+def live(wait_for: str = "") -> Iterator[None]:
+    """Show the steps that run inside, the first of them what they wait for; without it, flows run silently."""
     global _progress, _waiting
     with Progress(
         SpinnerColumn(finished_text="[green]✓"),
@@ -27,7 +28,7 @@ def live() -> Iterator[None]:
         TimeElapsedColumn(),
         console=OUT,
     ) as _progress:
-        _waiting = _progress.add_task("start Prefect", total=None, done="")
+        _waiting = _progress.add_task(wait_for, total=None, done="") if wait_for else None
         try:
             yield
         finally:
@@ -36,7 +37,7 @@ def live() -> Iterator[None]:
 
 
 def started() -> None:
-    """Take the bar that waits for Prefect as done."""
+    """Take the first bar, that of what the steps wait for, as done."""
     global _waiting
     if _progress is not None and _waiting is not None:
         _progress.update(_waiting, total=1, completed=1)
@@ -71,8 +72,9 @@ def table(title: str, rows: Mapping[str, object]) -> None:
     OUT.print(f"\n[bold]{escape(title)}[/bold]")
     wide = max(map(len, rows), default=0) + 2
     for name, value in rows.items():
-        text = f"{value:,}" if isinstance(value, int) else str(value)
-        lines = textwrap.wrap(text, max(OUT.width - wide - 2, 40), break_long_words=False) or [""]
+        text = f"{value:,}" if isinstance(value, int) else str(value).removeprefix(f"{Path.cwd()}/")
+        room = max(OUT.width - wide - 2, 40)
+        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
             label = "" if number else name
             OUT.print(f"  [dim]{escape(label):<{wide}}[/dim]{escape(line)}", soft_wrap=True)

@@ -80,7 +80,7 @@ def _show(made: Simulated, config: Path, train: dict[str, Any], score: dict[str,
     fraud = pc.is_in(scores.column("TRANSACTION_ID"), value_set=pa.array(made.fraud_ids))
     caught = pc.sum(pc.and_(fraud, scores.column("is_flagged"))).as_py()
     rows = dict(score["counts"])
-    console.table(f"Training, {made.first_day + timedelta(days=WARM_UP_DAYS)} and after", train["counts"])
+    console.table(f"Training ({train['period']})", train["counts"])
     console.table(
         f"Scoring, the last day ({made.last_day})",
         {

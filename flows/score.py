@@ -108,7 +108,8 @@ def load(config: Config, version: str) -> tuple[Detector, str, Config]:
     """Load a registered Detector by version or alias; return it, its version, and the settings to score with."""
     with console.step("load the Detector"):
         detector, version = load_detector(config, version)
-        return detector, version, detector.settle(config)
+        config = detector.settle(config)
+        return replace(detector, config=config), version, config
 
 
 def _score(

@@ -146,6 +146,7 @@ def _result(
     figures = {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}
     return {
         "counts": count_rows(validated),
+        "period": f"{detector.summary['first_timestamp']:.10} to {detector.summary['last_timestamp']:.10}",
         "version": registered.version,
         "folder": str(final),
         "ui": registered.ui_command,

@@ -15,7 +15,7 @@ from pipeline.contract import Contract
 from pipeline.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-ENTITY_FAMILIES = ("activity", "change", "risk")
+ENTITY_FAMILIES = ("activity", "change", "highest", "risk")
 FAMILIES = ("amount", "calendar", "columns", *ENTITY_FAMILIES)
 
 
@@ -99,7 +99,8 @@ class FeaturesConfig(_Section):
         description=(
             "What the model sees: amount, calendar (hour and weekday), columns (numeric and categorical ones), "
             "activity (counts and means over the windows), change (the amount against the entity's own past), "
-            'risk (known labels over the windows). "change:CUSTOMER" takes one entity, "change" every entity.'
+            "highest (the amount above the entity's highest so far), risk (known labels over the windows). "
+            '"change:CUSTOMER" takes one entity, "change" every entity.'
         ),
     )
     windows_days: tuple[Annotated[int, Field(ge=1)], ...] = Field(

@@ -199,37 +199,55 @@ def _activity(made: Plan, config: Config, index: int, entity: str) -> None:
 
 def _change(made: Plan, config: Config, index: int, entity: str) -> None:
     amount, days = config.contract.amount, config.features.history_days
-    size, weight = unit(config), config.features.past_weight
-    count, total = made.over(index, "count", days), made.over(index, "sum", days)
-    squares, logs, highest = (made.over(index, item, days) for item in ("squares", "logs", "max"))
-    mean = f"(({total} + {weight} * all_sum / all_count) / ({count} + {weight}) * {size})"
-    own = f"coalesce({squares} - {total} * {total} / nullif({count}, 0), 0)"
-    everybody = "(all_squares / all_count - (all_sum / all_count) ** 2)"
-    deviation = f"(sqrt(greatest({own} + {weight} * {everybody}, 0) / ({count} + {weight})) * {size})"
-    mean_log = f"(({logs} + {weight} * all_logs / all_count) / ({count} + {weight}) * {LOG_UNIT})"
+    mean, deviation, mean_log = _usual(made, config, index, entity)
     expected = f"{entity}: usual {amount}"
-    made.columns[expected] = mean
     past = f"in the {_days(days)} before, drawn towards everybody's where there are few"
     less = "" if config.features.change_counts == "both" else "; 0 for less than usual"
     for name, expression, text in (
         (
             f"{amount} against {entity}",
-            _counted(f"(amount - {mean}) / nullif({deviation}, 0)", config),
+            f"(amount - {mean}) / nullif({deviation}, 0)",
             f"The amount less the mean of the same {entity} {past}, in standard deviations{less}.",
         ),
         (
             f"{amount} against {entity} (log)",
-            _counted(f"{SIGNED_LOG} - {mean_log}", config),
+            f"{SIGNED_LOG} - {mean_log}",
             f"The amount's logarithm less the mean logarithm of the same {entity} {past}{less}.",
         ),
-        (
-            f"{amount} above the highest of {entity}",
-            f"greatest(amount - {highest}, 0) / nullif({deviation}, 0)",
-            f"How far the amount lies above the highest of the same {entity} before, in standard deviations.",
-        ),
     ):
-        made.columns[name] = expression
+        made.columns[name] = _counted(expression, config)
         made.features.append(Feature(name, "number", "linear", amount, text, expected=expected))
+
+
+def _highest(made: Plan, config: Config, index: int, entity: str) -> None:
+    amount, days = config.contract.amount, config.features.history_days
+    _, deviation, _ = _usual(made, config, index, entity)
+    name = f"{amount} above the highest of {entity}"
+    made.columns[name] = f"greatest(amount - {made.over(index, 'max', days)}, 0) / nullif({deviation}, 0)"
+    text = (
+        f"How far the amount lies above the highest of the same {entity} in the {_days(days)} before, in "
+        "standard deviations; 0 below it."
+    )
+    expected = f"{entity}: usual {amount}"
+    made.features.append(Feature(name, "number", "linear", amount, text, expected=expected))
+
+
+def _usual(made: Plan, config: Config, index: int, entity: str) -> tuple[str, str, str]:
+    """Return an entity's usual amount, its standard deviation and the mean logarithm, as expressions.
+
+    With n rows in the entity's past and weight w, each is what n own rows and w of everybody's would give:
+    (n own mean + w everybody's mean) / (n + w), for the variance likewise.
+    """
+    days, size, weight = config.features.history_days, unit(config), config.features.past_weight
+    count, total = made.over(index, "count", days), made.over(index, "sum", days)
+    squares, logs = made.over(index, "squares", days), made.over(index, "logs", days)
+    mean = f"(({total} + {weight} * all_sum / all_count) / ({count} + {weight}) * {size})"
+    own = f"coalesce({squares} - {total} * {total} / nullif({count}, 0), 0)"
+    everybody = "(all_squares / all_count - (all_sum / all_count) ** 2)"
+    deviation = f"(sqrt(greatest({own} + {weight} * {everybody}, 0) / ({count} + {weight})) * {size})"
+    mean_log = f"(({logs} + {weight} * all_logs / all_count) / ({count} + {weight}) * {LOG_UNIT})"
+    made.columns[f"{entity}: usual {config.contract.amount}"] = mean
+    return mean, deviation, mean_log
 
 
 def _counted(change: str, config: Config) -> str:
@@ -262,6 +280,7 @@ def _risk(made: Plan, config: Config, index: int, entity: str) -> None:
 ENTITY: dict[str, Callable[[Plan, Config, int, str], None]] = {
     "activity": _activity,
     "change": _change,
+    "highest": _highest,
     "risk": _risk,
 }
 PLAIN: dict[str, Callable[[Plan, Config], None]] = {

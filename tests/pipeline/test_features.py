@@ -19,7 +19,7 @@ from pipeline.history import History
 
 START = datetime(2025, 3, 28)
 DAY = timedelta(days=1)
-EVERY_FAMILY = ("amount", "calendar", "columns", "activity", "change", "risk")
+EVERY_FAMILY = ("amount", "calendar", "columns", "activity", "change", "highest", "risk")
 
 
 def config(contract=None, table=None, **features):
@@ -243,7 +243,9 @@ def test_nothing_at_a_moment_moves_with_rows_and_labels_not_available_then(tmp_p
     labels = table["fraud"].to_numpy(zero_copy_only=False)
     flipped = np.where(np.isnan(labels), 1, 1 - labels)
     changed = changed.set_column(
-        table.column_names.index("fraud"), "fraud", pa.array(np.where(unknown, flipped, labels), from_pandas=True).cast("int8")
+        table.column_names.index("fraud"),
+        "fraud",
+        pa.array(np.where(unknown, flipped, labels), from_pandas=True).cast("int8"),
     )
     cards = np.where(later, "card-1", np.array(table["card"].to_pylist()))
     changed = changed.set_column(table.column_names.index("card"), "card", pa.array(cards))
@@ -319,7 +321,6 @@ def test_features_are_declared_by_family_and_entity():
         "eur (log)",
         "eur against card",
         "eur against card (log)",
-        "eur above the highest of card",
         "shop: risk over 2 days",
     ]
     for family in EVERY_FAMILY:

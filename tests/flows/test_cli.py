@@ -1,0 +1,77 @@
+"""The command line: help, what it imports, and one sentence for every mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.cli import app
+
+COMMANDS = ["init", "simulate", "validate", "train", "score", "demo", "schedule"]
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: assay {command}" in " ".join(result.output.split())
+
+
+def test_the_overview_lists_every_command_and_imports_nothing_heavy() -> None:
+    heavy = ["torch", "mlflow", "prefect", "great_expectations", "pandas", "duckdb", "sklearn", "pyarrow", "numpy"]
+    code = f"""
+import sys
+from flows.cli import app
+try:
+    app(["--help"])
+except SystemExit:
+    pass
+sys.exit(", ".join(name for name in {heavy} if name in sys.modules) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_mistakes_end_in_one_sentence_and_status_1(small: Path, tmp_path: Path) -> None:
+    for words, message in {
+        ("train", "--config", tmp_path / "none.toml"): "does not exist; make a configuration with: assay init",
+        ("init", tmp_path / "none.csv", "--out", tmp_path / "a.toml"): "none.csv does not exist",
+        ("init", small / "transactions.parquet", "--out", small / "assay.toml"): "exists already",
+        ("init", small / "transactions.parquet", "--label", "TX_FRUAD", "--out", tmp_path / "a.toml"): "TX_FRAUD",
+        ("validate", small / "assay.toml", "--config", small / "assay.toml"): "is a configuration, not a table",
+        ("simulate", tmp_path / "a.xlsx"): ".parquet or .csv",
+    }.items():
+        result = run(*words)
+        assert result.exit_code == 1, words
+        assert message in " ".join(result.output.split()), result.output
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "a.toml").exists()
+
+
+def test_validate_writes_quarantine_and_data_docs_and_remembers_nothing(small: Path, tmp_path: Path) -> None:
+    before = set((small / "assay-data").rglob("*")) if (small / "assay-data").exists() else set()
+    result = run("validate", "--config", small / "assay.toml", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    files = {path.name for path in (tmp_path / "out").rglob("*")}
+    assert {"quarantine.parquet", "index.html"} <= files
+    assert "TX_AMOUNT: not negative" in result.output
+    after = set((small / "assay-data").rglob("*")) if (small / "assay-data").exists() else set()
+    assert after == before
+
+
+def test_schedule_without_a_server_says_how_to_start_one(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    words = [sys.executable, "-m", "flows.cli", "schedule", "--config", str(small / "assay.toml")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "prefect server start --host 127.0.0.1" in " ".join(done.stderr.split())

@@ -1,0 +1,92 @@
+"""Every command of README.md runs, in its order, as a newcomer would run it."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import free_port, wait_for
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", README, re.S)]
+COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block]
+# These serve until they are stopped: each is started, asked once, and ended.
+SERVERS = ("mlflow ui", "mlflow models serve", "prefect server start", "assay schedule")
+
+
+def is_server(command: str) -> bool:
+    return any(name in command for name in SERVERS)
+
+
+def environment(server: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PREFECT_API_URL": server}
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
+    """The folder of a newcomer who has run every command of README.md that ends by itself."""
+    folder = tmp_path_factory.mktemp("tour")
+    shutil.copytree(ROOT / "expectations", folder / "expectations")
+    for command in COMMANDS:
+        if is_server(command) or command.startswith(("make ", "export ")):
+            continue
+        done = subprocess.run(
+            shlex.split(command), cwd=folder, env=environment(prefect_server), capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr
+    return folder
+
+
+def test_there_are_commands_and_ci_runs_make() -> None:
+    assert len(COMMANDS) > 10
+    assert {command for command in COMMANDS if command.startswith("make ")} == {"make demo", "make test"}
+    assert "make lint test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_command_that_ends_by_itself_ends_well(tour: Path) -> None:
+    scored = list((tour / "assay-data" / "batches").iterdir())
+    assert len(scored) == 3  # the day by the champion, the incoming file, the day by the candidate
+    for folder in scored:
+        assert {"scores.parquet", "alerts.parquet", "alerts.csv", "quarantine.parquet", "report.html"} <= {
+            path.name for path in folder.iterdir()
+        }
+
+
+@pytest.mark.parametrize("name", ["mlflow ui", "mlflow models serve", "assay schedule"])
+def test_every_server_comes_up(name: str, tour: Path, prefect_server: str) -> None:
+    command = next(command for command in COMMANDS if name in command)
+    settings = re.findall(r"^(\w+)=(\S+) ", command)
+    words = [word for word in shlex.split(command) if not re.match(r"^[A-Z_]+=", word)]
+    port = free_port()
+    if name != "assay schedule":
+        words += ["--port", str(port)]
+    url = f"http://127.0.0.1:{port}/{'ping' if 'serve' in name else ''}"
+    with subprocess.Popen(
+        words,
+        cwd=tour,
+        env={**environment(prefect_server), **dict(settings)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            if name == "assay schedule":
+                said = ""
+                for line in process.stdout or ():
+                    said += line
+                    if "nightly" in line:
+                        break
+                assert "nightly" in said, said
+            else:
+                wait_for(url, process)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
