@@ -113,7 +113,7 @@ def floor(folder: Path) -> int:
 def _ours(**settings: Any) -> Any:
     from models.denoising import DenoisingAutoencoder
 
-    return DenoisingAutoencoder(hidden=(HIDDEN,), code_size=CODE, score="mean_squared", **settings)
+    return DenoisingAutoencoder(hidden=(HIDDEN,), code_size=CODE, residual_score="mean_squared", **settings)
 
 
 def model_fit(folder: Path) -> int:

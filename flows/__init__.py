@@ -1,1 +1,5 @@
 """Prefect wiring and the command line. A flow reads like the diagram in the README."""
+
+from flows.environment import settle
+
+settle()  # before any of the libraries is imported, also where a worker imports a flow

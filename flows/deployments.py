@@ -1,8 +1,11 @@
 """Serving the flows on a schedule, against a Prefect server."""
 
 from pathlib import Path
+from typing import cast
 
 from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL
 
 from flows.score import score_incoming
@@ -28,8 +31,6 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None, time_zon
     ConfigError
         When no Prefect server is configured, or a cron line is none.
     """
-    from prefect.client.schemas.schedules import CronSchedule
-
     if not PREFECT_API_URL.value():
         raise ConfigError(
             "a schedule needs a Prefect server and none is configured; start one with `prefect server start --host "
@@ -37,10 +38,11 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None, time_zon
         )
     parameters = {"config_path": str(Path(config_path).resolve())}
     try:
-        crons = [CronSchedule(cron=cron, timezone=time_zone) if cron else None for cron in (score_cron, train_cron)]
+        crons = [Cron(cron, timezone=time_zone) if cron else None for cron in (score_cron, train_cron)]
     except ValueError as error:
-        raise ConfigError(f"the schedule is no cron line ({error}); write one such as '0 2 * * *'") from None
-    serve(
-        score_incoming.to_deployment(name="nightly", schedule=crons[0], parameters=parameters, concurrency_limit=1),
-        train.to_deployment(name="retrain", schedule=crons[1], parameters=parameters, concurrency_limit=1),
-    )
+        raise ConfigError(f"{error}; write a cron line such as '0 2 * * *', every night at two") from None
+    deployments = [
+        flow.to_deployment(name=name, schedule=cron, parameters=parameters, concurrency_limit=1)
+        for flow, name, cron in ((score_incoming, "nightly", crons[0]), (train, "retrain", crons[1]))
+    ]
+    serve(*cast(list[RunnerDeployment], deployments))

@@ -86,7 +86,7 @@ def forget(config: Config, batch: str) -> None:
     history.remove(batch)
 
 
-def say_what_to_do(flow: Any, run: Any, state: Any) -> None:
+def say_what_to_do(flow: Any, flow_run: Any, state: Any) -> None:
     """Log, when a flow has failed, what it left behind and what to do next."""
     get_logger("assay").error(
         "%s failed: %s Nothing was published and nothing is half written. Mend what the message names and run it "
