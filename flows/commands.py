@@ -11,7 +11,8 @@ from flows import console
 from flows.environment import settle
 from pipeline.config import Config, TableConfig, read_config, write_config
 from pipeline.errors import AssayError, ConfigError
-from pipeline.tables import Period, content_digest, open_table, write_text
+from pipeline.period import Period
+from pipeline.tables import content_digest, open_table, write_text
 
 
 def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], given: dict[str, Any]) -> None:

@@ -16,10 +16,11 @@ from pipeline.config import Config, read_config
 from pipeline.detector import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
 from pipeline.ledger import Entry, Ledger, batch_id, lock
+from pipeline.period import Period
 from pipeline.report import render
 from pipeline.scoring import Scored, score_table
 from pipeline.summary import Measured, batch_report, count_rows, measure, outcome
-from pipeline.tables import Period, content_digest, open_table, write_text
+from pipeline.tables import content_digest, open_table, write_text
 from pipeline.tracking.store import load_detector
 from pipeline.workfolder import WorkFolder
 

@@ -18,7 +18,8 @@ from pipeline import validation
 from pipeline.config import Config
 from pipeline.errors import AssayError
 from pipeline.history import History
-from pipeline.tables import Period, Table, read_batches
+from pipeline.period import Period
+from pipeline.tables import Table, read_batches
 from pipeline.tracking.store import StoreError
 from pipeline.workfolder import WorkFolder
 

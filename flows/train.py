@@ -17,10 +17,11 @@ from pipeline.detector import Detector
 from pipeline.errors import AssayError
 from pipeline.giveaways import refuse_giveaways
 from pipeline.ledger import batch_id, lock
+from pipeline.period import Period
 from pipeline.report import render
 from pipeline.scoring import Scored, score_table
 from pipeline.summary import Measured, calibration_block, count_rows, measure, training_report
-from pipeline.tables import Period, open_table, write_text
+from pipeline.tables import open_table, write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
 from pipeline.validation import Validated
 from pipeline.workfolder import WorkFolder

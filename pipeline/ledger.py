@@ -38,7 +38,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from pipeline.config import Config
 from pipeline.contract import Contract
 from pipeline.errors import AssayError, ConfigError
-from pipeline.tables import Period
+from pipeline.period import Period
 
 Status = Literal["scored", "replaced", "refused"]
 

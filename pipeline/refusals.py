@@ -6,8 +6,9 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.errors import BatchRefused
+from pipeline.period import Period
 from pipeline.quarantine import BROKEN_LINE, describe_cells
-from pipeline.tables import Period, Table
+from pipeline.tables import Table
 
 MASKED = "a masked value"
 _TOP = 3  # rules named

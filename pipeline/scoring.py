@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector import Detector
 from pipeline.explanation import MASK, REASONS_TYPE, explain, sentence
+from pipeline.period import local_days
 from pipeline.tables import ParquetWriter, read_batches, write_csv
 
 EXPLAINED_AT_A_TIME = 4096
@@ -87,7 +88,7 @@ def score_table(
 
     def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            days.update(_days(batch.column(contract.timestamp), zone).unique().to_pylist())
+            days.update(np.unique(local_days(batch.column(contract.timestamp), zone)).tolist())
             unseen.update({name: int(rows.sum()) for name, rows in detector.encoder.unseen(batch).items()})
             yield batch
             on_rows(batch.num_rows)
@@ -121,7 +122,7 @@ def score_table(
         write_csv(paths["alerts.csv"], [spreadsheet], spreadsheet.schema)
         _write_scores(paths["scores.parquet"], raw, flags, marks)
 
-    flagged_days = Counter(_days(alerts.column(contract.timestamp), zone).to_pylist())
+    flagged_days = Counter(local_days(alerts.column(contract.timestamp), zone).tolist())
     return Scored(
         scored=len(flags),
         flagged=alerts.num_rows,
@@ -213,9 +214,3 @@ def _for_spreadsheets(alerts: pa.Table, sensitive: tuple[str, ...]) -> pa.Table:
         found = [row[place] if place < len(row) else None for row in texts]
         columns[f"reason_{place + 1}"] = pa.array(found, pa.string())
     return pa.table(columns)
-
-
-def _days(timestamps: pa.Array | pa.ChunkedArray, zone: str) -> pa.Array | pa.ChunkedArray:
-    """Return the calendar day of each UTC timestamp in a time zone."""
-    local = pc.local_timestamp(pc.assume_timezone(timestamps, "UTC").cast(pa.timestamp("us", tz=zone)))
-    return local.cast(pa.date32(), safe=False)

@@ -13,6 +13,7 @@ from pipeline.config import Config
 from pipeline.detector import Detector
 from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels import known_labels
+from pipeline.period import local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
 from pipeline.tables import ParquetWriter, read_batches
@@ -111,13 +112,6 @@ def count_rows(validated: Validated) -> dict[str, int]:
     }
 
 
-def local_days(moments: pa.ChunkedArray, time_zone: str) -> np.ndarray:
-    """Return the calendar day of UTC timestamps in a time zone, as datetime64[D]."""
-    if time_zone != "UTC":
-        moments = pc.local_timestamp(moments.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", time_zone)))
-    return moments.to_numpy().astype("datetime64[D]")
-
-
 def training_report(
     detector: Detector,
     validated: Validated,
@@ -134,7 +128,7 @@ def training_report(
     return Report(
         kind="training",
         title=f"{config.name}: training",
-        subtitle=f"{source.name}, rows of {summary['first_timestamp']} to {summary['last_timestamp']} (UTC)",
+        subtitle=f"{source.name}, {_minute(summary['first_timestamp'])} to {_minute(summary['last_timestamp'])} UTC",
         counts=validated.counts.__dict__,
         promise=detector.promise,
         notes=_notes(detector),
@@ -214,6 +208,10 @@ def _alerts(scored: Scored, config: Config) -> list:
 def _notes(detector: Detector) -> list[str]:
     unused = detector.summary.get("unused_features")
     return [f"Not used, because they never varied in the rows to fit on: {unused}."] if unused else []
+
+
+def _minute(moment: object) -> str:
+    return f"{moment:.16}".replace("T", " ")
 
 
 def _docs(validated: Validated) -> str | None:

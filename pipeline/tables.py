@@ -10,11 +10,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -41,43 +39,6 @@ from pipeline.table_files import (
 
 ACCEPTED = "a .csv, .csv.gz or .parquet file, or a folder of one of them"
 ROWS_READ = 65_536
-
-
-@dataclass(frozen=True)
-class Period:
-    """A half-open span of time, ``start <= t < end``, in UTC without a zone; None leaves a side open.
-
-    Examples
-    --------
-    >>> Period.of_days(date(2018, 7, 11), date(2018, 7, 17), "Europe/Berlin").end
-    datetime.datetime(2018, 7, 17, 22, 0)
-    """
-
-    start: datetime | None
-    end: datetime | None
-
-    @classmethod
-    def of_days(cls, first: date | None, last: date | None, time_zone: str) -> Self:
-        """Return the period of the calendar days ``first`` to ``last``, both included, of a time zone.
-
-        Raises
-        ------
-        InputError
-            When the first day comes after the last.
-        """
-        if first and last and first > last:
-            raise InputError(f"the period's first day {first} comes after its last day {last}; swap --from and --to")
-
-        def midnight(day: date | None, days: int) -> datetime | None:
-            if day is None:
-                return None
-            try:
-                local = datetime.combine(day + timedelta(days=days), time(), tzinfo=ZoneInfo(time_zone))
-                return local.astimezone(UTC).replace(tzinfo=None)
-            except OverflowError:  # the first or the last day that there is: as good as open
-                return None
-
-        return cls(midnight(first, 0), midnight(last, 1))
 
 
 @dataclass(frozen=True)

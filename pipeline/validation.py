@@ -30,9 +30,10 @@ from pipeline.config import Config
 from pipeline.duplicates import ROW, later_copies, seen_elsewhere
 from pipeline.errors import BatchRefused, ConfigError
 from pipeline.parsing import check_columns
+from pipeline.period import Period
 from pipeline.quarantine import BROKEN_LINE, union, write_quarantine
 from pipeline.refusals import MASKED, check_any_accepted, check_share, check_types
-from pipeline.tables import ParquetWriter, Period, Table, read_batches, write_text
+from pipeline.tables import ParquetWriter, Table, read_batches, write_text
 from pipeline.validation_rows import Part, Reading, Rows, not_seen, unique
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from pipeline.config import Config
 from pipeline.duplicates import ID, ROW
 from pipeline.parsing import RULES as TYPE_RULES
 from pipeline.parsing import parse, typed_schema
+from pipeline.period import Period
 from pipeline.quarantine import BROKEN_LINE, as_text
-from pipeline.tables import ParquetWriter, Period, Table
+from pipeline.tables import ParquetWriter, Table
 
 Rows = np.ndarray  # int64 places in the order of Table.batches
 

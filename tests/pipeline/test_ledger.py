@@ -19,7 +19,7 @@ from pipeline.config import Config
 from pipeline.contract import Contract
 from pipeline.errors import AssayError, ConfigError
 from pipeline.ledger import Entry, Ledger, batch_id, lock
-from pipeline.tables import Period
+from pipeline.period import Period
 
 CONTRACT = Contract(id="tx", timestamp="at", amount="eur", entities=("card",), types={"tx": "integer"})
 WHOLE = Period(None, None)

@@ -2,7 +2,6 @@ import csv
 import gzip
 import os
 import random
-from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from pipeline.tables import (
     SOURCE_ROW,
     BrokenLine,
     ParquetWriter,
-    Period,
     content_digest,
     open_table,
     read_batches,
@@ -37,26 +35,6 @@ def write(path: Path, data: bytes | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     return path
-
-
-# Period
-
-
-def test_period_covers_whole_local_days():
-    period = Period.of_days(date(2018, 3, 25), date(2018, 3, 25), "Europe/Berlin")
-    assert (period.start, period.end) == (datetime(2018, 3, 24, 23), datetime(2018, 3, 25, 22))
-    assert Period.of_days(None, date(2018, 7, 17), "UTC") == Period(None, datetime(2018, 7, 18))
-    assert Period.of_days(date(9999, 12, 31), date.max, "UTC").end is None
-
-
-def test_a_day_without_midnight_starts_when_the_clock_does():
-    # In São Paulo, 2018-11-04 began at 01:00 (UTC-2), which is 03:00 UTC.
-    assert Period.of_days(date(2018, 11, 4), None, "America/Sao_Paulo").start == datetime(2018, 11, 4, 3)
-
-
-def test_a_period_that_ends_before_it_starts_is_refused():
-    with pytest.raises(InputError, match="first day 2018-07-18 comes after its last day 2018-07-11"):
-        Period.of_days(date(2018, 7, 18), date(2018, 7, 11), "UTC")
 
 
 # CSV

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import Config
 from pipeline.errors import BatchRefused, ConfigError, InputError
-from pipeline.tables import Period, open_table
+from pipeline.period import Period
+from pipeline.tables import open_table
 from pipeline.validation import Validated, validate
 
 NOW = datetime(2025, 6, 1)
