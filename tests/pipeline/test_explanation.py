@@ -163,7 +163,7 @@ def test_the_perturbed_column_is_the_first_reason(detector, table):
         }
         right = gains.pop(sources[column.feature])
         hits.append(np.mean(right > np.max(list(gains.values()), axis=0)))
-    assert len(hits) == 10
+    assert len(hits) > 5  # features of several kinds
     assert np.mean(hits) >= 0.95
 
 

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import Config
+from pipeline.contract import Contract
 from pipeline.errors import ConfigError
-from pipeline.features import compute, list_features
+from pipeline.features import compute, list_features, suggest_families
+from pipeline.features.choice import likeness
 from pipeline.history import History
 
 START = datetime(2025, 3, 28)
@@ -388,3 +390,41 @@ def test_rows_come_out_by_timestamp_and_id_and_nothing_else_is_left_behind(tmp_p
     found = pq.read_table(tmp_path / "out" / "features.parquet")
     assert found.equals(found.sort_by([("at", "ascending"), ("tx", "ascending")]))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["features.parquet"]
+
+
+def habits(between, within, rows=6000, seed=0):
+    """Amounts whose logarithms have this standard deviation between shops and this one within."""
+    random = np.random.default_rng(seed)
+    shops = random.integers(0, 200, rows)
+    logs = 5 + random.normal(0, between, 200)[shops] + random.normal(0, within, rows)
+    return pa.table({"card": random.integers(0, 900, rows), "shop": shops, "eur": np.expm1(logs)})
+
+
+@pytest.mark.parametrize(("between", "within"), [(0.5, 0.5), (0.3, 0.6), (0.0, 0.5)])
+def test_likeness_is_the_share_of_variance_between_entities(between, within):
+    found = likeness(habits(between, within), "shop", "eur")
+    assert found == pytest.approx(between**2 / (between**2 + within**2), abs=0.06)
+
+
+def test_likeness_is_zero_where_nothing_repeats_or_varies():
+    assert likeness(pa.table({"card": [1, 2, 3], "eur": [1.0, 2.0, 3.0]}), "card", "eur") == 0
+    assert likeness(pa.table({"card": [1, 1, 2, 2], "eur": [5.0] * 4}), "card", "eur") == 0
+    assert likeness(pa.table({"card": pa.array([], pa.int64()), "eur": pa.array([], pa.float64())}), "card", "eur") == 0
+
+
+@pytest.mark.parametrize(
+    ("entities", "label", "families"),
+    [
+        (("card", "shop"), "fraud", ("amount", "change:shop", "risk:shop")),
+        (("shop", "card"), "fraud", ("amount", "change:shop", "risk:card")),
+        (("shop",), "fraud", ("amount", "change:shop", "risk:shop")),
+        (("card",), None, ("amount", "change:card")),
+        ((), "fraud", ("amount",)),
+    ],
+)
+def test_families_are_suggested_from_how_alike_the_amounts_of_an_entity_are(entities, label, families):
+    contract = Contract(id="tx", timestamp="at", amount="eur", entities=entities, label=label)
+    found, reason = suggest_families(habits(0.5, 0.5), contract)
+    assert found == families
+    assert reason
+    config({"entities": entities, "label": label}, families=found)
