@@ -89,7 +89,7 @@ def commands(title: str, lines: list[str]) -> None:
     """Print commands that a person may copy, one a line, never wrapped."""
     OUT.print(f"\n[bold]{escape(title)}[/bold]")
     for line in lines:
-        OUT.print(f"  {escape(line)}", soft_wrap=True)
+        OUT.print(f"  {escape(line.replace(f' {Path.cwd()}/', ' '))}", soft_wrap=True)
 
 
 def error(text: str) -> None:

@@ -53,12 +53,14 @@ def train(
     try:
         config = read_config(config_path)
         with lock(config.work_dir):
-            return _train(config, table or config.table.path, first, last, as_of)
+            return _train(config, config_path, table or config.table.path, first, last, as_of)
     except AssayError as error:
         return Failed(message=str(error))
 
 
-def _train(config: Config, path: str, first: date | None, last: date | None, as_of: datetime | None) -> dict[str, Any]:
+def _train(
+    config: Config, config_path: str, path: str, first: date | None, last: date | None, as_of: datetime | None
+) -> dict[str, Any]:
     work, period = WorkFolder(config), Period.of_days(first, last, config.table.time_zone)
     with console.step("read"):
         table = open_table(path, config.table)
@@ -80,7 +82,7 @@ def _train(config: Config, path: str, first: date | None, last: date | None, as_
     create_link_artifact(
         key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
     )
-    result = _result(final, detector, validated, measured, registered)
+    result = _result(final, config_path, detector, validated, measured, registered)
     create_table_artifact([count_rows(validated)], key="assay-training", description=f"{registered.model_uri}")
     return result
 
@@ -141,7 +143,7 @@ def register(
 
 
 def _result(
-    final: Path, detector: Detector, validated: Validated, measured: Measured, registered: Registered
+    final: Path, config_path: str, detector: Detector, validated: Validated, measured: Measured, registered: Registered
 ) -> dict[str, Any]:
     """Return what the terminal shows, and what other flows read."""
     figures = {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}
@@ -166,7 +168,7 @@ def _result(
             },
         },
         "next": [
-            f"assay score NEW_TABLE --config CONFIG --version {registered.version}",
+            f"assay score NEW_TABLE --config {config_path} --version {registered.version}",
             registered.ui_command,
         ],
     }
