@@ -87,7 +87,7 @@ def accept(data: Path, config: Config, out: Path) -> Path:
     return out
 
 
-def between(rows: Path, first: date, days: int, config: Config) -> pd.Series | Any:
+def between(rows: Path, first: date, days: int, config: Config) -> pa.Table:
     """Return the rows of some days."""
     at = config.contract.timestamp
     start = midnight(first)

@@ -48,36 +48,50 @@ def simulate(folder: Path, rows: int) -> None:
     pq.write_table(pa.table({f"c{i}": matrix[:, i] for i in range(COLUMNS)}), folder / "matrix.parquet")
 
 
-def validate(folder: Path) -> int:
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what some work returns, and the seconds that it took; what it imports was imported before."""
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
+
+def validate(folder: Path) -> tuple[int, float]:
+    import great_expectations  # noqa: F401
+
     from pipeline.tables import open_table
     from pipeline.validation import validate
 
     config = configuration(folder)
     table = open_table(folder / "transactions.parquet", config.table)
-    return validate(table, config, folder=folder / "validated", batch_id="throughput").counts.read
+    found, seconds = timed(lambda: validate(table, config, folder=folder / "validated", batch_id="throughput"))
+    return found.counts.read, seconds
 
 
-def features(folder: Path) -> int:
+def features(folder: Path) -> tuple[int, float]:
+    import duckdb  # noqa: F401
+
     from pipeline.features import compute
 
-    rows = folder / "validated" / "accepted.parquet"
-    compute(rows, [], configuration(folder), folder / "features.parquet")
-    return pq.read_metadata(rows).num_rows
+    rows, config = folder / "validated" / "accepted.parquet", configuration(folder)
+    _, seconds = timed(lambda: compute(rows, [], config, folder / "features.parquet"))
+    return pq.read_metadata(rows).num_rows, seconds
 
 
-def fit(folder: Path) -> int:
+def fit(folder: Path) -> tuple[int, float]:
+    import models.denoising  # noqa: F401
     from pipeline.detector import Detector
 
-    detector = Detector.fit(folder / "features.parquet", configuration(folder), datetime.max - timedelta(days=1))
+    config, as_of = configuration(folder), datetime.max - timedelta(days=1)
+    detector, seconds = timed(lambda: Detector.fit(folder / "features.parquet", config, as_of))
     detector.save(folder / "detector")
-    return int(detector.summary["fit_rows"]) * len(detector.epochs)
+    return int(detector.summary["fit_rows"]) * len(detector.epochs), seconds
 
 
-def score(folder: Path) -> int:
+def score(folder: Path) -> tuple[int, float]:
     from pipeline.detector import Detector
     from pipeline.scoring import score_table
 
     detector = Detector.load(folder / "detector")
+    start = time.perf_counter()
     scored = score_table(
         folder / "features.parquet",
         detector,
@@ -86,7 +100,7 @@ def score(folder: Path) -> int:
         model_version="1",
         scored_at=datetime(2026, 1, 1),
     )
-    return scored.scored
+    return scored.scored, time.perf_counter() - start
 
 
 def _matrix(folder: Path, rows: int | None = None) -> np.ndarray:
@@ -94,10 +108,11 @@ def _matrix(folder: Path, rows: int | None = None) -> np.ndarray:
     return np.column_stack([column.to_numpy() for column in table.slice(0, rows).columns])
 
 
-def floor(folder: Path) -> int:
+def floor(folder: Path) -> tuple[int, float]:
     """Read, one bare forward pass of the same widths in blocks, write: what nothing can beat."""
     import torch
 
+    start = time.perf_counter()
     matrix = torch.from_numpy(_matrix(folder))
     widths = [COLUMNS, HIDDEN, CODE, HIDDEN, COLUMNS]
     layers: list[torch.nn.Module] = []
@@ -107,7 +122,7 @@ def floor(folder: Path) -> int:
     with torch.inference_mode():
         scores = torch.cat([(network(x) - x).square().mean(1) for x in matrix.split(BLOCK)])
     pq.write_table(pa.table({"score": scores.numpy()}), folder / "floor.parquet")
-    return len(matrix)
+    return len(matrix), time.perf_counter() - start
 
 
 def _ours(**settings: Any) -> Any:
@@ -116,17 +131,14 @@ def _ours(**settings: Any) -> Any:
     return DenoisingAutoencoder(hidden=(HIDDEN,), code_size=CODE, residual_score="mean_squared", **settings)
 
 
-def model_fit(folder: Path) -> int:
-    matrix = _matrix(folder, PEER_ROWS)
-    _ours(max_epochs=1, batch_size=32).fit(matrix)
-    return len(matrix)
+def model_fit(folder: Path) -> tuple[int, float]:
+    matrix, model = _matrix(folder, PEER_ROWS), _ours(max_epochs=1, batch_size=32)
+    return len(matrix), timed(lambda: model.fit(matrix))[1]
 
 
 def model_score(folder: Path) -> tuple[int, float]:
     model, matrix = _ours(max_epochs=1, batch_size=4096).fit(_matrix(folder, 20_000)), _matrix(folder)
-    start = time.perf_counter()
-    model.anomaly_score(matrix)
-    return len(matrix), time.perf_counter() - start
+    return len(matrix), timed(lambda: model.anomaly_score(matrix))[1]
 
 
 def bare_torch(folder: Path) -> tuple[int, float]:
@@ -149,9 +161,7 @@ def forest_score(folder: Path) -> tuple[int, float]:
 
     matrix = _matrix(folder, PEER_ROWS)
     forest = IsolationForest(n_estimators=100, random_state=0).fit(matrix[:20_000])
-    start = time.perf_counter()
-    forest.score_samples(matrix)
-    return len(matrix), time.perf_counter() - start
+    return len(matrix), timed(lambda: forest.score_samples(matrix))[1]
 
 
 def _pyod(epochs: int) -> Any:
@@ -162,29 +172,24 @@ def _pyod(epochs: int) -> Any:
     )
 
 
-def pyod_fit(folder: Path) -> int:
-    matrix = _matrix(folder, PEER_ROWS)
-    _pyod(1).fit(matrix)
-    return len(matrix)
+def pyod_fit(folder: Path) -> tuple[int, float]:
+    matrix, model = _matrix(folder, PEER_ROWS), _pyod(1)
+    return len(matrix), timed(lambda: model.fit(matrix))[1]
 
 
 def pyod_score(folder: Path) -> tuple[int, float]:
     matrix = _matrix(folder, PEER_ROWS)
     model = _pyod(1).fit(matrix[:20_000])
-    start = time.perf_counter()
-    model.decision_function(matrix)
-    return len(matrix), time.perf_counter() - start
+    return len(matrix), timed(lambda: model.decision_function(matrix))[1]
 
 
-def _child(work: Callable[[Path], Any], folder: Path, answers: Any) -> None:
-    start = time.perf_counter()
-    result = work(folder)
-    rows, seconds = result if isinstance(result, tuple) else (result, time.perf_counter() - start)
+def _child(work: Callable[[Path], tuple[int, float]], folder: Path, answers: Any) -> None:
+    rows, seconds = work(folder)
     unit = 1024 if sys.platform != "darwin" else 1024 * 1024
     answers.put((rows, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit))
 
 
-def measure(name: str, work: Callable[[Path], Any], folder: Path) -> dict[str, Any]:
+def measure(name: str, work: Callable[[Path], tuple[int, float]], folder: Path) -> dict[str, Any]:
     """Run one piece of work in a fresh process; return its rows a second and peak memory."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()

@@ -17,7 +17,7 @@ from pipeline.inference import infer
 from pipeline.simulation import Simulated, simulate
 from pipeline.tables import open_table, write_text
 
-WARM_UP_DAYS = 30  # the longest window of the features: what came before the training period fills it
+WARM_UP_DAYS = 30  # what came before the training period fills the windows that features look back over
 
 
 def run(work_dir: Path, *, rows: int, seed: int) -> None:

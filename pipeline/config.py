@@ -94,7 +94,7 @@ class FeaturesConfig(_Section):
     """Behavioural features: what each entity has been doing up to a row, and no later."""
 
     families: tuple[str, ...] = Field(
-        default=("amount", "calendar", "columns", "activity", "change", "risk"),
+        default=("amount", "calendar", "columns", "change", "risk"),
         min_length=1,
         description=(
             "What the model sees: amount, calendar (hour and weekday), columns (numeric and categorical ones), "
@@ -159,7 +159,7 @@ class EncodingConfig(_Section):
     """How features become the numbers that the model sees."""
 
     bound: float = Field(
-        default=10,
+        default=20,
         ge=10,
         description="Heavy tails are bounded at this many standard deviations (at least 10).",
     )
@@ -178,7 +178,7 @@ class ModelConfig(_Section):
     )
     code_size: int = Field(default=64, ge=1, description="Nodes of the code, the layer in the middle.")
     noise: float = Field(
-        default=0.1,
+        default=0.02,
         ge=0,
         description="Standard deviation of the Gaussian noise that training adds to the scaled columns.",
     )
@@ -186,7 +186,7 @@ class ModelConfig(_Section):
         default="mahalanobis", description="How a row's residuals become one score."
     )
     batch_size: int = Field(default=512, ge=1, description="Rows of a training step.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of AdamW.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="Peak learning rate of AdamW.")
     max_epochs: int = Field(
         default=30, ge=1, description="Training stops after this many passes over the rows at the latest."
     )
@@ -309,7 +309,7 @@ def read_config(path: str | Path) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(error)}") from None
+        raise ConfigError(f"{path}: {explain(error)}") from None
     base = path.resolve().parent
 
     def absolute(value: str) -> str:
@@ -322,7 +322,7 @@ def read_config(path: str | Path) -> Config:
     return config.model_copy(update={"work_dir": absolute(config.work_dir), "table": table, "validation": validation})
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Return the most telling error of a failed validation, an unknown key before others, as one sentence."""
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
@@ -348,8 +348,8 @@ def write_config(config: Config, reasons: dict[str, str] | None = None) -> str:
     ----------
     config : Config
     reasons : dict, optional
-        For a role of the contract (``"id"``, ``"entities"``, ...), why its columns were chosen; written as
-        a comment above it.
+        For a role of the contract (``"id"``, ``"entities"``, ...), why its columns were chosen, and for
+        ``"families"`` why these features were; written as a comment above it.
     """
     document = tomlkit.document()
     document.add(
@@ -368,7 +368,7 @@ def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> 
             sections.append((name, value))
             continue
         container.add(tomlkit.comment(field.description or ""))
-        if name in reasons and isinstance(section, Contract):
+        if name in reasons and isinstance(section, (Contract, FeaturesConfig)):
             container.add(tomlkit.comment(f"  chosen: {reasons[name]}"))
         if value is None:
             container.add(tomlkit.comment(f'{name} = ""'))

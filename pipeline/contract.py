@@ -5,10 +5,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Type = Literal["integer", "text"]
 ColumnName = Annotated[str, Field(min_length=1)]
+# Columns of the scores table beside the id.
+SCORES = ("anomaly_score", "p_value", "tail_p_value", "is_flagged", "batch_id", "model_version", "scored_at")
 
 
 class Contract(BaseModel):
@@ -82,6 +84,13 @@ class Contract(BaseModel):
         if name == self.label:
             return "label"
         return "number" if name in self.numbers else self.types.get(name, "text")
+
+    @field_validator("id")
+    @classmethod
+    def _no_output(cls, value: str) -> str:
+        if value in SCORES:
+            raise ValueError("the scores table has a column of this name itself; rename the column in the table")
+        return value
 
     @model_validator(mode="after")
     def _one_role_a_column(self) -> "Contract":

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipeline.column_names import name_score, personal_data
-from pipeline.config import Config, TableConfig
+from pipeline.config import Config, TableConfig, explain
 from pipeline.errors import InputError
+from pipeline.features.choice import suggest_families
 from pipeline.giveaways import giveaways
 from pipeline.parsing import parse, parse_column
 from pipeline.profiles import FITS, Clock, Profile, profile_table, read_sample, sniff
@@ -106,7 +107,9 @@ def infer(
         roles.warnings.append(
             f"{reason}; unless it is known when the transaction happens, leave it out with --ignore {column}"
         )
-    return config, roles.reasons(), roles.warnings
+    families, reason = suggest_families(typed, config.contract)
+    config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
+    return config, {**roles.reasons(), "families": reason}, roles.warnings
 
 
 class _Roles:
@@ -147,8 +150,8 @@ class _Roles:
             if failed.mean() > 1 - FITS:
                 wrong = profile.found.filter(pa.array(failed))[0].as_py()
                 raise InputError(
-                    f"column {named!r} cannot be the label: it holds {wrong!r}, a label is 1 for fraud, "
-                    f"0 for none, or empty; write it so, or name another with --label"
+                    f"{self.table.path}: column {named!r} cannot be the label: it holds {wrong!r}, a label is 1 for "
+                    f"fraud, 0 for none, or empty; write it so, or name another with --label"
                 )
             self.give(named, "label", "named by you")
             return
@@ -188,7 +191,7 @@ class _Roles:
         best = self._best("timestamp", dates or counts)
         if best is None:
             if named:
-                found = f"column {named!r} holds {self.profiles[named].kind} values such as"
+                found = f"{self.table.path}: column {named!r} holds {self.profiles[named].kind} values such as"
                 raise InputError(
                     f"{found} {self.profiles[named].example} and cannot be the timestamp, {rule} or counts "
                     f"since 1970; name another with --timestamp"
@@ -232,7 +235,7 @@ class _Roles:
         if named:
             if self.profiles[named].kind not in ("integer", "number"):
                 raise InputError(
-                    f"column {named!r} holds {self.profiles[named].kind} values such as "
+                    f"{self.table.path}: column {named!r} holds {self.profiles[named].kind} values such as "
                     f"{self.profiles[named].example} and cannot be the amount, which is a number; name another "
                     f"with --amount"
                 )
@@ -335,9 +338,7 @@ class _Roles:
                 {"name": name or stem or "assay", "contract": contract, "table": table.model_dump()}
             )
         except ValidationError as error:
-            raise InputError(
-                f"{error.errors()[0]['loc'][0]} = {error.errors()[0]['input']!r}: {error.errors()[0]['msg']}"
-            ) from None
+            raise InputError(f"{self.table.path}: {explain(error)}") from None
 
     def reasons(self) -> dict[str, str]:
         """Return for each role why its columns have it."""

@@ -48,6 +48,25 @@ class Period:
         return cls(midnight(first, 0), midnight(last, 1))
 
 
+def local_times(moments: pa.Array | pa.ChunkedArray, time_zone: str) -> np.ndarray:
+    """Return what the clocks of a time zone show at UTC moments, as datetime64[us], shape (n_rows,).
+
+    Examples
+    --------
+    >>> moments = pa.array([datetime(2018, 7, 10, 22, 30)], pa.timestamp("us"))
+    >>> local_times(moments, "Europe/Berlin").tolist()
+    [datetime.datetime(2018, 7, 11, 0, 30)]
+    """
+    found = moments.to_numpy(zero_copy_only=False) if isinstance(moments, pa.Array) else moments.to_numpy()
+    utc = np.asarray(found).astype("datetime64[us]")
+    if time_zone == "UTC":
+        return utc
+    import pandas as pd
+
+    # pandas and not pyarrow, which needs the operating system's time zones.
+    return pd.DatetimeIndex(utc).tz_localize("UTC").tz_convert(time_zone).tz_localize(None).to_numpy()
+
+
 def local_days(moments: pa.Array | pa.ChunkedArray, time_zone: str) -> np.ndarray:
     """Return the calendar day of UTC moments in a time zone, as datetime64[D], shape (n_rows,).
 
@@ -57,11 +76,4 @@ def local_days(moments: pa.Array | pa.ChunkedArray, time_zone: str) -> np.ndarra
     >>> local_days(moments, "Europe/Berlin").tolist()
     [datetime.date(2018, 7, 11)]
     """
-    utc = np.asarray(moments.to_numpy(zero_copy_only=False) if isinstance(moments, pa.Array) else moments.to_numpy())
-    if time_zone == "UTC":
-        return utc.astype("datetime64[D]")
-    import pandas as pd
-
-    # pandas and not pyarrow, which needs the operating system's time zones.
-    zoned = pd.DatetimeIndex(utc.astype("datetime64[us]")).tz_localize("UTC").tz_convert(time_zone)
-    return zoned.tz_localize(None).to_numpy().astype("datetime64[D]")
+    return local_times(moments, time_zone).astype("datetime64[D]")

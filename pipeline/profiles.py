@@ -158,8 +158,9 @@ def _kind(found: pa.Array, settings: TableConfig) -> Kind:
         return "timestamp"
     if types.is_boolean(kind):
         return "text"
-    if types.is_integer(kind):
-        return "integer"
+    if types.is_integer(kind) or (types.is_decimal(kind) and kind.scale == 0):
+        # Whole numbers that 64 bits do not hold are keys, which text does.
+        return "text" if parse_column(found, "integer", settings)[1].any() else "integer"
     if types.is_floating(kind) or types.is_decimal(kind):
         return "number" if parse_column(_some(found), "integer", settings)[1].any() else "integer"
     if not (types.is_string(kind) or types.is_null(kind)):

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from pipeline.detector import Detector
 from pipeline.explanation import MASK, REASONS_TYPE, explain, sentence
-from pipeline.period import local_days
+from pipeline.period import local_days, local_times
 from pipeline.tables import ParquetWriter, read_batches, write_csv
 
 EXPLAINED_AT_A_TIME = 4096
-REASONS_IN_CSV = 3
+REASONS_IN_CSV = ("reason_1", "reason_2", "reason_3")
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,13 @@ def score_table(
         alerts = _alerts(features, raw, detector, flags, ranks, marks)
         with ParquetWriter(paths["alerts.parquet"], alerts.schema) as writer:
             writer.write(alerts)
-        spreadsheet = _for_spreadsheets(alerts, contract.sensitive)
+        renamed = f"{contract.timestamp} (input)"
+        at = renamed if renamed in alerts.schema.names else contract.timestamp
+        spreadsheet = _for_spreadsheets(alerts, at, zone, contract.sensitive)
         write_csv(paths["alerts.csv"], [spreadsheet], spreadsheet.schema)
         _write_scores(paths["scores.parquet"], raw, flags, marks)
 
-    flagged_days = Counter(local_days(alerts.column(contract.timestamp), zone).tolist())
+    flagged_days = Counter(local_days(alerts.column(at), zone).tolist())
     return Scored(
         scored=len(flags),
         flagged=alerts.num_rows,
@@ -198,19 +200,28 @@ def _parts(rows: pa.Table) -> Iterator[pa.Table]:
         yield rows.slice(start, EXPLAINED_AT_A_TIME)
 
 
-def _for_spreadsheets(alerts: pa.Table, sensitive: tuple[str, ...]) -> pa.Table:
-    """Return the alerts without nested columns: sensitive cells masked, the reasons' texts a column each."""
+def _for_spreadsheets(alerts: pa.Table, timestamp: str, zone: str, sensitive: tuple[str, ...]) -> pa.Table:
+    """Return the alerts for people: sensitive cells masked, local times, the reasons' texts a column each."""
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for field in alerts.schema:
         column = alerts.column(field.name)
+        name = f"{field.name} (input)" if field.name in REASONS_IN_CSV else field.name
         if field.name.removesuffix(" (input)") in sensitive:
-            columns[field.name] = pc.if_else(column.is_valid(), MASK, pa.scalar(None, pa.string()))
+            columns[name] = pc.if_else(column.is_valid(), MASK, pa.scalar(None, pa.string()))
+        elif field.name == timestamp:
+            columns[name] = _at_their_precision(local_times(column, zone))
         elif pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type):
-            columns[field.name] = column.cast(pa.string())
+            columns[name] = column.cast(pa.string())
         elif not pa.types.is_nested(field.type):
-            columns[field.name] = column
+            columns[name] = column
     texts = [[reason["text"] for reason in reasons] for reasons in alerts.column("reasons").to_pylist()]
-    for place in range(REASONS_IN_CSV):
+    for place, name in enumerate(REASONS_IN_CSV):
         found = [row[place] if place < len(row) else None for row in texts]
-        columns[f"reason_{place + 1}"] = pa.array(found, pa.string())
+        columns[name] = pa.array(found, pa.string())
     return pa.table(columns)
+
+
+def _at_their_precision(times: np.ndarray) -> pa.Array:
+    """Return times in whole seconds where all are: spreadsheets take six more digits for text."""
+    seconds = times.astype("datetime64[s]")
+    return pa.array(seconds if (seconds == times).all() else times)

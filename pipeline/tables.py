@@ -4,6 +4,7 @@ Nothing here reads a whole table into memory, and every way in which a file can 
 sentence (:class:`pipeline.errors.InputError`).
 """
 
+import codecs
 import hashlib
 import secrets
 from bisect import bisect_left
@@ -339,13 +340,16 @@ def write_csv(path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: 
     schema : pyarrow.Schema
         The columns written, none of them nested. Text (names of columns too) that a spreadsheet would take
         for a formula, because it begins with ``= + - @``, tab or a line end, gets a leading ``'``.
+        The file begins with a byte-order mark, without which spreadsheets garble letters beyond ASCII.
     """
     safe = pa.schema([pa.field(_harmless(pa.array([field.name]))[0].as_py(), field.type) for field in schema])
-    with _replacing(path) as stream, pacsv.CSVWriter(stream, safe) as writer:
-        for batch in batches:
-            found = batch.select(schema.names).cast(schema)
-            columns = [_harmless(column) if pa.types.is_string(column.type) else column for column in found.columns]
-            writer.write(type(found).from_arrays(columns, schema=safe))
+    with _replacing(path) as stream:
+        stream.write(codecs.BOM_UTF8)
+        with pacsv.CSVWriter(stream, safe) as writer:
+            for batch in batches:
+                found = batch.select(schema.names).cast(schema)
+                columns = [_harmless(cells) if pa.types.is_string(cells.type) else cells for cells in found.columns]
+                writer.write(type(found).from_arrays(columns, schema=safe))
 
 
 def _harmless(text: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
 
     Only what can show a fraud: whatever else most normal rows differ in dilutes a one-class score.
 
-    - The amount, its logarithm, and the contract's numeric and categorical columns.
+    - The amount, its logarithm, hour and weekday, and the contract's numeric and categorical columns.
     - Change against the own past, for entities whose rows have amounts alike (`likeness` of at least 0.1), else
       for the first one.
     - Risk from known labels, for every entity but the first, which is the one that is blocked once a fraud on
@@ -33,7 +33,7 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
     reason : str
         One sentence.
     """
-    families, reasons = ["amount"], []
+    families, reasons = ["amount", "calendar"], []
     if contract.numeric or contract.categorical:
         families.append("columns")
     shares = {entity: likeness(rows, entity, contract.amount) for entity in contract.entities}
@@ -65,7 +65,7 @@ def likeness(rows: pa.Table, entity: str, amount: str) -> float:
     >>> likeness(rows, "card", "eur")
     1.0
     """
-    known = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.is_valid(rows[amount])))
+    known = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.fill_null(pc.is_finite(rows[amount]), False)))
     amounts = known[amount].to_numpy()
     logs = np.sign(amounts) * np.log1p(np.abs(amounts))
     keys = known[entity].combine_chunks().dictionary_encode().indices.to_numpy()

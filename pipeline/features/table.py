@@ -127,16 +127,17 @@ def _event(schema: pa.Schema, config: Config) -> str:
     available = available_at_sql(config)
     if contract.labelled_at is not None and contract.labelled_at not in schema.names:
         available = available.replace(quote(contract.labelled_at), "NULL", 1)
-    known = f"epoch_us({available})"
+    known, at = f"epoch_us({available})", quote(contract.timestamp)
+    longest = (config.features.max_window_days - max(config.features.windows_days)) * DAY_US
     columns = {
         "id": quote(contract.id),
-        "us": f"epoch_us({quote(contract.timestamp)})",
+        "us": f"epoch_us({at})",
         "amount": amount,
         "x": fixed,
         "x2": f"CAST({fixed} AS HUGEINT) * {fixed}",
         "l": log,
-        "fraud": f"CAST({label} AS TINYINT)",
-        "known_us": f"greatest({known}, epoch_us({quote(contract.timestamp)}))",
+        "fraud": f"CASE WHEN {known} - epoch_us({at}) <= {longest} THEN CAST({label} AS TINYINT) END",
+        "known_us": f"greatest({known}, epoch_us({at}))",
     } | {f"e{index}": quote(entity) for index, entity in enumerate(contract.entities)}
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
@@ -179,14 +180,13 @@ def _past(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config) -
     if not made.known:
         return
     entities = "".join(f", e{index}" for index in range(len(config.contract.entities)))
-    longest = (config.features.max_window_days - max(config.features.windows_days)) * DAY_US
     known = "".join(f", {expression} AS {alias}" for alias, expression in made.known.items())
     connection.execute(
         f"""CREATE TEMP VIEW known AS SELECT * FROM (SELECT id, asks{known} FROM (
             SELECT id, us, NULL AS fraud, TRUE AS asks{entities} FROM events WHERE copy = 0
             UNION ALL
             SELECT NULL AS id, known_us AS us, fraud, FALSE AS asks{entities} FROM events
-            WHERE fraud IS NOT NULL AND known_us - us <= {longest}
+            WHERE fraud IS NOT NULL
         )) WHERE asks"""
     )
 

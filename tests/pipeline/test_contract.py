@@ -74,3 +74,8 @@ def test_empty_names_and_unknown_roles_are_refused():
 def test_it_is_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         Contract(**BASE).id = "other"
+
+
+def test_an_id_named_like_a_column_of_the_scores_is_refused():
+    with pytest.raises(ValidationError, match="the scores table has a column of this name itself; rename"):
+        Contract(**{**BASE, "id": "batch_id"})

@@ -262,13 +262,17 @@ def test_an_open_table_is_taken_as_it_is(tmp_path):
         ({"ignore": ["zzz"]}, "no column 'zzz'; it has TRANSACTION_ID, TX_DATETIME"),
         ({"id": "CUSTOMER_ID", "entities": ["CUSTOMER_ID"]}, "named for two roles, entities and id; keep one"),
         ({"amount": "WORDS"}, "column 'WORDS' holds text values such as 'a b' and cannot be the amount"),
-        ({"timestamp": "WORDS"}, "column 'WORDS' holds text values such as 'a b' and cannot be the timestamp"),
-        ({"label": "TX_FRAUD_SCENARIO"}, "cannot be the label: it holds [123], a label is 1 for fraud"),
-        ({"name": "a b"}, "name = 'a b'"),
+        (
+            {"timestamp": "WORDS"},
+            "tx.parquet: column 'WORDS' holds text values such as 'a b' and cannot be the",
+        ),
+        ({"label": "TX_FRAUD_SCENARIO"}, "tx.parquet: column 'TX_FRAUD_SCENARIO' cannot be the label: it holds [123]"),
+        ({"name": "a b"}, "tx.parquet: name = 'a b'"),
+        ({"id": "scored_at"}, "tx.parquet: contract.id = 'scored_at': the scores table has a column of this name"),
     ],
 )
 def test_named_columns_are_checked(tmp_path, named, message):
-    frame = transactions(500).assign(WORDS="a b")
+    frame = transactions(500).assign(WORDS="a b", scored_at=np.arange(500))
     frame["TX_FRAUD_SCENARIO"] = np.arange(500) % 4
     with pytest.raises(InputError, match=message):
         infer_file(save(tmp_path, frame, "tx.parquet"), **named)
@@ -317,6 +321,16 @@ def test_a_single_row_and_rows_all_alike(tmp_path):
     assert warnings == []
     with pytest.raises(InputError, match="no column can be the id"):
         infer_file(save(tmp_path, pd.concat([frame] * 50)))
+
+
+@pytest.mark.parametrize("kind", [pa.uint64(), pa.decimal128(38, 0)])
+def test_an_id_beyond_64_bits_is_text(tmp_path, kind):
+    frame = transactions(300)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    ids = pa.array([2**63 + row for row in range(300)], kind)
+    pq.write_table(table.set_column(0, "TRANSACTION_ID", ids), tmp_path / "tx.parquet")
+    contract = infer_file(tmp_path / "tx.parquet", label="TX_FRAUD")[0].contract
+    assert (contract.id, contract.types["TRANSACTION_ID"]) == ("TRANSACTION_ID", "text")
 
 
 def test_no_amount(tmp_path):

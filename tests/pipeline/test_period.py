@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.period import Period, local_days
+from pipeline.period import Period, local_days, local_times
 
 
 def test_period_covers_whole_local_days():
@@ -30,7 +30,10 @@ def test_a_period_that_ends_before_it_starts_is_refused():
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu"])
 def test_local_days_are_those_of_the_zone_across_changes_of_the_clock(zone):
     hours = [datetime(2018, 3, 24) + timedelta(hours=3 * i) for i in range(2000)]
-    expected = [moment.replace(tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(zone)).date() for moment in hours]
+    aware = [moment.replace(tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(zone)) for moment in hours]
+    clocks = [moment.replace(tzinfo=None) for moment in aware]
+    expected = [clock.date() for clock in clocks]
     column = pa.array(hours, pa.timestamp("us"))
+    assert local_times(column, zone).tolist() == clocks
     assert local_days(column, zone).tolist() == expected
     assert local_days(pa.chunked_array([column[:7], column[7:]]), zone).tolist() == expected

@@ -1,5 +1,5 @@
 import csv
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -105,7 +105,7 @@ def test_rows_that_score_alike_are_ranked_by_id(features, detector, tmp_path):
 
 def test_the_spreadsheet_is_harmless_and_flat(scored):
     alerts = pq.read_table(scored.alerts).to_pylist()
-    with scored.alerts_csv.open(newline="", encoding="utf-8") as stream:
+    with scored.alerts_csv.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(alerts)
     for cells, alert in zip(rows, alerts, strict=True):
@@ -117,15 +117,44 @@ def test_the_spreadsheet_is_harmless_and_flat(scored):
     assert "reasons" not in rows[0]
 
 
+def test_times_in_the_spreadsheet_are_those_of_the_table_s_zone(features, detector, tmp_path):
+    table = replace(pq.read_table(features), "at", [datetime(2018, 3, 24, 23, 30)] * 400)
+    pq.write_table(table, tmp_path / "features.parquet")
+    loud = {"cut": type(detector.cut)(**{**vars(detector.cut), "value": -1.0})}
+    settings = detector.config
+    berlin = settings.table.model_copy(update={"time_zone": "Europe/Berlin"})
+    there = Detector(**{**vars(detector), **loud, "config": settings.model_copy(update={"table": berlin})})
+    found = score(tmp_path / "features.parquet", there, tmp_path / "scored")
+    with found.alerts_csv.open(newline="", encoding="utf-8-sig") as stream:
+        assert {row["at"] for row in csv.DictReader(stream)} == {"2018-03-25 00:30:00"}
+    assert found.alerts_per_day == {date(2018, 3, 25): 400}
+
+
+def test_a_timestamp_named_like_an_output_is_the_one_that_days_are_counted_by(features, detector, tmp_path):
+    table = pq.read_table(features)
+    names = [{"at": "scored_at", "note": "reason_1"}.get(name, name) for name in table.schema.names]
+    pq.write_table(table.rename_columns(names), tmp_path / "features.parquet")
+    contract = detector.config.contract.model_copy(update={"timestamp": "scored_at"})
+    renamed = Detector(**{**vars(detector), "config": detector.config.model_copy(update={"contract": contract})})
+    found = score(tmp_path / "features.parquet", renamed, tmp_path / "scored")
+    assert found.alerts_per_day == score(features, detector, tmp_path / "plain").alerts_per_day
+    alerts = pq.read_table(found.alerts).to_pylist()
+    with found.alerts_csv.open(newline="", encoding="utf-8-sig") as stream:
+        for cells, alert in zip(csv.DictReader(stream), alerts, strict=True):
+            assert cells["reason_1 (input)"] == "'" + alert["reason_1"]
+            assert cells["reason_1"] == alert["reasons"][0]["text"]
+            assert cells["scored_at (input)"] == str(alert["scored_at (input)"])
+
+
 def test_sensitive_columns_are_clear_in_the_alerts_and_masked_in_the_spreadsheet(features, detector, tmp_path):
     contract = detector.config.contract.model_copy(update={"sensitive": ("card", "eur")})
     hiding = Detector(**{**vars(detector), "config": detector.config.model_copy(update={"contract": contract})})
     found = score(features, hiding, tmp_path)
     alerts = pq.read_table(found.alerts)
     assert alerts["card"][0].as_py().startswith("card-")
-    text = found.alerts_csv.read_text(encoding="utf-8")
+    text = found.alerts_csv.read_text(encoding="utf-8-sig")
     assert "card-" not in text
-    with found.alerts_csv.open(newline="", encoding="utf-8") as stream:
+    with found.alerts_csv.open(newline="", encoding="utf-8-sig") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["card"] for row in rows} == {row["eur"] for row in rows} == {MASK}
     told = [reason for row in alerts["reasons"].to_pylist() for reason in row if reason["column"] == "eur"]
@@ -141,8 +170,8 @@ def test_a_batch_without_alerts_writes_empty_tables_of_the_same_columns(features
     assert pq.read_schema(found.alerts) == pq.read_schema(scored.alerts)
     assert pq.read_table(found.alerts).num_rows == 0
     assert pq.read_schema(found.alerts).field("reasons").type == REASONS_TYPE
-    header = found.alerts_csv.read_text(encoding="utf-8").strip()
-    assert header == scored.alerts_csv.read_text(encoding="utf-8").splitlines()[0]
+    header = found.alerts_csv.read_text(encoding="utf-8-sig").strip()
+    assert header == scored.alerts_csv.read_text(encoding="utf-8-sig").splitlines()[0]
 
 
 def test_an_empty_table_and_one_where_every_row_is_flagged(features, detector, tmp_path):
@@ -188,7 +217,7 @@ def test_columns_of_a_table_that_was_scored_before_are_kept_under_another_name(f
     assert alerts["rank"].to_pylist() == list(range(1, found.flagged + 1))
     assert alerts["rank (input)"].unique().to_pylist() == ["old rank"]
     assert alerts["nested"][0].as_py() == {"a": 1}
-    text = found.alerts_csv.read_text(encoding="utf-8")
+    text = found.alerts_csv.read_text(encoding="utf-8-sig")
     assert "old rank" in text
     assert "old reason" not in text
     header = text.splitlines()[0]

@@ -396,12 +396,17 @@ def test_text_is_replaced_as_a_whole(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_spreadsheets_are_told_the_encoding(tmp_path):
+    write_csv(tmp_path / "a.csv", [pa.table({"Straße": ["Zürich"]})], pa.schema({"Straße": pa.string()}))
+    assert (tmp_path / "a.csv").read_bytes() == b"\xef\xbb\xbf" + '"Straße"\n"Zürich"\n'.encode()
+
+
 def test_spreadsheets_get_no_formulas(tmp_path):
     hostile = ["=1+1", "+1", "-1", "@A1", "\tx", "\rx", "a=1", "", None, 'say "hi", x']
     rows = pa.table({"=name": hostile, "n": [-float(i) for i in range(10)], "left": ["out"] * 10})
     schema = pa.schema({"=name": pa.string(), "n": pa.float64()})
     write_csv(tmp_path / "a.csv", rows.to_batches(), schema)
-    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as stream:
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8-sig") as stream:
         header, *found = csv.reader(stream)
     assert header == ["'=name", "n"]
     assert [row[0] for row in found] == [
