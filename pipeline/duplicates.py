@@ -57,14 +57,15 @@ def seen_elsewhere(
     keys : Path
         As in :func:`later_copies`.
     elsewhere : sequence of Path
-        Files with the column ``id_column``; one without it holds none of these ids.
+        Files with the column ``id_column``; one without it holds none of these ids, and neither does one that
+        is gone: whoever deletes the results of a batch gives its ids back.
 
     Returns
     -------
     numpy.ndarray
         int64, ascending.
     """
-    kinds = {path: pq.read_schema(path) for path in elsewhere}
+    kinds = {path: pq.read_schema(path) for path in elsewhere if path.exists()}
     files = [path for path, schema in kinds.items() if id_column in schema.names]
     if not files:
         return np.array([], dtype=np.int64)

@@ -14,6 +14,7 @@ MISSING = "missing"
 REASONS = 3
 SOURCES_TRIED = 24
 TOLERANCE = 0.1
+LONGEST = 80
 REASONS_TYPE = pa.list_(
     pa.struct(
         [
@@ -103,6 +104,17 @@ def sentence(reasons: pa.Array) -> pa.Array:
         for row in reasons.to_pylist()
     ]
     return pa.array(sentences, pa.string())
+
+
+def clip(text: str) -> str:
+    """Return a text as it is shown to people: a very long one ends after 80 letters.
+
+    Examples
+    --------
+    >>> clip("short"), len(clip("x" * 5000))
+    ('short', 81)
+    """
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 def most_usual(
@@ -219,7 +231,7 @@ class _Words:
         if value is None:
             return MISSING
         if feature.kind == "category":
-            return OTHER if value == OTHER else f"'{value}'"
+            return OTHER if value == OTHER else f"'{clip(str(value))}'"
         if feature.scale == "cycle":
             return _hour(value) if feature.period == 24 else WEEKDAYS[round(value) % 7]
         amount = self.detector.config.contract.amount

@@ -350,16 +350,23 @@ def lock(work_dir: str | Path, timeout: float = 3600) -> Iterator[None]:
     ------
     AssayError
         When another run still holds the lock after that time.
+    ConfigError
+        When the folder cannot be made or written to.
     """
     path = Path(work_dir) / "score.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire(timeout=timeout)
     except Timeout:
         raise AssayError(
             f"another run is writing to {path.parent} and has not finished within {timeout:g} seconds; "
             "wait for it to end, then run this again"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"the work folder {path.parent} can't be written to ({error.strerror}); mend that, or name another one "
+            "as work_dir"
         ) from None
     try:
         yield

@@ -9,9 +9,11 @@ from pipeline.errors import BatchRefused
 from pipeline.period import Period
 from pipeline.quarantine import BROKEN_LINE, describe_cells
 from pipeline.tables import Table
+from pipeline.validation_rows import not_seen
 
 MASKED = "a masked value"
 _TOP = 3  # rules named
+_RAISE = "or raise [validation] max_rejected"
 _WANTED = {
     "number": "a number",
     "timestamp": "a timestamp (write it as 2025-01-31 23:59:00)",
@@ -72,10 +74,21 @@ def check_share(
     more = f" and {len(counts) - _TOP} more rules" if len(counts) > _TOP else ""
     raise BatchRefused(
         f"{table.path}: {rejected:,} of {judged:,} rows ({rejected / judged:.2%}) break a rule, more than "
-        f"max_rejected = {limit:.2%}: {'; '.join(parts)}{more}; mend the table, or raise [validation] "
-        f"max_rejected",
+        f"max_rejected = {limit:.2%}: {'; '.join(parts)}{more}; {_remedy(top[0], config)}",
         read,
     )
+
+
+def _remedy(rule: str, config: Config) -> str:
+    """Return what to do about a batch of which too many rows break this rule more than any other."""
+    if rule == not_seen(config):
+        return (
+            "score other days with --from and --to, or save the table under the name of the file scored before, "
+            "whose rows it then replaces"
+        )
+    if rule == f"{config.contract.amount}: not negative":
+        return f"mend the table, set [validation] negative_amounts = true where refunds are meant, {_RAISE}"
+    return f"mend the table, {_RAISE}"
 
 
 def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: int, read: int) -> None:

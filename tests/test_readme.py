@@ -89,4 +89,6 @@ def test_every_server_comes_up(name: str, tour: Path, prefect_server: str) -> No
             else:
                 wait_for(url, process)
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            print(process.communicate(timeout=30)[0])  # shown when the test fails

@@ -156,9 +156,9 @@ def test_scheduled_scoring_takes_every_new_file_once_and_a_bad_one_wakes_nobody_
 
 def test_a_contract_that_changed_after_training_is_refused(home: Path) -> None:
     config = home / "assay.toml"
-    text = config.read_text().replace('entities = ["CUSTOMER_ID", "TERMINAL_ID"]', 'entities = ["CUSTOMER_ID"]')
-    config.write_text(text.replace('TERMINAL_ID = "integer"', ""))
-    with pytest.raises(AssayError, match=r"contract .* differs .* in entities, types; train again"):
+    text = config.read_text().replace('categorical = ["CHANNEL", "COUNTRY"]', 'categorical = ["CHANNEL"]')
+    config.write_text(text.replace('COUNTRY = "text"', ""))
+    with pytest.raises(AssayError, match=r"contract .* differs .* in categorical.*; train again"):
         score(home)
 
 

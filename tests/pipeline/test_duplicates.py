@@ -46,4 +46,5 @@ def test_nothing_to_compare_with(tmp_path: Path) -> None:
     empty = keys(tmp_path / "k.parquet", np.array([], dtype=int), np.array([], dtype=int), pa.int64())
     nothing = np.array([], dtype=np.int64)
     assert len(later_copies([empty], nothing, memory_limit="100MB", scratch=tmp_path)) == 0
-    assert len(seen_elsewhere(empty, [], "tx", memory_limit="100MB", scratch=tmp_path)) == 0
+    for elsewhere in ([], [tmp_path / "deleted" / "scores.parquet"]):
+        assert len(seen_elsewhere(empty, elsewhere, "tx", memory_limit="100MB", scratch=tmp_path)) == 0

@@ -137,6 +137,10 @@ def test_a_category_never_seen_says_so(detector, ordinary):
     assert other["text"].startswith("mcc '1' (never seen in training), expected '5")
 
 
+def test_a_very_long_category_is_clipped(detector, ordinary):
+    assert best(detector, ordinary, channel="x" * 5000)["actual"] == f"'{'x' * 80}…'"
+
+
 def test_a_missing_value_says_so(detector, ordinary):
     found = {reason["column"]: reason for reason in explain(detector, replace(ordinary, "km", [None]))[0].as_py()}
     row = replace(ordinary, MEAN, [None])

@@ -320,6 +320,13 @@ def test_a_second_run_waits_for_the_first_and_then_says_so(tmp_path: Path) -> No
         assert (tmp_path / "score.lock").exists()
 
 
+def test_a_work_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    match = r"file can't be written to \(File exists\); mend that, or name another one as work_dir"
+    with pytest.raises(ConfigError, match=match), lock(tmp_path / "file"):
+        pytest.fail("there is no folder to lock")
+
+
 def test_a_run_that_is_killed_gives_the_lock_back(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pipeline.ledger import lock\n"

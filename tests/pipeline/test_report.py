@@ -249,6 +249,12 @@ def test_averages_of_a_sensitive_amount_are_masked():
     assert row.amount == MASK
 
 
+def test_very_long_cells_do_not_fill_the_page():
+    rows = alert_rows(alerts_table(rows=1, tx="i" * 5000, country="c" * 5000), config())
+    html = render(Report(kind="batch", title="cards", counts={"read": 1, "accepted": 1}, alerts=rows))
+    assert max(map(len, re.findall("i{9,}|c{9,}", html))) < 80
+
+
 def test_labels_are_shown_only_when_asked_for():
     assert alert_rows(alerts_table(), config())[0].is_fraud is None
     assert alert_rows(alerts_table(), config(), show_labels=True)[0].is_fraud is True

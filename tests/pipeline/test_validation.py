@@ -360,7 +360,19 @@ def test_too_many_rejected_rows(tmp_path: Path) -> None:
     assert "6 of 100 rows (6.00%) break a rule, more than max_rejected = 5.00%" in message
     assert "eur: not negative (5 rows, e.g. '-1' in in.parquet, source_row 90)" in message
     assert "eur: not beyond max_amount (1 rows, e.g. '1e+300' in in.parquet, source_row 95)" in message
-    assert message.endswith("mend the table, or raise [validation] max_rejected")
+    assert message.endswith(
+        "mend the table, set [validation] negative_amounts = true where refunds are meant, "
+        "or raise [validation] max_rejected"
+    )
+    with pytest.raises(BatchRefused, match=r"mend the table, or raise \[validation\] max_rejected$"):
+        run(tmp_path, rows(10, eur=[1e300] * 2 + [1.0] * 8), settings, "_huge")
+
+
+def test_a_batch_of_rows_scored_before_is_told_how_to_replace_them(tmp_path: Path) -> None:
+    settings = config(validation={"max_rejected": 0.05})
+    pq.write_table(pa.table({"tx": rows(10)["tx"]}), tmp_path / "scores.parquet")
+    with pytest.raises(BatchRefused, match="under the name of the file scored before, whose rows it then replaces"):
+        run(tmp_path, rows(10), settings, elsewhere=[tmp_path / "scores.parquet"])
 
 
 def test_rows_outside_the_period_do_not_dilute_the_rejected_share(tmp_path: Path) -> None:
