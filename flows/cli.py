@@ -116,6 +116,8 @@ def score(
 ) -> None:
     """Score a table and write its alerts with reasons; what was scored before is left as it is."""
     if incoming:
+        if table or first or last or force:
+            raise typer.BadParameter("--incoming scores whole new files; leave out TABLE, --from, --to and --force")
         _run(config, "flows.score:score_incoming", version=version)
     else:
         period = {"first": _day(first), "last": _day(last)}

@@ -7,9 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from flows import console
 from flows.environment import settle
-from pipeline.config import Config, TableConfig, read_config, write_config
+from pipeline.config import Config, TableConfig, explain, read_config, write_config
 from pipeline.errors import AssayError, ConfigError
 from pipeline.period import Period
 from pipeline.tables import content_digest, open_table, write_text
@@ -38,7 +40,10 @@ def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], give
 
     if out.exists() and not force:
         raise ConfigError(f"{out} exists already; edit it, write another file with --out, or replace it with --force")
-    settings = TableConfig.model_validate({name: value for name, value in reading.items() if value})
+    try:
+        settings = TableConfig.model_validate({name: value for name, value in reading.items() if value})
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
     config, reasons, warnings = infer(table, settings=settings, **given)
     config = _relative(config, Path(table), out)
     write_text(out, write_config(config, reasons))

@@ -1,6 +1,6 @@
 """The scoring flows: one batch, and every new file of the incoming folder."""
 
-from collections.abc import Iterator
+import hashlib
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -69,7 +69,7 @@ def score_incoming(config_path: str, version: str = "champion") -> Any:
         config = read_config(config_path)
         results, refused = [], []
         with lock(config.work_dir):
-            new = list(_new_tables(config))
+            new = _new_tables(config)
             if not new:
                 text = f"no new file in {config.table.incoming}"
                 return Completed(message=text, data={"say": [text]})
@@ -84,24 +84,29 @@ def score_incoming(config_path: str, version: str = "champion") -> Any:
     if refused:
         return Failed(message=f"{len(refused)} of {len(new)} new files refused: " + " | ".join(refused))
     return {
-        "say": [f"{len(new)} new files scored"],
+        "say": [f"{len(new)} new {'file' if len(new) == 1 else 'files'} scored"],
         "tables": {Path(path).name: result["tables"]["Rows"] for path, result in zip(new, results, strict=True)},
     }
 
 
-def _new_tables(config: Config) -> Iterator[Path]:
-    """Yield the tables in the incoming folder that the ledger has not settled, by name."""
+def _new_tables(config: Config) -> list[Path]:
+    """Return the tables in the incoming folder that the ledger has not settled, by name."""
     incoming = Path(config.table.incoming)
     if not incoming.is_dir():
         raise InputError(
             f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
         )
-    ledger = Ledger(config)
-    for path in sorted(incoming.iterdir()):
-        if path.name.startswith((".", "_")):
-            continue
-        if ledger.handled(path, content_digest(path, config.table), Period(None, None)) is None:
-            yield path
+    ledger, whole = Ledger(config), Period(None, None)
+    found = (path for path in sorted(incoming.iterdir()) if not path.name.startswith((".", "_")))
+    return [path for path in found if ledger.handled(path, _digest(path, config), whole) is None]
+
+
+def _digest(path: Path, config: Config) -> str:
+    """Return a file's digest; of one that can't be read, the digest of the reason, so that it is refused once."""
+    try:
+        return content_digest(path, config.table)
+    except InputError as error:
+        return hashlib.sha256(str(error).encode()).hexdigest()
 
 
 @retried(name="load the Detector")
@@ -120,7 +125,7 @@ def _score(
     ledger = Ledger(config)
     period = Period.of_days(first, last, config.table.time_zone)
     with console.step("read"):
-        digest = content_digest(Path(path), config.table)
+        digest = _digest(Path(path), config)
     entry = Entry(
         batch_id=batch_id(digest, period, config.contract),
         source=path,
@@ -133,7 +138,7 @@ def _score(
         scored_at=datetime.now(UTC),
     )
     done = ledger.find(entry.batch_id, version)
-    if done and not force:
+    if done and not force and Path(done.folder).is_dir():
         return _scored_before(done)
     try:
         return _publish(config, detector, ledger, entry, period)
@@ -167,11 +172,11 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
         for old in replaced:
             forget(config, old.batch_id)
         first, last = span(validated.accepted, config)
-        rows = features(validated, config, folder, batch)
+        rows, notes = features(validated, config, folder, batch)
         scored, measured = score_rows(rows, detector, folder, entry)
         facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
         facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
-        page = batch_report(detector, validated, scored, measured, source=source, facts=facts)
+        page = batch_report(detector, validated, scored, measured, source=source, facts=facts, notes=notes)
         write_text(folder / "report.html", render(page))
     results = {"scored": scored.scored, "flagged": scored.flagged}
     settled = replace(
@@ -184,6 +189,7 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
     rows_shown = {**count_rows(validated), **results}
     create_table_artifact([rows_shown], key="assay-score", description=f"{source.name}, model version {version}")
     return {
+        "say": notes,
         "counts": rows_shown,
         "folder": str(final),
         "tables": {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,16 +68,29 @@ def validate(
 
 
 @stage(name="features")
-def features(validated: validation.Validated, config: Config, folder: Path, batch: str) -> Path:
-    """Append the accepted rows to the history, and compute what each entity had been doing."""
+def features(validated: validation.Validated, config: Config, folder: Path, batch: str) -> tuple[Path, list[str]]:
+    """Append the accepted rows to the history, and compute what each entity had been doing; say what is missing."""
     with console.step("features"):
         history = History(WorkFolder(config).history, config)
         history.append(validated.lookback, f"{batch}-before")
         history.append(validated.accepted, batch)
         first, last = span(validated.accepted, config)
-        reach = timedelta(days=config.features.max_window_days)
-        files = history.files(first - reach, last + timedelta(microseconds=1))
-        return behaviour.compute(validated.accepted, files, config, folder / ".features.parquet")
+        start = first - timedelta(days=config.features.max_window_days)
+        files = history.files(start, last + timedelta(microseconds=1))
+        rows = behaviour.compute(validated.accepted, files, config, folder / ".features.parquet")
+        return rows, gap(history.missing_days(start, first), config)
+
+
+def gap(missing: list[date], config: Config) -> list[str]:
+    """Return a note about the days that features look back to and the history does not hold."""
+    if not missing:
+        return []
+    days = config.features.max_window_days
+    return [
+        f"The history lacks {len(missing)} of the {days} days before these rows that features look back to, the latest "
+        f"of them {missing[-1]}: what entities did then is not known, so more rows may look unusual. Score the days in "
+        "between first, or give a table that holds them too."
+    ]
 
 
 def forget(config: Config, batch: str) -> None:

@@ -70,19 +70,19 @@ def _train(
     with work.staged(final) as folder:
         validated = validate(table, config, folder, batch, period)
         refuse_giveaways(validated.accepted, config)
-        rows = features(validated, config, folder, batch)
+        rows, notes = features(validated, config, folder, batch)
         detector = fit(rows, config, as_of or labels_known(span(validated.accepted, config)[1], config))
         detector.save(folder / "detector")
         scored, measured = held_out(rows, detector, folder, batch)
         facts = {"Table": str(table.path), "SHA-256 of the table": digest, "Batch": batch}
-        page = training_report(detector, validated, scored, measured, source=table.path, facts=facts)
+        page = training_report(detector, validated, scored, measured, source=table.path, facts=facts, notes=notes)
         write_text(folder / "report.html", render(page))
         dataset = Dataset(str(table.path.resolve()), digest, count_rows(validated))
         registered = register(detector, dataset, measured, validated.accepted, folder, batch)
     create_link_artifact(
         key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
     )
-    result = _result(final, config_path, detector, validated, measured, registered)
+    result = {"say": notes, **_result(final, config_path, detector, validated, measured, registered)}
     create_table_artifact([count_rows(validated)], key="assay-training", description=f"{registered.model_uri}")
     return result
 

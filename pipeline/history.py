@@ -46,6 +46,7 @@ class History:
         contract = self.config.contract
         names = [name for name in pq.read_schema(rows).names if name in contract.columns]
         columns = ", ".join(quote(name) for name in names)
+        day_ = quote("".join(names) + " day")  # longer than any of the columns' names
         key, at = quote(contract.id), quote(contract.timestamp)
         with (
             self._locked(),
@@ -55,13 +56,13 @@ class History:
             connection.execute("SET temp_directory = ?", [scratch])
             connection.register("incoming", ds.dataset(rows))
             connection.execute(
-                f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS day_ FROM incoming"
+                f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS {day_} FROM incoming"
             )
-            for (day,) in connection.sql("SELECT DISTINCT day_ FROM accepted ORDER BY 1").fetchall():
+            for (day,) in connection.sql(f"SELECT DISTINCT {day_} FROM accepted ORDER BY 1").fetchall():
                 folder = self._partition(day)
                 folder.mkdir(exist_ok=True)
                 stored = sorted(folder.glob("*.parquet"))
-                fresh = f"SELECT {columns} FROM accepted WHERE day_ = DATE '{day}'"
+                fresh = f"SELECT {columns} FROM accepted WHERE {day_} = DATE '{day}'"
                 if stored:
                     if contract.label in names:
                         for file in stored:
@@ -115,6 +116,12 @@ class History:
         if not updated.equals(table.select([name for name in updated.column_names if name in table.column_names])):
             with TemporaryDirectory(prefix=".labels-", dir=self.folder) as scratch:
                 _replace(updated, file, Path(scratch))
+
+    def missing_days(self, start: datetime, end: datetime) -> list[date]:
+        """Return the days of the half-open interval of which the store holds no row, in order."""
+        stored = {folder.name for folder in self.folder.glob("date=*")}
+        days = (start.date() + timedelta(days=n) for n in range((end - start).days + 1))
+        return [day for day in days if day < end.date() and f"date={day}" not in stored]
 
     def _partition(self, day: date) -> Path:
         return self.folder / f"date={day}"

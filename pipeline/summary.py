@@ -120,6 +120,7 @@ def training_report(
     *,
     source: Path,
     facts: dict[str, str],
+    notes: list[str],
 ) -> Report:
     """Return the page of a training run; scores and alerts are those of its calibration block."""
     config, summary = detector.config, detector.summary
@@ -131,7 +132,7 @@ def training_report(
         subtitle=f"{source.name}, {_minute(summary['first_timestamp'])} to {_minute(summary['last_timestamp'])} UTC",
         counts=validated.counts.__dict__,
         promise=detector.promise,
-        notes=_notes(detector),
+        notes=[*notes, *_notes(detector)],
         scores=measured.scores,
         labels=measured.labels,
         scores_of=block,
@@ -162,6 +163,7 @@ def batch_report(
     *,
     source: Path,
     facts: dict[str, str],
+    notes: list[str],
 ) -> Report:
     """Return the page of a scored batch."""
     config, counts = (
@@ -175,7 +177,7 @@ def batch_report(
         counts=counts,
         promise=detector.promise,
         outcome=outcome(scored),
-        notes=_notes(detector),
+        notes=[*notes, *_notes(detector)],
         scores=measured.scores,
         labels=measured.labels,
         scores_of="all scored rows",

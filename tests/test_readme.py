@@ -25,8 +25,10 @@ def is_server(command: str) -> bool:
 
 
 def environment(server: str) -> dict[str, str]:
+    """A newcomer's: this environment's commands on the path, and no MLflow store that another test has chosen."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PREFECT_API_URL": server}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_T", "MLFLOW_R"))}
+    return {**own, "PATH": path, "PREFECT_API_URL": server}
 
 
 @pytest.fixture(scope="module")

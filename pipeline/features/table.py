@@ -44,7 +44,8 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path) -> P
         of a row that comes twice one copy counts: that in `rows`, else one whose label is known.
     config : Config
     out : Path
-        Parquet, written whole or not at all: the columns of `rows`, then the feature columns and those that
+        Parquet, written whole or not at all: the columns of `rows` (one that has the name of a feature gets
+        " (input)" behind its name), then the feature columns and those that
         features compare with, float64 (null = not known), ordered by timestamp and id.
 
     Returns
@@ -55,17 +56,17 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path) -> P
     Raises
     ------
     ConfigError
-        When a column of the input has the name of a feature.
+        When a column of the contract has the name of a feature.
     """
     import duckdb
 
     made = plan(config)
     schema = pq.read_schema(rows)
-    clash = sorted(set(made.columns) & set(schema.names))
+    clash = sorted(set(made.columns) & set(config.contract.columns))
     if clash:
         raise ConfigError(
-            f"{rows.name}: the column {clash[0]!r} has the name of a feature; rename it, or leave its family "
-            "out of features.families"
+            f"the contract's column {clash[0]!r} has the name of a feature; rename the column, or leave the feature's "
+            "family out of features.families"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -79,7 +80,7 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path) -> P
         _everybody(connection, config)
         _past(connection, made, config)
         staged = Path(scratch) / "features.parquet"
-        connection.execute(f"COPY ({_select(made, config)}) TO {_text(str(staged))} (FORMAT parquet)")
+        connection.execute(f"COPY ({_select(made, config, schema.names)}) TO {_text(str(staged))} (FORMAT parquet)")
         staged.replace(out)
     return out
 
@@ -191,14 +192,16 @@ def _past(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config) -
     )
 
 
-def _select(made: Plan, config: Config) -> str:
+def _select(made: Plan, config: Config, names: Sequence[str]) -> str:
     contract = config.contract
+    renamed = ", ".join(f"{quote(name)} AS {quote(f'{name} (input)')}" for name in names if name in made.columns)
+    present = f"present.* RENAME ({renamed})" if renamed else "present.*"
     at = "make_timestamp(us)"
     if config.table.time_zone != "UTC":
         at = f"timezone({_text(config.table.time_zone)}, timezone('UTC', {at}))"
     columns = "".join(f", CAST({expression} AS DOUBLE) AS {quote(name)}" for name, expression in made.columns.items())
     labels = "JOIN known USING (id)" if made.known else ""
-    return f"""SELECT present.*{"".join(f", made.{quote(name)}" for name in made.columns)}
+    return f"""SELECT {present}{"".join(f", made.{quote(name)}" for name in made.columns)}
         FROM present JOIN (
             SELECT id{columns} FROM (
                 SELECT *, {at} AS local FROM seen JOIN everybody ON us // {DAY_US} = day {labels}

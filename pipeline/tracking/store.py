@@ -297,15 +297,19 @@ def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFra
     import mlflow
 
     here = Path(__file__).resolve().parent
-    return mlflow.pyfunc.log_model(
-        name="detector",
-        python_model=str(here / "model_code.py"),
-        artifacts={"detector": str(detector_folder)},
-        code_paths=[str(here.parent), str(here.parent.parent / "models")],
-        signature=signature(config.contract),
-        input_example=(masked(input_example, config.contract), {"history": ""}),
-        pip_requirements=[f"{name}=={metadata.version(name).split('+')[0]}" for name in _REQUIREMENTS],
-    )
+    with TemporaryDirectory() as folder:
+        code = [Path(folder) / package for package in ("pipeline", "models")]
+        for copy in code:
+            shutil.copytree(here.parents[1] / copy.name, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        return mlflow.pyfunc.log_model(
+            name="detector",
+            python_model=str(here / "model_code.py"),
+            artifacts={"detector": str(detector_folder)},
+            code_paths=[str(copy) for copy in code],
+            signature=signature(config.contract),
+            input_example=(masked(input_example, config.contract), {"history": ""}),
+            pip_requirements=[f"{name}=={metadata.version(name).split('+')[0]}" for name in _REQUIREMENTS],
+        )
 
 
 def _register(client: "MlflowClient", config: Config, run_id: str, model_id: str) -> Registered:

@@ -46,6 +46,8 @@ def test_mistakes_end_in_one_sentence_and_status_1(small: Path, tmp_path: Path) 
         ("init", small / "transactions.parquet", "--out", small / "assay.toml"): "exists already",
         ("init", small / "transactions.parquet", "--label", "TX_FRUAD", "--out", tmp_path / "a.toml"): "TX_FRAUD",
         ("validate", small / "assay.toml", "--config", small / "assay.toml"): "is a configuration, not a table",
+        ("init", small / "transactions.parquet", "--time-zone", "Mars", "--out", tmp_path / "a.toml"): "no time zone",
+        ("init", small / "transactions.parquet", "--delimiter", "ab", "--out", tmp_path / "a.toml"): "delimiter",
         ("simulate", tmp_path / "a.xlsx"): ".parquet or .csv",
     }.items():
         result = run(*words)
@@ -75,3 +77,9 @@ def test_schedule_without_a_server_says_how_to_start_one(
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
     assert "prefect server start --host 127.0.0.1" in " ".join(done.stderr.split())
+
+
+def test_incoming_takes_no_table(small: Path) -> None:
+    result = run("score", small / "transactions.parquet", "--incoming", "--config", small / "assay.toml")
+    assert result.exit_code == 2
+    assert "leave out TABLE" in " ".join(result.output.split())

@@ -141,17 +141,18 @@ def test_scheduled_scoring_takes_every_new_file_once_and_a_bad_one_wakes_nobody_
     pq.write_table(day_of(home), incoming / "a.parquet")
     pq.write_table(day_of(home, date(2025, 2, 28)), incoming / "b.parquet")
     (incoming / "bad.parquet").write_bytes(b"PAR1 cut off")
+    (incoming / "dangling.parquet").symlink_to(incoming / "nowhere")
     (incoming / ".partial").write_bytes(b"")
 
     def run() -> dict[str, Any]:
         return run_flow(home / "assay.toml", "flows.score:score_incoming")
 
-    with pytest.raises(AssayError, match=r"1 of 3 new files refused: .*bad\.parquet"):
+    with pytest.raises(AssayError, match=r"2 of 4 new files refused: .*bad\.parquet.*dangling\.parquet"):
         run()
     assert len(list((home / "assay-data" / "batches").iterdir())) == 2
     assert "no new file" in run()["say"][0]
     pq.write_table(day_of(home, date(2025, 2, 27)), incoming / "c.parquet")
-    assert run()["say"] == ["1 new files scored"]
+    assert run()["say"] == ["1 new file scored"]
 
 
 def test_a_contract_that_changed_after_training_is_refused(home: Path) -> None:
@@ -165,3 +166,26 @@ def test_a_contract_that_changed_after_training_is_refused(home: Path) -> None:
 def test_a_period_without_rows_is_refused(home: Path) -> None:
     with pytest.raises(AssayError, match=r"no row of 30,000 lies in the period asked for, 2026-01-01"):
         score(home, day=date(2026, 1, 1))
+
+
+def test_a_gap_in_the_history_is_said_in_the_terminal_and_the_report(home: Path) -> None:
+    shutil.rmtree(home / "assay-data" / "history")
+    pq.write_table(day_of(home), home / "day.parquet")
+    result = score(home, home / "day.parquet", day=None)
+    assert "The history lacks 60 of the 60 days before these rows" in result["say"][0]
+    assert "The history lacks 60 of the 60 days" in (Path(result["folder"]) / "report.html").read_text()
+    # The table starts 58 days before this day.
+    assert "The history lacks 2 of the 60 days" in score(home, day=date(2025, 2, 28))["say"][0]
+
+
+def test_a_batch_whose_results_were_deleted_is_scored_again(home: Path) -> None:
+    first = score(home)
+    shutil.rmtree(first["folder"])
+    assert score(home)["counts"] == first["counts"]
+
+
+def test_columns_named_like_features_are_carried_along(home: Path) -> None:
+    rows = day_of(home).append_column("weekday", pa.array(["Sat"] * day_of(home).num_rows))
+    pq.write_table(rows.append_column("day_", rows["TX_AMOUNT"]), home / "day.parquet")
+    alerts = pq.read_table(Path(score(home, home / "day.parquet", day=None)["folder"]) / "alerts.parquet")
+    assert set(alerts["weekday (input)"].to_pylist()) == {"Sat"}

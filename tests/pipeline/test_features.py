@@ -362,10 +362,17 @@ def test_a_missing_entity_has_no_past(tmp_path):
     assert found["card: transactions in 3 days"].slice(30).null_count == 0
 
 
-def test_a_column_with_the_name_of_a_feature_is_refused(tmp_path):
+def test_a_column_with_the_name_of_a_feature_is_carried_along_under_another(tmp_path):
+    table = transactions(rows=5).append_column("hour of day", pa.array([-1.0] * 5))
+    found = features_of(table, config(), tmp_path)
+    assert found["hour of day (input)"].to_pylist() == [-1.0] * 5
+    assert min(found["hour of day"].to_pylist()) >= 0
+
+
+def test_a_column_of_the_contract_with_the_name_of_a_feature_is_refused(tmp_path):
     table = transactions(rows=5).append_column("hour of day", pa.array([1.0] * 5))
-    with pytest.raises(ConfigError, match="the column 'hour of day' has the name of a feature; rename it"):
-        features_of(table, config(), tmp_path)
+    with pytest.raises(ConfigError, match="the contract's column 'hour of day' has the name of a feature; rename"):
+        features_of(table, config({"numeric": ["hour of day"]}), tmp_path)
     assert not (tmp_path / "features.parquet").exists()
 
 
