@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.column_encoding import OTHER
+from pipeline.contract import MASK
 from pipeline.detector import Detector
 from pipeline.features import Feature
 
-MASK = "•••"
 MISSING = "missing"
 REASONS = 3
 SOURCES_TRIED = 24

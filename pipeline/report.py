@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import Config
-from pipeline.contract import Contract
+from pipeline.contract import MASK, Contract
 from pipeline.evaluation.metrics import Evaluation
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-MASK = "•••"
 # What a report calls each count, and in which order they stand.
 ROWS = {
     "accepted": "accepted",

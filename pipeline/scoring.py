@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.contract import MASK
 from pipeline.detector import Detector
-from pipeline.explanation import MASK, REASONS_TYPE, explain, sentence
+from pipeline.explanation import REASONS_TYPE, explain, sentence
 from pipeline.period import local_days, local_times
 from pipeline.tables import ParquetWriter, read_batches, write_csv
 

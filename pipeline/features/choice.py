@@ -78,4 +78,4 @@ def likeness(rows: pa.Table, entity: str, amount: str) -> float:
     within = float(((logs - means[keys]) ** 2).sum() / (total - groups))
     size = (total - (sizes**2).sum() / total) / (groups - 1)
     spread = between + (size - 1) * within
-    return max(0.0, (between - within) / spread) if spread > 0 else 0.0
+    return max(0.0, float((between - within) / spread)) if spread > 0 else 0.0

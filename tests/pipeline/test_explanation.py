@@ -4,8 +4,9 @@ import pyarrow.parquet as pq
 import pytest
 from fitted import AFTER, config, replace, transactions
 
+from pipeline.contract import MASK
 from pipeline.detector import Detector
-from pipeline.explanation import MASK, REASONS_TYPE, explain, most_usual, sentence
+from pipeline.explanation import REASONS_TYPE, explain, most_usual, sentence
 from pipeline.features import list_features
 
 ROWS = 2000

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline import charts
 from pipeline.config import Config
+from pipeline.contract import MASK
 from pipeline.evaluation.metrics import evaluate
-from pipeline.report import MASK, AlertRow, Report, alert_rows, render
+from pipeline.report import AlertRow, Report, alert_rows, render
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "line", "rect", "circle", "polyline", "path"}
 

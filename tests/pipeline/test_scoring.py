@@ -8,8 +8,9 @@ import pytest
 from fitted import AFTER, START, config, contents, feature_table, replace, transactions
 
 from pipeline import scoring
+from pipeline.contract import MASK
 from pipeline.detector import Detector
-from pipeline.explanation import MASK, REASONS_TYPE, explain, sentence
+from pipeline.explanation import REASONS_TYPE, explain, sentence
 from pipeline.scoring import score_table
 from pipeline.tables import read_batches
 

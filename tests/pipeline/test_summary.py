@@ -1,0 +1,66 @@
+"""What a run came to, on a small real detector."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from fitted import AFTER, config, feature_table, transactions
+from sklearn.metrics import roc_auc_score
+
+from pipeline.detector import Detector
+from pipeline.report import render
+from pipeline.scoring import score_table
+from pipeline.summary import batch_report, calibration_block, count_rows, measure, outcome
+from pipeline.validation import Counts, Validated
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    features = feature_table(folder, transactions(), config())
+    detector = Detector.fit(features, config(), AFTER)
+    block = calibration_block(features, detector, folder / "block.parquet")
+    scored = score_table(
+        block, detector, folder / "scored", batch_id="b", model_version="1", scored_at=datetime(2025, 5, 1)
+    )
+    return features, detector, block, scored
+
+
+def test_the_calibration_block_is_the_last_share_of_the_rows_in_time(run):
+    features, detector, block, _ = run
+    times, kept = pq.read_table(features)["at"], pq.read_table(block)["at"]
+    assert kept.to_pylist() == sorted(times.to_pylist())[-detector.summary["calibration_rows"] :]
+
+
+def test_measures_are_those_of_the_scores_and_the_labels_known_by_then(run):
+    _, detector, block, scored = run
+    rows, scores = pq.read_table(block), pq.read_table(scored.scores)
+    measured = measure(block, scored, detector.config, AFTER)
+    assert np.array_equal(measured.labels, rows["fraud"].to_numpy())
+    expected = roc_auc_score(rows["fraud"].to_numpy(), scores["anomaly_score"].to_numpy())
+    assert measured.figures["auroc"] == pytest.approx(expected)
+    early = measure(block, scored, detector.config, pc.min(rows["at"]).as_py())
+    assert np.isnan(early.labels).all()
+    assert early.figures == {}
+
+
+def test_the_report_says_what_was_promised_what_came_and_what_is_missing(run, tmp_path):
+    _, detector, block, scored = run
+    counts = Counts(read=400, accepted=375, quarantined=5, outside=20, refused=0)
+    validated = Validated(block, block, block, counts, {"eur: not negative": 5}, tmp_path / "data-docs" / "index.html")
+    measured = measure(block, scored, detector.config, AFTER)
+    report = batch_report(
+        detector, validated, scored, measured, source=block, facts={"Batch": "b"}, notes=["<gap> in the history"]
+    )
+    page = render(report)
+    assert list(count_rows(validated).values()) == [400, 375, 5, 20, 0]
+    assert outcome(scored).startswith(f"{scored.flagged:,} of {scored.scored:,} rows were flagged")
+    assert "&lt;gap&gt; in the history" in page
+    assert "data-docs/index.html" in page
+    assert "eur: not negative" in page
+    assert outcome(replace(scored, scored=0, flagged=0, alerts_per_day={})).startswith(
+        "0 of 0 rows were flagged (0.00%)"
+    )

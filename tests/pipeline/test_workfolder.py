@@ -1,0 +1,67 @@
+"""The work folder: results appear all at once, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.errors import InputError
+from pipeline.workfolder import WorkFolder
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> WorkFolder:
+    contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    return WorkFolder(Config.model_validate({"contract": contract, "work_dir": str(tmp_path / "work")}))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_results_appear_whole_and_scratch_stays_behind(work: WorkFolder) -> None:
+    with work.staged(work.batches / "b1") as folder:
+        (folder / "scores").write_text("1")
+        (folder / ".scratch").mkdir()
+        (folder / ".features").write_text("x")
+        assert not (work.batches / "b1").exists()
+    assert files(work.batches) == ["b1", "b1/scores"]
+
+
+def test_a_failure_leaves_what_was_there(work: WorkFolder) -> None:
+    with work.staged(work.batches / "b1") as folder:
+        (folder / "scores").write_text("old")
+
+    def fail() -> None:
+        with work.staged(work.batches / "b1") as folder:
+            (folder / "scores").write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert files(work.batches) == ["b1", "b1/scores"]
+    assert (work.batches / "b1" / "scores").read_text() == "old"
+
+
+def test_results_are_replaced_as_a_whole(work: WorkFolder) -> None:
+    for names in (["scores", "alerts"], ["scores"]):
+        with work.staged(work.batches / "b1") as folder:
+            for name in names:
+                (folder / name).write_text(name)
+    assert files(work.batches) == ["b1", "b1/scores"]
+
+
+def test_retired_results_are_kept_elsewhere(work: WorkFolder) -> None:
+    for content in ("first", "second"):
+        with work.staged(work.batches / "b1") as folder:
+            (folder / "scores").write_text(content)
+        work.retire(work.batches / "b1")
+    work.retire(work.batches / "never")
+    assert files(work.batches) == []
+    assert (work.replaced / "b1" / "scores").read_text() == "second"
+
+
+def test_a_work_folder_that_is_a_file_is_named(work: WorkFolder) -> None:
+    work.root.write_text("")
+    with pytest.raises(InputError, match=r"work/runs can't be made .*work_dir"), work.staged(work.runs / "r1"):
+        pass
