@@ -48,7 +48,7 @@ def make_entry(batch: str = "a1", version: str = "1", **changes: object) -> Entr
         flagged=2,
         first_timestamp=datetime(2025, 1, 6),
         last_timestamp=datetime(2025, 1, 6, 23, 59, 59, 123456),
-        folder=f"/work/batches/{batch}",
+        folder=f"/assay/batches/{batch}",
         scored_at=datetime(2025, 1, 7, 2),
     )
     return replace(entry, **changes)
