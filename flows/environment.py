@@ -6,6 +6,8 @@ A variable that the user has set stays as it is.
 import os
 from pathlib import Path
 
+from pipeline.errors import InputError
+
 QUIET = {
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -19,6 +21,11 @@ def settle(work_dir: str | Path | None = None) -> None:
     """Set what the user has not set: no telemetry, and Prefect's own files in the work folder.
 
     A user who has a Prefect profile, home or server keeps it.
+
+    Raises
+    ------
+    InputError
+        When the work folder can't be made.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -30,5 +37,10 @@ def settle(work_dir: str | Path | None = None) -> None:
     } & os.environ.keys()
     if work_dir and not chosen and not (Path.home() / ".prefect" / "profiles.toml").exists():
         home = Path(work_dir) / "prefect"
-        home.mkdir(parents=True, exist_ok=True)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the work folder {work_dir} can't be made ({error.strerror}); name another one as work_dir"
+            ) from None
         os.environ["PREFECT_HOME"] = str(home)

@@ -152,7 +152,7 @@ class _Verdict:
 
     def __init__(self, table: Table, config: Config, reading: Reading, scratch: Path) -> None:
         self.table, self.config, self.reading, self.scratch = table, config, reading, scratch
-        self.read = reading.rows + len(table.broken)
+        self.read = reading.read_rows
 
     def judge(self, elsewhere: Sequence[Path]) -> None:
         """Judge everything that needs all rows, and refuse the batch where that says so."""

@@ -83,3 +83,14 @@ def test_incoming_takes_no_table(small: Path) -> None:
     result = run("score", small / "transactions.parquet", "--incoming", "--config", small / "assay.toml")
     assert result.exit_code == 2
     assert "leave out TABLE" in " ".join(result.output.split())
+
+
+def test_a_work_folder_that_is_a_file_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "work").write_text("")
+    result = run("demo", "--work-dir", tmp_path / "work")
+    assert result.exit_code == 1
+    assert "work can't be made" in "".join(result.output.splitlines())
+    assert "Traceback" not in result.output
