@@ -91,6 +91,24 @@ def validate(
         validate_table(config, table, _day(first), _day(last), out)
 
 
+@app.command(epilog="Example: assay features new.parquet --out features.parquet --config assay.toml")
+def features(
+    table: Annotated[str, typer.Argument(help="File or folder. Left out: the list of features is printed.")] = "",
+    config: ConfigFile = DEFAULT,
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write the table's features to.")] = None,
+    first: First = None,
+    last: Last = None,
+) -> None:
+    """List the features that the configuration declares, or write those of a table for use elsewhere."""
+    from flows.commands import show_features, write_features
+
+    with _plain_errors():
+        if out is None and not table:
+            show_features(config)
+        else:
+            write_features(config, table, _day(first), _day(last), out)
+
+
 @app.command(epilog="Example: assay train --config assay.toml --from 2018-07-11 --to 2018-07-17")
 def train(
     table: TableGiven = "",
@@ -124,6 +142,18 @@ def score(
         _run(config, "flows.score:score", table=table, **period, version=version, force=force)
 
 
+@app.command(epilog="Example: assay label reviewed.csv --config assay.toml")
+def label(
+    labels: Annotated[str, typer.Argument(help="File or folder with the id, label and labelled_at of rows.")],
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Take in the labels that review gave to rows, for training and for the features of later batches."""
+    from flows.commands import take_labels
+
+    with _plain_errors():
+        take_labels(config, labels)
+
+
 @app.command(epilog="Example: assay demo")
 def demo(
     rows: Annotated[int, typer.Option(min=20_000, help="Transactions to simulate.")] = 200_000,
@@ -146,7 +176,7 @@ def schedule(
 ) -> None:
     """Serve scoring (and training) on a schedule, against a Prefect server."""
     with _plain_errors():
-        from pipeline.config import read_config
+        from pipeline.config_file import read_config
 
         settings = read_config(config)
         settle(settings.work_dir)

@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from flows import console
 from flows.environment import settle
-from pipeline.config import Config, TableConfig, explain, read_config, write_config
+from pipeline.config import Config, TableConfig
+from pipeline.config_file import explain, read_config, write_config
 from pipeline.errors import AssayError, ConfigError
 from pipeline.period import Period
 from pipeline.tables import content_digest, open_table, write_text
@@ -115,6 +116,80 @@ def validate_table(config_path: Path, table: str, first: date | None, last: date
         console.table("Rules broken", dict(validated.rules))
     if validated.docs:
         console.table("Data Docs", {"open": validated.docs})
+
+
+def show_features(config_path: Path) -> None:
+    """Print the features that a configuration declares, with a sentence each."""
+    from pipeline.features import list_features
+
+    config = read_config(config_path)
+    listed = list_features(config)
+    console.table(f"{len(listed)} features of {config_path}", {feature.name: feature.text for feature in listed})
+    console.say(
+        "Families, windows and aggregates are set in [features]. assay features TABLE --out FILE.parquet writes them."
+    )
+
+
+def write_features(config_path: Path, table: str, first: date | None, last: date | None, out: Path | None) -> None:
+    """Write the features of a table's accepted rows; nothing is remembered, learned or scored."""
+    from tempfile import TemporaryDirectory
+
+    from pipeline.features import compute, list_features
+    from pipeline.history import History
+    from pipeline.ledger import batch_id
+    from pipeline.reviewed import ReviewedLabels
+    from pipeline.summary import count_rows
+    from pipeline.tables import span
+    from pipeline.validation import validate
+    from pipeline.workfolder import WorkFolder
+
+    config = read_config(config_path)
+    if out is None or out.suffix != ".parquet":
+        raise ConfigError(f"--out {out or ''} must name a Parquet file to write, such as features.parquet")
+    path, work = Path(_named(table, config)), WorkFolder(config)
+    period = Period.of_days(first, last, config.table.time_zone)
+    work.make(out.resolve().parent)
+    with console.live(), TemporaryDirectory(prefix=f".{out.name}-", dir=out.resolve().parent) as scratch:
+        with console.step("read"):
+            opened = open_table(path, config.table)
+            batch = batch_id(content_digest(path, config.table), period, config.contract)
+        with console.step("validate") as on_rows:
+            validated = validate(opened, config, folder=Path(scratch), batch_id=batch, period=period, on_rows=on_rows)
+        with console.step("features"):
+            start, end = span(validated.accepted, config.contract.timestamp)
+            stored = History(work.history, config).files(start - timedelta(days=config.features.max_window_days), end)
+            reviewed = ReviewedLabels(work.labels, config).files()
+            compute(validated.accepted, [*stored, validated.lookback], config, out, reviewed)
+    console.table(f"Wrote {out}", {**count_rows(validated), "features": len(list_features(config))})
+    if validated.counts.quarantined:
+        console.commands("To see which rows broke which rules", [f"assay validate {path} --config {config_path}"])
+
+
+def take_labels(config_path: Path, labels: str) -> None:
+    """Take in a table of labels from review, and say what is in it and what becomes of it."""
+    from pipeline.history import History
+    from pipeline.reviewed import ReviewedLabels
+    from pipeline.workfolder import WorkFolder
+
+    config = read_config(config_path)
+    work, path = WorkFolder(config), Path(_named(labels, config))
+    work.make(work.labels)
+    with console.live(), console.step("take in the labels"):
+        history = History(work.history, config).files(None, None)
+        taken = ReviewedLabels(work.labels, config).append(path, history)
+    counts = {"labels": taken.rows, "frauds": taken.frauds, "ids not in the history": taken.unknown}
+    if taken.is_new:
+        console.table(f"Took in {path}", {**counts, "kept as": taken.file})
+        console.say("They are used from their moment on, by the features of later batches and by the next training.")
+    else:
+        console.table(f"{path} was taken in before; nothing was done", {**counts, "kept as": taken.file})
+    if taken.unknown:
+        console.warning(
+            f"the history has no row of {taken.unknown:,} of the ids; their labels are kept and count once such rows "
+            f"come, so check the column {config.contract.id!r} if they should be there already"
+        )
+    if taken.is_new:
+        console.commands("Next", [f"assay train --config {config_path}"])
 
 
 def _named(table: str, config: Config) -> str:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from flows import console
 from flows.commands import run_flow
-from pipeline.config import TableConfig, write_config
+from pipeline.config import TableConfig
+from pipeline.config_file import write_config
 from pipeline.inference import infer
 from pipeline.simulation import Simulated, simulate
 from pipeline.tables import open_table, write_text

@@ -1,6 +1,7 @@
 """The scoring flows: one batch, and every new file of the incoming folder."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,16 +12,18 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.states import Completed, Failed
 
 from flows import console
-from flows.stages import features, forget, retried, say_what_to_do, span, stage, validate
-from pipeline.config import Config, read_config
+from flows.stages import features, forget, gap, refuse_gap, retried, say_what_to_do, stage, validate
+from pipeline.config import Config
+from pipeline.config_file import read_config
 from pipeline.detector import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
 from pipeline.ledger import Entry, Ledger, batch_id, lock
 from pipeline.period import Period
 from pipeline.report import render
+from pipeline.reviewed import ReviewedLabels
 from pipeline.scoring import Scored, score_table
 from pipeline.summary import Measured, batch_report, count_rows, measure, outcome
-from pipeline.tables import content_digest, open_table, write_text
+from pipeline.tables import content_digest, open_table, span, write_text
 from pipeline.tracking.store import load_detector
 from pipeline.workfolder import WorkFolder
 
@@ -165,15 +168,18 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
     free = {batch, *(old.batch_id for old in replaced)}
     reach = timedelta(days=config.features.max_window_days)
     others = ledger.near(period.start or datetime.min, period.end or datetime.max, reach, free)
+    reviewed = ReviewedLabels(work.labels, config).files()
     final = work.batches / f"{batch}-v{version}"
     with work.staged(final) as folder:
         elsewhere = [Path(other.folder) / "scores.parquet" for other in others]
         validated = validate(open_table(source, config.table), config, folder, batch, period, elsewhere)
+        notes = gap(validated, config)
+        refuse_gap(notes, validated, config)
         for old in replaced:
             forget(config, old.batch_id)
-        first, last = span(validated.accepted, config)
-        rows, notes = features(validated, config, folder, batch)
-        scored, measured = score_rows(rows, detector, folder, entry)
+        first, last = span(validated.accepted, config.contract.timestamp)
+        rows = features(validated, config, folder, batch, reviewed)
+        scored, measured = score_rows(rows, detector, folder, entry, reviewed)
         facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
         facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
         page = batch_report(detector, validated, scored, measured, source=source, facts=facts, notes=notes)
@@ -206,7 +212,9 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
 
 
 @stage(name="score")
-def score_rows(rows: Path, detector: Detector, folder: Path, entry: Entry) -> tuple[Scored, Measured]:
+def score_rows(
+    rows: Path, detector: Detector, folder: Path, entry: Entry, reviewed: Sequence[Path]
+) -> tuple[Scored, Measured]:
     """Score a feature table, write scores and alerts, and measure them where labels are known by now."""
     with console.step("score") as on_rows:
         scored = score_table(
@@ -218,7 +226,7 @@ def score_rows(rows: Path, detector: Detector, folder: Path, entry: Entry) -> tu
             scored_at=entry.scored_at,
             on_rows=on_rows,
         )
-        return scored, measure(rows, scored, detector.config)
+        return scored, measure(rows, scored, detector.config, reviewed=reviewed)
 
 
 def _figures(measured: Measured) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -16,10 +17,10 @@ from flows import console
 from pipeline import features as behaviour
 from pipeline import validation
 from pipeline.config import Config
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, BatchRefused
 from pipeline.history import History
 from pipeline.period import Period
-from pipeline.tables import Table, read_batches
+from pipeline.tables import Table, read_batches, span
 from pipeline.tracking.store import StoreError
 from pipeline.workfolder import WorkFolder
 
@@ -68,29 +69,43 @@ def validate(
 
 
 @stage(name="features")
-def features(validated: validation.Validated, config: Config, folder: Path, batch: str) -> tuple[Path, list[str]]:
-    """Append the accepted rows to the history, and compute what each entity had been doing; say what is missing."""
+def features(
+    validated: validation.Validated, config: Config, folder: Path, batch: str, reviewed: Sequence[Path]
+) -> Path:
+    """Append the accepted rows to the history, and compute what each entity had been doing."""
     with console.step("features"):
         history = History(WorkFolder(config).history, config)
         history.append(validated.lookback, f"{batch}-before")
         history.append(validated.accepted, batch)
-        first, last = span(validated.accepted, config)
+        first, last = span(validated.accepted, config.contract.timestamp)
         start = first - timedelta(days=config.features.max_window_days)
         files = history.files(start, last + timedelta(microseconds=1))
-        rows = behaviour.compute(validated.accepted, files, config, folder / ".features.parquet")
-        return rows, gap(history.missing_days(start, first), config)
+        return behaviour.compute(validated.accepted, files, config, folder / ".features.parquet", reviewed)
 
 
-def gap(missing: list[date], config: Config) -> list[str]:
-    """Return a note about the days that features look back to and the history does not hold."""
+def gap(validated: validation.Validated, config: Config) -> list[str]:
+    """Return a note about the days that features look back to and neither the history nor the table holds."""
+    first, _ = span(validated.accepted, config.contract.timestamp)
+    days = config.features.max_window_days
+    missing = History(WorkFolder(config).history, config).missing_days(first - timedelta(days=days), first)
+    own: set[date] = set()
+    for batch in read_batches(validated.lookback, columns=[config.contract.timestamp]):
+        own.update(pc.unique(batch.column(0).cast(pa.date32())).to_pylist())
+    missing = [day for day in missing if day not in own]
     if not missing:
         return []
-    days = config.features.max_window_days
     return [
         f"The history lacks {len(missing)} of the {days} days before these rows that features look back to, the latest "
         f"of them {missing[-1]}: what entities did then is not known, so more rows may look unusual. Score the days in "
         "between first, or give a table that holds them too."
     ]
+
+
+def refuse_gap(notes: list[str], validated: validation.Validated, config: Config) -> None:
+    """Refuse a batch whose history has a gap, where the configuration says so."""
+    if notes and config.features.on_gap == "refuse":
+        text = notes[0][0].lower() + notes[0][1:].rstrip(".")
+        raise BatchRefused(f'{text}; or accept it with features.on_gap = "report"', read=validated.counts.read)
 
 
 def forget(config: Config, batch: str) -> None:
@@ -108,10 +123,3 @@ def say_what_to_do(flow: Any, flow_run: Any, state: Any) -> None:
         flow.name,
         (state.message or "").strip(),
     )
-
-
-def span(rows: Path, config: Config) -> tuple[datetime, datetime]:
-    """Return the first and the last timestamp (UTC) of a table of accepted rows."""
-    name = config.contract.timestamp
-    bounds = [pc.min_max(batch.column(name)) for batch in read_batches(rows, columns=[name])]
-    return min(bound["min"].as_py() for bound in bounds), max(bound["max"].as_py() for bound in bounds)

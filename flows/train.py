@@ -1,6 +1,7 @@
 """The training flow: validate, remember, features, fit, look at the held-out block, log and register."""
 
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,21 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.states import Failed
 
 from flows import console
-from flows.stages import features, retried, say_what_to_do, span, stage, validate
+from flows.stages import features, gap, retried, say_what_to_do, stage, validate
 from pipeline.charts import save_losses, save_score_distribution
-from pipeline.config import Config, read_config
+from pipeline.config import Config
+from pipeline.config_file import read_config
 from pipeline.detector import Detector
 from pipeline.errors import AssayError
 from pipeline.giveaways import refuse_giveaways
+from pipeline.labels import latest_moment
 from pipeline.ledger import batch_id, lock
 from pipeline.period import Period
 from pipeline.report import render
+from pipeline.reviewed import ReviewedLabels
 from pipeline.scoring import Scored, score_table
 from pipeline.summary import Measured, calibration_block, count_rows, measure, training_report
-from pipeline.tables import open_table, write_text
+from pipeline.tables import open_table, span, write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
 from pipeline.validation import Validated
 from pipeline.workfolder import WorkFolder
@@ -48,7 +52,8 @@ def train(
     first, last : date, optional
         Period to train on, both days inclusive; rows before it serve as history.
     as_of : datetime, optional
-        Moment (UTC) as of which labels are known; by default when the period's last label is, or now.
+        Moment (UTC) as of which labels are known; by default when the last label is that the table or review
+        gives, or now.
     """
     try:
         config = read_config(config_path)
@@ -66,14 +71,17 @@ def _train(
         table = open_table(path, config.table)
         digest = table.digest()
     batch = batch_id(digest, period, config.contract)
+    reviewed = ReviewedLabels(work.labels, config).files()
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch}"
     with work.staged(final) as folder:
         validated = validate(table, config, folder, batch, period)
         refuse_giveaways(validated.accepted, config)
-        rows, notes = features(validated, config, folder, batch)
-        detector = fit(rows, config, as_of or labels_known(span(validated.accepted, config)[1], config))
+        notes = gap(validated, config)
+        rows = features(validated, config, folder, batch, reviewed)
+        moment = as_of or latest_moment(span(validated.accepted, config.contract.timestamp)[1], config, reviewed)
+        detector = fit(rows, config, moment, reviewed)
         detector.save(folder / "detector")
-        scored, measured = held_out(rows, detector, folder, batch)
+        scored, measured = held_out(rows, detector, folder, batch, reviewed)
         facts = {"Table": str(table.path), "SHA-256 of the table": digest, "Batch": batch}
         page = training_report(detector, validated, scored, measured, source=table.path, facts=facts, notes=notes)
         write_text(folder / "report.html", render(page))
@@ -87,21 +95,17 @@ def _train(
     return result
 
 
-def labels_known(last: datetime, config: Config) -> datetime:
-    """Return the first moment at which every label up to ``last`` is known, or now when that is earlier (UTC)."""
-    delay = timedelta(days=config.features.label_delay_days)
-    return min(last + delay, datetime.now(UTC).replace(tzinfo=None))
-
-
 @stage(name="fit")
-def fit(rows: Path, config: Config, as_of: datetime) -> Detector:
+def fit(rows: Path, config: Config, as_of: datetime, reviewed: Sequence[Path]) -> Detector:
     """Fit encoder, model, calibration and threshold."""
     with console.step("train", total=config.model.max_epochs, unit="epochs") as on_epochs:
-        return Detector.fit(rows, config, as_of, on_epoch=lambda epoch, most, losses: on_epochs(1))
+        return Detector.fit(rows, config, as_of, lambda epoch, most, losses: on_epochs(1), reviewed)
 
 
 @stage(name="held-out block")
-def held_out(rows: Path, detector: Detector, folder: Path, batch: str) -> tuple[Scored, Measured]:
+def held_out(
+    rows: Path, detector: Detector, folder: Path, batch: str, reviewed: Sequence[Path]
+) -> tuple[Scored, Measured]:
     """Score the calibration block, whose rows took no part in fitting, as a batch would be."""
     with console.step("score the held-out block") as on_rows:
         block = calibration_block(rows, detector, folder / ".calibration.parquet")
@@ -114,7 +118,7 @@ def held_out(rows: Path, detector: Detector, folder: Path, batch: str) -> tuple[
             scored_at=datetime.now(UTC),
             on_rows=on_rows,
         )
-        return scored, measure(block, scored, detector.config, detector.as_of)
+        return scored, measure(block, scored, detector.config, detector.as_of, reviewed)
 
 
 @retried(name="log and register")

@@ -1,22 +1,20 @@
-"""Every setting, frozen and typed, read from assay.toml and written to it with a comment each."""
+"""Every setting, frozen and typed; pipeline/config_file.py reads them from assay.toml."""
 
 import difflib
 import math
-import tomllib
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.contract import Contract
-from pipeline.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-ENTITY_FAMILIES = ("activity", "change", "highest", "risk")
-FAMILIES = ("amount", "calendar", "columns", *ENTITY_FAMILIES)
+OF_THE_AMOUNT = ("change", "robust", "rank", "highest", "recent")
+ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "velocity", "risk")
+FAMILIES = ("amount", "calendar", "columns", "peers", *ENTITY_FAMILIES)
+Aggregate = Literal["count", "sum", "mean", "std", "max", "distinct"]
 
 
 class _Section(BaseModel):
@@ -98,9 +96,20 @@ class FeaturesConfig(_Section):
         min_length=1,
         description=(
             "What the model sees: amount, calendar (hour and weekday), columns (numeric and categorical ones), "
-            "activity (counts and means over the windows), change (the amount against the entity's own past), "
-            "highest (the amount above the entity's highest so far), risk (known labels over the windows). "
-            '"change:CUSTOMER" takes one entity, "change" every entity.'
+            "peers (the amount against others of its category); of an entity: activity (the aggregates over the "
+            "windows), change, robust, rank and highest (the amount against the entity's own past), recent (the "
+            "highest amount of the last days against it), recency (when it was last seen), rhythm (nights and "
+            "weekends), hours (the time of day against its usual one), velocity (an hour and a day against its usual "
+            'pace), risk (known labels over the windows). "change:CUSTOMER" takes one entity, '
+            '"recency:CUSTOMER+TERMINAL" a pair, "change" every entity.'
+        ),
+    )
+    aggregates: tuple[Aggregate, ...] = Field(
+        default=("count", "mean"),
+        min_length=1,
+        description=(
+            "What activity computes over each window: count, sum, mean, std, max, distinct (how many different "
+            "other entities)."
         ),
     )
     windows_days: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -111,9 +120,10 @@ class FeaturesConfig(_Section):
         ge=2,
         description="An entity's own past, for change, in days.",
     )
+    recent_days: int = Field(default=7, ge=1, description="What counts as recent, for the family recent, in days.")
     change_counts: Literal["above", "both"] = Field(
         default="above",
-        description='"above": only more than an entity\'s usual amount is change; "both": less is change, too.',
+        description='"above": only more than an entity\'s usual amount or pace is change; "both": less is change, too.',
     )
     past_weight: float = Field(
         default=5,
@@ -129,6 +139,10 @@ class FeaturesConfig(_Section):
         default=7,
         ge=0,
         description="A label counts as known this many days after its row, unless the table says when.",
+    )
+    on_gap: Literal["report", "refuse"] = Field(
+        default="report",
+        description="What happens to a batch whose features look back to days of which the history holds no row.",
     )
     memory_limit: str = Field(
         default="2GB",
@@ -149,10 +163,22 @@ class FeaturesConfig(_Section):
                 raise ValueError(f"{item!r} is no family of features; {hint}")
         return value
 
+    @staticmethod
+    def pair(name: str, entities: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the two different entities that a name such as "CUSTOMER+TERMINAL" joins, or nothing.
+
+        Examples
+        --------
+        >>> FeaturesConfig.pair("card+shop", ("card", "shop")), FeaturesConfig.pair("card", ("card", "shop"))
+        (('card', 'shop'), ())
+        """
+        pairs = ((one, other) for one in entities for other in entities if one != other)
+        return next((pair for pair in pairs if "+".join(pair) == name), ())
+
     @property
     def max_window_days(self) -> int:
         """The furthest that any feature looks back, label delay included."""
-        return max(self.history_days, math.ceil(max(self.windows_days) + self.label_delay_days))
+        return max(self.history_days, self.recent_days, math.ceil(max(self.windows_days) + self.label_delay_days))
 
 
 class EncodingConfig(_Section):
@@ -277,9 +303,11 @@ class Config(_Section):
     def _families_name_entities(self) -> "Config":
         for item in self.features.families:
             entity = item.partition(":")[2]
-            if entity and entity not in self.contract.entities:
-                known = ", ".join(self.contract.entities) or "none"
-                raise ValueError(f"features.families names {item!r}, but the contract's entities are {known}")
+            known = self.contract.entities
+            if entity and entity not in known and not self.features.pair(entity, known):
+                raise ValueError(
+                    f"features.families names {item!r}, but the contract's entities are {', '.join(known) or 'none'}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -287,97 +315,3 @@ class Config(_Section):
         if not self.work_dir.strip():
             raise ValueError('work_dir is empty; name a folder, such as "assay-data"')
         return self
-
-
-def read_config(path: str | Path) -> Config:
-    """Read a configuration file; relative paths in it start at the file's folder.
-
-    Raises
-    ------
-    ConfigError
-        With one sentence: the file, the key, the value found and, for an unknown key, the nearest valid one.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"{path} does not exist; make a configuration with: assay init TABLE --out {path}")
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not a valid TOML file: {error}; mend it there, or make it again with assay init"
-        ) from None
-    try:
-        config = Config.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error)}") from None
-    base = path.resolve().parent
-
-    def absolute(value: str) -> str:
-        return str((base / value).resolve()) if value else ""
-
-    table = config.table.model_copy(
-        update={"path": absolute(config.table.path), "incoming": absolute(config.table.incoming)}
-    )
-    validation = config.validation.model_copy(update={"suite": absolute(config.validation.suite)})
-    return config.model_copy(update={"work_dir": absolute(config.work_dir), "table": table, "validation": validation})
-
-
-def explain(error: ValidationError) -> str:
-    """Return the most telling error of a failed validation, an unknown key before others, as one sentence."""
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"]]
-    key = ".".join(location)
-    if first["type"] == "extra_forbidden":
-        section: Any = Config
-        for part in location[:-1]:
-            section = section.model_fields[part].annotation
-        near = difflib.get_close_matches(location[-1], section.model_fields, 1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(section.model_fields)}"
-        return f"unknown key {key!r}; {hint}"
-    if first["type"] == "missing":
-        return f"{key!r} is missing; add it, or make the file again with assay init"
-    message = first["msg"].removeprefix("Value error, ")
-    where = f"{key} = {first['input']!r}: " if location and not isinstance(first["input"], dict) else ""
-    return where + message[0].lower() + message[1:]
-
-
-def write_config(config: Config, reasons: dict[str, str] | None = None) -> str:
-    """Return the text of a configuration file: every setting, its default included, with a comment.
-
-    Parameters
-    ----------
-    config : Config
-    reasons : dict, optional
-        For a role of the contract (``"id"``, ``"entities"``, ...), why its columns were chosen, and for
-        ``"families"`` why these features were; written as a comment above it.
-    """
-    document = tomlkit.document()
-    document.add(
-        tomlkit.comment("Assay: what this table is, and how it is watched. Every setting is here; edit what you like.")
-    )
-    document.add(tomlkit.nl())
-    _add_fields(document, config, reasons or {})
-    return tomlkit.dumps(document)
-
-
-def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> None:
-    sections = []
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            sections.append((name, value))
-            continue
-        container.add(tomlkit.comment(field.description or ""))
-        if name in reasons and isinstance(section, (Contract, FeaturesConfig)):
-            container.add(tomlkit.comment(f"  chosen: {reasons[name]}"))
-        if value is None:
-            container.add(tomlkit.comment(f'{name} = ""'))
-        else:
-            container.add(name, tomlkit.item(list(value) if isinstance(value, tuple) else value))
-    for name, value in sections:
-        table = tomlkit.table()
-        if value.__doc__:
-            table.add(tomlkit.comment(value.__doc__.strip().splitlines()[0]))
-        _add_fields(table, value, reasons)
-        container.add(tomlkit.nl())
-        container.add(name, table)

@@ -1,7 +1,7 @@
 """The artefact: contract, features, encoder, model, calibration and threshold, saved together."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,7 +81,14 @@ class Detector:
         return self.model.epochs_
 
     @classmethod
-    def fit(cls, features: Path, config: Config, as_of: datetime, on_epoch: OnEpoch | None = None) -> Self:
+    def fit(
+        cls,
+        features: Path,
+        config: Config,
+        as_of: datetime,
+        on_epoch: OnEpoch | None = None,
+        reviewed: Sequence[Path] = (),
+    ) -> Self:
         """Fit encoder, model, calibration and threshold, each on its own part of the training period.
 
         Of the table, only fit and early-stopping rows are held in memory. See `pipeline.partition.split`.
@@ -95,6 +102,8 @@ class Detector:
             UTC without a zone. A label that is not available by then counts as unknown.
         on_epoch : callable, optional
             Called after each epoch with its number, the most there can be, and the losses.
+        reviewed : sequence of Path
+            Labels from review: `pipeline.reviewed.ReviewedLabels.files`.
 
         Raises
         ------
@@ -103,7 +112,7 @@ class Detector:
         """
         from models.denoising import DenoisingAutoencoder
 
-        parts = split(features, config, as_of)
+        parts = split(features, config, as_of, reviewed)
         listed = list_features(config)
         columns = list(dict.fromkeys(feature.column for feature in listed))
         fit_rows = parts.read(features, columns, FIT)
@@ -236,7 +245,8 @@ class Detector:
                 f"the contract of {config.name!r} differs from the one that its model was trained with, in "
                 f"{', '.join(changed)}; train again, or put it back"
             )
-        features = self.config.features.model_copy(update={"memory_limit": config.features.memory_limit})
+        today = {"memory_limit": config.features.memory_limit, "on_gap": config.features.on_gap}
+        features = self.config.features.model_copy(update=today)
         return config.model_copy(update={"features": features})
 
     def save(self, folder: Path) -> None:

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipeline.column_names import name_score, personal_data
-from pipeline.config import Config, TableConfig, explain
+from pipeline.config import Config, TableConfig
+from pipeline.config_file import explain
 from pipeline.errors import InputError
 from pipeline.features.choice import suggest_families
 from pipeline.giveaways import giveaways

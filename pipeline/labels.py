@@ -1,17 +1,23 @@
 """What is known of a row's label as of a moment.
 
-A label is available at ``labelled_at`` where there is one, else ``label_delay_days`` after its row.
+A label is available at ``labelled_at`` where there is one, else ``label_delay_days`` after its row, and never before
+its row. Of several (the table's own and those from review), the latest available holds; of equally late ones, one
+from review goes before the table's own, and among those a fraud.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from pipeline.config import Config
 
 DAY_US = 86_400_000_000
+TIMESTAMP = pa.timestamp("us")
 
 
 def quote(name: str) -> str:
@@ -43,21 +49,45 @@ def available_at_sql(config: Config) -> str:
     return f"coalesce({quote(contract.labelled_at)}, {after_delay})"
 
 
-def known_labels(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
+def available_at(rows: pa.Table, config: Config) -> pa.ChunkedArray:
+    """Return the moment (UTC) at which the label that stands in a row itself is available, whether or not it is empty.
+
+    Parameters
+    ----------
+    rows : pa.Table
+        Typed rows; the column ``labelled_at`` may be missing.
+    config : Config
+
+    Returns
+    -------
+    pa.ChunkedArray of timestamp[us], shape (n_rows,)
+        Not before the row's timestamp.
+    """
+    contract = config.contract
+    at = rows[contract.timestamp].cast(TIMESTAMP)
+    available = pc.add(at, pa.scalar(timedelta(days=config.features.label_delay_days), pa.duration("us")))
+    if contract.labelled_at is not None and contract.labelled_at in rows.column_names:
+        available = pc.coalesce(rows[contract.labelled_at].cast(TIMESTAMP), available)
+    return pc.max_element_wise(available, at)
+
+
+def known_labels(rows: pa.Table, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> np.ndarray:
     """Return what is known of each row's label as of a moment.
 
     Parameters
     ----------
     rows : pa.Table
-        Typed rows; the label column may be missing, and ``labelled_at`` too.
+        Typed rows; the label column may be missing, and ``labelled_at`` too. With `reviewed`, the id is needed.
     config : Config
     as_of : datetime
         UTC, without zone. A label that becomes available at this very moment is known.
+    reviewed : sequence of Path
+        Labels from review: `pipeline.reviewed.ReviewedLabels.files`. Those of other rows are not looked at.
 
     Returns
     -------
     array of shape (n_rows,), float64
-        1.0 fraud, 0.0 normal, NaN not known (yet).
+        1.0 fraud, 0.0 normal, NaN not known (yet). All NaN where the contract names no label.
 
     Examples
     --------
@@ -69,12 +99,68 @@ def known_labels(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
     array([ 1., nan])
     """
     contract = config.contract
-    if contract.label is None or contract.label not in rows.column_names:
-        return np.full(rows.num_rows, np.nan)
-    delay = timedelta(days=config.features.label_delay_days)
-    available = pc.add(rows[contract.timestamp].cast(pa.timestamp("us")), pa.scalar(delay, type=pa.duration("us")))
-    if contract.labelled_at is not None and contract.labelled_at in rows.column_names:
-        available = pc.coalesce(rows[contract.labelled_at].cast(pa.timestamp("us")), available)
-    known = pc.less_equal(available, pa.scalar(as_of, type=pa.timestamp("us")))
-    labels = pc.if_else(known, rows[contract.label].cast(pa.float64()), None)
-    return np.asarray(pc.fill_null(labels, np.nan).to_numpy(), dtype=np.float64)
+    labels = np.full(rows.num_rows, np.nan)
+    if contract.label is None:
+        return labels
+    since = np.full(rows.num_rows, np.iinfo(np.int64).min)  # when the label that is known became so
+    if contract.label in rows.column_names:
+        available = available_at(rows, config)
+        known = pc.and_(pc.less_equal(available, pa.scalar(as_of, TIMESTAMP)), pc.is_valid(rows[contract.label]))
+        places = np.flatnonzero(pc.fill_null(known, False).to_numpy())
+        labels[places] = rows[contract.label].take(pa.array(places)).to_numpy()
+        since[places] = available.take(pa.array(places)).cast(pa.int64()).to_numpy()
+    if reviewed:
+        places, moments, verdicts = _latest_verdicts(rows, config, as_of, reviewed)
+        holds = moments >= since[places]
+        labels[places[holds]] = verdicts[holds]
+    return labels
+
+
+def _latest_verdicts(
+    rows: pa.Table, config: Config, as_of: datetime, reviewed: Sequence[Path]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which rows have a label from review by then, when it was given (microseconds), and the label."""
+    limit = pa.scalar(as_of, TIMESTAMP)
+    given = ds.dataset(list(reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
+    asked = pa.table(
+        {
+            "id": rows[config.contract.id],
+            "at": rows[config.contract.timestamp].cast(TIMESTAMP),
+            "place": np.arange(rows.num_rows),
+        }
+    ).filter(pc.field("at") <= limit)
+    found = asked.join(given, "id", join_type="inner")
+    moments = pc.max_element_wise(found["labelled_at"], found["at"]).cast(pa.int64()).to_numpy()
+    places, verdicts = found["place"].to_numpy(), found["label"].to_numpy()
+    order = np.lexsort((verdicts, moments, places))
+    last = order[np.append(np.diff(places[order]) != 0, True)] if len(order) else order
+    return places[last], moments[last], verdicts[last]
+
+
+def latest_moment(
+    last: datetime, config: Config, reviewed: Sequence[Path] = (), now: datetime | None = None
+) -> datetime:
+    """Return the first moment at which every label given so far is known, or now when that is earlier.
+
+    Parameters
+    ----------
+    last : datetime
+        UTC; the last timestamp of the rows in question.
+    config : Config
+    reviewed : sequence of Path
+        Labels from review.
+    now : datetime, optional
+        UTC, without zone.
+
+    Examples
+    --------
+    >>> from pipeline.config import Config
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> latest_moment(datetime(2025, 1, 1), config)
+    datetime.datetime(2025, 1, 8, 0, 0)
+    """
+    moment = last + timedelta(days=config.features.label_delay_days)
+    if reviewed:
+        given = ds.dataset(list(reviewed)).to_table(columns=["labelled_at"])
+        moment = max(moment, pc.max(given["labelled_at"]).as_py())
+    return min(moment, now or datetime.now(UTC).replace(tzinfo=None))

@@ -1,7 +1,8 @@
 """The three parts of the training period, disjoint: fit, early stopping, calibration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.errors import TrainingError
-from pipeline.labels import known_labels
+from pipeline.labels import available_at, known_labels
 from pipeline.tables import read_batches
 
 FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
@@ -26,7 +27,8 @@ class Parts:
     role : array of int8
         In the file's order: 0 (takes no part), `FIT`, `EARLY_STOPPING` or `CALIBRATION`.
     normal : array of bool
-        In the file's order: the label is known as of then and says not fraud, or there are no labels.
+        In the file's order: the label is known as of then and says not fraud; in a table without labels, review has
+        not found it to be fraud.
     order : array of int64
         File positions in the order of time, ties by id.
     start : datetime
@@ -55,7 +57,7 @@ class Parts:
         return pa.Table.from_batches(kept).take(pa.array(np.searchsorted(in_file, in_time)))
 
 
-def split(features: Path, config: Config, as_of: datetime) -> Parts:
+def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> Parts:
     """Split the rows of the training period.
 
     The last ``training.calibration_share`` of all rows in time is the calibration block, with every row of
@@ -69,6 +71,8 @@ def split(features: Path, config: Config, as_of: datetime) -> Parts:
     config : Config
     as_of : datetime
         UTC without a zone; a label that is not available by then counts as unknown.
+    reviewed : sequence of Path
+        Labels from review.
 
     Raises
     ------
@@ -86,10 +90,11 @@ def split(features: Path, config: Config, as_of: datetime) -> Parts:
     )
     if rows.num_rows == 0:
         raise TrainingError("the training period holds no rows; train on another period")
-    labels = known_labels(rows, config, as_of) if labelled else np.zeros(rows.num_rows)
-    normal = labels == 0
+    labels = known_labels(rows, config, as_of, reviewed)
+    # Review looks at few rows: where the table has no labels, all others stay what such a table trains on.
+    normal = labels == 0 if labelled else labels != 1
     if not normal.any():
-        raise TrainingError(_why_no_normal_rows(rows, labels, config, as_of))
+        raise TrainingError(_why_no_normal_rows(rows, labels, config, as_of, reviewed))
 
     by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
     order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().astype(np.int64)
@@ -114,7 +119,7 @@ def split(features: Path, config: Config, as_of: datetime) -> Parts:
         "calibration_days": days,
         "unknown_label_rows": int(np.isnan(labels).sum()),
         "fraud_rows": int((labels == 1).sum()),
-        "labels": str(contract.label) if labelled else "none",
+        "labels": str(contract.label) if labelled else "none" if np.isnan(labels).all() else "from review",
         "first_timestamp": str(ordered[0]),
         "last_timestamp": str(ordered[-1]),
     }
@@ -136,8 +141,10 @@ def _check(
         )
 
 
-def _why_no_normal_rows(rows: pa.Table, labels: np.ndarray, config: Config, as_of: datetime) -> str:
-    label, labelled_at = config.contract.label, config.contract.labelled_at
+def _why_no_normal_rows(
+    rows: pa.Table, labels: np.ndarray, config: Config, as_of: datetime, reviewed: Sequence[Path]
+) -> str:
+    label = config.contract.label
     if not np.isnan(labels).all():
         return (
             f"none of the {rows.num_rows:,} rows of the training period is known to be normal ({label} = 0) "
@@ -145,19 +152,23 @@ def _why_no_normal_rows(rows: pa.Table, labels: np.ndarray, config: Config, as_o
         )
     given = rows.filter(rows.column(label).is_valid())
     if given.num_rows == 0:
+        later = int((~np.isnan(known_labels(rows, config, datetime.max, reviewed))).sum())
+        if later:
+            return (
+                f"{label} is empty in all {rows.num_rows:,} rows of the training period, and review labels "
+                f"{later:,} of them after {as_of:%Y-%m-%d %H:%M} UTC; set a later as-of, or train on an earlier period"
+            )
         return (
             f"{label} is empty in all {rows.num_rows:,} rows of the training period; "
             "train on an earlier period, or take label out of the contract"
         )
-    delay = config.features.label_delay_days
-    available = pc.add(given.column(config.contract.timestamp), pa.scalar(timedelta(days=delay), pa.duration("us")))
-    if labelled_at in rows.schema.names:
-        available = pc.coalesce(given.column(labelled_at), available)
+    available = available_at(given, config)
     first, last = pc.min(available).as_py(), pc.max(available).as_py()
     return (
         f"none of the {given.num_rows:,} labels in {label} is available as of {as_of:%Y-%m-%d %H:%M} UTC: "
         f"they become so from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (features.label_delay_days = "
-        f"{delay:g}); train on an earlier period, set a later as-of, or lower features.label_delay_days"
+        f"{config.features.label_delay_days:g}); train on an earlier period, set a later as-of, or lower "
+        "features.label_delay_days"
     )
 
 

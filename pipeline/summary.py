@@ -1,5 +1,6 @@
 """What a run came to: its scores against the labels known by now, and the page that shows it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ class Measured:
     ----------
     scores : ndarray of float64, shape (n_rows,)
     labels : ndarray of float64, shape (n_rows,), or None
-        1 fraud, 0 normal, nan not known; None for a table without labels.
+        1 fraud, 0 normal, nan not known; None for a table without labels of which review has none either.
     evaluation : Evaluation or None
         None where no label is known.
     """
@@ -68,7 +69,9 @@ def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
     return out
 
 
-def measure(features: Path, scored: Scored, config: Config, as_of: datetime | None = None) -> Measured:
+def measure(
+    features: Path, scored: Scored, config: Config, as_of: datetime | None = None, reviewed: Sequence[Path] = ()
+) -> Measured:
     """Measure a scored batch on its rows whose label is known.
 
     Parameters
@@ -79,21 +82,19 @@ def measure(features: Path, scored: Scored, config: Config, as_of: datetime | No
     config : Config
     as_of : datetime, optional
         UTC; labels available later count as not known. Now when left out.
+    reviewed : sequence of Path
+        Labels from review.
     """
     contract = config.contract
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     scores = results.column("anomaly_score").to_numpy()
-    if contract.label is None or contract.label not in pq.read_schema(features).names:
-        return Measured(scores, None, None)
+    names = pq.read_schema(features).names
     card = contract.entities[:1]
-    wanted = [
-        contract.timestamp,
-        contract.label,
-        *([contract.labelled_at] if contract.labelled_at else []),
-        *card,
-    ]
-    rows = pq.read_table(features, columns=[name for name in wanted if name in pq.read_schema(features).names])
-    labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None))
+    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at, *card)
+    rows = pq.read_table(features, columns=[name for name in wanted if name in names])
+    labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None), reviewed)
+    if contract.label not in names and np.isnan(labels).all():
+        return Measured(scores, None, None)
     evaluation = evaluate(
         local_days(rows.column(contract.timestamp), config.table.time_zone),
         rows.column(card[0]).to_numpy(zero_copy_only=False) if card else None,
@@ -124,6 +125,7 @@ def training_report(
 ) -> Report:
     """Return the page of a training run; scores and alerts are those of its calibration block."""
     config, summary = detector.config, detector.summary
+    known = int(summary["rows"]) - int(summary["unknown_label_rows"])
     start = f"{detector.calibration_start:%Y-%m-%d %H:%M} UTC"
     block = f"the calibration block, {summary['calibration_rows']:,} rows from {start}"
     return Report(
@@ -149,6 +151,7 @@ def training_report(
             "Rows for early stopping": f"{summary['early_stopping_rows']:,}",
             "Rows to calibrate on": f"{summary['calibration_normal_rows']:,} normal of {summary['calibration_rows']:,}",
             "Labels known as of": f"{detector.as_of:%Y-%m-%d %H:%M} UTC",
+            "Labels known": f"{known:,} of {summary['rows']:,} rows, {summary['fraud_rows']:,} of them fraud",
             "Columns of the model": f"{summary['columns']:,}",
             **facts,
         },

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Literal, Self
@@ -277,6 +278,12 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = R
     """Yield the rows of a Parquet file of our own making, ``rows`` at a time at most."""
     with parquet_file(path) as reader:
         yield from reader.iter_batches(rows, columns=list(columns) if columns is not None else None)
+
+
+def span(path: Path, column: str) -> tuple[datetime, datetime]:
+    """Return the first and the last timestamp of a Parquet file that has a row at least."""
+    found = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]
+    return min(bound["min"].as_py() for bound in found), max(bound["max"].as_py() for bound in found)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ class WorkFolder:
     ----------
     history : Path
         Store of accepted rows that features look back into, one folder a table name.
+    labels : Path
+        Labels from review, one folder a table name.
     batches, runs : Path
         One folder of results a scored batch, and a training run.
     replaced : Path
@@ -27,9 +29,15 @@ class WorkFolder:
     def __init__(self, config: Config) -> None:
         self.root = Path(config.work_dir)
         self.history = self.root / "history" / config.name
+        self.labels = self.root / "labels" / config.name
         self.batches = self.root / "batches"
         self.runs = self.root / "runs"
         self.replaced = self.root / "replaced"
+
+    @staticmethod
+    def labels_beside(history: Path) -> Path:
+        """Return the folder of the labels from review that belongs to a history folder."""
+        return history.parent.parent / "labels" / history.name
 
     @contextmanager
     def staged(self, final: Path) -> Iterator[Path]:

@@ -4,35 +4,58 @@ Definitions
 -----------
 - A row sees the rows of its entity with an earlier timestamp, back to and including the window's first
   moment: t - window <= their timestamp < t. Rows with equal timestamps do not see each other.
+- Windows are lengths of time: a day is 24 hours, whatever the clocks do. The hour, the weekday, night and weekend
+  are those on the clocks of ``table.time_zone``.
 - A label counts from the moment it is available (pipeline/labels.py), at the earliest its row's timestamp: a
-  row at t sees those that became available in t - window <= moment < t. One that took longer than
-  ``max_window_days`` less the longest window is not used: its row lies too far back.
-- "Everybody" is all rows, or labels, of the whole UTC days before the row's day, within the same bounds.
+  row at t sees those that became available in t - window <= moment < t. Of several labels of a row, the latest
+  before t holds. One that took longer than ``max_window_days`` less the longest window is not used: its row lies
+  too far back.
+- "Everybody", and everybody of a category, is all rows, or labels, of the whole UTC days before the row's day,
+  within the same bounds. Everybody's quartiles are those of a histogram of log amounts, 64 bins for a factor of e.
 - Amounts and logarithms are summed as whole numbers of a small unit, so that a sum does not depend on the order
   of the rows: the same past gives the same features to the last bit, from a whole table or from the history.
 - Rows that come late are seen by every row after them that is computed after they came; features that were
-  computed before stay as they were.
+  computed before stay as they were. Of a row that is delivered twice one copy counts.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError
-from pipeline.features.listing import LARGEST, LOG_UNIT, SIGNED_LOG, Plan, plan, unit
+from pipeline.features.families import plan
+from pipeline.features.plan import BINS_PER_LOG, CLOCK_UNIT, HOUR, LARGEST, LOG_UNIT, SIGNED_LOG, Plan, unit
+from pipeline.features.risks import everybody_sql, known, longest_wait, verdicts
 from pipeline.labels import DAY_US, available_at_sql, quote
 
 if TYPE_CHECKING:
     import duckdb
 
+TOTALS = {
+    "all_count": "count(*)",
+    "all_sum": "sum(x)",
+    "all_squares": "sum(x2)",
+    "all_logs": "sum(l)",
+    "all_log_squares": "sum(l2)",
+    "all_night": "sum(night)",
+    "all_weekend": "sum(weekend)",
+    "all_cosines": "sum(clock_cosine)",
+    "all_sines": "sum(clock_sine)",
+}
+"""What expressions may name of everybody's rows."""
 
-def compute(rows: Path, history: Sequence[Path], config: Config, out: Path) -> Path:
+
+OF_THE_CLOCK = ("night", "weekend", "clock_cosine", "clock_sine")
+"""What expressions may name of a row's own moment."""
+
+
+def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, labels: Sequence[Path] = ()) -> Path:
     """Write the feature table of some rows.
 
     Parameters
@@ -47,6 +70,8 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path) -> P
         Parquet, written whole or not at all: the columns of `rows` (one that has the name of a feature gets
         " (input)" behind its name), then the feature columns and those that
         features compare with, float64 (null = not known), ordered by timestamp and id.
+    labels : sequence of Path
+        Parquet: labels from review, with the columns id, label and labelled_at (pipeline/reviewed.py).
 
     Returns
     -------
@@ -60,7 +85,7 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path) -> P
     """
     import duckdb
 
-    made = plan(config)
+    made = plan(config, reviewed=bool(labels))
     schema = pq.read_schema(rows)
     clash = sorted(set(made.columns) & set(config.contract.columns))
     if clash:
@@ -75,10 +100,17 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path) -> P
     ):
         connection.execute("SET temp_directory = ?", [scratch])
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("present", ds.dataset(rows))
-        _events(connection, [pq.read_schema(file) for file in history], schema, history, config)
-        _everybody(connection, config)
-        _past(connection, made, config)
+        connection.execute("SET preserve_insertion_order = false")
+        _read(connection, "present", [rows], Path(scratch))
+        _read(connection, "past", history, Path(scratch))
+        _read(connection, "reviewed", labels, Path(scratch))
+        _events(connection, schema, history, config, made)
+        if config.contract.label is not None:
+            verdicts(connection, config, reviewed=bool(labels))
+        _everybody(connection, made, config)
+        for place in made.peers:
+            _peers(connection, place, config)
+        _past(connection, made, config, reviewed=bool(labels))
         staged = Path(scratch) / "features.parquet"
         connection.execute(f"COPY ({_select(made, config, schema.names)}) TO {_text(str(staged))} (FORMAT parquet)")
         staged.replace(out)
@@ -89,24 +121,42 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def _read(connection: "duckdb.DuckDBPyConnection", name: str, files: Sequence[Path], scratch: Path) -> None:
+    """Make a view of Parquet files; DuckDB reads them through links, for it takes * and [ in a name for a pattern."""
+    if not files:
+        return
+    links = [scratch / f"{name}-{number}.parquet" for number in range(len(files))]
+    for link, file in zip(links, files, strict=True):
+        link.symlink_to(file.resolve())
+    listed = ", ".join(_text(str(link)) for link in links)
+    connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{listed}], union_by_name = true)")
+
+
+def _mentioned(names: Iterable[str], expressions: Iterable[str]) -> list[str]:
+    """Return which names expressions contain; names of the table's own columns never stand in one."""
+    words = set(re.findall(r"\w+", " ".join(expressions)))
+    return [name for name in names if name in words]
+
+
+def _totals(made: Plan) -> list[str]:
+    """Return which of everybody's totals are needed."""
+    return _mentioned(TOTALS, [*made.columns.values(), "all_count"])
+
+
 def _events(
-    connection: "duckdb.DuckDBPyConnection",
-    schemas: list[pa.Schema],
-    schema: pa.Schema,
-    history: Sequence[Path],
-    config: Config,
+    connection: "duckdb.DuckDBPyConnection", schema: pa.Schema, history: Sequence[Path], config: Config, made: Plan
 ) -> None:
     """Make the table events: the rows asked for and the history they may look back into, keys and amounts."""
     contract = config.contract
     at, key = quote(contract.timestamp), quote(contract.id)
     lookback = round(config.features.max_window_days * DAY_US)
-    parts = [f"SELECT {_event(schema, config)}, 0 AS copy FROM present"]
+    parts = [f"SELECT {_event(schema, config, made)}, 0 AS copy FROM present"]
     if history:
-        connection.register("past", ds.dataset(list(history), schema=pa.unify_schemas(schemas)))
+        past = pa.unify_schemas([pq.read_schema(file) for file in history])
         first, last = connection.sql(f"SELECT min({at}), max({at}) FROM present").fetchall()[0]
         if first is not None:
             parts.append(
-                f"SELECT {_event(pa.unify_schemas(schemas), config)}, 1 AS copy FROM past WHERE {at} < TIMESTAMP "
+                f"SELECT {_event(past, config, made)}, 1 AS copy FROM past WHERE {at} < TIMESTAMP "
                 f"'{last}' AND {at} >= TIMESTAMP '{first}' - to_microseconds({lookback}) "
                 f"AND NOT EXISTS (SELECT 1 FROM present WHERE present.{key} = past.{key})"
             )
@@ -119,7 +169,7 @@ def _events(
         )
 
 
-def _event(schema: pa.Schema, config: Config) -> str:
+def _event(schema: pa.Schema, config: Config, made: Plan) -> str:
     contract = config.contract
     amount = quote(contract.amount)
     fixed = f"CAST(round(greatest(least({amount} / {unit(config)!r}, {LARGEST}), -{LARGEST})) AS BIGINT)"
@@ -128,83 +178,119 @@ def _event(schema: pa.Schema, config: Config) -> str:
     available = available_at_sql(config)
     if contract.labelled_at is not None and contract.labelled_at not in schema.names:
         available = available.replace(quote(contract.labelled_at), "NULL", 1)
-    known, at = f"epoch_us({available})", quote(contract.timestamp)
-    longest = (config.features.max_window_days - max(config.features.windows_days)) * DAY_US
+    known_us, at = f"epoch_us({available})", quote(contract.timestamp)
     columns = {
         "id": quote(contract.id),
         "us": f"epoch_us({at})",
         "amount": amount,
+        "fraud": f"CASE WHEN {known_us} - epoch_us({at}) <= {longest_wait(config)} THEN CAST({label} AS TINYINT) END",
+        "known_us": f"greatest({known_us}, epoch_us({at}))",
+    } | {f"e{place}": quote(entity) for place, entity in enumerate(contract.entities)}
+    local = _local(at, config)
+    wanted = {
         "x": fixed,
         "x2": f"CAST({fixed} AS HUGEINT) * {fixed}",
         "l": log,
-        "fraud": f"CASE WHEN {known} - epoch_us({at}) <= {longest} THEN CAST({label} AS TINYINT) END",
-        "known_us": f"greatest({known}, epoch_us({at}))",
-    } | {f"e{index}": quote(entity) for index, entity in enumerate(contract.entities)}
+        "l2": f"CAST({log} AS HUGEINT) * {log}",
+        "night": f"CASE WHEN hour({local}) < 6 OR hour({local}) >= 22 THEN 1 ELSE 0 END",
+        "weekend": f"CASE WHEN isodow({local}) > 5 THEN 1 ELSE 0 END",
+    }
+    angle = f"({HOUR.replace('local', local)}) * pi() / 12"
+    for name, function in (("clock_cosine", "cos"), ("clock_sine", "sin")):
+        wanted[name] = f"CAST(round({function}({angle}) * {CLOCK_UNIT!r}) AS BIGINT)"
+    used = [*made.aggregates.values(), *made.columns.values(), *(TOTALS[name] for name in _totals(made))]
+    used += ["x l l2"] if made.peers else []
+    columns |= {name: wanted[name] for name in _mentioned(wanted, used)}
+    columns |= {f"c{place}": quote(contract.categorical[place]) for place in sorted(made.peers)}
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
 
-def _everybody(connection: "duckdb.DuckDBPyConnection", config: Config) -> None:
-    """Make the table everybody: for each UTC day asked for, the totals of the whole days before it."""
-    past_days, label_days = config.features.history_days - 1, max(config.features.windows_days) - 1
-    connection.execute(
-        f"""CREATE TEMP TABLE everybody AS
-        WITH days AS (SELECT DISTINCT us // {DAY_US} AS day FROM events WHERE copy = 0),
-        totals AS (
-            SELECT us // {DAY_US} AS past, count(*) AS n, sum(x) AS x, sum(x2) AS x2, sum(l) AS l
-            FROM events GROUP BY past
-        ),
-        labels AS (
-            SELECT known_us // {DAY_US} AS past, count(fraud) AS known, sum(fraud) AS frauds
-            FROM events GROUP BY past
-        ),
-        amounts AS (
-            SELECT day, CAST(sum(n) AS DOUBLE) AS all_count, CAST(sum(x) AS DOUBLE) AS all_sum,
-                CAST(sum(x2) AS DOUBLE) AS all_squares, CAST(sum(l) AS DOUBLE) AS all_logs
-            FROM days JOIN totals ON past BETWEEN day - {past_days} AND day - 1 GROUP BY day
-        ),
-        risks AS (
-            SELECT day, CAST(sum(known) AS DOUBLE) AS all_known, CAST(sum(frauds) AS DOUBLE) AS all_frauds
-            FROM days JOIN labels ON past BETWEEN day - {label_days} AND day - 1 GROUP BY day
-        )
-        SELECT day, all_count, all_sum, all_squares, all_logs,
-            coalesce(all_known, 0) AS all_known, coalesce(all_frauds, 0) AS all_frauds
-        FROM days LEFT JOIN amounts USING (day) LEFT JOIN risks USING (day)"""
+def _local(at: str, config: Config) -> str:
+    """Return the expression of a moment on the clocks of the table's time zone."""
+    return (
+        at if config.table.time_zone == "UTC" else f"timezone({_text(config.table.time_zone)}, timezone('UTC', {at}))"
     )
 
 
-def _past(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config) -> None:
-    """Make the view past_of: the aggregates of each row asked for."""
+def _everybody(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config) -> None:
+    """Make the table everybody: for each UTC day asked for, the totals of the whole days before it."""
+    days = config.features.history_days - 1
+    connection.execute(f"CREATE TEMP TABLE days AS SELECT DISTINCT us // {DAY_US} AS day FROM events WHERE copy = 0")
+    totals = _totals(made)
+    aggregates = "".join(f", {TOTALS[name]} AS {name}" for name in totals)
+    sums = "".join(f", CAST(sum({name}) AS DOUBLE) AS {name}" for name in totals)
+    queries = [
+        f"SELECT day{sums} FROM days JOIN (SELECT us // {DAY_US} AS past{aggregates} FROM events GROUP BY past) "
+        f"ON past BETWEEN day - {days} AND day - 1 GROUP BY day"
+    ]
+    known_totals = ""
+    if _mentioned(["all_known"], made.columns.values()):
+        queries.append(everybody_sql(config))
+        known_totals = " REPLACE (coalesce(all_known, 0) AS all_known, coalesce(all_frauds, 0) AS all_frauds)"
+    if made.histogram:
+        queries.append(_quartiles(days))
+    joins = "".join(f" LEFT JOIN ({query}) USING (day)" for query in queries)
+    connection.execute(f"CREATE TEMP TABLE everybody AS SELECT *{known_totals} FROM days{joins}")
+
+
+def _quartiles(days: int) -> str:
+    """Return the query of everybody's quartiles, from a histogram of log amounts that days add up to."""
+    amount = f"sign(bin) * (exp(abs(bin) / {BINS_PER_LOG}.0) - 1)"
+    quartiles = "".join(
+        f", min({amount}) FILTER (WHERE below >= 0.{share} * n) AS all_q{share}" for share in (25, 50, 75)
+    )
+    return f"""SELECT day{quartiles} FROM (
+            SELECT day, bin, sum(n) OVER (PARTITION BY day ORDER BY bin) AS below, sum(n) OVER (PARTITION BY day) AS n
+            FROM (
+                SELECT day, bin, sum(n) AS n FROM days JOIN (
+                    SELECT us // {DAY_US} AS past, round({SIGNED_LOG} * {BINS_PER_LOG}) AS bin, count(*) AS n
+                    FROM events GROUP BY past, bin
+                ) ON past BETWEEN day - {days} AND day - 1 GROUP BY day, bin
+            )
+        ) GROUP BY day"""
+
+
+def _peers(connection: "duckdb.DuckDBPyConnection", place: int, config: Config) -> None:
+    """Make a table of a categorical column's totals: for each UTC day asked for and value, the whole days before."""
+    key = f"c{place}"
+    sums = {"count": "n", "sum": "x", "logs": "l", "log_squares": "l2"}
+    connection.execute(
+        f"""CREATE TEMP TABLE peers_{key} AS
+        SELECT day, {key}{"".join(f", CAST(sum({name}) AS DOUBLE) AS {key}_{alias}" for alias, name in sums.items())}
+        FROM days JOIN (
+            SELECT us // {DAY_US} AS past, {key}, count(*) AS n, sum(x) AS x, sum(l) AS l, sum(l2) AS l2
+            FROM events GROUP BY past, {key}
+        ) ON past BETWEEN day - {config.features.history_days - 1} AND day - 1 GROUP BY day, {key}"""
+    )
+
+
+def _past(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config, reviewed: bool) -> None:
+    """Make the views seen and known: the aggregates of each row asked for, over rows and over labels."""
+    own = ["id", "us", "amount", "copy", *_mentioned(OF_THE_CLOCK, made.columns.values())]
+    own += [f"c{place}" for place in sorted(made.peers)]
     aggregates = "".join(f", {expression} AS {alias}" for alias, expression in made.aggregates.items())
     connection.execute(
-        f"CREATE TEMP VIEW seen AS SELECT * FROM (SELECT id, us, amount, copy{aggregates} FROM events) WHERE copy = 0"
+        f"CREATE TEMP VIEW seen AS SELECT * FROM (SELECT {', '.join(own)}{aggregates} FROM events) WHERE copy = 0"
     )
-    if not made.known:
-        return
-    entities = "".join(f", e{index}" for index in range(len(config.contract.entities)))
-    known = "".join(f", {expression} AS {alias}" for alias, expression in made.known.items())
-    connection.execute(
-        f"""CREATE TEMP VIEW known AS SELECT * FROM (SELECT id, asks{known} FROM (
-            SELECT id, us, NULL AS fraud, TRUE AS asks{entities} FROM events WHERE copy = 0
-            UNION ALL
-            SELECT NULL AS id, known_us AS us, fraud, FALSE AS asks{entities} FROM events
-            WHERE fraud IS NOT NULL
-        )) WHERE asks"""
-    )
+    if made.known:
+        known(connection, made, config, reviewed)
 
 
 def _select(made: Plan, config: Config, names: Sequence[str]) -> str:
     contract = config.contract
     renamed = ", ".join(f"{quote(name)} AS {quote(f'{name} (input)')}" for name in names if name in made.columns)
     present = f"present.* RENAME ({renamed})" if renamed else "present.*"
-    at = "make_timestamp(us)"
-    if config.table.time_zone != "UTC":
-        at = f"timezone({_text(config.table.time_zone)}, timezone('UTC', {at}))"
     columns = "".join(f", CAST({expression} AS DOUBLE) AS {quote(name)}" for name, expression in made.columns.items())
-    labels = "JOIN known USING (id)" if made.known else ""
+    joins = " JOIN known USING (id)" if made.known else ""
+    for place in sorted(made.peers):
+        key = f"c{place}"
+        joins += f" LEFT JOIN peers_{key} ON peers_{key}.day = everybody.day AND peers_{key}.{key} = seen.{key}"
+    # DuckDB marks columns of the inner side without a missing value as never missing, so that tables would differ.
     return f"""SELECT {present}{"".join(f", made.{quote(name)}" for name in made.columns)}
-        FROM present JOIN (
+        FROM (
             SELECT id{columns} FROM (
-                SELECT *, {at} AS local FROM seen JOIN everybody ON us // {DAY_US} = day {labels}
+                SELECT *, {_local("make_timestamp(us)", config)} AS local
+                FROM seen JOIN everybody ON us // {DAY_US} = everybody.day{joins}
             )
-        ) AS made ON present.{quote(contract.id)} = made.id
+        ) AS made LEFT JOIN present ON present.{quote(contract.id)} = made.id
         ORDER BY present.{quote(contract.timestamp)}, made.id"""

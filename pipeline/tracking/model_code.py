@@ -23,7 +23,9 @@ from pipeline.errors import AssayError
 from pipeline.features import compute
 from pipeline.history import History
 from pipeline.parsing import check_columns, parse
+from pipeline.reviewed import ReviewedLabels
 from pipeline.tables import SOURCE_ROW
+from pipeline.workfolder import WorkFolder
 
 SCORES = ("anomaly_score", "p_value", "tail_p_value")
 
@@ -46,8 +48,8 @@ class ServedDetector(PythonModel):
         model_input : pandas.DataFrame
             n_rows rows in the contract's columns, typed or as text; timestamps may be ISO 8601 text.
         params : dict, optional
-            ``history``: folder of the history store, such as ``assay-data/history/assay``. Without one the
-            entities have no past, and the notes say so.
+            ``history``: folder of the history store, such as ``assay-data/history/assay``; labels from review are
+            read from ``assay-data/labels/assay`` then. Without one the entities have no past, and the notes say so.
 
         Returns
         -------
@@ -126,11 +128,14 @@ def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np
     first, last = pc.min(moments).as_py(), pc.max(moments).as_py()
     start = first - min(timedelta(days=config.features.max_window_days), first - datetime.min)
     # Path("") is the current folder.
-    past = History(Path(folder), config).files(start, last) if folder and Path(folder).is_dir() else []
+    past, reviewed = [], []
+    if folder and Path(folder).is_dir():
+        past = History(Path(folder), config).files(start, last)
+        reviewed = ReviewedLabels(WorkFolder.labels_beside(Path(folder).resolve()), config).files()
     with tempfile.TemporaryDirectory() as scratch:
         typed = Path(scratch) / "rows.parquet"
         pq.write_table(rows, typed)
-        table = pq.read_table(compute(typed, past, config, Path(scratch) / "features.parquet"))
+        table = pq.read_table(compute(typed, past, config, Path(scratch) / "features.parquet", reviewed))
     places = table[SOURCE_ROW].to_numpy()
     scores = pa.Table.from_batches(detector.score(table.to_batches()))
     for name in SCORES:

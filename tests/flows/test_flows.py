@@ -1,7 +1,10 @@
 """The flows on real parts: a Prefect server, an MLflow store, SQLite, Parquet files."""
 
+import json
 import shutil
-from datetime import date
+import sqlite3
+from contextlib import closing
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from flows.commands import run_flow
+from flows.commands import run_flow, take_labels
 from pipeline.errors import AssayError
 
 DAY = date(2025, 3, 1)
@@ -178,6 +181,18 @@ def test_a_gap_in_the_history_is_said_in_the_terminal_and_the_report(home: Path)
     assert "The history lacks 2 of the 60 days" in score(home, day=date(2025, 2, 28))["say"][0]
 
 
+def test_a_gap_in_the_history_refuses_the_batch_where_the_configuration_says_so(home: Path) -> None:
+    text = (home / "assay.toml").read_text()
+    (home / "assay.toml").write_text(text.replace('on_gap = "report"', 'on_gap = "refuse"'))
+    stored = sorted(file.name for file in (home / "assay-data" / "history").rglob("*.parquet"))
+    with pytest.raises(AssayError, match=r"the history lacks 2 of the 60 days .* or accept it with features\.on_gap"):
+        score(home, day=date(2025, 2, 28))
+    assert sorted(file.name for file in (home / "assay-data" / "history").rglob("*.parquet")) == stored
+    with closing(sqlite3.connect(home / "assay-data" / "ledger.db")) as ledger:
+        found = ledger.execute("SELECT status, read, refused FROM batches").fetchall()
+    assert found == [("refused", 30_000, 30_000)]
+
+
 def test_a_batch_whose_results_were_deleted_is_scored_again(home: Path) -> None:
     first = score(home)
     shutil.rmtree(first["folder"])
@@ -185,7 +200,41 @@ def test_a_batch_whose_results_were_deleted_is_scored_again(home: Path) -> None:
 
 
 def test_columns_named_like_features_are_carried_along(home: Path) -> None:
-    rows = day_of(home).append_column("weekday", pa.array(["Sat"] * day_of(home).num_rows))
+    rows = day_of(home).append_column("TERMINAL_ID: risk over 1 day", pa.array(["Sat"] * day_of(home).num_rows))
     pq.write_table(rows.append_column("day_", rows["TX_AMOUNT"]), home / "day.parquet")
     alerts = pq.read_table(Path(score(home, home / "day.parquet", day=None)["folder"]) / "alerts.parquet")
-    assert set(alerts["weekday (input)"].to_pylist()) == {"Sat"}
+    assert set(alerts["TERMINAL_ID: risk over 1 day (input)"].to_pylist()) == {"Sat"}
+
+
+def label(home: Path, ids: list[int], labels: list[int], day: str) -> None:
+    given = pa.table({"TRANSACTION_ID": ids, "TX_FRAUD": labels, "labelled_at": [f"{day}T08:00:00Z"] * len(ids)})
+    pq.write_table(given, home / f"labels-{day}.parquet")
+    take_labels(home / "assay.toml", str(home / f"labels-{day}.parquet"))
+
+
+def test_labels_from_review_are_used_by_the_next_training_from_their_moment_on(home: Path) -> None:
+    def train() -> dict[str, Any]:
+        days = {"first": date(2025, 2, 7), "last": DAY, "as_of": datetime(2025, 3, 4, 12)}
+        folder = Path(run_flow(home / "assay.toml", "flows.train:train", table="", **days)["folder"])
+        assert "Labels known" in (folder / "report.html").read_text()
+        return json.loads((folder / "detector" / "detector.json").read_text())["summary"]
+
+    ids = pq.read_table(Path(score(home)["folder"]) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
+    before = train()
+    assert before["unknown_label_rows"] > len(ids) > 50
+    label(home, ids[:40], [1] * 15 + [0] * 25, "2025-03-04")
+    label(home, ids[40:], [1] * len(ids[40:]), "2025-03-05")
+    after = train()
+    assert after["unknown_label_rows"] == before["unknown_label_rows"] - 40
+    assert after["fraud_rows"] == before["fraud_rows"] + 15
+
+
+def test_a_batch_without_labels_is_measured_once_review_has_some(home: Path) -> None:
+    rows = day_of(home)
+    pq.write_table(rows.drop_columns(["TX_FRAUD"]), home / "day.parquet")
+    first = score(home, home / "day.parquet", day=None)
+    assert "auroc" not in first["tables"]["Alerts"]
+    ids = pq.read_table(Path(first["folder"]) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
+    label(home, ids[:50], [1] * 5 + [0] * 45, "2025-03-02")
+    again = score(home, home / "day.parquet", day=None, force=True)
+    assert 0 <= float(again["tables"]["Alerts"]["auroc"]) <= 1

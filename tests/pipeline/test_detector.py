@@ -142,6 +142,23 @@ def test_labels_that_are_not_available_yet_leave_no_trace(tmp_path, seed):
     assert json.loads(files[0]["detector.json"])["summary"]["unknown_label_rows"] == late.sum()
 
 
+def test_labels_from_review_are_learned_from_and_leave_no_trace_before_their_moment(detector, features, tmp_path):
+    ids = pq.read_table(features)["tx"][:400]
+    table = {"id": ids, "label": pa.array([1] * 400, pa.int8())}
+    reviewed = [tmp_path / "review.parquet"]
+    files = []
+    for moment in (AFTER, AFTER + timedelta(microseconds=1)):
+        moments = pa.array([moment] * 400, pa.timestamp("us"))
+        pq.write_table(pa.table({**table, "labelled_at": moments}), reviewed[0])
+        files.append(saved(Detector.fit(features, config(), AFTER, reviewed=reviewed), tmp_path / str(moment)))
+    before = saved(detector, tmp_path / "before")
+    assert files[1] == before
+    assert files[0]["encoder.json"] != before["encoder.json"]
+    normal = pc.sum(pc.equal(pq.read_table(features)["fraud"][400:], 0)).as_py()
+    summary = json.loads(files[0]["detector.json"])["summary"]
+    assert summary["rows"] - summary["fraud_rows"] == normal
+
+
 def test_known_frauds_before_the_calibration_block_are_not_learned_from(detector, features, tmp_path):
     table = pq.read_table(features)
     frauds = (table["fraud"].to_numpy() == 1) & (np.arange(1500) < 1125)

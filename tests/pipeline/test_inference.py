@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.column_names import join_words, name_score, personal_data
-from pipeline.config import TableConfig, read_config, write_config
+from pipeline.config import TableConfig
+from pipeline.config_file import read_config, write_config
 from pipeline.contract import Contract
 from pipeline.errors import InputError
 from pipeline.giveaways import giveaways

@@ -108,3 +108,47 @@ def test_labels_that_come_too_late_are_refused_with_the_time_at_which_they_come(
     pq.write_table(dated, tmp_path / "dated.parquet")
     with pytest.raises(TrainingError, match="from 2025-04-10 00:00 to 2025-04-10 00:00"):
         split(tmp_path / "dated.parquet", config(contract={"labelled_at": "seen"}), AFTER)
+
+
+def review(folder, ids, labels, moments):
+    table = {
+        "id": pa.array(ids, pa.int64()),
+        "label": pa.array(labels, pa.int8()),
+        "labelled_at": pa.array(moments, pa.timestamp("us")),
+    }
+    pq.write_table(pa.table(table), folder / "review.parquet")
+    return [folder / "review.parquet"]
+
+
+def test_labels_from_review_count_as_known_from_their_moment_on(features, tmp_path):
+    as_of = START + timedelta(days=DAYS + 3)
+    table = pq.read_table(features)
+    unknown = np.flatnonzero(table["at"].to_numpy() > np.datetime64(as_of - timedelta(days=7)))
+    before = split(features, config(), as_of).summary
+    assert before["unknown_label_rows"] == len(unknown) > 100
+    labels = [int(place % 5 == 0) for place in range(100)]
+    moments = [as_of] * 60 + [as_of + timedelta(microseconds=1)] * 40
+    found = split(features, config(), as_of, review(tmp_path, unknown[:100], labels, moments)).summary
+    assert found["unknown_label_rows"] == before["unknown_label_rows"] - 60
+    assert found["fraud_rows"] == before["fraud_rows"] + 12
+    assert found["calibration_normal_rows"] == before["calibration_normal_rows"] + 48
+
+
+def test_without_a_label_column_all_rows_are_normal_that_review_has_not_found_to_be_fraud(features, tmp_path):
+    pq.write_table(pq.read_table(features).drop_columns(["fraud"]), tmp_path / "features.parquet")
+    reviewed = review(tmp_path, [3, 4, 5, 1400], [1, 0, 1, 1], [AFTER, AFTER, AFTER + timedelta(days=1), AFTER])
+    parts = split(tmp_path / "features.parquet", config(), AFTER, reviewed)
+    assert np.flatnonzero(~parts.normal).tolist() == [3, 1400]
+    assert parts.summary["labels"] == "from review"
+    assert parts.summary["fraud_rows"] == 2
+    assert parts.summary["unknown_label_rows"] == 1497
+    assert parts.summary["fit_rows"] + parts.summary["early_stopping_rows"] == 1124
+    assert parts.summary["calibration_normal_rows"] == 374
+
+
+def test_labels_from_review_that_come_too_late_are_refused_with_their_number(features, tmp_path):
+    unlabelled = replace(pq.read_table(features), "fraud", [None] * 1500)
+    pq.write_table(unlabelled, tmp_path / "features.parquet")
+    reviewed = review(tmp_path, [3, 4], [1, 0], [AFTER, AFTER])
+    with pytest.raises(TrainingError, match=r"empty in all 1,500 rows .* review labels 2 of them after 2025-03-01"):
+        split(tmp_path / "features.parquet", config(), START, reviewed)

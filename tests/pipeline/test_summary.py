@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -45,6 +46,20 @@ def test_measures_are_those_of_the_scores_and_the_labels_known_by_then(run):
     early = measure(block, scored, detector.config, pc.min(rows["at"]).as_py())
     assert np.isnan(early.labels).all()
     assert early.figures == {}
+
+
+def test_labels_from_review_are_measured_on_also_where_the_table_has_none(run, tmp_path):
+    _, detector, block, scored = run
+    rows, by = pq.read_table(block), datetime(2025, 4, 1)
+    given = rows.select(["tx", "fraud"]).rename_columns(["id", "label"])
+    given = given.append_column("labelled_at", pa.array([by] * rows.num_rows, pa.timestamp("us")))
+    pq.write_table(given.slice(0, 300), tmp_path / "review.parquet")
+    pq.write_table(rows.drop_columns(["fraud"]), tmp_path / "rows.parquet")
+    without = measure(tmp_path / "rows.parquet", scored, detector.config, by)
+    assert (without.labels, without.evaluation) == (None, None)
+    measured = measure(tmp_path / "rows.parquet", scored, detector.config, by, [tmp_path / "review.parquet"])
+    np.testing.assert_array_equal(measured.labels[:300], rows["fraud"].to_numpy()[:300])
+    assert (measured.evaluation.rows, measured.evaluation.unknown) == (300, rows.num_rows - 300)
 
 
 def test_the_report_says_what_was_promised_what_came_and_what_is_missing(run, tmp_path):

@@ -1,6 +1,5 @@
 """Behavioural features against a plain loop over the rows, and what they may and may not see."""
 
-import math
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,119 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from by_hand import (
+    AGGREGATES,
+    DAY,
+    EVERY_FAMILY_AND_PAIR,
+    START,
+    assert_alike,
+    by_hand,
+    config,
+    features_of,
+    reviews,
+    transactions,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Config
-from pipeline.contract import Contract
 from pipeline.errors import ConfigError
-from pipeline.features import compute, list_features, suggest_families
-from pipeline.features.choice import likeness
+from pipeline.features import compute, list_features
 from pipeline.history import History
-
-START = datetime(2025, 3, 28)
-DAY = timedelta(days=1)
-EVERY_FAMILY = ("amount", "calendar", "columns", "activity", "change", "highest", "risk")
-
-
-def config(contract=None, table=None, **features):
-    return Config.model_validate(
-        {
-            "contract": {
-                "id": "tx",
-                "timestamp": "at",
-                "amount": "eur",
-                "entities": ("card", "shop"),
-                "label": "fraud",
-                "types": {"tx": "integer"},
-                **(contract or {}),
-            },
-            "table": table or {},
-            "features": {"families": EVERY_FAMILY, "windows_days": (1, 3), "history_days": 5, **features},
-        }
-    )
-
-
-def transactions(rows=300, seed=0, days=12):
-    """Rows in any order, with ties: moments are whole hours, and there are few cards and shops."""
-    random = np.random.default_rng(seed)
-    hours = random.integers(0, days * 24, rows)
-    return pa.table(
-        {
-            "tx": np.arange(rows),
-            "at": pa.array([START + timedelta(hours=int(hour)) for hour in hours], pa.timestamp("us")),
-            "card": [f"card-{number}" for number in random.integers(0, 8, rows)],
-            "shop": [f"shop-{number}" for number in random.integers(0, 5, rows)],
-            "eur": np.round(random.lognormal(3, 1, rows), 2),
-            "fraud": pa.array(random.integers(0, 2, rows), pa.int8(), mask=random.random(rows) < 0.1),
-        }
-    )
-
-
-def features_of(table, settings, folder, history=()):
-    files = []
-    for number, part in enumerate((table, *history)):
-        files.append(folder / f"part-{number}.parquet")
-        pq.write_table(part, files[-1])
-    return pq.read_table(compute(files[0], files[1:], settings, folder / "features.parquet")).sort_by("tx")
-
-
-def by_hand(table, settings, labelled=lambda row, delay: row["at"] + delay):
-    """The features of every row by a plain loop: the definitions once more, without DuckDB."""
-    limits = settings.features
-    delay = timedelta(days=limits.label_delay_days)
-    rows = table.to_pylist()
-    made = []
-    for row in sorted(rows, key=lambda row: row["tx"]):
-        out, now = {}, row["at"]
-        midnight = datetime(now.year, now.month, now.day)
-
-        def whole_days(before, days, moment=midnight):
-            return [other for other, at in before if moment - (days - 1) * DAY <= at < moment]
-
-        everybody = whole_days([(other, other["at"]) for other in rows], limits.history_days)
-        known = [(r, max(labelled(r, delay), r["at"])) for r in rows if r["fraud"] is not None]
-        longest = max(limits.windows_days)
-        known = [(r, at) for r, at in known if at - r["at"] <= (limits.max_window_days - longest) * DAY]
-        labels = whole_days(known, longest)
-        prior = (sum(r["fraud"] for r in labels) + 1) / (len(labels) + 100)
-        for entity in ("card", "shop"):
-            own = [r for r in rows if r[entity] == row[entity] and r["at"] < now]
-            for days in limits.windows_days:
-                recent = [r["eur"] for r in own if r["at"] >= now - days * DAY]
-                name = "1 day" if days == 1 else f"{days} days"
-                out[f"{entity}: transactions in {name}"] = len(recent)
-                mean = np.mean(recent) if recent else None
-                out[f"{entity}: mean eur in {name}"] = mean
-                frauds = [r["fraud"] for r, at in known if r[entity] == row[entity] and now - days * DAY <= at < now]
-                weight = limits.risk_weight
-                out[f"{entity}: risk over {name}"] = (sum(frauds) + weight * prior) / (len(frauds) + weight)
-            out[f"eur over the mean of {entity}"] = row["eur"] / mean if recent else None
-            past = np.array([r["eur"] for r in own if r["at"] >= now - limits.history_days * DAY])
-            names = [f"eur against {entity}", f"eur against {entity} (log)", f"eur above the highest of {entity}"]
-            if not everybody:
-                out |= dict.fromkeys([*names, f"{entity}: usual eur"])
-                continue
-            n, weight, all_amounts = len(past), limits.past_weight, np.array([r["eur"] for r in everybody])
-            usual = (past.sum() + weight * all_amounts.mean()) / (n + weight)
-            variance = (past.var() * n if n else 0) + weight * all_amounts.var()
-            deviation = math.sqrt(variance / (n + weight))
-            usual_log = (np.log1p(past).sum() + weight * np.log1p(all_amounts).mean()) / (n + weight)
-            least = -math.inf if limits.change_counts == "both" else 0
-            out[f"{entity}: usual eur"] = usual
-            out[names[1]] = max(math.log1p(row["eur"]) - usual_log, least)
-            above = max(row["eur"] - past.max(), 0) if n else 0.0
-            out[names[0]] = max((row["eur"] - usual) / deviation, least) if deviation else None
-            out[names[2]] = above / deviation if deviation else None
-        made.append(out)
-    return made
-
-
-def assert_alike(table, expected):
-    for name in expected[0]:
-        wanted = np.array([row[name] if row[name] is not None else np.nan for row in expected], float)
-        found = table[name].to_numpy(zero_copy_only=False).astype(float)
-        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -134,30 +38,25 @@ def assert_alike(table, expected):
     ],
 )
 def test_features_are_those_of_a_plain_loop(tmp_path, changes):
-    settings = config(**changes)
+    settings = config({"categorical": ("channel",)}, families=EVERY_FAMILY_AND_PAIR, aggregates=AGGREGATES, **changes)
     table = transactions()
-    assert_alike(features_of(table, settings, tmp_path), by_hand(table, settings))
+    random = np.random.default_rng(1)
+    channels = pa.array(
+        random.choice(["web", "shop", "phone"], table.num_rows), mask=random.random(table.num_rows) < 0.1
+    )
+    table = table.append_column("channel", channels)
+    found = features_of(table, settings, tmp_path)
+    assert found.num_columns > 75
+    assert_alike(found, by_hand(table, settings), table.column_names)
 
 
-def test_a_label_counts_from_labelled_at_where_there_is_one(tmp_path):
-    table = transactions(seed=1)
-    random = np.random.default_rng(11)
-    waits = random.integers(-24, 24 * 9, table.num_rows)
-    moments = [row["at"] + timedelta(hours=int(wait)) for row, wait in zip(table.to_pylist(), waits, strict=True)]
-    column = pa.array(moments, pa.timestamp("us"), mask=random.random(table.num_rows) < 0.3)
-    table = table.append_column("known_at", column)
-    settings = config({"labelled_at": "known_at"}, label_delay_days=2, history_days=9)
-    expected = by_hand(table, settings, lambda row, delay: row["known_at"] or row["at"] + delay)
-    assert_alike(features_of(table, settings, tmp_path), expected)
-
-
-def test_a_table_that_says_when_agrees_with_one_that_waits(tmp_path):
-    table = transactions(seed=2)
-    waited = features_of(table, config(label_delay_days=2), tmp_path)
-    moments = pa.array([at + 2 * DAY for at in table["at"].to_pylist()], pa.timestamp("us"))
-    settings = config({"labelled_at": "known_at"}, label_delay_days=2)
-    said = features_of(table.append_column("known_at", moments), settings, tmp_path)
-    assert said.drop_columns(["known_at"]).equals(waited)
+def test_families_for_one_entity_or_a_pair_are_those_among_all_families(tmp_path):
+    table = transactions(seed=9)
+    every = features_of(table, config(families=EVERY_FAMILY_AND_PAIR), tmp_path)
+    for family in ("velocity:card", "recency:card+shop", "rank:shop", "risk:card+shop"):
+        found = features_of(table, config(families=("amount", family)), tmp_path)
+        assert found.num_columns > table.num_columns
+        assert found.equals(every.select(found.column_names))
 
 
 def test_rows_of_the_same_moment_do_not_see_each_other(tmp_path):
@@ -191,8 +90,12 @@ rows_of_a_table = st.lists(
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rows=rows_of_a_table, order=st.randoms(use_true_random=False))
-def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bit(rows, order):
+@given(
+    rows=rows_of_a_table,
+    verdicts=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 1), st.integers(0, 10 * 8)), max_size=12),
+    order=st.randoms(use_true_random=False),
+)
+def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bit(rows, verdicts, order):
     """Batches come in any order, cut anywhere, so that some rows are late, and one comes twice."""
     table = pa.table(
         {
@@ -202,12 +105,30 @@ def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bi
             "shop": [f"shop-{row[2]}" for row in rows],
             "eur": [row[3] for row in rows],
             "fraud": pa.array([row[4] for row in rows], pa.int8()),
+            "channel": pa.array([[None, "web", "phone"][row[2]] for row in rows], pa.string()),
         }
     )
-    setup = config(windows_days=(1, 2), history_days=3, label_delay_days=1)
+    reviewed = reviews([(key % len(rows), label, START + timedelta(hours=3 * late)) for key, label, late in verdicts])
+    setup = config(
+        {"categorical": ("channel",)},
+        families=(
+            "peers",
+            "activity",
+            "change:card",
+            "robust:shop",
+            "rank:card",
+            "recency:card+shop",
+            "rhythm",
+            "risk",
+        ),
+        aggregates=("count", "std", "distinct"),
+        windows_days=(1, 2),
+        history_days=3,
+        label_delay_days=1,
+    )
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        whole = features_of(table, setup, folder)
+        whole = features_of(table, setup, folder, reviewed=reviewed)
         history = History(folder / "history", setup)
         places = list(range(len(rows)))
         order.shuffle(places)
@@ -221,7 +142,8 @@ def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bi
         chosen = np.array([at.date() == day for at in table["at"].to_pylist()])
         pq.write_table(table.filter(pa.array(chosen)), folder / "day.parquet")
         files = history.files(start - timedelta(days=setup.features.max_window_days), start + DAY)
-        found = pq.read_table(compute(folder / "day.parquet", files, setup, folder / "out.parquet"))
+        labels = [folder / "reviewed.parquet"]
+        found = pq.read_table(compute(folder / "day.parquet", files, setup, folder / "out.parquet", labels))
         expected = whole.filter(pa.array(chosen))
         assert found.sort_by("tx").equals(expected)
 
@@ -324,24 +246,6 @@ def test_hour_and_weekday_are_local_across_daylight_saving(tmp_path):
     assert found["weekday"].to_pylist() == [5, 6, 6]
 
 
-def test_features_are_declared_by_family_and_entity():
-    chosen = config(families=("amount", "change:card", "risk:shop"), windows_days=(2,))
-    assert [feature.name for feature in list_features(chosen)] == [
-        "eur",
-        "eur (log)",
-        "eur against card",
-        "eur against card (log)",
-        "shop: risk over 2 days",
-    ]
-    for family in EVERY_FAMILY:
-        only = list_features(config(families=(family,)))
-        others = {f.name for f in list_features(config(families=tuple(f for f in EVERY_FAMILY if f != family)))}
-        assert not others & {feature.name for feature in only}
-    every = list_features(config())
-    assert len({feature.name for feature in every}) == len(every)
-    assert all(feature.text.endswith(".") for feature in every)
-
-
 def test_every_column_of_the_input_stays_and_features_are_float64(tmp_path):
     setup = config({"categorical": ("channel",), "numeric": ("age",)})
     table = transactions(rows=30).append_column("channel", pa.array(["web"] * 30))
@@ -401,52 +305,8 @@ def test_names_and_paths_that_look_like_sql_are_only_names(tmp_path):
 
 def test_rows_come_out_by_timestamp_and_id_and_nothing_else_is_left_behind(tmp_path):
     pq.write_table(transactions(), tmp_path / "rows.parquet")
-    compute(tmp_path / "rows.parquet", [], config(memory_limit="100MB"), tmp_path / "out" / "features.parquet")
+    setup = config(families=("amount", "change", "risk"), memory_limit="100MB")
+    compute(tmp_path / "rows.parquet", [], setup, tmp_path / "out" / "features.parquet")
     found = pq.read_table(tmp_path / "out" / "features.parquet")
     assert found.equals(found.sort_by([("at", "ascending"), ("tx", "ascending")]))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["features.parquet"]
-
-
-def habits(between, within, rows=6000, seed=0):
-    """Amounts whose logarithms have this standard deviation between shops and this one within."""
-    random = np.random.default_rng(seed)
-    shops = random.integers(0, 200, rows)
-    logs = 5 + random.normal(0, between, 200)[shops] + random.normal(0, within, rows)
-    return pa.table({"card": random.integers(0, 900, rows), "shop": shops, "eur": np.expm1(logs)})
-
-
-@pytest.mark.parametrize(("between", "within"), [(0.5, 0.5), (0.3, 0.6), (0.0, 0.5)])
-def test_likeness_is_the_share_of_variance_between_entities(between, within):
-    found = likeness(habits(between, within), "shop", "eur")
-    assert found == pytest.approx(between**2 / (between**2 + within**2), abs=0.06)
-
-
-def test_likeness_is_zero_where_nothing_repeats_or_varies():
-    assert likeness(pa.table({"card": [1, 2, 3], "eur": [1.0, 2.0, 3.0]}), "card", "eur") == 0
-    assert likeness(pa.table({"card": [1, 1, 2, 2], "eur": [5.0] * 4}), "card", "eur") == 0
-    assert likeness(pa.table({"card": pa.array([], pa.int64()), "eur": pa.array([], pa.float64())}), "card", "eur") == 0
-
-
-@pytest.mark.parametrize(
-    ("entities", "label", "families"),
-    [
-        (("card", "shop"), "fraud", ("amount", "calendar", "change:shop", "risk:shop")),
-        (("shop", "card"), "fraud", ("amount", "calendar", "change:shop", "risk:card")),
-        (("shop",), "fraud", ("amount", "calendar", "change:shop", "risk:shop")),
-        (("card",), None, ("amount", "calendar", "change:card")),
-        (
-            (),
-            "fraud",
-            (
-                "amount",
-                "calendar",
-            ),
-        ),
-    ],
-)
-def test_families_are_suggested_from_how_alike_the_amounts_of_an_entity_are(entities, label, families):
-    contract = Contract(id="tx", timestamp="at", amount="eur", entities=entities, label=label)
-    found, reason = suggest_families(habits(0.5, 0.5), contract)
-    assert found == families
-    assert reason
-    config({"entities": entities, "label": label}, families=found)

@@ -1,0 +1,193 @@
+"""What a configuration's features are made of: columns of the feature table, and the sums and windows behind them."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline.config import Config
+from pipeline.labels import DAY_US
+
+HOUR_US = DAY_US // 24
+LARGEST = 10**15
+LOG_UNIT = 2.0**-32
+HOUR = "hour(local) + minute(local) / 60.0 + second(local) / 3600.0"
+CLOCK_UNIT = 2.0**32
+"""Length of the hand on the clock whose cosines and sines are summed as whole numbers."""
+SIGNED_LOG = "sign(amount) * ln(1 + abs(amount))"
+BINS_PER_LOG = 64
+"""Everybody's quantiles are read from a histogram of log amounts with this many bins for each factor of e."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature: a column of the feature table and how the encoder reads it.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the features.
+    kind : {"number", "category"}
+    scale : {"linear", "log", "cycle"}
+        What the encoder does before standard scaling: x; sign(x) log(1 + abs(x)); sine and cosine of
+        2 pi x / period.
+    source : str
+        What an analyst calls it; reasons merge the features of one source.
+    text : str
+        One sentence, for people.
+    period : float
+        Of a cycle: 24 for hours, 7 for days.
+    expected : str, optional
+        Column of the feature table that holds, in the source's unit, what the feature compares with.
+    column : str
+        Column of the feature table that it reads, in the raw unit; the name where none is given.
+    """
+
+    name: str
+    kind: Literal["number", "category"]
+    scale: Literal["linear", "log", "cycle"]
+    source: str
+    text: str
+    period: float = 0.0
+    expected: str | None = None
+    column: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.column:
+            object.__setattr__(self, "column", self.name)
+
+
+@dataclass(frozen=True)
+class Party:
+    """An entity of the contract, or a pair of them such as one customer at one terminal.
+
+    Parameters
+    ----------
+    name : str
+        The entities' names, joined by " + ".
+    places : tuple of int
+        Which of the contract's entities.
+    """
+
+    name: str
+    places: tuple[int, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns of the events that tell one from another."""
+        return [f"e{place}" for place in self.places]
+
+
+def party(config: Config, name: str) -> Party:
+    """Return the party that a configuration names: an entity, or a pair joined by "+".
+
+    Examples
+    --------
+    >>> roles = {"id": "tx", "timestamp": "at", "amount": "eur", "entities": ["card", "shop"]}
+    >>> party(Config.model_validate({"contract": roles}), "card+shop")
+    Party(name='card + shop', places=(0, 1))
+    """
+    entities = config.contract.entities
+    names = (name,) if name in entities else config.features.pair(name, entities)
+    return Party(" + ".join(names), tuple(entities.index(item) for item in names))
+
+
+AGGREGATES = {
+    "count": "count(*)",
+    "sum": "sum(x)",
+    "squares": "sum(x2)",
+    "max": "max(amount)",
+    "previous": "max(us)",
+    "night": "sum(night)",
+    "weekend": "sum(weekend)",
+    "cosines": "sum(clock_cosine)",
+    "sines": "sum(clock_sine)",
+    "lower": "rank(ORDER BY amount) - 1",
+    "higher": "rank(ORDER BY amount DESC) - 1",
+    "q25": "quantile_cont(amount, 0.25)",
+    "q50": "quantile_cont(amount, 0.5)",
+    "q75": "quantile_cont(amount, 0.75)",
+    "known": "count(fraud)",
+    "frauds": "sum(fraud)",
+}
+SUMS = (*(name for name, sql in AGGREGATES.items() if sql.startswith(("count", "sum", "rank"))), "distinct")
+"""Aggregates that are 0 over no row; the others are then not known."""
+
+
+@dataclass
+class Plan:
+    """What DuckDB computes for a configuration.
+
+    Parameters
+    ----------
+    features : list of Feature
+    columns : dict
+        Column of the feature table to its expression over the row's `aggregates`, everybody's trailing
+        totals (``all_*``), the totals of its categories (``c0_*``), its own ``amount``, ``us`` and ``local``.
+    aggregates : dict
+        Alias to window aggregate over the events.
+    known : list of tuple
+        Party and days: the risks, over labels in the order in which they became available.
+    peers : set of int
+        Which of the contract's categorical columns need totals of their own.
+    histogram : bool
+        Whether everybody's quartiles are needed.
+    """
+
+    features: list[Feature] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    aggregates: dict[str, str] = field(default_factory=dict)
+    known: list[tuple[Party, int]] = field(default_factory=list)
+    peers: set[int] = field(default_factory=set)
+    histogram: bool = False
+
+    def over(self, who: Party, aggregate: str, length: int, delay: int = 0) -> str:
+        """Return the alias of an aggregate over the party's rows of the `length` microseconds that end `delay` ago.
+
+        The frame is t - delay - length <= timestamp < t - delay.
+        """
+        alias = f"{'_'.join(who.keys)}_{aggregate}_{length}"
+        function = f"count(DISTINCT {aggregate[9:]})" if aggregate.startswith("distinct ") else AGGREGATES[aggregate]
+        alias = alias.replace(" ", "_")
+        frame = f"RANGE BETWEEN {delay + length} PRECEDING AND {delay + 1} PRECEDING"
+        function, _, less = function.partition(" - ")
+        value = f"{function} OVER (PARTITION BY {', '.join(who.keys)} ORDER BY us {frame})"
+        value = f"CAST({value}{f' - {less}' if less else ''} AS DOUBLE)"
+        if aggregate.partition(" ")[0] in SUMS:
+            value = f"coalesce({value}, 0)"
+        self.aggregates[alias] = f"CASE WHEN {' AND '.join(f'{key} IS NOT NULL' for key in who.keys)} THEN {value} END"
+        return alias
+
+    def risk(self, who: Party, days: int, delay: int | None) -> tuple[str, str]:
+        """Return the aliases of how many labels, and how many frauds, became known in the trailing days.
+
+        Parameters
+        ----------
+        who : Party
+        days : int
+        delay : int or None
+            Microseconds after which every label is known; None where each has a moment of its own.
+        """
+        if delay is None:
+            self.known.append((who, days))
+            return known_aliases(who, days)
+        return self.over(who, "known", days * DAY_US, delay), self.over(who, "frauds", days * DAY_US, delay)
+
+    def add(self, feature: Feature, expression: str) -> None:
+        """Add a feature and the expression of the column that it reads."""
+        self.columns[feature.column] = expression
+        self.features.append(feature)
+
+
+def known_aliases(who: Party, days: int) -> tuple[str, str]:
+    """Return what the labels and the frauds that became known in the trailing days are called."""
+    key = "_".join(who.keys)
+    return f"{key}_known_{days}", f"{key}_frauds_{days}"
+
+
+def unit(config: Config) -> float:
+    """Return the unit in which amounts are summed, as whole numbers: exact, whatever the order of the rows.
+
+    A millionth up to a ``max_amount`` of a billion, coarser above; amounts beyond 10^15 units count as that.
+    """
+    digits = math.ceil(math.log10(config.validation.max_amount)) - 15
+    return float(10.0 ** min(max(digits, -6), 0))

@@ -1,0 +1,104 @@
+"""The labels behind the risks, each from the moment at which it became known, until another one replaces it."""
+
+from typing import TYPE_CHECKING
+
+from pipeline.config import Config
+from pipeline.features.plan import Party, Plan, known_aliases
+from pipeline.labels import DAY_US
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def longest_wait(config: Config) -> int:
+    """Return the most microseconds that a label may take and still be used: its row must lie within reach."""
+    return (config.features.max_window_days - max(config.features.windows_days)) * DAY_US
+
+
+def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, reviewed: bool) -> None:
+    """Make the relation verdicts: one row a label, with `us`, when it became known, and `next_us`, until when it held.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        With the table events and, where `reviewed`, the relation reviewed (id, label, labelled_at).
+    config : Config
+    reviewed : bool
+    """
+    keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
+    own = f"SELECT id{keys}, known_us AS us, fraud, 0 AS later FROM events WHERE fraud IS NOT NULL"
+    if not reviewed:
+        connection.execute(f"CREATE TEMP VIEW verdicts AS SELECT *, CAST(NULL AS BIGINT) AS next_us FROM ({own})")
+        return
+    connection.execute(
+        f"""CREATE TEMP TABLE verdicts AS SELECT *, lead(us) OVER (PARTITION BY id ORDER BY us) AS next_us FROM (
+            SELECT * FROM (
+                {own} UNION ALL
+                SELECT events.id{keys}, greatest(epoch_us(labelled_at), us) AS us, label AS fraud, 1 AS later
+                FROM reviewed JOIN events ON reviewed.id = events.id
+                WHERE epoch_us(labelled_at) - us <= {longest_wait(config)}
+            ) QUALIFY row_number() OVER (PARTITION BY id, us ORDER BY later DESC, fraud DESC) = 1
+        )"""
+    )
+
+
+def everybody_sql(config: Config) -> str:
+    """Return the query of the labels of the whole days before each of the table days: all_known and all_frauds."""
+    days = max(config.features.windows_days) - 1
+    return f"""SELECT day, CAST(sum(known) AS DOUBLE) AS all_known, CAST(sum(frauds) AS DOUBLE) AS all_frauds
+        FROM days JOIN (
+            SELECT us // {DAY_US} AS past, NULL AS until, count(*) AS known, sum(fraud) AS frauds
+            FROM verdicts GROUP BY past
+            UNION ALL
+            SELECT us // {DAY_US} AS past, next_us // {DAY_US} AS until, -count(*) AS known, -sum(fraud) AS frauds
+            FROM verdicts WHERE next_us IS NOT NULL GROUP BY past, until
+        ) ON past BETWEEN day - {days} AND day - 1 AND (until IS NULL OR until < day) GROUP BY day"""
+
+
+def known(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config, reviewed: bool) -> None:
+    """Make the view known: for each row asked for, how many labels and frauds its parties had in each window."""
+    keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
+    windows = "".join(
+        f", {_window(who, function, days)} AS {alias}"
+        for who, days in made.known
+        for function, alias in zip(("count(fraud)", "sum(fraud)"), known_aliases(who, days), strict=True)
+    )
+    if not reviewed:
+        less, joins = {}, ""
+    else:
+        parties = list(dict.fromkeys(who for who, _ in made.known))
+        joins = "".join(f" LEFT JOIN ({_replaced(who, made)}) USING (id)" for who in parties)
+        less = {alias: f" - coalesce(less_{alias}, 0)" for item in made.known for alias in known_aliases(*item)}
+    columns = "".join(
+        f", {alias}{less.get(alias, '')} AS {alias}" for item in made.known for alias in known_aliases(*item)
+    )
+    connection.execute(
+        f"""CREATE TEMP VIEW known AS SELECT id{columns} FROM (SELECT id, asks{windows} FROM (
+            SELECT id, us, NULL AS fraud, TRUE AS asks{keys} FROM events WHERE copy = 0
+            UNION ALL
+            SELECT NULL AS id, us, fraud, FALSE AS asks{keys} FROM verdicts
+        )){joins} WHERE asks"""
+    )
+
+
+def _window(who: Party, function: str, days: int) -> str:
+    frame = f"RANGE BETWEEN {days * DAY_US} PRECEDING AND 1 PRECEDING"
+    value = f"{function} OVER (PARTITION BY {', '.join(who.keys)} ORDER BY us {frame})"
+    there = " AND ".join(f"{key} IS NOT NULL" for key in who.keys)
+    return f"CASE WHEN {there} THEN coalesce(CAST({value} AS DOUBLE), 0) END"
+
+
+def _replaced(who: Party, made: Plan) -> str:
+    """Return the query of the labels in each window that another one had replaced before the row."""
+    windows = [days for other, days in made.known if other == who]
+    sums = ""
+    for days in windows:
+        count, total = known_aliases(who, days)
+        within = f"FILTER (WHERE old.us >= events.us - {days * DAY_US})"
+        sums += f", count(*) {within} AS less_{count}, coalesce(sum(old.fraud) {within}, 0) AS less_{total}"
+    same = " AND ".join(f"events.{key} = old.{key}" for key in who.keys)
+    return (
+        f"SELECT events.id{sums} FROM events JOIN (SELECT * FROM verdicts WHERE next_us IS NOT NULL) AS old ON {same} "
+        f"AND old.next_us < events.us AND old.us >= events.us - {max(windows) * DAY_US} "
+        "WHERE events.copy = 0 GROUP BY events.id"
+    )
