@@ -2,209 +2,171 @@
 
 import importlib
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from safetensors.numpy import load_file, save_file
-from sklearn.base import BaseEstimator, OutlierMixin
+from safetensors.numpy import load_file
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor, nn
-from torch.nn import functional
+from sklearn.utils.validation import validate_data
+from torch import Tensor
 
-from models import training
+from models import audit, checkpoints, losses, training
+from models.blocks import Chosen, at_random, in_blocks, is_streamed, slices
+from models.layers import Network
+from models.one_class import FORMAT, OneClassModel
 from models.scores import SCORES, Score
+from models.training import Rows
 
-FORMAT = 1
-"""Version of the saved format; a reader refuses any other."""
-BLOCK_ROWS = 1024
-"""Rows go through a network in blocks of exactly this many, the last one padded."""
-COVARIANCE_CELLS = 20_000_000
+SCORE_CELLS = 20_000_000
 """A score is fitted on as many residuals at most, to bound memory; further rows are left out at random."""
 
-_MODULES = {"DenoisingAutoencoder": "models.denoising"}
-"""The classes that an artefact may name, and where each lies."""
+MODELS = {
+    "denoising": "models.denoising.DenoisingAutoencoder",
+    "dense": "models.dense.DenseAutoencoder",
+    "linear": "models.dense.LinearAutoencoder",
+    "sparse": "models.sparse.SparseAutoencoder",
+    "contractive": "models.contractive.ContractiveAutoencoder",
+    "variational": "models.variational.VariationalAutoencoder",
+    "convolutional": "models.convolutional.ConvolutionalAutoencoder",
+    "belief": "models.belief.DeepBeliefAutoencoder",
+    "memory": "models.memory.MemoryAutoencoder",
+    "pca": "models.baselines.PrincipalComponents",
+    "knn": "models.baselines.NearestNeighbours",
+    "isolation_forest": "models.baselines.IsolationTrees",
+    "one_class_svm": "models.baselines.OneClassSVM",
+}
+"""Each model's short name, as configurations have it, and its class: the only ones that an artefact may name."""
 
 
-class OneClassModel(OutlierMixin, BaseEstimator, ABC):
-    """A scikit-learn outlier detector that is fitted on normal rows.
+def model_class(name: str) -> "type[OneClassModel]":
+    """Return the class behind a short name of ``MODELS``; imports its module.
 
-    A subclass has a keyword-only constructor with ``contamination`` among its parameters, and gives ``fit``,
-    ``anomaly_score``, ``_state`` and ``_restore``. ``fit`` ends with ``_set_offset``.
+    Raises
+    ------
+    ValueError
+        When no model has that name.
 
-    Attributes
-    ----------
-    offset_ : float
-        ``score_samples`` below this is an outlier: its ``contamination`` quantile over the fit rows.
-    n_features_in_ : int
-    feature_names_in_ : ndarray of str
-        Only when fitted on a table with column names.
+    Examples
+    --------
+    >>> model_class("denoising").__name__
+    'DenoisingAutoencoder'
     """
-
-    contamination: float
-
-    @abstractmethod
-    def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Fit to normal rows, shape (n_rows, n_columns), finite; ``y`` is ignored."""
-
-    @abstractmethod
-    def anomaly_score(self, X: ArrayLike) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,); higher is more anomalous."""
-
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
-        """Return the anomaly score with its sign changed, as scikit-learn has it: lower is more abnormal."""
-        return -self.anomaly_score(X)
-
-    def decision_function(self, X: ArrayLike) -> np.ndarray:
-        """Return ``score_samples`` less ``offset_``, shape (n_rows,); outliers are below zero."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return -1 for each row whose ``decision_function`` is below zero, else +1."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.json`` and ``model.safetensors`` into a folder, which is made; ``load`` reads them.
-
-        Parameters that JSON cannot hold (a callback, a ``RandomState``) are saved as None.
-        """
-        check_is_fitted(self)
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        values, arrays = self._state()
-        described = {
-            "format": FORMAT,
-            "class": type(self).__name__,
-            "parameters": {name: _as_json(value) for name, value in self.get_params(deep=False).items()},
-            "n_features_in": self.n_features_in_,
-            "feature_names_in": [str(name) for name in getattr(self, "feature_names_in_", ())],
-            "offset": self.offset_,
-            **values,
-        }
-        (folder / "model.json").write_text(json.dumps(described, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        save_file(arrays, folder / "model.safetensors")
-
-    @abstractmethod
-    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what the subclass has fitted: values for JSON, arrays for safetensors."""
-
-    @abstractmethod
-    def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Take back what ``_state`` gave; the parameters and ``n_features_in_`` are there already."""
-
-    def _check_fit_rows(self, X: ArrayLike) -> np.ndarray:
-        if not 0 < self.contamination <= 0.5:
-            raise ValueError(f"contamination={self.contamination!r} must lie above 0 and not above 0.5")
-        return validate_data(self, X, dtype=np.float32, order="C", ensure_min_samples=2)
-
-    def _check_rows(self, X: ArrayLike) -> np.ndarray:
-        check_is_fitted(self)
-        self._check_order(X)
-        return validate_data(self, X, dtype=np.float32, reset=False)
-
-    def _check_order(self, X: Any) -> None:
-        """Name the columns that changed places; scikit-learn says only that some did."""
-        fitted, found = list(getattr(self, "feature_names_in_", ())), list(getattr(X, "columns", ()))
-        if fitted != found and sorted(map(str, fitted)) == sorted(map(str, found)):
-            pairs = enumerate(zip(fitted, found, strict=True))
-            moved = [f"column {i} was {was!r} and is {now!r}" for i, (was, now) in pairs if was != now]
-            more = f"; and {len(moved) - 5} more" if len(moved) > 5 else ""
-            raise ValueError(
-                "The feature names should match those that were passed during fit.\n"
-                "Feature names must be in the same order as they were in fit.\n"
-                f"Moved: {'; '.join(moved[:5])}{more}\n"
-            )
-
-    def _column_names(self) -> list[str]:
-        return [str(name) for name in getattr(self, "feature_names_in_", range(self.n_features_in_))]
-
-    def _set_offset(self, fit_scores: np.ndarray) -> None:
-        self.offset_ = float(np.percentile(-fit_scores, 100 * self.contamination))
+    if name not in MODELS:
+        raise ValueError(f"there is no model {name!r}; known are {', '.join(MODELS)}")
+    module, _, found = MODELS[name].rpartition(".")
+    return getattr(importlib.import_module(module), found)
 
 
-class Dense(nn.Linear):
-    """A linear layer that, once trained, gives a row the same output wherever in a batch the row stands.
-
-    Matrix products take another path, which rounds differently, for a row that does not start on a boundary of
-    64 bytes. So outside training rows and weights are padded with zeros to a multiple of 16 numbers. Activations
-    after it must be exact arithmetic too: ``exp`` differs between the vectorised part of a tensor and its end.
-    """
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Return ``rows @ weight.T + bias``, shape (n_rows, out_features)."""
-        more_in, more_out = -self.in_features % 16, -self.out_features % 16
-        if self.training or more_in == more_out == 0:
-            return super().forward(rows)
-        weight = functional.pad(self.weight, (0, more_in, 0, more_out))
-        bias = functional.pad(self.bias, (0, more_out))
-        return functional.linear(functional.pad(rows, (0, more_in)), weight, bias)[:, : self.out_features]
-
-
-class Network(nn.Module):
-    """An encoder and a decoder, each a module that maps rows to rows."""
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-
-    def forward(self, batch: Tensor) -> Tensor:
-        """Return the reconstruction of a batch, shape (n_rows, n_columns)."""
-        return self.decoder(self.encoder(batch))
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class Autoencoder(OneClassModel):
     """A one-class model that scores how badly it reconstructs a row.
 
-    A subclass gives ``_build``, ``_loss`` and, in its constructor, the parameters below. Rows are scored in
-    blocks of one size, so that a row's score is the same to the last bit in whatever batch it comes.
+    A subclass is a dataclass too: it adds its own parameters as fields, gives ``_build`` and, where its loss is
+    more than reconstruction, ``_objective``. Rows are scored in blocks of one size, so that a row's score is the
+    same to the last bit in whatever batch it comes.
+
+    Parameters
+    ----------
+    residual_score : {"mahalanobis", "mean_squared", "normalised", "worst_share"}
+        How residuals become a score, see ``models.scores``.
+    loss : {"squared", "huber", "gaussian", "mixed"}
+        Loss of the numbers; "mixed" has squared errors for numbers and cross-entropies for 0/1 columns and
+        one-hot groups. See ``models.losses.Head``.
+    column_groups : sequence of (kind, width), optional
+        For "mixed": the kinds of the columns in order, "number", "binary" or "category" (a one-hot group as wide
+        as it has values). Without it, columns that hold only 0 and 1 in the fit rows are binary.
+    scale_loss : bool
+        Divide each column's loss by its variance over the fit rows.
+    batch_size : int
+        Rows of a training step.
+    learning_rate : float
+        Peak learning rate of AdamW.
+    max_epochs : int
+        Passes over the rows at the latest.
+    patience : int
+        Passes without a lower loss on the held-out rows before training stops.
+    trim : float
+        Share of the fit rows, those with the highest scores, that a second fit leaves out; below 0.5. For fit
+        rows that are not all normal.
+    checkpoint : str or Path, optional
+        Folder of its own, where each epoch is saved: a killed fit goes on from there when it is called again in
+        the same way, and ends the same to the last bit. Cleared when the fit ends.
+    contamination : float
+        Share of the fit rows that ``predict`` calls outliers, above 0 and at most 0.5.
+    random_state : int, RandomState or None
+        Seeds the first weights, the order of the rows and all noise.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, max_epochs, losses)``, called after each epoch.
 
     Attributes
     ----------
     network_ : Network
     epochs_ : list of dict
         ``epoch``, ``train_loss`` and, with held-out rows, ``held_out_loss``.
+    column_groups_ : list of (kind, width)
+        As the loss reads the columns.
+    trimmed_ : dict or None
+        With ``trim``: ``rows`` left out, and how much the scores of those kept moved: ``median_before``,
+        ``median_after`` and the ``rank_correlation`` (Spearman's) of both.
     """
 
-    residual_score: str
-    batch_size: int
-    learning_rate: float
-    max_epochs: int
-    patience: int
-    random_state: int | np.random.RandomState | None
-    on_epoch: training.OnEpoch | None
+    score_names: ClassVar[tuple[str, ...]] = tuple(SCORES)
+    """What ``residual_score`` may be."""
+    _reads_from_disk: ClassVar[bool] = True
+
+    residual_score: str = "mahalanobis"
+    loss: str = "squared"
+    column_groups: losses.Groups | None = None
+    scale_loss: bool = False
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    max_epochs: int = 30
+    patience: int = 5
+    trim: float = 0.0
+    checkpoint: str | Path | None = None
+    contamination: float = 0.1
+    random_state: int | np.random.RandomState | None = 0
+    on_epoch: training.OnEpoch | None = None
 
     @abstractmethod
     def _build(self, n_columns: int, generator: torch.Generator) -> Network:
         """Return the network, its weights drawn from the generator."""
 
-    @abstractmethod
-    def _loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss of each cell of a batch, shape (n_rows, n_columns)."""
+    def _objective(self) -> training.Loss:
+        """Return the loss that training minimises; it holds ``network_``."""
+        return losses.Reconstruction(self.network_)
+
+    def _pretrain(self, rows: Tensor | Rows, generator: torch.Generator) -> None:
+        """Change the first weights in view of the fit rows, before training; nothing by default."""
 
     def _check_parameters(self) -> None:
         """Raise ValueError for a parameter out of its range."""
-        if self.residual_score not in SCORES:
-            raise ValueError(f"residual_score={self.residual_score!r} must be one of {', '.join(map(repr, SCORES))}")
+        for name, known in (("residual_score", self.score_names), ("loss", losses.LOSSES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {', '.join(map(repr, known))}")
         for name in ("batch_size", "max_epochs", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be 1 or more")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate!r} must be above 0")
+        if not 0 <= self.trim < 0.5:
+            raise ValueError(f"trim={self.trim!r} must be 0 or more and below 0.5")
 
-    def fit(self, X: ArrayLike, y: object = None, X_held_out: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike | Rows, y: object = None, X_held_out: ArrayLike | None = None) -> Self:
         """Fit to normal rows.
 
         Parameters
         ----------
-        X : array or frame of shape (n_rows, n_columns)
-            Finite; scaled by the caller. Two rows at least.
+        X : array or frame of shape (n_rows, n_columns), or a table on disk
+            Finite; scaled by the caller. Two rows at least. A ``numpy.memmap``, or any object with ``shape``,
+            a length and slices of rows, is read piece by piece and never held in memory as a whole; its rows
+            are then shuffled as ``models.training.fit`` says.
         y : ignored
         X_held_out : array or frame of shape (n_held_out_rows, n_columns), optional
             Normal rows that only stop the training in time. Without them it runs for ``max_epochs``.
@@ -215,15 +177,41 @@ class Autoencoder(OneClassModel):
             For a parameter out of its range, for a matrix that scikit-learn refuses, and when the loss turns
             NaN or infinite (names the epoch, the batch and the column).
         """
-        matrix = self._check_fit_rows(X)
+        rows = self._check_fit_rows(X)
         self._check_parameters()
         held_out = None
         if X_held_out is not None:
             self._check_order(X_held_out)
             held_out = torch.tensor(validate_data(self, X_held_out, dtype=np.float32, reset=False))
         seed = int(check_random_state(self.random_state).randint(2**31))
+        self._fit_rows(rows, held_out, seed)
+        scores = self._scores(rows)
+        n_trimmed = min(int(self.trim * len(rows)), len(rows) - 2)
+        self.trimmed_: dict[str, float] | None = None
+        if n_trimmed:
+            kept = np.sort(np.argsort(scores, kind="stable")[: len(rows) - n_trimmed])
+            before = scores[kept]
+            self._fit_rows(Chosen(rows, kept) if is_streamed(rows) else rows[kept], held_out, seed)
+            scores = self._scores(rows)
+            self.trimmed_ = {"rows": n_trimmed, **audit.moved(before, scores[kept])}
+        self._set_offset(scores)
+        if self.checkpoint is not None:
+            checkpoints.clear(self.checkpoint)
+        return self
+
+    def _fit_rows(self, rows: np.ndarray | Rows, held_out: Tensor | None, seed: int) -> None:
+        """Fit network and score, to rows that are checked."""
         generator = torch.Generator().manual_seed(seed)
-        self.network_ = self._build(matrix.shape[1], generator)
+        n_columns, weight = rows.shape[1], None
+        is_binary = np.zeros(n_columns, dtype=bool)
+        if self.loss == "mixed" or self.scale_loss:
+            variance, is_binary = losses.column_statistics(slices(rows))
+            weight = losses.column_weight(variance) if self.scale_loss else None
+        self.column_groups_ = losses.column_groups(self.loss, self.column_groups, n_columns, is_binary)
+        self.network_ = self._build(n_columns, generator)
+        self.network_.head = self._head(weight)
+        to_train = rows if is_streamed(rows) else torch.from_numpy(np.require(rows, requirements="W"))
+        self._pretrain(to_train, generator)
         settings = training.Settings(
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -231,19 +219,17 @@ class Autoencoder(OneClassModel):
             patience=self.patience,
             seed=seed,
             column_names=self._column_names(),
+            checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
+            identity=json.dumps([type(self).__name__, self._parameters()]),
         )
-        rows = torch.from_numpy(np.require(matrix, requirements="W"))
-        self.epochs_ = training.fit(self.network_, self._loss, rows, held_out, settings, self.on_epoch)
-        self.network_.requires_grad_(False)
-        n_rows = max(2, COVARIANCE_CELLS // matrix.shape[1])
-        if len(matrix) > n_rows:
-            chosen = torch.randperm(len(matrix), generator=generator)[:n_rows].numpy()
-            residuals = self._in_blocks(matrix[np.sort(chosen)], self._residuals)
-        else:
-            residuals = self._in_blocks(matrix, self._residuals)
-        self._score: Score = SCORES[self.residual_score].fit(residuals)
-        self._set_offset(self._scores(matrix))
-        return self
+        self.epochs_ = training.fit(self.network_, self._objective(), to_train, held_out, settings, self.on_epoch)
+        self.network_.freeze()
+        if self.residual_score in SCORES:
+            some = at_random(rows, max(2, SCORE_CELLS // n_columns), generator)
+            self._score: Score = SCORES[self.residual_score].fit(in_blocks(some, self._residuals))
+
+    def _head(self, weight: Tensor | None) -> losses.Head:
+        return losses.Head(self.column_groups_, "squared" if self.loss == "mixed" else self.loss, weight)
 
     def anomaly_score(self, X: ArrayLike) -> np.ndarray:
         """Return one score a row, float64 of shape (n_rows,); higher is more anomalous.
@@ -255,32 +241,33 @@ class Autoencoder(OneClassModel):
         """
         return self._scores(self._check_rows(X))
 
-    def _scores(self, matrix: np.ndarray) -> np.ndarray:
-        scores = self._in_blocks(matrix, lambda block: self._contributions(block).sum(dim=1))
+    def _scores(self, rows: np.ndarray | Rows) -> np.ndarray:
+        scores = in_blocks(rows, lambda block: self._contributions(block).sum(dim=1))
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
-            column = int(np.abs(matrix[row]).argmax())
+            values = np.asarray(rows[row : row + 1])[0]
+            column = int(np.abs(values).argmax())
             raise ValueError(
-                f"row {row} has no finite score; its largest value is {matrix[row, column]:g}, in column "
+                f"row {row} has no finite score; its largest value is {values[column]:g}, in column "
                 f"{self._column_names()[column]!r}: scale or bound that column"
             )
         return scores
 
     def contributions(self, X: ArrayLike) -> np.ndarray:
         """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
-        return self._in_blocks(self._check_rows(X), self._contributions)
+        return in_blocks(self._check_rows(X), self._contributions)
 
     def residuals(self, X: ArrayLike) -> np.ndarray:
         """Return the rows less their reconstruction, float32 of shape (n_rows, n_columns)."""
-        return self._in_blocks(self._check_rows(X), self._residuals)
+        return in_blocks(self._check_rows(X), self._residuals)
 
     def reconstruct(self, X: ArrayLike) -> np.ndarray:
         """Return what the model expects the rows to be, float32 of shape (n_rows, n_columns)."""
-        return self._in_blocks(self._check_rows(X), lambda block: self.network_(block))
+        return in_blocks(self._check_rows(X), lambda block: self.network_(block))
 
     def encode(self, X: ArrayLike) -> np.ndarray:
         """Return the rows' codes, float32 of shape (n_rows, code_size)."""
-        return self._in_blocks(self._check_rows(X), lambda block: self.network_.encoder(block))
+        return in_blocks(self._check_rows(X), lambda block: self.network_.encoder(block))
 
     def _residuals(self, block: Tensor) -> Tensor:
         return block - self.network_(block)
@@ -288,41 +275,23 @@ class Autoencoder(OneClassModel):
     def _contributions(self, block: Tensor) -> Tensor:
         return self._score.contributions(self._residuals(block).double())
 
-    @staticmethod
-    def _in_blocks(matrix: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
-        """Apply a function of rows to blocks of one size, the last one padded with zeros, on all cores.
-
-        float32 matrix products round differently with the shape of their operands, and with where they lie in
-        memory, so every block is copied into a tensor of its own, which torch aligns.
-        """
-
-        def apply(start: int) -> np.ndarray:
-            rows = matrix[start : start + BLOCK_ROWS]
-            block = torch.zeros(BLOCK_ROWS, matrix.shape[1])
-            block.numpy()[: len(rows)] = rows
-            with torch.inference_mode():
-                return function(block)[: len(rows)].numpy()
-
-        starts = range(0, len(matrix), BLOCK_ROWS)
-        with training.one_thread() as n_cores:
-            if len(starts) == 1:
-                return apply(0).copy()
-            with ThreadPoolExecutor(min(n_cores, len(starts))) as pool:
-                return np.concatenate(list(pool.map(apply, starts)))
-
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {f"network.{name}": value.numpy() for name, value in self.network_.state_dict().items()}
-        arrays |= {f"score.{name}": value for name, value in self._score.arrays().items()}
-        return {"epochs": self.epochs_}, arrays
+        if self.residual_score in SCORES:
+            arrays |= {f"score.{name}": value for name, value in self._score.arrays().items()}
+        return {"epochs": self.epochs_, "column_groups": self.column_groups_, "trimmed": self.trimmed_}, arrays
 
     def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.epochs_ = values["epochs"]
+        self.column_groups_ = [(kind, width) for kind, width in values["column_groups"]]
+        self.trimmed_ = values["trimmed"]
+        weights = {name: torch.from_numpy(value) for name, value in _with_prefix(arrays, "network.").items()}
         self.network_ = self._build(self.n_features_in_, torch.Generator())
-        self.network_.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in _with_prefix(arrays, "network.").items()}
-        )
-        self.network_.requires_grad_(False).eval()
-        self._score = SCORES[self.residual_score].from_arrays(_with_prefix(arrays, "score."))
+        self.network_.head = self._head(weights.get("head.weight"))
+        self.network_.load_state_dict(weights)
+        self.network_.freeze()
+        if self.residual_score in SCORES:
+            self._score = SCORES[self.residual_score].from_arrays(_with_prefix(arrays, "score."))
 
 
 def load(folder: str | Path) -> OneClassModel:
@@ -339,18 +308,12 @@ def load(folder: str | Path) -> OneClassModel:
     path = folder / "model.json"
     described = json.loads(path.read_text(encoding="utf-8"))
     if described.get("format") != FORMAT:
-        raise ValueError(
-            f"{folder / 'model.json'} has format {described.get('format')!r}, and this version reads {FORMAT}"
-        )
-    if described.get("class") not in _MODULES:
-        raise ValueError(
-            f"{folder / 'model.json'} names the class {described.get('class')!r}; known are {', '.join(_MODULES)}"
-        )
-    found = getattr(importlib.import_module(_MODULES[described["class"]]), described["class"])
-    parameters = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in described["parameters"].items()
-    }
-    model: OneClassModel = found(**parameters)
+        raise ValueError(f"{path} has format {described.get('format')!r}, and this version reads {FORMAT}")
+    names = {path.rpartition(".")[2]: name for name, path in MODELS.items()}
+    if described.get("class") not in names:
+        raise ValueError(f"{path} names the class {described.get('class')!r}; known are {', '.join(names)}")
+    found = model_class(names[described["class"]])
+    model = found(**{name: _as_tuple(value) for name, value in described["parameters"].items()})
     model.n_features_in_ = described["n_features_in"]
     if described["feature_names_in"]:
         model.feature_names_in_ = np.array(described["feature_names_in"], dtype=object)
@@ -359,13 +322,9 @@ def load(folder: str | Path) -> OneClassModel:
     return model
 
 
-def _as_json(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_as_json(item) for item in value]
-    return value if isinstance(value, bool | int | float | str) else None
-
-
 def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value

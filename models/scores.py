@@ -113,4 +113,65 @@ class Mahalanobis:
         return weighted[:, : len(self.mean)] * centred
 
 
-SCORES: dict[str, type[Score]] = {"mean_squared": MeanSquared, "mahalanobis": Mahalanobis}
+class Normalised:
+    """Mean of a row's squared residuals, each over its column's variance; about 1 for a normal row.
+
+    Residuals are taken less their mean over the fit rows, and the variances get the same ``floor`` as those of
+    ``Mahalanobis``, which is this score, but for the number of columns, where residuals do not correlate.
+
+    Parameters
+    ----------
+    mean, variance : ndarrays of shape (n_columns,)
+    """
+
+    def __init__(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        self.mean = torch.tensor(mean, dtype=torch.float64)
+        self.variance = torch.tensor(variance, dtype=torch.float64)
+
+    @classmethod
+    def fit(cls, residuals: np.ndarray) -> Self:
+        """Fit mean and variance of each column to residuals of shape (n_rows, n_columns)."""
+        residuals = residuals.astype(np.float64)
+        variance = residuals.var(axis=0)
+        floor = max(Mahalanobis.floor * variance.mean(), np.finfo(np.float32).eps ** 2)
+        return cls(residuals.mean(axis=0), variance + floor)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Rebuild from ``arrays()``."""
+        return cls(arrays["mean"], arrays["variance"])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return ``mean`` and ``variance``."""
+        return {"mean": self.mean.numpy(), "variance": self.variance.numpy()}
+
+    def contributions(self, residuals: Tensor) -> Tensor:
+        """Return each column's part, shape (n_rows, n_columns); 0 or more."""
+        return self._squares(residuals).div_(residuals.shape[1])
+
+    def _squares(self, residuals: Tensor) -> Tensor:
+        return (residuals - self.mean).square_().div_(self.variance)
+
+
+class WorstShare(Normalised):
+    """Mean of the worst fifth of a row's squared residuals, each over its column's variance.
+
+    For anomalies that show in few of many columns, which a mean over all of them hides. The other columns
+    contribute nothing.
+    """
+
+    share: ClassVar[float] = 0.2
+
+    def contributions(self, residuals: Tensor) -> Tensor:
+        """Return the worst columns' parts, and zero for the others, shape (n_rows, n_columns); 0 or more."""
+        n_worst = max(1, round(self.share * residuals.shape[1]))
+        values, columns = self._squares(residuals).topk(n_worst, dim=1)
+        return torch.zeros_like(residuals).scatter_(1, columns, values.div_(n_worst))
+
+
+SCORES: dict[str, type[Score]] = {
+    "mean_squared": MeanSquared,
+    "normalised": Normalised,
+    "mahalanobis": Mahalanobis,
+    "worst_share": WorstShare,
+}

@@ -1,5 +1,3 @@
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -39,24 +37,6 @@ def test_points_off_a_curve_are_found_where_a_line_of_the_same_code_size_fails()
     assert roc_auc_score(is_odd, by_line) < 0.8
 
 
-def test_without_hidden_layers_and_noise_it_is_pca():
-    """Baldi and Hornik, "Neural networks and principal component analysis" (1989)."""
-    rng = np.random.default_rng(1)
-    rows = rng.normal(size=(2000, 6)) * [3, 2, 1, 0.5, 0.3, 0.1] @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
-    model = DenoisingAutoencoder(
-        hidden=(),
-        code_size=2,
-        noise=0,
-        residual_score="mean_squared",
-        learning_rate=0.02,
-        max_epochs=100,
-        batch_size=100,
-    ).fit(rows)
-    pca = PCA(2).fit(rows)
-    by_pca = ((rows - pca.inverse_transform(pca.transform(rows))) ** 2).mean()
-    assert model.anomaly_score(rows).mean() == pytest.approx(by_pca, rel=0.02)
-
-
 def test_noise_makes_a_linear_model_shrink_as_theory_says():
     """With noise of variance s2 the best linear reconstruction of a column of variance v is v / (v + s2) of it."""
     rows = np.random.default_rng(2).normal(size=(20_000, 1)) * 2
@@ -71,16 +51,6 @@ def test_the_noise_touches_no_score():
     np.testing.assert_array_equal(model.anomaly_score(rows), model.anomaly_score(rows))
 
 
-@pytest.mark.parametrize("hidden", [(), (8,), (16, 8)])
-def test_the_decoder_mirrors_the_encoder(hidden):
-    model = DenoisingAutoencoder(hidden=hidden, code_size=3, max_epochs=1).fit(np.eye(5))
-    shapes = [tuple(value.shape) for name, value in model.network_.named_parameters() if name.endswith("weight")]
-    sizes = [5, *hidden, 3]
-    encoder = [(out, inn) for inn, out in pairwise(sizes)]
-    assert shapes == encoder + [(inn, out) for out, inn in encoder[::-1]]
-    assert model.encode(np.eye(5)).shape == (5, 3)
-
-
 def test_first_weights_are_drawn_as_torch_draws_them():
     drawn = DenoisingAutoencoder()._build(100, torch.Generator().manual_seed(0)).encoder[0]
     assert drawn.weight.abs().max().item() == pytest.approx(0.1, rel=0.01)
@@ -88,11 +58,52 @@ def test_first_weights_are_drawn_as_torch_draws_them():
     assert 0 < drawn.bias.abs().max().item() <= 0.1
 
 
+def corrupted(corruption, noise, batch):
+    model = DenoisingAutoencoder(corruption=corruption, noise=noise)
+    return model._corrupt(torch.from_numpy(batch), torch.Generator().manual_seed(0)).numpy()
+
+
+def test_gaussian_corruption_adds_noise_of_that_standard_deviation():
+    batch = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
+    noise = corrupted("gaussian", 0.3, batch) - batch
+    np.testing.assert_allclose(noise.std(axis=0), 0.3, rtol=0.03)
+    np.testing.assert_allclose(noise.mean(axis=0), 0, atol=0.01)
+
+
+def test_masking_sets_that_share_of_cells_to_zero_and_leaves_the_others():
+    batch = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
+    found = corrupted("masking", 0.3, batch)
+    np.testing.assert_allclose((found == 0).mean(axis=0), 0.3, atol=0.02)
+    np.testing.assert_array_equal(found[found != 0], batch[found != 0])
+
+
+def test_swapping_takes_values_of_the_same_column_from_other_rows():
+    batch = np.arange(60_000, dtype=np.float32).reshape(20_000, 3)
+    found = corrupted("swap", 0.3, batch)
+    np.testing.assert_allclose((found != batch).mean(axis=0), 0.3, atol=0.02)
+    np.testing.assert_array_equal(found % 3, batch % 3)  # every value keeps its column
+    assert ((found != batch).sum(axis=1) == 1).any()  # and cells of a row are swapped one by one
+    assert set(np.unique(found)) <= set(np.unique(batch))
+
+
+@pytest.mark.parametrize("corruption", ["masking", "swap"])
+def test_what_was_lost_is_restored_from_the_other_columns(corruption):
+    rows = np.repeat(np.random.default_rng(0).normal(size=(3000, 1)), 5, axis=1).astype(np.float32)
+    settings = {"hidden": (64,), "code_size": 16, "batch_size": 64, "learning_rate": 5e-3, "max_epochs": 20}
+    broken = rows[:500].copy()
+    broken[:, 0] = 0 if corruption == "masking" else rows[500:1000, 0]
+    errors = []
+    for noise in (0, 0.3):
+        model = DenoisingAutoencoder(corruption=corruption, noise=noise, **settings).fit(rows)
+        errors.append(np.square(model.reconstruct(broken)[:, 0] - rows[:500, 0]).mean())
+    assert errors[1] < 0.5 * errors[0]
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"hidden": (8, 0)}, r"hidden=\(8, 0\)"),
-        ({"code_size": 0}, "code_size=0 must be 1 or more"),
+        ({"corruption": "salt"}, "corruption=.salt. must be one of .gaussian., .masking., .swap."),
+        ({"corruption": "swap", "noise": 1.5}, "noise=1.5 is a share of cells"),
         ({"noise": -0.1}, "noise=-0.1 must be 0 or more"),
         ({"noise": float("nan")}, "noise=nan must be 0 or more"),
     ],

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.scores import SCORES, Mahalanobis, MeanSquared
+from models.scores import SCORES, Mahalanobis, MeanSquared, Normalised, WorstShare
 
 
 def correlated(n_rows, n_columns, seed=0):
@@ -85,3 +85,42 @@ def test_arrays_rebuild_the_score(name):
     rows = torch.from_numpy(correlated(20, 4, seed=2))
     again = SCORES[name].from_arrays(score.arrays())
     np.testing.assert_array_equal(again.contributions(rows), score.contributions(rows))
+
+
+def by_variance(fit_residuals, residuals):
+    variance = fit_residuals.var(axis=0)
+    return (residuals - fit_residuals.mean(axis=0)) ** 2 / (variance + Mahalanobis.floor * variance.mean())
+
+
+def test_normalised_is_the_plain_formula():
+    fit_residuals, residuals = correlated(300, 5), correlated(50, 5, seed=1)
+    found = Normalised.fit(fit_residuals).contributions(torch.from_numpy(residuals)).numpy()
+    np.testing.assert_allclose(found, by_variance(fit_residuals, residuals) / 5, rtol=1e-9)
+
+
+def test_normalised_of_normal_rows_is_about_one_whatever_the_units():
+    residuals = correlated(20_000, 4) * [0.5, 1, 2, 1]
+    scores = Normalised.fit(residuals).contributions(torch.from_numpy(residuals)).sum(dim=1)
+    assert 0.9 < float(scores.mean()) <= 1
+
+
+@pytest.mark.parametrize(("n_columns", "n_worst"), [(1, 1), (4, 1), (10, 2), (13, 3)])
+def test_worst_share_is_the_mean_of_the_worst_fifth(n_columns, n_worst):
+    fit_residuals, residuals = correlated(300, n_columns), correlated(50, n_columns, seed=1)
+    found = WorstShare.fit(fit_residuals).contributions(torch.from_numpy(residuals)).numpy()
+    squares = by_variance(fit_residuals, residuals)
+    expected = np.sort(squares, axis=1)[:, -n_worst:].mean(axis=1)
+    np.testing.assert_allclose(found.sum(axis=1), expected, rtol=1e-9)
+    assert ((found > 0).sum(axis=1) == n_worst).all()
+    assert (found.argmax(axis=1) == squares.argmax(axis=1)).all()
+
+
+def test_worst_share_sees_one_column_of_many_that_a_mean_hides():
+    residuals = np.random.default_rng(0).normal(size=(2000, 100))
+    rows = np.random.default_rng(1).normal(size=(400, 100))
+    rows[200:, 3] += 6
+    ranks = {}
+    for kind in (Normalised, WorstShare):
+        scores = kind.fit(residuals).contributions(torch.from_numpy(rows)).sum(dim=1).numpy()
+        ranks[kind] = (scores[200:, None] > scores[None, :200]).mean()
+    assert ranks[WorstShare] > ranks[Normalised] > 0.5

@@ -1,0 +1,344 @@
+"""The memory autoencoder: rows are reconstructed from stored normal rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import check_random_state
+from torch import Tensor
+from torch.nn import functional
+
+from models.blocks import in_blocks, slices
+from models.one_class import OneClassModel
+from models.scores import SCORES, Score
+from models.training import Rows
+
+ATTENTION_ROWS = 128
+"""Rows attend to the prototypes at a time: few enough that their weights stay in a cache."""
+NEIGHBOUR = 5
+"""The unit of the bandwidth is the median distance of a prototype to its neighbour of this rank."""
+FLOOR = 0.01
+"""This share of the mean variance of all columns is added to each one's."""
+LEAST = 0.1
+"""This share of a column's variance is added to its local variances."""
+NEVER = -1e30
+"""Closeness of a prototype that is not there; the softmax of anything finite beside it is zero."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MemoryAutoencoder(OneClassModel):
+    """Reconstructs a row from stored normal rows, by softmax attention over squared distances.
+
+    Gong, Liu, Le, Saha, Mansour, Venkatesh and van den Hengel, "Memorizing normality to detect anomaly:
+    memory-augmented deep autoencoder" (2019), equations 3 and 4: what is read from the memory can only look normal,
+    so an anomalous row comes back changed. With weights ``softmax(-|x - p|^2 / 2h^2)`` over the prototypes p, the
+    reconstruction is their posterior mean given x, if x is a prototype with Gaussian noise of deviation h: the best
+    denoiser there can be for the stored rows (Vincent, "A connection between score matching and denoising
+    autoencoders", 2011, section 4; Miyasawa 1961, Robbins 1956).
+
+    Departs from Gong et al.: the memory lies in the rows' own space and is drawn from the fit rows, not learnt; the
+    attention is over distances, not cosines; nothing is shrunk to zero, since the bandwidth h does that.
+
+    With ``residual_score="likelihood"`` the memory also holds how badly each prototype is reconstructed from the
+    others, and gives what to expect where a row lies: column j of a residual r scores ``r_j^2 / v_j + log(v_j / w_j)``,
+    the Gaussian log-likelihood but for constants (Nix and Weigend, "Estimating the mean and variance of the target
+    probability distribution", 1994, equation 2). Here v_j is the mean of the prototypes' squared residuals under
+    weights of bandwidth ``smoothing``, plus w_j, a tenth of their mean over all prototypes, so that no column scores
+    below zero.
+
+    **A row that was fitted on is left out when it is scored**: one copy of a prototype that equals the row in every
+    cell takes no part in that row's attention. A new row that is a copy of a fit row cannot be told from it, and is
+    scored as if that had not been there; where the fit rows held two copies or more, the others stay. With
+    ``leave_out=False`` that holds for the fit rows while they are fitted on, and rows that come later are all new.
+
+    Parameters
+    ----------
+    n_prototypes : int
+        Rows drawn from the fit rows, 2 or more; all of them where there are no more. Copies among them are stored
+        once, with their number. Scoring time rises in proportion.
+    bandwidth : float
+        h, in median distances of a prototype to its 5th neighbour, above 0.
+    smoothing : float
+        Bandwidth of the local variances, in the same unit, above 0.
+    residual_score : {"likelihood", "mahalanobis", "mean_squared", "normalised", "worst_share"}
+        How residuals become a score; see ``models.scores`` for the others.
+    code_size : int
+        ``encode`` gives as many principal components of what is read from the memory, or one for each column.
+    leave_out : bool
+        Whether rows that come after the fit, too, are scored without the fit row that they are a copy of.
+    contamination : float
+        Share of the fit rows, above 0 and at most 0.5, that ``predict`` calls outliers.
+    random_state : int, RandomState or None
+        Draws the prototypes.
+
+    Attributes
+    ----------
+    prototypes_ : ndarray of float32, shape (n_stored, n_columns)
+    copies_ : ndarray of int64, shape (n_stored,)
+        How many of the rows drawn each prototype stands for.
+    bandwidth_ : float
+        h, in units of the matrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> angles = np.random.default_rng(0).uniform(0, 2 * np.pi, size=1000)
+    >>> model = MemoryAutoencoder().fit(np.column_stack([np.cos(angles), np.sin(angles)]))
+    >>> on, inside = model.anomaly_score([[0.6, 0.8], [0.3, 0.4]])
+    >>> bool(inside > on)
+    True
+    >>> model.reconstruct([[0.3, 0.4]]).round(1)
+    array([[0.6, 0.8]], dtype=float32)
+    """
+
+    score_names: ClassVar[tuple[str, ...]] = ("likelihood", *SCORES)
+    """What ``residual_score`` may be."""
+
+    n_prototypes: int = 8192
+    bandwidth: float = 0.5
+    smoothing: float = 2.0
+    residual_score: str = "likelihood"
+    code_size: int = 2
+    leave_out: bool = True
+    contamination: float = 0.1
+    random_state: int | np.random.RandomState | None = 0
+
+    def _check_parameters(self) -> None:
+        if self.n_prototypes < 2:
+            raise ValueError(f"n_prototypes={self.n_prototypes!r} must be 2 or more")
+        if self.code_size < 1:
+            raise ValueError(f"code_size={self.code_size!r} must be 1 or more")
+        for name in ("bandwidth", "smoothing"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be above 0")
+        if self.residual_score not in self.score_names:
+            names = ", ".join(map(repr, self.score_names))
+            raise ValueError(f"residual_score={self.residual_score!r} must be one of {names}")
+
+    def fit(self, X: ArrayLike | Rows, y: object = None, X_held_out: ArrayLike | None = None) -> Self:
+        """Draw the prototypes from normal rows, and set the bandwidth by them.
+
+        Parameters
+        ----------
+        X : array or frame of shape (n_rows, n_columns), or a table on disk
+            Finite; scaled by the caller. Two rows at least. See ``models.base.Autoencoder.fit`` for tables on disk.
+        y, X_held_out : ignored
+            There is no training to stop.
+
+        Raises
+        ------
+        ValueError
+            For a parameter out of its range, or a matrix that scikit-learn refuses.
+        """
+        rows = self._check_fit_rows(X)
+        self._check_parameters()
+        drawn = self._draw(rows)
+        self.prototypes_, self.copies_ = np.unique(drawn, axis=0, return_counts=True)
+        self.bandwidth_ = self.bandwidth * _unit(drawn)
+        self.mean_ = drawn.mean(axis=0, dtype=np.float64).astype(np.float32)
+        _, axes = np.linalg.eigh(np.atleast_2d(np.cov(drawn.T.astype(np.float64))))
+        self.axes_ = np.ascontiguousarray(axes[:, ::-1][:, : self.code_size], dtype=np.float32)
+        self._prepare()
+        if self.residual_score == "likelihood":
+            squares = np.square(in_blocks(self.prototypes_, lambda block: self._residuals(block, True)), dtype=float)
+            variance = np.average(squares, axis=0, weights=self.copies_)
+            self.variance_ = variance + max(FLOOR * float(variance.mean()), np.finfo(np.float32).eps ** 2)
+            self.local_variances_ = (squares / self.variance_).astype(np.float32)
+            self._prepare()
+        else:
+            residuals = in_blocks(drawn, lambda block: self._residuals(block, True))
+            self._score: Score = SCORES[self.residual_score].fit(residuals)
+        self._set_offset(self._scores(rows, leave_out=True))
+        return self
+
+    def _draw(self, rows: np.ndarray | Rows) -> np.ndarray:
+        """Return as many rows as there shall be prototypes, at random and in order."""
+        n_drawn = min(self.n_prototypes, len(rows))
+        chosen = np.sort(check_random_state(self.random_state).permutation(len(rows))[:n_drawn])
+        drawn = np.empty((n_drawn, rows.shape[1]), np.float32)
+        start = 0
+        for block in slices(rows):
+            here = slice(*np.searchsorted(chosen, [start, start + len(block)]))
+            drawn[here] = block[chosen[here] - start]
+            start += len(block)
+        return drawn + np.float32(0)  # no negative zeros: equal cells shall be equal to the bit
+
+    def _prepare(self) -> None:
+        """Lay out the prototypes for scoring, all in multiples of 64 bytes, and put them in order of their hash.
+
+        A key holds ``p / h^2`` and ``-|p|^2 / 2h^2``, so that its product with a row, and a one after it, is the
+        squared distance over ``-2h^2`` but for what is the same for all prototypes. Rows are taken from the mean
+        prototype, where float32 is finest.
+        """
+        n_stored, n_columns = self.prototypes_.shape
+        centred = self.prototypes_.astype(np.float64) - self.mean_
+        keys = np.column_stack([centred, -0.5 * np.square(centred).sum(axis=1)]) / self.bandwidth_**2
+        more = -n_stored % 16
+        self._keys = functional.pad(torch.from_numpy(keys).float(), (0, -(n_columns + 1) % 16, 0, more)).T.contiguous()
+        self._keys[n_columns, n_stored:] = NEVER
+        counts = functional.pad(torch.from_numpy(self.copies_), (0, more))[:, None].double()
+        self._values = _with_counts(self.prototypes_, counts)
+        self._variances = _with_counts(self.local_variances_, counts) if hasattr(self, "local_variances_") else None
+        self._stored = torch.from_numpy(self.prototypes_)
+        copies = torch.from_numpy(self.copies_).double()
+        self._fewer = torch.log1p(-1 / copies).float()  # minus infinity for a single copy
+        generator = torch.Generator().manual_seed(0)
+        self._multipliers = 2 * torch.randint(2**62, (n_columns,), generator=generator) + 1
+        self._hashes, self._by_hash = self._hash(self._stored).sort()
+
+    def _hash(self, rows: Tensor) -> Tensor:
+        return (rows.contiguous().view(torch.int32).long() * self._multipliers).sum(dim=1)
+
+    def _copies(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which rows equal a prototype in every cell, and which prototype each of them does."""
+        rows = rows + 0.0
+        at = torch.searchsorted(self._hashes, self._hash(rows)).clamp_(max=len(self._hashes) - 1)
+        prototype = self._by_hash[at]
+        equal = (rows == self._stored[prototype]).all(dim=1).nonzero()[:, 0]
+        return equal, prototype[equal]
+
+    def _attend(self, block: Tensor, leave_out: bool, local: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what rows read from the memory, and of ``local`` values at the wider bandwidth, if any.
+
+        Further columns are zero.
+        """
+        n_columns = block.shape[1]
+        queries = functional.pad(block - torch.from_numpy(self.mean_), (0, len(self._keys) - n_columns))
+        queries[:, n_columns] = 1
+        read, variances = torch.empty(2, len(block), self._values.shape[1])
+        closeness = torch.empty(ATTENTION_ROWS, self._keys.shape[1])
+        smoothed = torch.empty_like(closeness)
+        left_out = self._copies(block) if leave_out else None
+        for start in range(0, len(block), ATTENTION_ROWS):
+            part = slice(start, start + ATTENTION_ROWS)
+            torch.mm(queries[part], self._keys, out=closeness)
+            if local is not None:
+                torch.mul(closeness, (self.bandwidth / self.smoothing) ** 2, out=smoothed)
+                self._read(smoothed, left_out, start, local, variances[part])
+            self._read(closeness, left_out, start, self._values, read[part])
+        return _over_counts(read, n_columns), _over_counts(variances, n_columns) if local is not None else variances
+
+    def _read(
+        self, closeness: Tensor, left_out: tuple[Tensor, Tensor] | None, start: int, values: Tensor, out: Tensor
+    ) -> None:
+        """Write the sums of values under softmax weights; ``closeness`` is used up."""
+        if left_out is not None:
+            row, prototype = left_out
+            here = slice(*torch.searchsorted(row, torch.tensor([start, start + len(closeness)])).tolist())
+            closeness[row[here] - start, prototype[here]] += self._fewer[prototype[here]]
+        torch.softmax(closeness, dim=1, out=closeness)
+        torch.mm(closeness, values, out=out)
+
+    def anomaly_score(self, X: ArrayLike | Rows) -> np.ndarray:
+        """Return one score a row, float64 of shape (n_rows,); higher is more anomalous.
+
+        Raises
+        ------
+        ValueError
+            When a row's score is not finite: its values are too large for float32.
+        """
+        return self._scores(self._check_rows(X), self.leave_out)
+
+    def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
+        scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
+        if not np.isfinite(scores).all():
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            values = np.asarray(rows[row : row + 1])[0]
+            column = int(np.abs(values).argmax())
+            raise ValueError(
+                f"row {row} has no finite score; its largest value is {values[column]:g}, in column "
+                f"{self._column_names()[column]!r}: scale or bound that column"
+            )
+        return scores
+
+    def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
+        """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
+        return in_blocks(
+            self._check_rows(X), lambda block: self._contributions(block, self.leave_out)[:, : block.shape[1]]
+        )
+
+    def residuals(self, X: ArrayLike | Rows) -> np.ndarray:
+        """Return the rows less their reconstruction, float32 of shape (n_rows, n_columns)."""
+        return in_blocks(self._check_rows(X), lambda block: self._residuals(block, self.leave_out))
+
+    def reconstruct(self, X: ArrayLike | Rows) -> np.ndarray:
+        """Return what is read from the memory, float32 of shape (n_rows, n_columns)."""
+        return in_blocks(self._check_rows(X), lambda block: self._reconstruct(block, self.leave_out))
+
+    def encode(self, X: ArrayLike | Rows) -> np.ndarray:
+        """Return principal components of what is read from the memory, float32 of shape (n_rows, code_size).
+
+        They are those of the prototypes, and tell where among the normal rows a row lies.
+        """
+        more = -len(self.mean_) % 16, -self.axes_.shape[1] % 16
+        axes = functional.pad(torch.from_numpy(self.axes_), (0, more[1], 0, more[0]))
+
+        def encode(block: Tensor) -> Tensor:
+            read = self._reconstruct(block, self.leave_out) - torch.from_numpy(self.mean_)
+            return (functional.pad(read, (0, more[0])) @ axes)[:, : self.axes_.shape[1]]
+
+        return in_blocks(self._check_rows(X), encode)
+
+    def _reconstruct(self, block: Tensor, leave_out: bool) -> Tensor:
+        return self._attend(block, leave_out)[0][:, : block.shape[1]]
+
+    def _residuals(self, block: Tensor, leave_out: bool) -> Tensor:
+        return block - self._reconstruct(block, leave_out)
+
+    def _contributions(self, block: Tensor, leave_out: bool) -> Tensor:
+        """Return the contributions; further columns are zero."""
+        if self.residual_score != "likelihood":
+            return self._score.contributions(self._residuals(block, leave_out).double())
+        read, variances = self._attend(block, leave_out, self._variances)
+        more = read.shape[1] - block.shape[1]
+        local = variances.double().div_(LEAST).add_(1)
+        scale = functional.pad(torch.from_numpy(self.variance_), (0, more), value=1.0) * LEAST
+        squares = functional.pad(block, (0, more)).sub_(read).double().square_()
+        return squares.div_(scale).div_(local).add_(local.log_())
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        names = ["prototypes", "copies", "mean", "axes"]
+        names += ["variance", "local_variances"] if self.residual_score == "likelihood" else []
+        arrays = {name: getattr(self, f"{name}_") for name in names}
+        if self.residual_score != "likelihood":
+            arrays |= {f"score.{name}": value for name, value in self._score.arrays().items()}
+        return {"bandwidth": self.bandwidth_}, arrays
+
+    def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        self.bandwidth_ = values["bandwidth"]
+        for name, array in arrays.items():
+            if not name.startswith("score."):
+                setattr(self, f"{name}_", array)
+        self._prepare()
+        if self.residual_score != "likelihood":
+            fitted = {name.removeprefix("score."): array for name, array in arrays.items() if name.startswith("score.")}
+            self._score = SCORES[self.residual_score].from_arrays(fitted)
+
+
+def _with_counts(values: np.ndarray, counts: Tensor) -> Tensor:
+    """Return the values times their prototype's copies, then the copies; float32, 16 n rows and columns."""
+    wide = functional.pad(torch.from_numpy(values).double(), (0, 1, 0, len(counts) - len(values)), value=1.0)
+    return functional.pad((wide * counts).float(), (0, -wide.shape[1] % 16))
+
+
+def _over_counts(sums: Tensor, n_columns: int) -> Tensor:
+    """Return the weighted means of sums whose column ``n_columns`` is the sum of the weights; zeros from there on."""
+    means = sums.div_(sums[:, n_columns : n_columns + 1].clone())
+    means[:, n_columns] = 0
+    return means
+
+
+def _unit(rows: np.ndarray) -> float:
+    """Return the median distance of a row to its 5th neighbour among the others.
+
+    Where most rows have as many copies it is the mean distance, and at least a thousandth of the rows' spread, which
+    float32 can still tell apart.
+    """
+    rank = min(NEIGHBOUR, len(rows) - 1)
+    distances = NearestNeighbors(algorithm="brute", n_neighbors=rank).fit(rows).kneighbors()[0][:, -1]
+    spread = float(np.sqrt(rows.var(axis=0, dtype=np.float64).sum()))
+    return max(float(np.median(distances)) or float(distances.mean()), 1e-3 * spread) or 1.0

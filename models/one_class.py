@@ -1,0 +1,144 @@
+"""The contract of every model: a scikit-learn outlier detector that is fitted on normal rows."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from safetensors.numpy import save_file
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from models.blocks import check_streamed, is_streamed
+
+FORMAT = 1
+"""Version of the saved format; a reader refuses any other."""
+
+
+class OneClassModel(OutlierMixin, BaseEstimator, ABC):
+    """A scikit-learn outlier detector that is fitted on normal rows.
+
+    A subclass has a keyword-only constructor with ``contamination`` among its parameters, and gives ``fit``,
+    ``anomaly_score``, ``_state`` and ``_restore``. ``fit`` ends with ``_set_offset``.
+
+    Attributes
+    ----------
+    offset_ : float
+        ``score_samples`` below this is an outlier: its ``contamination`` quantile over the fit rows.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only when fitted on a table with column names.
+    """
+
+    _reads_from_disk: ClassVar[bool] = False
+
+    contamination: float
+
+    @abstractmethod
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
+        """Fit to normal rows, shape (n_rows, n_columns), finite; ``y`` is ignored."""
+
+    @abstractmethod
+    def anomaly_score(self, X: ArrayLike) -> np.ndarray:
+        """Return one score a row, float64 of shape (n_rows,); higher is more anomalous."""
+
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Return the anomaly score with its sign changed, as scikit-learn has it: lower is more abnormal."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Return ``score_samples`` less ``offset_``, shape (n_rows,); outliers are below zero."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return -1 for each row whose ``decision_function`` is below zero, else +1."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def suspects(self, X: ArrayLike, n: int = 20) -> np.ndarray:
+        """Return the positions of the ``n`` rows with the highest scores, the highest first, shape (n,).
+
+        Asked of the fit rows, these are the first to look at when some of them may not be normal.
+        """
+        return np.argsort(-self.anomaly_score(X), kind="stable")[:n]
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.json`` and ``model.safetensors`` into a folder, which is made; ``load`` reads them.
+
+        Parameters that JSON cannot hold (a callback, a ``RandomState``) are saved as None, and so is a path.
+        """
+        check_is_fitted(self)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        values, arrays = self._state()
+        described = {
+            "format": FORMAT,
+            "class": type(self).__name__,
+            "parameters": self._parameters(),
+            "n_features_in": self.n_features_in_,
+            "feature_names_in": [str(name) for name in getattr(self, "feature_names_in_", ())],
+            "offset": self.offset_,
+            **values,
+        }
+        (folder / "model.json").write_text(json.dumps(described, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        save_file(arrays, folder / "model.safetensors")
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the parameters as JSON holds them; a checkpoint's folder says nothing elsewhere."""
+        return {
+            name: None if name == "checkpoint" else _as_json(value) for name, value in self.get_params(False).items()
+        }
+
+    @abstractmethod
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what the subclass has fitted: values for JSON, arrays for safetensors."""
+
+    @abstractmethod
+    def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Take back what ``_state`` gave; the parameters and ``n_features_in_`` are there already."""
+
+    def _check_fit_rows(self, X: Any) -> Any:
+        """Return the rows as a float32 array, or as they are where they are to be read piece by piece."""
+        if not 0 < self.contamination <= 0.5:
+            raise ValueError(f"contamination={self.contamination!r} must lie above 0 and not above 0.5")
+        if self._reads_from_disk and is_streamed(X):
+            check_streamed(X, self, reset=True)
+            return X
+        return validate_data(self, X, dtype=np.float32, order="C", ensure_min_samples=2)
+
+    def _check_rows(self, X: Any) -> Any:
+        check_is_fitted(self)
+        if self._reads_from_disk and is_streamed(X):
+            check_streamed(X, self, reset=False)
+            return X
+        self._check_order(X)
+        return validate_data(self, X, dtype=np.float32, reset=False)
+
+    def _check_order(self, X: Any) -> None:
+        """Name the columns that changed places; scikit-learn says only that some did."""
+        fitted, found = list(getattr(self, "feature_names_in_", ())), list(getattr(X, "columns", ()))
+        if fitted != found and sorted(map(str, fitted)) == sorted(map(str, found)):
+            pairs = enumerate(zip(fitted, found, strict=True))
+            moved = [f"column {i} was {was!r} and is {now!r}" for i, (was, now) in pairs if was != now]
+            more = f"; and {len(moved) - 5} more" if len(moved) > 5 else ""
+            raise ValueError(
+                "The feature names should match those that were passed during fit.\n"
+                "Feature names must be in the same order as they were in fit.\n"
+                f"Moved: {'; '.join(moved[:5])}{more}\n"
+            )
+
+    def _column_names(self) -> list[str]:
+        return [str(name) for name in getattr(self, "feature_names_in_", range(self.n_features_in_))]
+
+    def _set_offset(self, fit_scores: np.ndarray) -> None:
+        self.offset_ = float(np.percentile(-fit_scores, 100 * self.contamination))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_as_json(item) for item in value]
+    return value if isinstance(value, bool | int | float | str) else None
