@@ -6,7 +6,8 @@ Three tables, all on the rows of --data, which has the columns of the Fraud Dete
 
 - 24 windowed features and more (count, sum, mean and highest amount over 1, 7 and 30 days, of customer and terminal)
   against a bare DuckDB query of the same windows that reads the same file and writes its result, by turns.
-- The features of one day from a history of 30 days, and of 3,000 days of the same size, as `assay init` sets them up.
+- The features of one day as `assay init` sets them up, which look back 60 days, from a history of 30, 60 and 3,000 days
+  of the same size.
 - With --rows, a table of that many rows: copies of the data, each with customers and terminals of its own; time and
   peak memory of a process of its own.
 """
@@ -33,7 +34,7 @@ from pipeline.history import History
 
 WINDOWS = (1, 7, 30)
 FUNCTIONS = {"count": "count(*)", "sum": "sum(TX_AMOUNT)", "mean": "avg(TX_AMOUNT)", "max": "max(TX_AMOUNT)"}
-HISTORIES = (30, 3_000)
+HISTORIES = (30, 60, 3_000)
 DAY = timedelta(days=1)
 
 
@@ -100,10 +101,8 @@ def one_day(rows: Path, config: Config, folder: Path, repeats: int) -> list[dict
                 if number < days:
                     target = history.folder / f"date={(start + number * DAY).date()}" / "copy.parquet"
                     target.parent.mkdir(parents=True)
-                connection.execute(
-                    f"COPY (SELECT * REPLACE ({key} + {number} * 100000000 AS {key}, {at} + INTERVAL {number} DAY AS "
-                    f"{at}) FROM day) TO '{target}' (FORMAT parquet)"
-                )
+                shifted = f"{key} + CAST({number} AS BIGINT) * 100000000 AS {key}, {at} + INTERVAL {number} DAY AS {at}"
+                connection.execute(f"COPY (SELECT * REPLACE ({shifted}) FROM day) TO '{target}' (FORMAT parquet)")
         today = start + days * DAY
 
         def score_day(history: History = history, today: datetime = today) -> None:
@@ -120,9 +119,10 @@ def large(rows: Path, wanted: int, config: Config, folder: Path) -> list[dict[st
     """Compute the features of a table of many rows in a process of its own, and say what it took."""
     copies = -(-wanted // pq.ParquetFile(rows).metadata.num_rows)
     keys = (config.contract.id, *config.contract.entities)
-    changed = ", ".join(f"copy * 1000000000 + {key} AS {key}" for key in keys)
+    changed = ", ".join(f"CAST(copy AS BIGINT) * 1000000000 + {key} AS {key}" for key in keys)
     with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
         connection.execute("SET temp_directory = ?", [str(folder)])
+        connection.execute("SET preserve_insertion_order = false")
         connection.execute(
             f"COPY (SELECT data.* REPLACE ({changed}) FROM range({copies}) AS t(copy), read_parquet('{rows}') AS data "
             f"LIMIT {wanted}) TO '{folder / 'large.parquet'}' (FORMAT parquet)"
