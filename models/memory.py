@@ -1,6 +1,6 @@
 """The memory autoencoder: rows are reconstructed from stored normal rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -99,8 +99,8 @@ class MemoryAutoencoder(OneClassModel):
     """What ``residual_score`` may be."""
 
     n_prototypes: int = 8192
-    bandwidth: float = 0.5
-    smoothing: float = 2.0
+    bandwidth: float = 0.35
+    smoothing: float = 0.7
     residual_score: str = "likelihood"
     code_size: int = 2
     leave_out: bool = True
@@ -186,17 +186,11 @@ class MemoryAutoencoder(OneClassModel):
         self._stored = torch.from_numpy(self.prototypes_)
         copies = torch.from_numpy(self.copies_).double()
         self._fewer = torch.log1p(-1 / copies).float()  # minus infinity for a single copy
-        generator = torch.Generator().manual_seed(0)
-        self._multipliers = 2 * torch.randint(2**62, (n_columns,), generator=generator) + 1
-        self._hashes, self._by_hash = self._hash(self._stored).sort()
-
-    def _hash(self, rows: Tensor) -> Tensor:
-        return (rows.contiguous().view(torch.int32).long() * self._multipliers).sum(dim=1)
+        self._hashes, self._by_hash = hash_rows(self._stored).sort()
 
     def _copies(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return which rows equal a prototype in every cell, and which prototype each of them does."""
-        rows = rows + 0.0
-        at = torch.searchsorted(self._hashes, self._hash(rows)).clamp_(max=len(self._hashes) - 1)
+        at = torch.searchsorted(self._hashes, hash_rows(rows)).clamp_(max=len(self._hashes) - 1)
         prototype = self._by_hash[at]
         equal = (rows == self._stored[prototype]).all(dim=1).nonzero()[:, 0]
         return equal, prototype[equal]
@@ -245,15 +239,7 @@ class MemoryAutoencoder(OneClassModel):
 
     def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
         scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
-        if not np.isfinite(scores).all():
-            row = int(np.flatnonzero(~np.isfinite(scores))[0])
-            values = np.asarray(rows[row : row + 1])[0]
-            column = int(np.abs(values).argmax())
-            raise ValueError(
-                f"row {row} has no finite score; its largest value is {values[column]:g}, in column "
-                f"{self._column_names()[column]!r}: scale or bound that column"
-            )
-        return scores
+        return require_finite(scores, rows, self._column_names())
 
     def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
@@ -293,7 +279,20 @@ class MemoryAutoencoder(OneClassModel):
         """Return the contributions; further columns are zero."""
         if self.residual_score != "likelihood":
             return self._score.contributions(self._residuals(block, leave_out).double())
+        return self._likelihood(block, *self._attend(block, leave_out, self._variances))
+
+    def read(self, block: Tensor, leave_out: bool) -> tuple[Tensor, Tensor]:
+        """Return the reconstruction of a block of rows and the contributions to their likelihood, in one go.
+
+        For models that this one is a part of; only with ``residual_score="likelihood"``. Both are of the block's
+        shape, whose rows are a multiple of ``ATTENTION_ROWS``.
+        """
         read, variances = self._attend(block, leave_out, self._variances)
+        n_columns = block.shape[1]
+        return read[:, :n_columns], self._likelihood(block, read, variances)[:, :n_columns]
+
+    def _likelihood(self, block: Tensor, read: Tensor, variances: Tensor) -> Tensor:
+        """Return the contributions to the likelihood of what was read; further columns are zero."""
         more = read.shape[1] - block.shape[1]
         local = variances.double().div_(LEAST).add_(1)
         scale = functional.pad(torch.from_numpy(self.variance_), (0, more), value=1.0) * LEAST
@@ -317,6 +316,27 @@ class MemoryAutoencoder(OneClassModel):
         if self.residual_score != "likelihood":
             fitted = {name.removeprefix("score."): array for name, array in arrays.items() if name.startswith("score.")}
             self._score = SCORES[self.residual_score].from_arrays(fitted)
+
+
+def require_finite(scores: np.ndarray, rows: np.ndarray | Rows, column_names: Sequence[str]) -> np.ndarray:
+    """Return the scores, or raise ValueError that names the first row whose values are too large for float32."""
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores))[0])
+        values = np.asarray(rows[row : row + 1])[0]
+        column = int(np.abs(values).argmax())
+        raise ValueError(
+            f"row {row} has no finite score; its largest value is {values[column]:g}, in column "
+            f"{column_names[column]!r}: scale or bound that column"
+        )
+    return scores
+
+
+def hash_rows(rows: Tensor) -> Tensor:
+    """Return an integer a row, the same for rows with equal cells and, all but surely, for no others; int64."""
+    generator = torch.Generator().manual_seed(0)
+    factors = 2 * torch.randint(2**62, (rows.shape[1],), generator=generator) + 1
+    bits = (rows + 0.0).contiguous().view(torch.int32)  # without negative zeros
+    return (bits.long() * factors.to(rows.device)).sum(dim=1)
 
 
 def _with_counts(values: np.ndarray, counts: Tensor) -> Tensor:

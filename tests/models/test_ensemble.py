@@ -1,0 +1,200 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.utils.estimator_checks import check_estimator
+
+from models.base import load
+from models.ensemble import NAMES, EnsembleAutoencoder, Tail
+from models.memory import MemoryAutoencoder, hash_rows
+from models.scores import Mahalanobis
+
+
+def rows(n_rows=500, n_columns=5, seed=0):
+    rng = np.random.default_rng(seed)
+    codes = rng.normal(size=(n_rows, 2))
+    mixing = np.random.default_rng(1).normal(size=(2, n_columns))
+    return (np.tanh(codes @ mixing) + 0.1 * rng.normal(size=(n_rows, n_columns))).astype(np.float32)
+
+
+def fitted(data=None, **parameters):
+    given = {"n_steps": 20, "hidden": (24, 24), "n_networks": 3} | parameters
+    return EnsembleAutoencoder(**given).fit(rows() if data is None else data)
+
+
+def outputs(model, data):
+    names = ("anomaly_score", "contributions", "residuals", "reconstruct", "encode", "predict")
+    return {name: getattr(model, name)(data) for name in names}
+
+
+def assert_same(found, expected):
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name, strict=True)
+
+
+def network_residuals(model, data):
+    """A plain NumPy pass of each network."""
+    weights = [weight.numpy().astype(np.float64) for weight in model.networks_.weights]
+    biases = [bias.numpy().astype(np.float64) for bias in model.networks_.biases]
+    found = []
+    for network in range(model.n_networks):
+        hidden = data.astype(np.float64)
+        for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            if layer:
+                hidden = hidden * np.clip(hidden + 3, 0, 6) / 6
+            hidden = hidden @ weight[network] + bias[network]
+        found.append(data - hidden)
+    return np.array(found)
+
+
+def test_it_is_a_scikit_learn_outlier_detector():
+    model = EnsembleAutoencoder(n_steps=5, hidden=(8,))
+    results = check_estimator(model, on_skip=None, on_fail=None)
+    assert {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"} == {}
+
+
+def test_a_tail_is_the_empirical_one_and_paretos_beyond():
+    scores = np.random.default_rng(0).pareto(3, size=5000) + 1
+    tail = Tail.fit(scores)
+    inside = np.quantile(scores, [0.1, 0.5, 0.8])
+    expected = [-np.log((scores >= score).mean()) for score in inside]
+    np.testing.assert_allclose(tail(torch.tensor(inside)), expected, atol=0.01)
+    u = np.quantile(scores, 0.9)
+    xi = np.log(scores[scores > u] / u).mean()
+    beyond = np.array([1.0, 2.0, 50.0, 1e6]) * u
+    np.testing.assert_allclose(tail(torch.tensor(beyond)), np.log(10) + np.log(beyond / u) / xi, rtol=1e-6)
+    # Of a Pareto distribution of index 3 it finds the true tail, far beyond all that it was fitted on.
+    assert float(tail(torch.tensor([100.0], dtype=torch.float64))[0]) == pytest.approx(3 * np.log(100), rel=0.1)
+
+
+@pytest.mark.parametrize("scores", [np.zeros(30), np.ones(30), np.array([0.0, 2.0]), np.repeat([0.0, 1.0], [28, 2])])
+def test_a_tail_rises_whatever_it_is_fitted_on(scores):
+    levels = Tail.fit(scores)(torch.linspace(0, 5, 1001, dtype=torch.float64))
+    assert torch.isfinite(levels).all()
+    assert levels[0] == 0
+    assert (levels.diff() >= 0).all()
+    assert levels[-1] > levels[0]
+
+
+def test_scores_are_the_mean_of_the_tails_of_its_members():
+    data, fit_rows = 1.5 * rows(200, seed=1), rows()
+    model = fitted(fit_rows)
+    memory = MemoryAutoencoder(random_state=model.memory_.random_state).fit(fit_rows)
+    scores = {"likelihood": memory.anomaly_score(data)}
+    distance = Mahalanobis.fit(memory.residuals(fit_rows))
+    scores["memory"] = distance.contributions(torch.from_numpy(memory.residuals(data)).double()).sum(dim=1).numpy()
+    distances = [
+        model._distances["networks"].contributions(torch.from_numpy(found)).sum(dim=1).numpy()
+        for found in network_residuals(model, data)
+    ]
+    scores["networks"] = np.mean(distances, axis=0)
+    expected = np.mean([model.tails_[name](torch.from_numpy(scores[name])).numpy() for name in NAMES], axis=0)
+    np.testing.assert_allclose(model.anomaly_score(data), expected, rtol=1e-3)
+
+
+def test_networks_are_judged_by_the_rows_that_they_left_out():
+    fit_rows = rows()
+    model = fitted(fit_rows)
+    fold = ((hash_rows(torch.from_numpy(fit_rows)) >> 32) % 3).numpy()
+    assert np.bincount(fold).min() > 100
+    out_of_fold = network_residuals(model, fit_rows)[fold, np.arange(len(fit_rows))]
+    distance = Mahalanobis.fit(out_of_fold)
+    np.testing.assert_allclose(model._distances["networks"].precision, distance.precision, rtol=1e-3, atol=1e-3)
+    scores = distance.contributions(torch.from_numpy(out_of_fold)).sum(dim=1).numpy()
+    tail = Tail.fit(scores)
+    assert model.tails_["networks"].xi == pytest.approx(tail.xi, rel=1e-3)
+    np.testing.assert_allclose(model.tails_["networks"].scores, tail.scores, rtol=1e-3)
+
+
+def test_a_network_never_learns_from_its_own_fold():
+    data = torch.from_numpy(rows())
+    fold = (hash_rows(data) >> 32) % 3
+    model = EnsembleAutoencoder(n_networks=3, hidden=(8,))
+    model.networks_ = model._build(5, torch.Generator().manual_seed(0)).train()
+    model._loss(data[fold == 1], torch.Generator().manual_seed(0)).mean().backward()
+    for weight in model.networks_.weights:
+        assert (weight.grad[1] == 0).all()
+        assert (weight.grad[[0, 2]] != 0).any()
+
+
+def test_copies_of_a_row_are_in_one_fold():
+    data = torch.from_numpy(rows(50))
+    signed = data.clone()
+    signed[:, 1] = 0
+    negative = signed.clone()
+    negative[:, 1] = -0.0
+    assert torch.equal(hash_rows(signed), hash_rows(negative))
+    assert len(hash_rows(data).unique()) == 50
+
+
+@pytest.mark.parametrize("leave_out", [True, False])
+def test_a_row_scores_the_same_in_any_batch(leave_out):
+    data = np.concatenate([rows(5000, seed=2), rows(300)])
+    model = fitted(rows(300), leave_out=leave_out)
+    whole = outputs(model, data)
+    order = np.random.default_rng(0).permutation(len(data))
+    for chosen in (order, np.arange(5100), np.arange(4097, 4098), np.arange(3, 140)):
+        assert_same(outputs(model, data[chosen]), {name: values[chosen] for name, values in whole.items()})
+
+
+def test_contributions_sum_to_the_score():
+    model = fitted()
+    data = 2 * rows(seed=1)
+    assert model.contributions(data).shape == data.shape
+    np.testing.assert_allclose(model.contributions(data).sum(axis=1), model.anomaly_score(data), rtol=1e-12)
+    np.testing.assert_array_equal(model.residuals(data), data - model.reconstruct(data))
+
+
+def test_a_saved_model_scores_bit_for_bit(tmp_path):
+    frame = pd.DataFrame(rows(), columns=list("abcde"))
+    model = fitted(frame)
+    model.save(tmp_path)
+    again = load(tmp_path)
+    assert_same(outputs(again, frame), outputs(model, frame))
+    assert again.get_params() == model.get_params()
+    assert again.epochs_ == model.epochs_
+
+
+def test_same_seed_same_scores():
+    assert_same(outputs(fitted(), rows(seed=1)), outputs(fitted(), rows(seed=1)))
+    assert not np.array_equal(fitted(random_state=1).anomaly_score(rows()), fitted().anomaly_score(rows()))
+
+
+def test_held_out_rows_stop_the_training():
+    model = EnsembleAutoencoder(n_steps=3000, hidden=(64,), noises=(0.0,), learning_rate=0.03, patience=5)
+    model.fit(rows(40), X_held_out=rows(400, seed=3))
+    losses = [epoch["held_out_loss"] for epoch in model.epochs_]
+    assert len(losses) == int(np.argmin(losses)) + 1 + 5 < 3000
+
+
+def test_anomalies_off_a_curve_are_found():
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, size=1500)
+    ring = np.column_stack([np.cos(angles), np.sin(angles)])
+    model = fitted(ring[:1000])
+    normal, odd = model.anomaly_score(ring[1000:]), model.anomaly_score(0.8 * ring[1000:])
+    assert np.quantile(normal, 0.99) < np.quantile(odd, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_networks": 1}, "n_networks=1 must be 2 or more"),
+        ({"n_steps": 0}, "n_steps=0 must be 1 or more"),
+        ({"hidden": (8, 0)}, r"hidden=\(8, 0\) must be 1 or more each"),
+        ({"noises": (-1,)}, r"noises=\(-1,\) must be 0 or more"),
+        ({"noises": ()}, r"noises=\(\) must be 0 or more, and one at least"),
+        ({"learning_rate": 0}, "learning_rate=0 must be above 0"),
+        ({"bandwidth": 0}, "bandwidth=0 must be above 0"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        EnsembleAutoencoder(**parameters).fit(rows(50))
+
+
+def test_a_row_too_large_for_float32_is_named():
+    model = fitted()
+    data = rows(5)
+    data[3, 2] = 3e38
+    with pytest.raises(ValueError, match="row 3 has no finite score"):
+        model.anomaly_score(data)
