@@ -25,6 +25,8 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The table's co
 TableGiven = Annotated[str, typer.Argument(help="File or folder. Left out: table.path of the configuration.")]
 First = Annotated[datetime | None, typer.Option("--from", formats=DAY, help="First day of the period, included.")]
 Last = Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last day of the period, included.")]
+Output = Annotated[Path | None, typer.Option(help="Parquet file to write.")]
+Version = Annotated[str, typer.Option(help="Version or alias of the model.")]
 DEFAULT = Path("assay.toml")
 
 
@@ -95,7 +97,7 @@ def validate(
 def features(
     table: Annotated[str, typer.Argument(help="File or folder. Left out: the list of features is printed.")] = "",
     config: ConfigFile = DEFAULT,
-    out: Annotated[Path | None, typer.Option(help="Parquet file to write the table's features to.")] = None,
+    out: Output = None,
     first: First = None,
     last: Last = None,
 ) -> None:
@@ -107,6 +109,38 @@ def features(
             show_features(config)
         else:
             write_features(config, table, _day(first), _day(last), out)
+
+
+@app.command(epilog="Example: assay encode new.parquet --out codes.parquet --config assay.toml")
+def encode(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    out: Output = None,
+    first: First = None,
+    last: Last = None,
+    version: Version = "champion",
+) -> None:
+    """Write each row's code in the model, a short description of it, as features for other models."""
+    from flows.commands import write_representation
+
+    with _plain_errors():
+        write_representation("encode", config, table, _day(first), _day(last), out, version)
+
+
+@app.command(epilog="Example: assay reconstruct new.parquet --out expected.parquet --config assay.toml")
+def reconstruct(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    out: Output = None,
+    first: First = None,
+    last: Last = None,
+    version: Version = "champion",
+) -> None:
+    """Write what the model expects each row to be, in raw units, and fill in missing numbers from it."""
+    from flows.commands import write_representation
+
+    with _plain_errors():
+        write_representation("reconstruct", config, table, _day(first), _day(last), out, version)
 
 
 @app.command(epilog="Example: assay train --config assay.toml --from 2018-07-11 --to 2018-07-17")
@@ -128,7 +162,7 @@ def score(
     config: ConfigFile = DEFAULT,
     first: First = None,
     last: Last = None,
-    version: Annotated[str, typer.Option(help="Version or alias of the model.")] = "champion",
+    version: Version = "champion",
     force: Annotated[bool, typer.Option("--force", help="Score again in place what was scored before.")] = False,
     incoming: Annotated[bool, typer.Option("--incoming", help="Score every new file of the incoming folder.")] = False,
 ) -> None:

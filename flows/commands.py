@@ -3,9 +3,11 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -16,6 +18,9 @@ from pipeline.config_file import explain, read_config, write_config
 from pipeline.errors import AssayError, ConfigError
 from pipeline.period import Period
 from pipeline.tables import content_digest, open_table, write_text
+
+if TYPE_CHECKING:
+    from pipeline.validation import Validated
 
 
 def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], given: dict[str, Any]) -> None:
@@ -131,21 +136,55 @@ def show_features(config_path: Path) -> None:
 
 
 def write_features(config_path: Path, table: str, first: date | None, last: date | None, out: Path | None) -> None:
-    """Write the features of a table's accepted rows; nothing is remembered, learned or scored."""
+    """Write the features of a table's accepted rows."""
+    from pipeline.features import list_features
+
+    config, target = read_config(config_path), _parquet(out)
+    with _computed(config, table, first, last, target) as (validated, rows):
+        rows.replace(target)
+    _wrote(target, validated, {"features": len(list_features(config))}, table, config_path)
+
+
+def write_representation(
+    command: str, config_path: Path, table: str, first: date | None, last: date | None, out: Path | None, version: str
+) -> None:
+    """Write what a registered model makes of a table's accepted rows: their codes, or what it expects them to be."""
+    from dataclasses import replace
+
+    from pipeline.representation import write_codes, write_expected
+    from pipeline.tracking.store import load_detector
+
+    given, target = read_config(config_path), _parquet(out)
+    with console.live(), console.step("load the Detector"):
+        detector, number = load_detector(given, version)
+        config = detector.settle(given)
+    write, what = (write_codes, "columns of code") if command == "encode" else (write_expected, "missing cells filled")
+    with _computed(config, table, first, last, target) as (validated, rows), console.step(command) as on_rows:
+        found = write(rows, replace(detector, config=config), target, on_rows)
+    _wrote(target, validated, {what: found, "model version": number}, table, config_path)
+
+
+def _parquet(out: Path | None) -> Path:
+    if out is None or out.suffix != ".parquet":
+        raise ConfigError(f"--out {out or ''} must name a Parquet file to write, such as features.parquet")
+    return out
+
+
+@contextmanager
+def _computed(
+    config: Config, table: str, first: date | None, last: date | None, out: Path
+) -> Iterator[tuple["Validated", Path]]:
+    """Validate a table and give its features in a scratch file beside ``out``; nothing is remembered or learned."""
     from tempfile import TemporaryDirectory
 
-    from pipeline.features import compute, list_features
+    from pipeline.features import compute
     from pipeline.history import History
     from pipeline.ledger import batch_id
     from pipeline.reviewed import ReviewedLabels
-    from pipeline.summary import count_rows
     from pipeline.tables import span
     from pipeline.validation import validate
     from pipeline.workfolder import WorkFolder
 
-    config = read_config(config_path)
-    if out is None or out.suffix != ".parquet":
-        raise ConfigError(f"--out {out or ''} must name a Parquet file to write, such as features.parquet")
     path, work = Path(_named(table, config)), WorkFolder(config)
     period = Period.of_days(first, last, config.table.time_zone)
     work.make(out.resolve().parent)
@@ -159,9 +198,18 @@ def write_features(config_path: Path, table: str, first: date | None, last: date
             start, end = span(validated.accepted, config.contract.timestamp)
             stored = History(work.history, config).files(start - timedelta(days=config.features.max_window_days), end)
             reviewed = ReviewedLabels(work.labels, config).files()
-            compute(validated.accepted, [*stored, validated.lookback], config, out, reviewed)
-    console.table(f"Wrote {out}", {**count_rows(validated), "features": len(list_features(config))})
+            rows = Path(scratch) / "features.parquet"
+            compute(validated.accepted, [*stored, validated.lookback], config, rows, reviewed)
+        yield validated, rows
+
+
+def _wrote(out: Path, validated: "Validated", more: dict[str, object], table: str, config_path: Path) -> None:
+    """Say what was written, and how to see what was not."""
+    from pipeline.summary import count_rows
+
+    console.table(f"Wrote {out}", {**count_rows(validated), **more})
     if validated.counts.quarantined:
+        path = _named(table, read_config(config_path))
         console.commands("To see which rows broke which rules", [f"assay validate {path} --config {config_path}"])
 
 

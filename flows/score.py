@@ -18,6 +18,7 @@ from pipeline.config_file import read_config
 from pipeline.detector import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
 from pipeline.ledger import Entry, Ledger, batch_id, lock
+from pipeline.maps import Map, make_maps
 from pipeline.period import Period
 from pipeline.report import render
 from pipeline.reviewed import ReviewedLabels
@@ -179,10 +180,11 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
             forget(config, old.batch_id)
         first, last = span(validated.accepted, config.contract.timestamp)
         rows = features(validated, config, folder, batch, reviewed)
-        scored, measured = score_rows(rows, detector, folder, entry, reviewed)
+        scored, measured, maps = score_rows(rows, detector, folder, entry, reviewed)
         facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
         facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
-        page = batch_report(detector, validated, scored, measured, source=source, facts=facts, notes=notes)
+        told = {"source": source, "facts": facts, "notes": notes, "maps": maps}
+        page = batch_report(detector, validated, scored, measured, **told)
         write_text(folder / "report.html", render(page))
     results = {"scored": scored.scored, "flagged": scored.flagged}
     settled = replace(
@@ -214,8 +216,8 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
 @stage(name="score")
 def score_rows(
     rows: Path, detector: Detector, folder: Path, entry: Entry, reviewed: Sequence[Path]
-) -> tuple[Scored, Measured]:
-    """Score a feature table, write scores and alerts, and measure them where labels are known by now."""
+) -> tuple[Scored, Measured, list[Map]]:
+    """Score a feature table, write scores and alerts, measure them where labels are known by now, and map them."""
     with console.step("score") as on_rows:
         scored = score_table(
             rows,
@@ -226,7 +228,8 @@ def score_rows(
             scored_at=entry.scored_at,
             on_rows=on_rows,
         )
-        return scored, measure(rows, scored, detector.config, reviewed=reviewed)
+        maps = make_maps(rows, scored, detector, detector.config.report.tsne)
+        return scored, measure(rows, scored, detector.config, reviewed=reviewed), maps
 
 
 def _figures(measured: Measured) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The training flow: validate, remember, features, fit, look at the held-out block, log and register."""
 
+import hashlib
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,11 +22,14 @@ from pipeline.errors import AssayError
 from pipeline.giveaways import refuse_giveaways
 from pipeline.labels import latest_moment
 from pipeline.ledger import batch_id, lock
+from pipeline.maps import Map, make_maps
+from pipeline.model_choice import build_model, parameters_of
 from pipeline.period import Period
 from pipeline.report import render
 from pipeline.reviewed import ReviewedLabels
 from pipeline.scoring import Scored, score_table
 from pipeline.summary import Measured, calibration_block, count_rows, measure, training_report
+from pipeline.suspects import write_suspects
 from pipeline.tables import open_table, span, write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
 from pipeline.validation import Validated
@@ -66,6 +71,7 @@ def train(
 def _train(
     config: Config, config_path: str, path: str, first: date | None, last: date | None, as_of: datetime | None
 ) -> dict[str, Any]:
+    build_model(config.model)  # a wrong name or option shall not wait for the features
     work, period = WorkFolder(config), Period.of_days(first, last, config.table.time_zone)
     with console.step("read"):
         table = open_table(path, config.table)
@@ -79,11 +85,15 @@ def _train(
         notes = gap(validated, config)
         rows = features(validated, config, folder, batch, reviewed)
         moment = as_of or latest_moment(span(validated.accepted, config.contract.timestamp)[1], config, reviewed)
-        detector = fit(rows, config, moment, reviewed)
+        detector, went_on = fit(rows, config, moment, reviewed, _checkpoint(work, config, batch))
+        notes += went_on
+        shutil.rmtree(work.checkpoints, ignore_errors=True)
         detector.save(folder / "detector")
-        scored, measured = held_out(rows, detector, folder, batch, reviewed)
+        suspects = audit(rows, detector, folder, reviewed)
+        scored, measured, maps = held_out(rows, detector, folder, batch, reviewed)
         facts = {"Table": str(table.path), "SHA-256 of the table": digest, "Batch": batch}
-        page = training_report(detector, validated, scored, measured, source=table.path, facts=facts, notes=notes)
+        told = {"source": table.path, "facts": facts, "notes": notes, "maps": maps, "suspects": suspects}
+        page = training_report(detector, validated, scored, measured, **told)
         write_text(folder / "report.html", render(page))
         dataset = Dataset(str(table.path.resolve()), digest, count_rows(validated))
         registered = register(detector, dataset, measured, validated.accepted, folder, batch)
@@ -95,18 +105,43 @@ def _train(
     return result
 
 
+def _checkpoint(work: WorkFolder, config: Config, batch: str) -> Path:
+    """Return the folder that a killed training goes on from: that of this batch and configuration."""
+    settings = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
+    return work.checkpoints / f"{batch}-{settings[:12]}"
+
+
 @stage(name="fit")
-def fit(rows: Path, config: Config, as_of: datetime, reviewed: Sequence[Path]) -> Detector:
-    """Fit encoder, model, calibration and threshold."""
-    with console.step("train", total=config.model.max_epochs, unit="epochs") as on_epochs:
-        return Detector.fit(rows, config, as_of, lambda epoch, most, losses: on_epochs(1), reviewed)
+def fit(
+    rows: Path, config: Config, as_of: datetime, reviewed: Sequence[Path], checkpoint: Path
+) -> tuple[Detector, list[str]]:
+    """Fit encoder, model, calibration and threshold; say where it went on from, if a training was killed."""
+    seen: list[int] = []
+    most = parameters_of(build_model(config.model)).get("max_epochs")
+    with console.step("train", total=most, unit="epochs") as on_epochs:
+
+        def on_epoch(epoch: int, max_epochs: int, losses: dict[str, float]) -> None:
+            on_epochs(1 if seen else epoch)
+            seen.append(epoch)
+
+        detector = Detector.fit(rows, config, as_of, on_epoch, reviewed, checkpoint)
+    if not seen or seen[0] == 1:
+        return detector, []
+    return detector, [f"The training went on from epoch {seen[0] - 1}, after which an earlier run of it was stopped."]
+
+
+@stage(name="audit the fit rows")
+def audit(rows: Path, detector: Detector, folder: Path, reviewed: Sequence[Path]) -> Path:
+    """Write the most suspect of the rows that were fitted on as normal."""
+    with console.step("audit the rows fitted on"):
+        return write_suspects(rows, detector, folder / "suspects.parquet", reviewed)
 
 
 @stage(name="held-out block")
 def held_out(
     rows: Path, detector: Detector, folder: Path, batch: str, reviewed: Sequence[Path]
-) -> tuple[Scored, Measured]:
-    """Score the calibration block, whose rows took no part in fitting, as a batch would be."""
+) -> tuple[Scored, Measured, list[Map]]:
+    """Score the calibration block, whose rows took no part in fitting, as a batch would be, and map it."""
     with console.step("score the held-out block") as on_rows:
         block = calibration_block(rows, detector, folder / ".calibration.parquet")
         scored = score_table(
@@ -118,7 +153,8 @@ def held_out(
             scored_at=datetime.now(UTC),
             on_rows=on_rows,
         )
-        return scored, measure(block, scored, detector.config, detector.as_of, reviewed)
+        maps = make_maps(block, scored, detector, detector.config.report.tsne)
+        return scored, measure(block, scored, detector.config, detector.as_of, reviewed), maps
 
 
 @retried(name="log and register")
@@ -128,8 +164,12 @@ def register(
     """Log the run to MLflow and register the Detector."""
     config = detector.config
     numbers = {name: value for name, value in detector.summary.items() if not isinstance(value, str)}
+    made = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
     with console.step("log and register in MLflow"):
-        save_losses(folder / ".losses.png", detector.epochs)
+        plots = {"scores": folder / ".scores.png"}
+        if detector.epochs:
+            plots["losses"] = folder / ".losses.png"
+            save_losses(plots["losses"], detector.epochs)
         save_score_distribution(folder / ".scores.png", measured.scores, detector.threshold, measured.labels)
         return log_training(
             config,
@@ -137,8 +177,8 @@ def register(
             dataset=dataset,
             epochs=detector.epochs,
             metrics={**measured.figures, "threshold": detector.threshold, **numbers},
-            params={"as_of": detector.as_of.isoformat(), "promise": detector.promise},
-            plots={"losses": folder / ".losses.png", "scores": folder / ".scores.png"},
+            params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **made},
+            plots=plots,
             report=folder / "report.html",
             tags={"batch_id": batch},
             input_example=pq.ParquetFile(accepted).read_row_group(0).slice(0, EXAMPLE_ROWS).to_pandas(),
@@ -161,6 +201,7 @@ def _result(
             "Rows": count_rows(validated),
             "Model": {
                 "registered": f"{registered.name} version {registered.version}, alias {registered.alias}",
+                "family": detector.summary["model"],
                 "fitted on": f"{detector.summary['fit_rows']:,} normal rows",
                 "expect": detector.promise,
                 **figures,
@@ -168,6 +209,7 @@ def _result(
             "Where": {
                 "report": str(final / "report.html"),
                 "quarantine": str(final / "quarantine.parquet"),
+                "most suspect fit rows": str(final / "suspects.parquet"),
                 "MLflow run": registered.run_id,
             },
         },

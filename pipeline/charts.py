@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from pipeline.evaluation.metrics import PrecisionRecall
 
-WIDTH, HEIGHT = 560.0, 260.0
+WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
 BINS = 44
 
@@ -220,13 +220,41 @@ def precision_recall(curve: PrecisionRecall, at: tuple[float, float] | None = No
     return _svg(parts, "Precision over recall")
 
 
+def scatter(points: np.ndarray, ranks: np.ndarray, label: str) -> Markup:
+    """Draw rows as points on a plane, alerts (``ranks`` above 0) as larger ones on top, the first ones last.
+
+    The plane covers the middle 99 % of the rows that are no alerts and as much again around them; what lies beyond is
+    drawn on its edge, so that one far alert doesn't press all others into a dot.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, 2)
+    ranks : ndarray of int, shape (n_points,)
+    label : str
+        What a screen reader says of the chart.
+    """
+    low, high = np.quantile(points[ranks == 0], (0.005, 0.995), axis=0)
+    reach = np.maximum(high - low, 1e-9 * max(1.0, float(np.abs(points).max())))
+    low = np.maximum(points.min(axis=0), low - reach / 2) - reach * 0.03
+    high = np.minimum(points.max(axis=0), high + reach / 2) + reach * 0.03
+    margin = 10.0
+    x = Axis(float(low[0]), float(high[0]), margin, WIDTH - margin)
+    y = Axis(float(low[1]), float(high[1]), SQUARE - margin, margin)
+    dots = "".join(f"M{x(a):.1f} {y(b):.1f}h.01" for a, b in points[ranks == 0].tolist())
+    parts = [f'<path class="points" d="{dots}"/>']
+    for place in np.argsort(-ranks, kind="stable")[: int((ranks > 0).sum())].tolist():
+        at = x(points[place, 0]), y(points[place, 1])
+        parts.append(_dot(*at, "alert-point", f"alert #{ranks[place]:,}"))
+    return _svg(parts, label, SQUARE)
+
+
 def _points(epochs: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     pairs = ((epoch["epoch"], epoch.get(key)) for epoch in epochs)
     return [(float(number), float(loss)) for number, loss in pairs if loss is not None and math.isfinite(loss)]
 
 
-def _svg(parts: Iterable[str], label: str) -> Markup:
-    head = f'<svg class="chart" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(label)}">'
+def _svg(parts: Iterable[str], label: str, height: float = HEIGHT) -> Markup:
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{escape(label)}">'
     # Every text in the parts went through escape.
     return Markup(head + "".join(parts) + "</svg>")
 

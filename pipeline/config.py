@@ -3,7 +3,7 @@
 import difflib
 import math
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -197,31 +197,61 @@ class EncodingConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """The denoising autoencoder and its training."""
+    """The model and its training. Settings left out are the family's own; one that it has no use for is not read."""
 
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        default=(128,), description="Nodes of each encoder layer; the decoder mirrors them."
+    name: str = Field(
+        default="denoising",
+        min_length=1,
+        description=(
+            "Family: denoising, dense, linear, sparse, contractive, variational, convolutional, belief, memory, "
+            "ensemble; to compare with: pca, knn, isolation_forest, one_class_svm."
+        ),
     )
-    code_size: int = Field(default=64, ge=1, description="Nodes of the code, the layer in the middle.")
-    noise: float = Field(
-        default=0.02,
-        ge=0,
-        description="Standard deviation of the Gaussian noise that training adds to the scaled columns.",
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None, examples=[(128,)], description="Nodes of each encoder layer; the decoder mirrors them."
     )
-    score: Literal["mean_squared", "mahalanobis"] = Field(
-        default="mahalanobis", description="How a row's residuals become one score."
+    code_size: int | None = Field(
+        default=None, ge=1, examples=[64], description="Nodes of the code, the layer in the middle."
     )
-    batch_size: int = Field(default=512, ge=1, description="Rows of a training step.")
-    learning_rate: float = Field(default=3e-3, gt=0, description="Peak learning rate of AdamW.")
-    max_epochs: int = Field(
-        default=30, ge=1, description="Training stops after this many passes over the rows at the latest."
+    loss: Literal["squared", "huber", "gaussian", "mixed"] | None = Field(
+        default=None,
+        examples=["mixed"],
+        description="Loss of the numbers; mixed: squared for numbers, cross-entropies for indicators and categories.",
     )
-    patience: int = Field(
-        default=5,
+    score: str | None = Field(
+        default=None,
+        examples=["mahalanobis"],
+        description=(
+            "How a row's residuals become one score: mahalanobis, mean_squared, normalised, worst_share, or one that "
+            "only a family has, such as elbo (variational)."
+        ),
+    )
+    batch_size: int | None = Field(default=None, ge=1, examples=[512], description="Rows of a training step.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, examples=[0.003], description="Peak learning rate of AdamW."
+    )
+    max_epochs: int | None = Field(
+        default=None,
         ge=1,
+        examples=[30],
+        description="Training stops after this many passes over the rows at the latest.",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        examples=[5],
         description="Passes without a better loss on the held-out rows before training stops.",
     )
     seed: int = Field(default=0, ge=0, description="Same seed, same data, same scores.")
+    trim: float = Field(
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        description="Share of the fit rows, the most anomalous ones, that a second fit leaves out: not all are normal.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="What only this family has, such as noise = 0.02 (denoising)."
+    )
 
 
 class TrainingConfig(_Section):
@@ -255,6 +285,12 @@ class ThresholdConfig(_Section):
     alerts_per_day: float = Field(
         default=100, gt=0, description="Alerts a calendar day that the team can review (strategy capacity)."
     )
+
+
+class ReportConfig(_Section):
+    """What the page of a run shows."""
+
+    tsne: bool = Field(default=False, description="Whether to add a t-SNE map of the code, which takes some seconds.")
 
 
 class TrackingConfig(_Section):
@@ -297,6 +333,7 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     threshold: ThresholdConfig = ThresholdConfig()
+    report: ReportConfig = ReportConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Any
 import tomlkit
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config import Config, FeaturesConfig
+from pipeline.config import Config, FeaturesConfig, ModelConfig
 from pipeline.contract import Contract
 from pipeline.errors import ConfigError
 
@@ -57,6 +57,8 @@ def explain(error: ValidationError) -> str:
             section = section.model_fields[part].annotation
         near = difflib.get_close_matches(location[-1], section.model_fields, 1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(section.model_fields)}"
+        if section is ModelConfig:
+            hint += " (what only one family has goes into model.options)"
         return f"unknown key {key!r}; {hint}"
     if first["type"] == "missing":
         return f"{key!r} is missing; add it, or make the file again with assay init"
@@ -95,9 +97,10 @@ def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> 
         if name in reasons and isinstance(section, (Contract, FeaturesConfig)):
             container.add(tomlkit.comment(f"  chosen: {reasons[name]}"))
         if value is None:
-            container.add(tomlkit.comment(f'{name} = ""'))
+            example = tomlkit.item(_toml((field.examples or [""])[0]))
+            container.add(tomlkit.comment(f"{name} = {example.as_string()}"))
         else:
-            container.add(name, tomlkit.item(list(value) if isinstance(value, tuple) else value))
+            container.add(name, tomlkit.item(_toml(value)))
     for name, value in sections:
         table = tomlkit.table()
         if value.__doc__:
@@ -105,3 +108,7 @@ def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> 
         _add_fields(table, value, reasons)
         container.add(tomlkit.nl())
         container.add(name, table)
+
+
+def _toml(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

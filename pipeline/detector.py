@@ -1,10 +1,13 @@
 """The artefact: contract, features, encoder, model, calibration and threshold, saved together."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,16 +21,20 @@ from pipeline.config import Config, TrackingConfig
 from pipeline.encoding import Encoder
 from pipeline.errors import ConfigError, InputError, TrainingError
 from pipeline.features import Feature, list_features
+from pipeline.model_choice import OnEpoch, build_model
 from pipeline.partition import CALIBRATION, EARLY_STOPPING, FIT, split
 from pipeline.tables import read_batches
 from pipeline.thresholds import Threshold
 
 if TYPE_CHECKING:
-    from models.base import Autoencoder
+    from models.one_class import OneClassModel
 
-FORMAT = 1
-
-OnEpoch = Callable[[int, int, dict[str, float]], None]
+FORMAT = 2
+CHECKED_ROWS = 4096
+"""Whether a model is of any use is looked at on about as many normal rows of the calibration block, at most."""
+MATRIX_BYTES = 2**30
+"""A larger matrix of fit rows lies on disk."""
+ENCODED_AT_A_TIME = 65_536
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Detector:
     as_of : datetime
         UTC. Labels that became available later played no part.
     encoder : Encoder
-    model : Autoencoder
+    model : OneClassModel
     calibration : Calibration
     cut : Threshold
     summary : dict
@@ -54,7 +61,7 @@ class Detector:
     config: Config
     as_of: datetime
     encoder: Encoder
-    model: "Autoencoder"
+    model: "OneClassModel"
     calibration: Calibration
     cut: Threshold
     summary: dict[str, float | int | str]
@@ -77,8 +84,8 @@ class Detector:
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """Losses of each pass over the fit rows: epoch, train_loss, held_out_loss."""
-        return self.model.epochs_
+        """Losses of each pass over the fit rows: epoch, train_loss, held_out_loss; none without training."""
+        return getattr(self.model, "epochs_", [])
 
     @classmethod
     def fit(
@@ -88,10 +95,13 @@ class Detector:
         as_of: datetime,
         on_epoch: OnEpoch | None = None,
         reviewed: Sequence[Path] = (),
+        checkpoint: Path | None = None,
     ) -> Self:
         """Fit encoder, model, calibration and threshold, each on its own part of the training period.
 
-        Of the table, only fit and early-stopping rows are held in memory. See `pipeline.partition.split`.
+        Of the table, only the features of fit rows and the matrix of early-stopping rows are held in memory; a
+        matrix of fit rows above 1 GiB lies on disk, from where an autoencoder streams it. See
+        `pipeline.partition.split`.
 
         Parameters
         ----------
@@ -104,48 +114,48 @@ class Detector:
             Called after each epoch with its number, the most there can be, and the losses.
         reviewed : sequence of Path
             Labels from review: `pipeline.reviewed.ReviewedLabels.files`.
+        checkpoint : Path, optional
+            Folder where a model that trains in epochs keeps each one, so that a killed fit goes on from there when
+            it is called again in the same way; cleared when the fit ends.
 
         Raises
         ------
+        ConfigError
+            For a model, or one of its options, that is not there.
         TrainingError
-            No normal rows, too few to fit or calibrate on, no variation, or a threshold that cannot be kept.
+            No normal rows, too few to fit or calibrate on, no variation, a training that fails, a model that cannot
+            tell rows apart (`models.audit.check_not_degenerate`), or a threshold that cannot be kept.
         """
-        from models.denoising import DenoisingAutoencoder
+        from models.audit import check_not_degenerate
 
         parts = split(features, config, as_of, reviewed)
         listed = list_features(config)
         columns = list(dict.fromkeys(feature.column for feature in listed))
         fit_rows = parts.read(features, columns, FIT)
         encoder = Encoder.fit(fit_rows, listed, config.encoding)
-        settings = config.model
-        model = DenoisingAutoencoder(
-            hidden=settings.hidden,
-            code_size=settings.code_size,
-            noise=settings.noise,
-            residual_score=settings.score,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            max_epochs=settings.max_epochs,
-            patience=settings.patience,
-            random_state=settings.seed,
-            on_epoch=on_epoch,
-        )
-        matrix = encoder.with_unseen(encoder.transform(fit_rows), settings.seed)
-        held_out = encoder.transform(parts.read(features, columns, EARLY_STOPPING))
-        del fit_rows
+        model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
+        held_out = {"X_held_out": encoder.transform(parts.read(features, columns, EARLY_STOPPING))}
+        if "X_held_out" not in signature(model.fit).parameters:
+            held_out = {}
         try:
-            model.fit(matrix, X_held_out=held_out)
+            with _matrix(encoder, fit_rows, config.model.seed, features.parent) as matrix:
+                del fit_rows
+                model.fit(matrix, **held_out)
         except ValueError as error:
-            raise TrainingError(f"training failed: {error}; try a lower model.learning_rate") from error
-        model.on_epoch = None
+            raise TrainingError(f"training failed: {error}") from error
+        model.set_params(**dict.fromkeys({"on_epoch", "checkpoint"} & model.get_params().keys()))
 
         block = parts.role == CALIBRATION
-        scores = np.full(len(block), np.nan)
+        scores, looked_at = np.full(len(block), np.nan), []
+        normal = np.flatnonzero(block & parts.normal)
+        some = np.isin(np.arange(len(block)), normal[:: -(-len(normal) // CHECKED_ROWS)])
         start = 0
         for batch in read_batches(features, columns=columns):
             chosen = np.flatnonzero(block[start : start + batch.num_rows])
             if len(chosen):
-                scores[start + chosen] = model.anomaly_score(encoder.transform(batch.take(pa.array(chosen))))
+                rows = encoder.transform(batch.take(pa.array(chosen)))
+                scores[start + chosen] = model.anomaly_score(rows)
+                looked_at.append(rows[some[start + chosen]])
             start += batch.num_rows
         normal_scores, all_scores = scores[block & parts.normal], scores[block]
         if normal_scores.min() == normal_scores.max():
@@ -154,6 +164,10 @@ class Detector:
                 f"score, {normal_scores[0]:g}, so that no threshold can be set; train on a period whose "
                 "rows differ"
             )
+        try:
+            check_not_degenerate(model, np.concatenate(looked_at))
+        except ValueError as error:
+            raise TrainingError(f"the trained model is of no use: {error}") from error
         limits = config.threshold
         if limits.strategy == "capacity":
             cut = thresholds.capacity(all_scores, parts.days, limits.alerts_per_day)
@@ -168,6 +182,8 @@ class Detector:
             cut=cut,
             summary={
                 **parts.summary,
+                "model": config.model.name,
+                **{f"trimmed_{name}": value for name, value in (getattr(model, "trimmed_", None) or {}).items()},
                 "columns": len(encoder.columns),
                 "unused_features": ", ".join(encoder.unused),
             },
@@ -303,6 +319,21 @@ class Detector:
             summary=raw["summary"],
             calibration_start=datetime.fromisoformat(raw["calibration_start"]),
         )
+
+
+@contextmanager
+def _matrix(encoder: Encoder, rows: pa.Table, seed: int, folder: Path) -> Iterator[np.ndarray]:
+    """Give the matrix to fit on, in memory or, a large one, in a file of the folder that is gone afterwards."""
+    shape = (rows.num_rows, len(encoder.columns))
+    with TemporaryDirectory(dir=folder, prefix=".matrix-") as scratch:
+        if 4 * shape[0] * shape[1] <= MATRIX_BYTES:
+            matrix = np.empty(shape, np.float32)
+        else:
+            matrix = np.memmap(Path(scratch) / "fit", np.float32, "w+", shape=shape)
+        for start in range(0, len(matrix), ENCODED_AT_A_TIME):
+            matrix[start : start + ENCODED_AT_A_TIME] = encoder.transform(rows.slice(start, ENCODED_AT_A_TIME))
+        encoder.put_unseen(matrix, seed)
+        yield matrix
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

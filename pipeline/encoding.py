@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.column_encoding import CategoryEncoding, NumberEncoding, Statistics
+from pipeline.column_encoding import CategoryEncoding, EncodedColumn, NumberEncoding, Statistics
 from pipeline.config import EncodingConfig
 from pipeline.errors import TrainingError
 from pipeline.features import Feature
@@ -88,6 +89,16 @@ class Encoder:
         """Features that got no column because they never varied among the fit rows."""
         return [encoding.feature.name for encoding in self.encodings if not encoding.columns]
 
+    @property
+    def column_groups(self) -> list[tuple[str, int]]:
+        """Kind and width of each run of matrix columns, in order, for losses by column type.
+
+        "number", "binary" (an indicator), or "category", each as wide as its one-hot columns.
+        """
+        kinds = {"missing": "binary", "category": "category"}
+        runs = groupby(self.columns, lambda column: (kinds.get(column.role, "number"), _group(column)))
+        return [(kind, len(list(run))) for (kind, _), run in runs]
+
     def places(self, source: str) -> list[int]:
         """Return the positions of a source's columns in the matrix (`Feature.source`)."""
         names = {feature.name for feature in self.features if feature.source == source}
@@ -127,8 +138,21 @@ class Encoder:
                 matrix[:, start + offset] = column
         return matrix
 
-    def with_unseen(self, matrix: np.ndarray, seed: int) -> np.ndarray:
-        """Return the fit rows' matrix with one cell in 100 of each category turned into a value never seen.
+    def missing(self, rows: Rows) -> np.ndarray:
+        """Return which cells of the matrix stand for a missing number: those of its values, not its indicator.
+
+        Of shape (n_rows, len(self.columns)), bool.
+        """
+        cells = np.zeros((rows.num_rows, len(self.columns)), dtype=bool)
+        for encoding in self.encodings:
+            if isinstance(encoding, NumberEncoding):
+                gone = np.isnan(_numbers(rows, encoding.feature))
+                places = self.places_of(encoding.feature.name)
+                cells[:, [place for place in places if self.columns[place].role != "missing"]] = gone[:, None]
+        return cells
+
+    def put_unseen(self, matrix: np.ndarray, seed: int) -> None:
+        """Turn, in the fit rows' matrix, one cell in 100 of each category into a value never seen.
 
         Only for categories whose last column no fit row fills. A model fitted without it has no measure of how
         odd such a value is, and its score would leave that of any other row far behind. (The same is done
@@ -137,16 +161,15 @@ class Encoder:
         Parameters
         ----------
         matrix : array of shape (n_rows, len(self.columns))
+            Changed in place; may be a ``numpy.memmap``.
         seed : int
         """
         generator = np.random.default_rng(seed)
-        matrix = matrix.copy()
         for encoding in self.encodings:
             if isinstance(encoding, CategoryEncoding) and not encoding.rare:
                 start = self._start[encoding.feature.name]
                 chosen = generator.random(len(matrix)) < UNSEEN_SHARE
                 matrix[chosen, start : start + len(encoding.columns)] = np.eye(len(encoding.columns))[-1]
-        return matrix
 
     def inverse(self, matrix: np.ndarray, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
         """Return raw values from a matrix, for the features named or for all.
@@ -236,6 +259,11 @@ class Encoder:
             kind = CategoryEncoding if feature.kind == "category" else NumberEncoding
             encodings.append(kind.from_dict(feature, item))
         return cls(encodings, raw["bound"])
+
+
+def _group(column: EncodedColumn) -> str:
+    """Return what keeps one category's columns apart from the next one's; other columns run on."""
+    return column.feature if column.role == "category" else ""
 
 
 def _array(rows: Rows, feature: Feature) -> pa.Array:

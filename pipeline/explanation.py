@@ -36,7 +36,8 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     value and the rest of the row stays as it is; its share is of the sum of what goes away over all sources.
     Looked at are the 24 sources with the largest contributions to the score. (Where nothing goes away, shares are
     of the contributions, those below zero counting as none. Alone they mislead where a model answers an odd
-    column with odd reconstructions of others.)
+    column with odd reconstructions of others.) For a model without contributions it is the sources farthest from
+    their most usual value, and shares are of these distances.
 
     Told is the feature of the source that is farthest from its usual value; one that names what it is compared
     with (`Feature.expected`, such as the customer's usual amount) goes before any less than twice as far.
@@ -56,11 +57,11 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     """
     if rows.num_rows == 0:
         return pa.array([], REASONS_TYPE)
-    encoder, model = detector.encoder, detector.model
+    encoder = detector.encoder
     matrix = encoder.transform(rows)
-    own, contributions = model.anomaly_score(matrix), model.contributions(matrix)
+    own = detector.model.anomaly_score(matrix)
     sources = list(dict.fromkeys(feature.source for feature in detector.features))
-    parts = np.column_stack([contributions[:, encoder.places(source)].sum(axis=1) for source in sources])
+    parts = _parts(detector, matrix, sources)
     tried = np.zeros(parts.shape, dtype=bool)
     np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], True, axis=1)
     gains = np.empty(parts.shape)
@@ -157,6 +158,20 @@ def most_usual(
     lower = np.flatnonzero(tried)[lowest < before]
     settled[lower], least[lower] = rows[lowest < before], lowest[lowest < before]
     return settled, least
+
+
+def _parts(detector: Detector, matrix: np.ndarray, sources: list[str]) -> np.ndarray:
+    """Return how much each source is to blame at first sight, shape (n_rows, len(sources))."""
+    encoder = detector.encoder
+    if hasattr(detector.model, "contributions"):
+        contributions = detector.model.contributions(matrix)
+        return np.column_stack([contributions[:, encoder.places(source)].sum(axis=1) for source in sources])
+    parts = np.zeros((len(matrix), len(sources)))
+    for place, source in enumerate(sources):
+        columns, usual = encoder.usual(source)
+        if len(usual):
+            parts[:, place] = np.abs(matrix[:, columns] - usual[0]).max(axis=1)
+    return parts
 
 
 def _distances(detector: Detector, matrix: np.ndarray, settled: np.ndarray, members: list[int]) -> np.ndarray:

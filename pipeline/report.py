@@ -21,6 +21,8 @@ from pipeline.evaluation.metrics import Evaluation
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from pipeline.maps import Map
+
 # What a report calls each count, and in which order they stand.
 ROWS = {
     "accepted": "accepted",
@@ -107,6 +109,10 @@ class Report:
         Relative path from the report to the Data Docs.
     epochs : sequence of mappings
         ``epoch``, ``train_loss``, ``held_out_loss``.
+    maps : sequence of Map
+        Rows and alerts on a plane.
+    suspects : sequence of AlertRow
+        The most anomalous of the rows that were fitted on.
     evaluation : Evaluation, optional
         Needs labels.
     measured_on : str
@@ -133,6 +139,8 @@ class Report:
     unseen: Mapping[str, int] = field(default_factory=dict)
     docs: str | None = None
     epochs: Sequence[Mapping[str, Any]] = ()
+    maps: Sequence["Map"] = ()
+    suspects: Sequence[AlertRow] = ()
     evaluation: Evaluation | None = None
     measured_on: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -215,6 +223,7 @@ def render(report: Report) -> str:
         .render(
             report=report,
             charts=pictures,
+            maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
             hidden=MASK,
             counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged")},
             counted=[(name, ROWS[name], report.counts[name]) for name in ROWS if name in report.counts],

@@ -14,6 +14,8 @@ from pipeline.config import Config
 from pipeline.detector import Detector
 from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels import known_labels
+from pipeline.maps import Map
+from pipeline.model_choice import parameters_of
 from pipeline.period import local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
@@ -122,8 +124,10 @@ def training_report(
     source: Path,
     facts: dict[str, str],
     notes: list[str],
+    maps: Sequence[Map] = (),
+    suspects: Path | None = None,
 ) -> Report:
-    """Return the page of a training run; scores and alerts are those of its calibration block."""
+    """Return the page of a training run; scores, alerts and maps are those of its calibration block."""
     config, summary = detector.config, detector.summary
     known = int(summary["rows"]) - int(summary["unknown_label_rows"])
     start = f"{detector.calibration_start:%Y-%m-%d %H:%M} UTC"
@@ -144,6 +148,8 @@ def training_report(
         rules=validated.rules,
         docs=_docs(validated),
         epochs=detector.epochs,
+        maps=maps,
+        suspects=alert_rows(pq.read_table(suspects), config) if suspects else (),
         evaluation=measured.evaluation,
         measured_on=f"{block}: rows that took no part in fitting",
         facts={
@@ -153,6 +159,8 @@ def training_report(
             "Labels known as of": f"{detector.as_of:%Y-%m-%d %H:%M} UTC",
             "Labels known": f"{known:,} of {summary['rows']:,} rows, {summary['fraud_rows']:,} of them fraud",
             "Columns of the model": f"{summary['columns']:,}",
+            "Model": _model(detector),
+            **_trimmed(detector),
             **facts,
         },
     )
@@ -167,6 +175,7 @@ def batch_report(
     source: Path,
     facts: dict[str, str],
     notes: list[str],
+    maps: Sequence[Map] = (),
 ) -> Report:
     """Return the page of a scored batch."""
     config, counts = (
@@ -189,6 +198,7 @@ def batch_report(
         alerts=_alerts(scored, config),
         rules=validated.rules,
         unseen=scored.unseen,
+        maps=maps,
         docs=_docs(validated),
         evaluation=measured.evaluation,
         measured_on="the scored rows whose label is known by now",
@@ -213,6 +223,24 @@ def _alerts(scored: Scored, config: Config) -> list:
 def _notes(detector: Detector) -> list[str]:
     unused = detector.summary.get("unused_features")
     return [f"Not used, because they never varied in the rows to fit on: {unused}."] if unused else []
+
+
+def _model(detector: Detector) -> str:
+    parts = [f"{name} = {value}" for name, value in parameters_of(detector.model).items() if value is not None]
+    return f"{detector.summary['model']}: {', '.join(parts)}"
+
+
+def _trimmed(detector: Detector) -> dict[str, str]:
+    """Return how much a second fit without the most anomalous rows moved the scores of the others."""
+    found = {name: float(value) for name, value in detector.summary.items() if name.startswith("trimmed_")}
+    if not found:
+        return {}
+    text = (
+        f"{found['trimmed_rows']:,.0f} rows, the most anomalous of a first fit; the others' median score was "
+        f"{found['trimmed_median_before']:.4g} before and is {found['trimmed_median_after']:.4g} now, their order "
+        f"correlates by {found['trimmed_rank_correlation']:.3f}"
+    )
+    return {"Left out of the fit": text}
 
 
 def _minute(moment: object) -> str:

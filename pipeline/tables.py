@@ -280,6 +280,18 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = R
         yield from reader.iter_batches(rows, columns=list(columns) if columns is not None else None)
 
 
+def take_rows(path: Path, places: np.ndarray) -> pa.Table:
+    """Return rows of a Parquet file of our own making by position, in the order given; only they are held in memory."""
+    ordered = np.sort(places)
+    kept, start = [], 0
+    for batch in read_batches(path):
+        here = ordered[slice(*np.searchsorted(ordered, [start, start + batch.num_rows]))]
+        kept.append(batch.take(pa.array(here - start)))
+        start += batch.num_rows
+    table = pa.Table.from_batches(kept, schema=pq.read_schema(path))
+    return table.take(pa.array(np.searchsorted(ordered, places)))
+
+
 def span(path: Path, column: str) -> tuple[datetime, datetime]:
     """Return the first and the last timestamp of a Parquet file that has a row at least."""
     found = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]

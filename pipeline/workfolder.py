@@ -24,6 +24,8 @@ class WorkFolder:
         One folder of results a scored batch, and a training run.
     replaced : Path
         Results of batches whose file was replaced by a changed one.
+    checkpoints : Path
+        What a killed training of this table goes on from.
     """
 
     def __init__(self, config: Config) -> None:
@@ -33,6 +35,7 @@ class WorkFolder:
         self.batches = self.root / "batches"
         self.runs = self.root / "runs"
         self.replaced = self.root / "replaced"
+        self.checkpoints = self.root / "checkpoints" / config.name
 
     @staticmethod
     def labels_beside(history: Path) -> Path:

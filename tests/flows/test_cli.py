@@ -13,7 +13,8 @@ from flows.cli import app
 from pipeline.config_file import read_config
 from pipeline.features import list_features
 
-COMMANDS = ["init", "simulate", "validate", "features", "train", "score", "label", "demo", "schedule"]
+COMMANDS = ["init", "simulate", "validate", "features", "encode", "reconstruct", "train", "score", "label", "demo"]
+COMMANDS += ["schedule"]
 
 
 def run(*words: str | Path) -> Result:

@@ -26,10 +26,11 @@ def config(**sections):
         "label": "fraud",
         "types": {"tx": "integer"},
     }
+    model = {"name": "denoising", "hidden": (16,), "code_size": 6, "max_epochs": 6, "batch_size": 128}
     settings = {
         "contract": {**contract, **sections.pop("contract", {})},
         "features": {"families": ("amount", "calendar", "columns", "change"), **sections.pop("features", {})},
-        "model": {"hidden": (16,), "code_size": 6, "max_epochs": 6, "batch_size": 128, **sections.pop("model", {})},
+        "model": {**model, **sections.pop("model", {})},
         **sections,
     }
     return Config.model_validate(settings)

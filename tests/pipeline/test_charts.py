@@ -1,5 +1,6 @@
 """pipeline/charts.py: what is drawn, and where."""
 
+import re
 from datetime import date
 
 import numpy as np
@@ -47,3 +48,29 @@ def test_plots_are_written_as_png(tmp_path):
     charts.save_losses(tmp_path / "losses.png", [{"epoch": 1, "train_loss": 0.5, "held_out_loss": 0.6}])
     for name in ("scores.png", "losses.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_row_is_a_point_inside_the_plane_and_far_alerts_are_on_its_edge():
+    points = np.random.default_rng(0).normal(size=(500, 2))
+    points[-2:] = [[1e6, 0], [0, -1e6]]
+    ranks = np.zeros(500, dtype=int)
+    ranks[-3:] = [2, 1, 3]
+    svg = str(charts.scatter(points, ranks, "Map <of> rows"))
+    assert "Map &lt;of&gt; rows" in svg
+    places = np.array(re.findall(r"M([\d.]+) ([\d.]+)h", svg), dtype=float)
+    assert len(places) == 497
+    assert (places > 0).all()
+    assert (places < [charts.WIDTH, charts.SQUARE]).all()
+    assert np.corrcoef(places[:, 0], points[:497, 0])[0, 1] > 0.99
+    assert np.corrcoef(places[:, 1], points[:497, 1])[0, 1] < -0.99
+    alerts = re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="4.5"><title>alert #(\d)<', svg)
+    assert [rank for _, _, rank in alerts] == ["3", "2", "1"]  # the first alert on top
+    assert float(alerts[2][0]) == charts.WIDTH - 10
+    assert float(alerts[0][1]) == charts.SQUARE - 10
+
+
+@pytest.mark.parametrize("points", [np.zeros((5, 2)), np.array([[0, 1e300]] * 5), np.ones((5, 2)) * [1, 0]])
+def test_rows_that_are_all_alike_still_make_a_map(points):
+    svg = str(charts.scatter(points, np.array([0, 0, 0, 0, 1]), "Map"))
+    assert not re.search(r"\b(nan|inf)\b", svg)
+    assert "alert #1" in svg

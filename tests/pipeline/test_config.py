@@ -11,7 +11,7 @@ def test_everything_is_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         config.name = "other"
     with pytest.raises(ValidationError, match="frozen"):
-        config.model.noise = 0.5
+        config.model.trim = 0.2
     with pytest.raises(ValidationError, match="Extra inputs"):
         TableConfig(seperator=";")
 

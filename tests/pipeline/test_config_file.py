@@ -39,7 +39,10 @@ def test_every_setting_is_in_the_file_with_its_description():
         for section in sections:
             found = found[section]
         if value is None:
-            assert f'# {name} = ""' in text
+            examples = {"hidden": "[128]", "code_size": "64", "loss": '"mixed"', "score": '"mahalanobis"'}
+            examples |= {"batch_size": "512", "learning_rate": "0.003", "max_epochs": "30", "patience": "5"}
+            shown = examples.get(name, '""')
+            assert f"# {name} = {shown}\n" in text
         else:
             assert found[name] == (list(value) if isinstance(value, tuple) else value), key
     assert "# Share of normal rows flagged by mistake" in text
@@ -61,6 +64,12 @@ def test_what_was_written_is_read_again(tmp_path):
             },
             "table": {"delimiter": "\t", "decimal": ",", "time_zone": "Europe/Berlin"},
             "features": {"windows_days": [1, 3]},
+            "model": {
+                "name": "sparse",
+                "hidden": [],
+                "score": "normalised",
+                "options": {"target": 0.1, "penalty": "kl", "decoder": [8, 9], "scale_loss": True},
+            },
             "threshold": {"strategy": "capacity", "alerts_per_day": 12.5},
             "training": {"allow_giveaway": ["case"]},
         }
@@ -96,8 +105,10 @@ def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
     ("text", "message"),
     [
         (f"{TOML}[modle]\nx = 1", "unknown key 'modle'; did you mean 'model'"),
-        (f"{TOML}[model]\nnoize = 1", "unknown key 'model.noize'; did you mean 'noise'"),
-        (f"{TOML}[model]\nzzz = 1", "unknown key 'model.zzz'; valid are hidden, code_size"),
+        (f"{TOML}[model]\ncodesize = 1", "unknown key 'model.codesize'; did you mean 'code_size'"),
+        (f"{TOML}[model]\nzzz = 1", "unknown key 'model.zzz'; valid are name, hidden, code_size"),
+        (f"{TOML}[model]\nzzz = 1", "trim, options (what only one family has goes into model.options)"),
+        (f"{TOML}[model]\ntrim = 0.5", "model.trim = 0.5: input should be less than 0.5"),
         (f"{TOML}entitys = ['a']", "unknown key 'contract.entitys'; did you mean 'entities'"),
         ("", "'contract' is missing; add it, or make the file again with assay init"),
         ('[contract]\nid = "tx"', "'contract.timestamp' is missing"),

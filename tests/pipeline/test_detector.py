@@ -1,5 +1,9 @@
 import json
+import signal
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from fitted import AFTER, DAYS, START, config, contents, feature_table, replace, transactions
 
+from models.base import MODELS
 from pipeline.detector import Detector
 from pipeline.errors import InputError, TrainingError
 from pipeline.tables import read_batches
@@ -96,14 +101,14 @@ def test_a_saved_detector_scores_bit_for_bit_as_before(detector, features, tmp_p
 def test_an_artefact_holds_no_pickle_and_names_its_format(detector, tmp_path):
     files = saved(detector, tmp_path / "artefact")
     assert {name.rpartition(".")[2] for name in files} == {"json", "parquet", "safetensors"}
-    assert json.loads(files["detector.json"])["format"] == 1
+    assert json.loads(files["detector.json"])["format"] == 2
 
 
 def test_another_format_or_folder_is_refused_in_a_sentence(detector, tmp_path):
     detector.save(tmp_path)
     described = json.loads((tmp_path / "detector.json").read_text())
     (tmp_path / "detector.json").write_text(json.dumps({**described, "format": 99}))
-    with pytest.raises(InputError, match=r"detector\.json has format version 99 and this version of Assay reads 1"):
+    with pytest.raises(InputError, match=r"detector\.json has format version 99 and this version of Assay reads 2"):
         Detector.load(tmp_path)
     (tmp_path / "detector.json").unlink()
     with pytest.raises(InputError, match=r"holds no detector, for detector\.json is missing"):
@@ -239,5 +244,78 @@ def test_a_category_never_seen_is_odd_but_not_beyond_all_measure(tmp_path):
 
 
 def test_a_training_that_diverges_is_refused(features):
-    with pytest.raises(TrainingError, match=r"training failed: .*; try a lower model\.learning_rate"):
+    with pytest.raises(TrainingError, match=r"training failed: .* or lower learning_rate=1e\+30"):
         Detector.fit(features, config(model={"learning_rate": 1e30}), AFTER)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_family_fits_and_scores_the_same_after_save_and_load(features, tmp_path, name):
+    model = {"name": name, "options": {"n_steps": 20} if name == "ensemble" else {}}
+    detector = Detector.fit(features, config(model=model), AFTER)
+    detector.save(tmp_path)
+    again = Detector.load(tmp_path)
+    scores = [pa.Table.from_batches(one.score(read_batches(features))) for one in (detector, again)]
+    assert scores[0].equals(scores[1])
+    assert again.epochs == detector.epochs
+    assert bool(detector.epochs) == (name not in ("memory", "pca", "knn", "isolation_forest", "one_class_svm"))
+    assert detector.summary["model"] == name
+
+
+def test_a_mixed_loss_reads_the_columns_as_the_encoder_made_them(features):
+    detector = Detector.fit(features, config(model={"loss": "mixed"}), AFTER)
+    assert detector.model.column_groups_ == detector.encoder.column_groups
+    assert ("category", 4) in detector.model.column_groups_  # three channels, and any other
+
+
+def test_a_matrix_on_disk_gives_the_same_model_where_the_order_of_the_rows_is_the_models_own(
+    features, tmp_path, monkeypatch
+):
+    in_memory = {name: Detector.fit(features, config(model={"name": name}), AFTER) for name in ("knn", "memory")}
+    monkeypatch.setattr("pipeline.detector.MATRIX_BYTES", 0)
+    monkeypatch.setattr("pipeline.detector.ENCODED_AT_A_TIME", 100)
+    for name, detector in in_memory.items():
+        on_disk = Detector.fit(features, config(model={"name": name}), AFTER)
+        assert saved(on_disk, tmp_path / name / "disk") == saved(detector, tmp_path / name / "memory")
+    streamed = Detector.fit(features, config(), AFTER)
+    assert len(streamed.epochs) == 6
+    assert not list(features.parent.glob(".matrix-*"))
+
+
+def test_a_second_fit_without_the_worst_rows_says_how_much_scores_moved(features):
+    detector = Detector.fit(features, config(model={"trim": 0.05}), AFTER)
+    moved = {key: value for key, value in detector.summary.items() if key.startswith("trimmed_")}
+    assert moved == {f"trimmed_{key}": value for key, value in detector.model.trimmed_.items()}
+    assert moved["trimmed_rows"] == int(0.05 * detector.summary["fit_rows"])
+    assert 0.5 < moved["trimmed_rank_correlation"] <= 1
+
+
+def test_a_model_whose_code_collapsed_is_refused(features):
+    model = {"name": "sparse", "options": {"penalty": "l1", "weight": 1e6}, "learning_rate": 0.01}
+    with pytest.raises(TrainingError, match=r"the trained model is of no use: .* the same code: it has collapsed"):
+        Detector.fit(features, config(model=model), AFTER)
+
+
+def test_a_killed_fit_goes_on_where_it_was_and_ends_the_same(detector, features, tmp_path):
+    code = f"""
+import os, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fitted import AFTER, config
+from pathlib import Path
+from pipeline.detector import Detector
+
+def die(epoch, most, losses):
+    if epoch == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Detector.fit(Path({str(features)!r}), config(), AFTER, die, checkpoint=Path({str(tmp_path / "checkpoint")!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(list((tmp_path / "checkpoint").iterdir())) == 1
+    told = []
+    again = Detector.fit(
+        features, config(), AFTER, lambda epoch, *rest: told.append(epoch), checkpoint=tmp_path / "checkpoint"
+    )
+    assert told == list(range(4, len(detector.epochs) + 1))
+    assert saved(again, tmp_path / "again") == saved(detector, tmp_path / "never stopped")
+    assert not (tmp_path / "checkpoint").exists()

@@ -131,10 +131,44 @@ def test_one_fit_cell_in_a_hundred_becomes_unseen_where_no_fit_row_is():
     rows = pa.table({"k": ["a"] * 15_000 + ["b"] * 5_000, "m": ["c", "d", "e", "f"] * 5_000})
     encoder = Encoder.fit(rows, [category("k"), category("m")], EncodingConfig(max_categories=3))
     before = encoder.transform(rows)
-    after = encoder.with_unseen(before, seed=3)
+    after, again, other = before.copy(), before.copy(), before.copy()
+    for matrix, seed in ((after, 3), (again, 3), (other, 4)):
+        encoder.put_unseen(matrix, seed)
     assert before[:, 2].sum() == 0
     assert 140 < after[:, 2].sum() < 260
     assert (after[:, :3].sum(axis=1) == 1).all()
     assert (after[:, 3:] == before[:, 3:]).all()  # m has a value too rare for a column: its last one is in use
-    assert (encoder.with_unseen(before, seed=3) == after).all()
-    assert (encoder.with_unseen(before, seed=4) != after).any()
+    assert (again == after).all()
+    assert (other != after).any()
+
+
+def test_the_groups_of_columns_say_numbers_indicators_and_each_category(monkeypatch):
+    rows = pa.table(
+        {
+            "x": [1.0, 2.0, None, 4.0],
+            "y": [4.0, 5.0, 9.0, 7.0],
+            "k": ["a", "b", "a", "a"],
+            "m": ["c", "d", "e", "c"],
+            "z": [0.0, 1.0, 5.0, 3.0],
+        }
+    )
+    features = [number("x"), number("y"), category("k"), category("m"), number("z")]
+    encoder = Encoder.fit(rows, features, EncodingConfig())
+    expected = [("number", 1), ("binary", 1), ("number", 1), ("category", 3), ("category", 4), ("number", 1)]
+    assert encoder.column_groups == expected
+    matrix, start = encoder.transform(rows), 0
+    for kind, width in expected:
+        block = matrix[:, start : start + width]
+        assert kind == "number" or np.isin(block, [0, 1]).all()
+        assert kind != "category" or (block.sum(axis=1) == 1).all()
+        start += width
+    assert start == matrix.shape[1]
+
+
+def test_cells_of_missing_numbers_are_their_values_not_their_indicators():
+    rows = pa.table({"x": [1.0, 2.0, None, 4.0], "k": ["a", "b", None, "a"], "z": [0.0, float("inf"), 5.0, 3.0]})
+    encoder = Encoder.fit(rows, [number("x"), category("k"), number("z")], EncodingConfig())
+    cells = [
+        (int(row), encoder.columns[place].name) for row, place in zip(*encoder.missing(rows).nonzero(), strict=True)
+    ]
+    assert cells == [(1, "z"), (2, "x")]

@@ -257,3 +257,38 @@ def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):
     assert (settled == matrix).all()
     assert scores == own
     assert best(detector, row)["column"] == "n41"
+
+
+@pytest.fixture(scope="module", params=["knn", "pca"])
+def without_contributions(request, table, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param) / "features.parquet"
+    pq.write_table(table, path)
+    named = settings().model_copy(update={"model": settings().model.model_copy(update={"name": request.param})})
+    return Detector.fit(path, named, AFTER)
+
+
+def test_a_model_without_contributions_is_explained_by_how_much_its_score_falls(without_contributions, table):
+    detector = without_contributions
+    assert not hasattr(detector.model, "contributions")
+    scores = detector.model.anomaly_score(detector.encoder.transform(table))
+    plain = table.slice(int(scores.argmin()), 1)
+    assert best(detector, plain, km=512.25)["text"].startswith("km 512, expected about ")
+    assert best(detector, plain, channel="fax")["text"].startswith(
+        "channel 'fax' (never seen in training), expected 'w"
+    )
+    odd = replace(replace(plain, "km", [80.0]), COUNT, [60.0])
+    matrix = detector.encoder.transform(odd)
+    own, gains = detector.model.anomaly_score(matrix), {}
+    for source in dict.fromkeys(feature.source for feature in detector.features):
+        gains[source] = (own - most_usual(detector, matrix, own, source, np.array([True]))[1]).item()
+    told = {reason["column"]: reason["share"] for reason in explain(detector, odd)[0].as_py()}
+    for source, share in told.items():
+        assert share == pytest.approx(gains[source] / sum(gains.values()))
+    assert set(list(told)[:2]) == {"km", "card: transactions"}
+
+
+def test_where_nothing_goes_away_what_is_farthest_from_usual_is_told(without_contributions, table, monkeypatch):
+    detector = without_contributions
+    row = replace(table.slice(0, 1), "km", [400.0])
+    monkeypatch.setattr(type(detector.model), "anomaly_score", lambda self, rows: np.zeros(len(rows)))
+    assert best(detector, row)["column"] == "km"

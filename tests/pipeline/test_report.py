@@ -12,6 +12,7 @@ from pipeline import charts
 from pipeline.config import Config
 from pipeline.contract import MASK
 from pipeline.evaluation.metrics import evaluate
+from pipeline.maps import Map
 from pipeline.report import AlertRow, Report, alert_rows, render
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "line", "rect", "circle", "polyline", "path"}
@@ -336,3 +337,23 @@ def test_labels_of_one_class_say_that_figures_are_not_defined():
 def test_labels_have_to_be_one_a_score():
     with pytest.raises(ValueError, match="not one a score"):
         render(Report(kind="batch", title="t", scores=np.ones(3), labels=np.ones(2)))
+
+
+def test_maps_and_suspect_fit_rows_are_on_the_page_and_the_rows_are_folded_away():
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    ranks = np.arange(50) // 49
+    suspects = alert_rows(alerts_table(rows=2), config(sensitive=("card",)))
+    maps = [Map("Map of the code", "<i>where</i>", points, ranks), Map("Map of the columns", "PCA", points, ranks)]
+    html = render(Report(kind="training", title="cards", maps=maps, suspects=suspects))
+    page = Page(html)
+    assert page.tags.count("svg") == 3
+    assert "alert #1" in page.text
+    assert "<i>where" not in html
+    assert "open" not in dict(page.attributes)
+    folded = html[html.index("<details") : html.index("</details>")]
+    assert "9001" in folded
+    assert "77123" not in folded
+    assert "expected about" in folded
+    without = render(Report(kind="training", title="cards"))
+    assert "Where the alerts lie" not in without
+    assert "Fitted on as normal" not in without

@@ -12,9 +12,11 @@ from fitted import AFTER, config, feature_table, transactions
 from sklearn.metrics import roc_auc_score
 
 from pipeline.detector import Detector
+from pipeline.maps import make_maps
 from pipeline.report import render
 from pipeline.scoring import score_table
-from pipeline.summary import batch_report, calibration_block, count_rows, measure, outcome
+from pipeline.summary import batch_report, calibration_block, count_rows, measure, outcome, training_report
+from pipeline.suspects import write_suspects
 from pipeline.validation import Counts, Validated
 
 
@@ -79,3 +81,27 @@ def test_the_report_says_what_was_promised_what_came_and_what_is_missing(run, tm
     assert outcome(replace(scored, scored=0, flagged=0, alerts_per_day={})).startswith(
         "0 of 0 rows were flagged (0.00%)"
     )
+
+
+def test_a_training_report_names_the_model_what_it_left_out_and_the_rows_to_look_at_again(run, tmp_path):
+    features, _, block, _ = run
+    detector = Detector.fit(features, config(model={"name": "dense", "trim": 0.1}), AFTER)
+    scored = score_table(
+        block, detector, tmp_path / "scored", batch_id="b", model_version="", scored_at=datetime(2025, 5, 1)
+    )
+    validated = Validated(block, block, block, Counts(375, 375, 0, 0, 0), {}, None)
+    told = {"maps": make_maps(block, scored, detector)}
+    told["suspects"] = write_suspects(features, detector, tmp_path / "suspects.parquet")
+    measured = measure(block, scored, detector.config, AFTER)
+    page = training_report(detector, validated, scored, measured, source=block, facts={}, notes=[], **told)
+    assert page.facts["Model"].startswith("dense: ")
+    assert "code_size = 6, hidden = (16,)" in page.facts["Model"]
+    count = int(0.1 * detector.summary["fit_rows"])
+    assert page.facts["Left out of the fit"].startswith(f"{count} rows, the most anomalous of a first fit")
+    assert f"{detector.model.trimmed_['median_after']:.4g} now" in page.facts["Left out of the fit"]
+    assert [row.rank for row in page.suspects] == list(range(1, 21))
+    assert "Map of the code" in render(page)
+    whole = training_report(
+        run[1], validated, scored, measure(block, scored, detector.config, AFTER), source=block, facts={}, notes=[]
+    )
+    assert "Left out of the fit" not in whole.facts

@@ -5,6 +5,7 @@ import random
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from pipeline.tables import (
     content_digest,
     open_table,
     read_batches,
+    take_rows,
     write_csv,
     write_text,
 )
@@ -417,3 +419,11 @@ def test_spreadsheets_get_no_formulas(tmp_path):
         'say "hi", x',
     ]
     assert [float(row[1]) for row in found] == rows["n"].to_pylist()
+
+
+def test_rows_are_taken_by_position_in_the_order_given(tmp_path, monkeypatch):
+    table = pa.table({"x": range(1000), "text": [f"row {number}" for number in range(1000)]})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=64)
+    for places in ([], [7], [999, 0, 500, 501, 3], list(range(999, -1, -1))):
+        found = take_rows(tmp_path / "rows.parquet", np.array(places, dtype=np.int64))
+        assert found.equals(table.take(pa.array(places, pa.int64())))

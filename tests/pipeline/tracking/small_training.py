@@ -83,7 +83,7 @@ def train(folder: Path) -> Trained:
                 "types": {"tx": "integer"},
                 "sensitive": ["card"],
             },
-            "model": {"max_epochs": 2, "hidden": [8], "code_size": 4},
+            "model": {"name": "denoising", "max_epochs": 2, "hidden": [8], "code_size": 4},
         }
     )
     rows = make_rows()
