@@ -215,7 +215,7 @@ class ModelConfig(_Section):
     )
     loss: Literal["squared", "huber", "gaussian", "mixed"] | None = Field(
         default=None,
-        examples=["mixed"],
+        examples=["squared"],
         description="Loss of the numbers; mixed: squared for numbers, cross-entropies for indicators and categories.",
     )
     score: str | None = Field(

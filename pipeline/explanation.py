@@ -12,6 +12,8 @@ from pipeline.features import Feature
 
 MISSING = "missing"
 REASONS = 3
+LEAST_SHARE = 0.1
+"""A reason beside the best one makes up this share of the score at least: less only distracts."""
 SOURCES_TRIED = 24
 TOLERANCE = 0.1
 LONGEST = 80
@@ -31,6 +33,8 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     """Return up to three sources (`Feature.source`) that make each row anomalous, best first.
+
+    Beside the best one only those that make up a tenth of the score are told.
 
     A source is the better a reason, the more of the row's score goes away when all its features take a usual
     value and the rest of the row stays as it is; its share is of the sum of what goes away over all sources.
@@ -82,7 +86,7 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
         [
             {"column": sources[place], "share": shares[row, place], **words.of(row, told[place][row])}
             for place in best[row]
-            if shares[row, place] > 0
+            if shares[row, place] >= LEAST_SHARE or (place == best[row][0] and shares[row, place] > 0)
         ]
         for row in range(rows.num_rows)
     ]
@@ -251,7 +255,7 @@ class _Words:
             return _hour(value) if feature.period == 24 else WEEKDAYS[round(value) % 7]
         amount = self.detector.config.contract.amount
         if feature.source == amount or feature.source.endswith(f" {amount}"):
-            return f"{value:,.2f}"
+            return f"{round(value, 2) + 0.0:,.2f}"  # no minus before a zero
         statistics = self.detector.encoder.statistics(feature.name)
         return _number(value, statistics is not None and statistics.whole)
 

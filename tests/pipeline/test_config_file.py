@@ -39,7 +39,7 @@ def test_every_setting_is_in_the_file_with_its_description():
         for section in sections:
             found = found[section]
         if value is None:
-            examples = {"hidden": "[128]", "code_size": "64", "loss": '"mixed"', "score": '"mahalanobis"'}
+            examples = {"hidden": "[128]", "code_size": "64", "loss": '"squared"', "score": '"mahalanobis"'}
             examples |= {"batch_size": "512", "learning_rate": "0.003", "max_epochs": "30", "patience": "5"}
             shown = examples.get(name, '""')
             assert f"# {name} = {shown}\n" in text
