@@ -92,7 +92,7 @@ class FeaturesConfig(_Section):
     """Behavioural features: what each entity has been doing up to a row, and no later."""
 
     families: tuple[str, ...] = Field(
-        default=("amount", "calendar", "columns", "change", "risk"),
+        default=("amount", "columns", "change", "recent", "hours", "risk"),
         min_length=1,
         description=(
             "What the model sees: amount, calendar (hour and weekday), columns (numeric and categorical ones), "
