@@ -194,7 +194,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same transactions.")] = 0,
     work_dir: Annotated[Path, typer.Option(help="Work folder.")] = Path("assay-data"),
 ) -> None:
-    """Simulate 60 days of transactions, train, score the last day, and show what came out."""
+    """Simulate 61 days of transactions, train, score the last day, and show what came out."""
     with _plain_errors():
         settle(work_dir)
         from flows.demo import run

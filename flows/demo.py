@@ -18,11 +18,12 @@ from pipeline.inference import infer
 from pipeline.simulation import Simulated, simulate
 from pipeline.tables import open_table, write_text
 
+DAYS = 61  # one more than features look back, so that the last day's past is whole
 WARM_UP_DAYS = 30  # what came before the training period fills the windows that features look back over
 
 
 def run(work_dir: Path, *, rows: int, seed: int) -> None:
-    """Simulate 60 days, train on days whose labels are known, score the last day, and print what came out.
+    """Simulate 61 days, train on days whose labels are known, score the last day, and print what came out.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def run(work_dir: Path, *, rows: int, seed: int) -> None:
     config = folder / "assay.toml"
     with console.live():
         with console.step("simulate", total=rows) as on_rows:
-            made = simulate(folder / "transactions.parquet", rows=rows, days=60, seed=seed, on_rows=on_rows)
+            made = simulate(folder / "transactions.parquet", rows=rows, days=DAYS, seed=seed, on_rows=on_rows)
         with console.step("infer the contract"):
             _configure(made, config)
     delay = timedelta(days=7)
