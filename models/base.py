@@ -13,13 +13,12 @@ import torch
 from numpy.typing import ArrayLike
 from safetensors.numpy import load_file
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from models import audit, checkpoints, losses, training
 from models.blocks import Chosen, at_random, in_blocks, is_streamed, slices
 from models.layers import Network
-from models.one_class import FORMAT, OneClassModel
+from models.one_class import FORMAT, OneClassModel, with_prefix
 from models.scores import SCORES, Score
 from models.training import Rows
 
@@ -180,10 +179,7 @@ class Autoencoder(OneClassModel):
         """
         rows = self._check_fit_rows(X)
         self._check_parameters()
-        held_out = None
-        if X_held_out is not None:
-            self._check_order(X_held_out)
-            held_out = torch.tensor(validate_data(self, X_held_out, dtype=np.float32, reset=False))
+        held_out = self._check_held_out(X_held_out)
         seed = int(check_random_state(self.random_state).randint(2**31))
         self._fit_rows(rows, held_out, seed)
         scores = self._scores(rows)
@@ -244,15 +240,7 @@ class Autoencoder(OneClassModel):
 
     def _scores(self, rows: np.ndarray | Rows) -> np.ndarray:
         scores = in_blocks(rows, lambda block: self._contributions(block).sum(dim=1))
-        if not np.isfinite(scores).all():
-            row = int(np.flatnonzero(~np.isfinite(scores))[0])
-            values = np.asarray(rows[row : row + 1])[0]
-            column = int(np.abs(values).argmax())
-            raise ValueError(
-                f"row {row} has no finite score; its largest value is {values[column]:g}, in column "
-                f"{self._column_names()[column]!r}: scale or bound that column"
-            )
-        return scores
+        return self._require_finite(scores, rows)
 
     def contributions(self, X: ArrayLike) -> np.ndarray:
         """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
@@ -286,13 +274,13 @@ class Autoencoder(OneClassModel):
         self.epochs_ = values["epochs"]
         self.column_groups_ = [(kind, width) for kind, width in values["column_groups"]]
         self.trimmed_ = values["trimmed"]
-        weights = {name: torch.from_numpy(value) for name, value in _with_prefix(arrays, "network.").items()}
+        weights = {name: torch.from_numpy(value) for name, value in with_prefix(arrays, "network.").items()}
         self.network_ = self._build(self.n_features_in_, torch.Generator())
         self.network_.head = self._head(weights.get("head.weight"))
         self.network_.load_state_dict(weights)
         self.network_.freeze()
         if self.residual_score in SCORES:
-            self._score = SCORES[self.residual_score].from_arrays(_with_prefix(arrays, "score."))
+            self._score = SCORES[self.residual_score].from_arrays(with_prefix(arrays, "score."))
 
 
 def load(folder: str | Path) -> OneClassModel:
@@ -321,10 +309,6 @@ def load(folder: str | Path) -> OneClassModel:
     model.offset_ = described["offset"]
     model._restore(described, load_file(folder / "model.safetensors"))
     return model
-
-
-def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def _as_tuple(value: Any) -> Any:

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models import training
 from models.blocks import at_random, in_blocks
-from models.memory import MemoryAutoencoder, hash_rows, require_finite
-from models.one_class import OneClassModel
+from models.memory import MemoryAutoencoder, hash_rows
+from models.one_class import OneClassModel, with_prefix
 from models.scores import Mahalanobis
 from models.training import Rows
 
@@ -224,10 +223,7 @@ class EnsembleAutoencoder(OneClassModel):
         """
         rows = self._check_fit_rows(X)
         self._check_parameters()
-        held_out = None
-        if X_held_out is not None:
-            self._check_order(X_held_out)
-            held_out = torch.tensor(validate_data(self, X_held_out, dtype=np.float32, reset=False))
+        held_out = self._check_held_out(X_held_out)
         seed = int(check_random_state(self.random_state).randint(2**31))
         generator = torch.Generator().manual_seed(seed)
         self.memory_ = self._memory(seed).fit(rows)
@@ -325,7 +321,7 @@ class EnsembleAutoencoder(OneClassModel):
 
     def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
         scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
-        return require_finite(scores, rows, self._column_names())
+        return self._require_finite(scores, rows)
 
     def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
@@ -359,16 +355,14 @@ class EnsembleAutoencoder(OneClassModel):
         return {"epochs": self.epochs_, "memory": memory_values, "xi": xis}, arrays
 
     def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        def part(prefix: str) -> dict[str, np.ndarray]:
-            return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
         self.epochs_ = values["epochs"]
         self.memory_ = self._memory(0)
         self.memory_.n_features_in_ = self.n_features_in_
-        self.memory_._restore(values["memory"], part("memory."))
+        self.memory_._restore(values["memory"], with_prefix(arrays, "memory."))
         self.networks_ = self._build(self.n_features_in_, torch.Generator())
-        self.networks_.load_state_dict({name: torch.from_numpy(value) for name, value in part("networks.").items()})
+        weights = {name: torch.from_numpy(value) for name, value in with_prefix(arrays, "networks.").items()}
+        self.networks_.load_state_dict(weights)
         self.networks_.requires_grad_(False)
         names = ("memory", "networks")
-        self._distances = {name: Mahalanobis.from_arrays(part(f"distance.{name}.")) for name in names}
-        self.tails_ = {name: Tail(**part(f"tail.{name}."), xi=xi) for name, xi in values["xi"].items()}
+        self._distances = {name: Mahalanobis.from_arrays(with_prefix(arrays, f"distance.{name}.")) for name in names}
+        self.tails_ = {name: Tail(**with_prefix(arrays, f"tail.{name}."), xi=xi) for name, xi in values["xi"].items()}

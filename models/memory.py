@@ -1,6 +1,6 @@
 """The memory autoencoder: rows are reconstructed from stored normal rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.blocks import in_blocks, slices
-from models.one_class import OneClassModel
+from models.one_class import OneClassModel, with_prefix
 from models.scores import SCORES, Score
 from models.training import Rows
 
@@ -239,7 +239,7 @@ class MemoryAutoencoder(OneClassModel):
 
     def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
         scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
-        return require_finite(scores, rows, self._column_names())
+        return self._require_finite(scores, rows)
 
     def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
@@ -314,21 +314,7 @@ class MemoryAutoencoder(OneClassModel):
                 setattr(self, f"{name}_", array)
         self._prepare()
         if self.residual_score != "likelihood":
-            fitted = {name.removeprefix("score."): array for name, array in arrays.items() if name.startswith("score.")}
-            self._score = SCORES[self.residual_score].from_arrays(fitted)
-
-
-def require_finite(scores: np.ndarray, rows: np.ndarray | Rows, column_names: Sequence[str]) -> np.ndarray:
-    """Return the scores, or raise ValueError that names the first row whose values are too large for float32."""
-    if not np.isfinite(scores).all():
-        row = int(np.flatnonzero(~np.isfinite(scores))[0])
-        values = np.asarray(rows[row : row + 1])[0]
-        column = int(np.abs(values).argmax())
-        raise ValueError(
-            f"row {row} has no finite score; its largest value is {values[column]:g}, in column "
-            f"{column_names[column]!r}: scale or bound that column"
-        )
-    return scores
+            self._score = SCORES[self.residual_score].from_arrays(with_prefix(arrays, "score."))
 
 
 def hash_rows(rows: Tensor) -> Tensor:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from models.blocks import check_streamed, is_streamed
+from models.training import Rows
 
 FORMAT = 1
 """Version of the saved format; a reader refuses any other."""
@@ -116,6 +119,25 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         self._check_order(X)
         return validate_data(self, X, dtype=np.float32, reset=False)
 
+    def _check_held_out(self, X: ArrayLike | None) -> Tensor | None:
+        """Return held-out rows as a tensor, checked against the fit rows."""
+        if X is None:
+            return None
+        self._check_order(X)
+        return torch.tensor(validate_data(self, X, dtype=np.float32, reset=False))
+
+    def _require_finite(self, scores: np.ndarray, rows: np.ndarray | Rows) -> np.ndarray:
+        """Return the scores, or raise ValueError that names the first row whose values are too large for float32."""
+        if not np.isfinite(scores).all():
+            row = int(np.flatnonzero(~np.isfinite(scores))[0])
+            values = np.asarray(rows[row : row + 1])[0]
+            column = int(np.abs(values).argmax())
+            raise ValueError(
+                f"row {row} has no finite score; its largest value is {values[column]:g}, in column "
+                f"{self._column_names()[column]!r}: scale or bound that column"
+            )
+        return scores
+
     def _check_order(self, X: Any) -> None:
         """Name the columns that changed places; scikit-learn says only that some did."""
         fitted, found = list(getattr(self, "feature_names_in_", ())), list(getattr(X, "columns", ()))
@@ -134,6 +156,17 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
 
     def _set_offset(self, fit_scores: np.ndarray) -> None:
         self.offset_ = float(np.percentile(-fit_scores, 100 * self.contamination))
+
+
+def with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with a prefix, by what comes after it.
+
+    Examples
+    --------
+    >>> with_prefix({"score.mean": np.zeros(1), "weight": np.ones(1)}, "score.")
+    {'mean': array([0.])}
+    """
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _as_json(value: Any) -> Any:

@@ -134,9 +134,9 @@ class Detector:
         fit_rows = parts.read(features, columns, FIT)
         encoder = Encoder.fit(fit_rows, listed, config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
-        held_out = {"X_held_out": encoder.transform(parts.read(features, columns, EARLY_STOPPING))}
-        if "X_held_out" not in signature(model.fit).parameters:
-            held_out = {}
+        held_out = {}
+        if "X_held_out" in signature(model.fit).parameters:
+            held_out["X_held_out"] = encoder.transform(parts.read(features, columns, EARLY_STOPPING))
         try:
             with _matrix(encoder, fit_rows, config.model.seed, features.parent) as matrix:
                 del fit_rows

@@ -130,9 +130,7 @@ def _aggregate(made: Plan, config: Config, who: Party, days: int, aggregate: str
                 name = f"{who.name}: different {other} in {span}"
                 text = f"How many different {other} the same {who.name} had in the {span} before."
                 source = f"{who.name}: different {other}"
-                made.add(
-                    Feature(name, "number", "log", source, text), made.over(who, f"distinct e{place}", days * DAY_US)
-                )
+                made.add(Feature(name, "number", "log", source, text), made.over(who, "distinct", length, of=place))
         return
     count = made.over(who, "count", length)
     if aggregate == "count":
@@ -204,7 +202,7 @@ def _robust(made: Plan, config: Config, who: Party) -> None:
 def _rank(made: Plan, config: Config, who: Party) -> None:
     amount, length = config.contract.amount, config.features.history_days * DAY_US
     count, weight = made.over(who, "count", length), config.features.past_weight
-    lower, higher = (made.over(who, item, length) for item in ("lower", "higher"))
+    lower, higher = (f"({made.over(who, item, length)} - 1)" for item in ("place", "place_from_above"))
     text = (
         f"Share of lower amounts of the same {who.name} in the {_days(config.features.history_days)} before, equal "
         "ones counted half, drawn towards a half where there are few."

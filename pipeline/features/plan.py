@@ -101,8 +101,8 @@ AGGREGATES = {
     "weekend": "sum(weekend)",
     "cosines": "sum(clock_cosine)",
     "sines": "sum(clock_sine)",
-    "lower": "rank(ORDER BY amount) - 1",
-    "higher": "rank(ORDER BY amount DESC) - 1",
+    "place": "rank(ORDER BY amount)",
+    "place_from_above": "rank(ORDER BY amount DESC)",
     "q25": "quantile_cont(amount, 0.25)",
     "q50": "quantile_cont(amount, 0.5)",
     "q75": "quantile_cont(amount, 0.75)",
@@ -140,19 +140,17 @@ class Plan:
     peers: set[int] = field(default_factory=set)
     histogram: bool = False
 
-    def over(self, who: Party, aggregate: str, length: int, delay: int = 0) -> str:
+    def over(self, who: Party, aggregate: str, length: int, delay: int = 0, of: int | None = None) -> str:
         """Return the alias of an aggregate over the party's rows of the `length` microseconds that end `delay` ago.
 
-        The frame is t - delay - length <= timestamp < t - delay.
+        The frame is t - delay - length <= timestamp < t - delay. The aggregate "distinct" is `of` the contract's
+        entity at that place.
         """
-        alias = f"{'_'.join(who.keys)}_{aggregate}_{length}"
-        function = f"count(DISTINCT {aggregate[9:]})" if aggregate.startswith("distinct ") else AGGREGATES[aggregate]
-        alias = alias.replace(" ", "_")
+        alias = f"{'_'.join(who.keys)}_{aggregate}_{length}" + ("" if of is None else f"_e{of}")
+        function = AGGREGATES[aggregate] if of is None else f"count(DISTINCT e{of})"
         frame = f"RANGE BETWEEN {delay + length} PRECEDING AND {delay + 1} PRECEDING"
-        function, _, less = function.partition(" - ")
-        value = f"{function} OVER (PARTITION BY {', '.join(who.keys)} ORDER BY us {frame})"
-        value = f"CAST({value}{f' - {less}' if less else ''} AS DOUBLE)"
-        if aggregate.partition(" ")[0] in SUMS:
+        value = f"CAST({function} OVER (PARTITION BY {', '.join(who.keys)} ORDER BY us {frame}) AS DOUBLE)"
+        if aggregate in SUMS:
             value = f"coalesce({value}, 0)"
         self.aggregates[alias] = f"CASE WHEN {' AND '.join(f'{key} IS NOT NULL' for key in who.keys)} THEN {value} END"
         return alias

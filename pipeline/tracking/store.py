@@ -300,7 +300,7 @@ def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFra
     with TemporaryDirectory() as folder:
         code = [Path(folder) / package for package in ("pipeline", "models")]
         for copy in code:
-            shutil.copytree(here.parents[1] / copy.name, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(here.parents[1] / copy.name, copy, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
         return mlflow.pyfunc.log_model(
             name="detector",
             python_model=str(here / "model_code.py"),
