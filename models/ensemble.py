@@ -1,6 +1,6 @@
-"""The ensemble: a memory and several denoising networks, combined on calibrated tails."""
+"""The ensemble: memories, denoising networks and each column by itself, combined on calibrated tails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Self
@@ -16,64 +16,14 @@ from models import training
 from models.blocks import at_random, in_blocks
 from models.memory import MemoryAutoencoder, hash_rows
 from models.one_class import OneClassModel, with_prefix
+from models.ranks import NormalRanks, surprisal
 from models.scores import Mahalanobis
+from models.tails import Tail
 from models.training import Rows
 
 CALIBRATION_ROWS = 20_000
-"""Tails and covariances are fitted on as many rows at most."""
-KNOTS = 512
-"""A tail remembers at most this many quantiles."""
-NAMES = ("likelihood", "memory", "networks")
-
-
-class Tail:
-    """Turns a score into minus the log of its tail probability, smooth beyond the scores that it was fitted on.
-
-    Up to the 90 % quantile u it is the empirical ``-log P(score >= s)``, straight between quantiles. Beyond, the
-    tail is Pareto's: ``-log 0.1 + log(s / u) / xi``, with Hill's estimate of xi, the mean of ``log(s / u)`` over the
-    scores above u (Hill, "A simple general approach to inference about the tail of a distribution", 1975).
-
-    Parameters
-    ----------
-    scores, levels : ndarrays of float64, shape (n_knots,)
-        Rising scores, the last one u, and ``-log P`` at each.
-    xi : float
-        Above 0.
-
-    Examples
-    --------
-    >>> tail = Tail.fit(np.arange(1.0, 1001.0))
-    >>> tail(torch.tensor([1.0, 501.0, 900.1], dtype=torch.float64)).exp().round(decimals=2)
-    tensor([ 1.,  2., 10.], dtype=torch.float64)
-    """
-
-    def __init__(self, scores: np.ndarray, levels: np.ndarray, xi: float) -> None:
-        self.scores, self.levels, self.xi = torch.tensor(scores), torch.tensor(levels), xi
-
-    @classmethod
-    def fit(cls, scores: np.ndarray) -> Self:
-        """Fit to the scores, 0 or more, of rows that took no part in making them."""
-        least = np.finfo(np.float32).tiny
-        share = np.linspace(0, 0.9, min(KNOTS, len(scores) + 1))
-        knots = np.maximum(np.quantile(scores, share), least)
-        above = np.log(scores[scores > knots[-1]] / knots[-1])
-        # Scores that are all alike say nothing of a tail; then it falls off as fast as it can.
-        xi = max(float(above.mean()) if len(above) else 0.0, 1e-3)
-        return cls(*_rising(knots, -np.log1p(-share)), xi)
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        """Return minus the log of the tail probability of each score, 0 or more."""
-        at = torch.searchsorted(self.scores, scores).clamp_(1, len(self.scores) - 1)
-        below, level = self.scores[at - 1], self.levels[at - 1]
-        share = ((scores - below) / (self.scores[at] - below)).clamp_(0, 1)
-        body = level + share * (self.levels[at] - level)
-        return body + (scores / self.scores[-1]).clamp_(min=1).log_().div_(self.xi)
-
-
-def _rising(scores: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return one knot a score, with the lowest level, and one at zero before them."""
-    scores, first = np.unique(scores, return_index=True)
-    return np.concatenate([[0.0], scores]), np.concatenate([[0.0], levels[first]])
+"""Ranks, tails and covariances are fitted on as many rows at most."""
+NAMES = ("likelihood", "memory", "ranks", "networks", "columns")
 
 
 class Networks(nn.Module):
@@ -112,20 +62,25 @@ class Networks(nn.Module):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EnsembleAutoencoder(OneClassModel):
-    """A memory and several denoising networks; a row scores the mean of what its tail probabilities say.
+    """Memories, denoising networks and each column by itself; a row scores what their tail probabilities say together.
 
-    Three scores are combined: that of a ``MemoryAutoencoder`` by likelihood, the Mahalanobis distance of the same
-    residuals, and the mean Mahalanobis distance of the residuals of denoising networks (Vincent et al. 2008) that are
-    trained side by side, each with its own weights, noise and rows. They are of different kinds and scales, so each is
-    turned into ``-log P`` of a normal row scoring as high, by ``Tail``, before they are averaged: Fisher's way of
-    combining tests (1932), as Kriegel, Kröger, Schubert and Zimek, "Interpreting and unifying outlier scores" (2011)
-    ask for.
+    Five scores are combined. Where a row lies among the normal ones: that of a ``MemoryAutoencoder`` by likelihood,
+    the Mahalanobis distance of the same residuals, and the likelihood of a second memory that sees the columns by
+    their ranks (``NormalRanks``), for which long tails and units do not matter. How its columns hang together: the mean
+    Mahalanobis distance of the residuals of denoising networks (Vincent et al. 2008) that are trained side by side,
+    each with its own weights, noise and rows. And how far out its values are one by one: the sum of the columns'
+    two-sided tail probabilities, ``-log P``.
+
+    They are of different kinds and scales, so each is turned into ``-log P`` of a normal row scoring as high, by
+    ``Tail``, as Kriegel, Kröger, Schubert and Zimek, "Interpreting and unifying outlier scores" (2011) ask for. The
+    root mean square of these lies between their mean, which is Fisher's way of combining tests (1932), and their
+    maximum: one member that is sure counts for more than several that are not.
 
     Tails and covariances need rows that the scores were not made of. The memory leaves a row out of its own
     reconstruction; and each network leaves out one fold of the rows, which it alone is judged by, as in
     cross-validation. Copies of a row are in one fold.
 
-    A row's contributions are those to the three scores, each in proportion to what the score's tail says.
+    A row's contributions are those to the five scores, each in proportion to what the score's tail says.
 
     Parameters
     ----------
@@ -161,10 +116,12 @@ class EnsembleAutoencoder(OneClassModel):
 
     Attributes
     ----------
-    memory_ : MemoryAutoencoder
+    memory_, rank_memory_ : MemoryAutoencoder
+        Of the rows, and of their ranks.
+    ranks_ : NormalRanks
     networks_ : Networks
     tails_ : dict of Tail
-        Of "likelihood", "memory" and "networks".
+        Of "likelihood", "memory", "ranks", "networks" and "columns".
     epochs_ : list of dict
         ``epoch``, ``train_loss`` and, with held-out rows, ``held_out_loss``.
 
@@ -226,7 +183,11 @@ class EnsembleAutoencoder(OneClassModel):
         held_out = self._check_held_out(X_held_out)
         seed = int(check_random_state(self.random_state).randint(2**31))
         generator = torch.Generator().manual_seed(seed)
-        self.memory_ = self._memory(seed).fit(rows)
+        sample = self._memory(seed).draw(rows)
+        some = at_random(rows, CALIBRATION_ROWS, generator)
+        self.ranks_ = NormalRanks.fit(np.asarray(some))
+        self.memory_ = self._memory(seed).fit(sample)
+        self.rank_memory_ = self._memory(seed).fit(in_blocks(sample, self.ranks_))
         self.networks_ = self._build(rows.shape[1], generator)
         self.networks_.requires_grad_(True)
         settings = training.Settings(
@@ -240,7 +201,6 @@ class EnsembleAutoencoder(OneClassModel):
         to_train = torch.from_numpy(np.require(rows, requirements="W")) if isinstance(rows, np.ndarray) else rows
         self.epochs_ = training.fit(self.networks_, self._loss, to_train, held_out, settings, self.on_epoch)
         self.networks_.requires_grad_(False)
-        some = at_random(rows, CALIBRATION_ROWS, generator)
         self._distances = {
             "memory": Mahalanobis.fit(in_blocks(some, self._memory_residuals)),
             "networks": Mahalanobis.fit(in_blocks(some, self._out_of_fold)),
@@ -280,34 +240,35 @@ class EnsembleAutoencoder(OneClassModel):
     def _memory_residuals(self, block: Tensor) -> Tensor:
         return block - self.memory_.read(block, leave_out=True)[0]
 
-    def _members(self, block: Tensor, leave_out: bool) -> list[Tensor]:
-        """Return the contributions to the three scores."""
+    def _members(self, block: Tensor, leave_out: bool, network_residuals: Iterable[Tensor]) -> list[Tensor]:
+        """Return the contributions to the five scores, in the order of ``NAMES``."""
         read, likelihood = self.memory_.read(block, leave_out)
+        ranks = self.ranks_(block)
         distance = self._distances["networks"]
-        networks = [distance.contributions(found.double()) for found in self._network_residuals(block)]
         return [
             likelihood,
             self._distances["memory"].contributions((block - read).double()),
-            torch.stack(networks).mean(0),
+            self.rank_memory_.read(ranks, leave_out)[1],
+            torch.stack([distance.contributions(found.double()) for found in network_residuals]).mean(dim=0),
+            surprisal(ranks),
         ]
 
     def _out_of_fit(self, block: Tensor) -> list[Tensor]:
-        """Return those of fit rows, each by the memory without it and by the network that it was left out of."""
-        read, likelihood = self.memory_.read(block, leave_out=True)
-        residuals = {"memory": block - read, "networks": self._out_of_fold(block)}
-        return [likelihood, *(self._distances[name].contributions(found.double()) for name, found in residuals.items())]
+        """Return those of fit rows, each by the memories without it and by the network that it was left out of."""
+        return self._members(block, True, [self._out_of_fold(block)])
 
     @staticmethod
     def _sums(members: Sequence[Tensor]) -> list[Tensor]:
         return [contributions.sum(dim=1).clamp_(min=0) for contributions in members]
 
     def _contributions(self, block: Tensor, leave_out: bool) -> Tensor:
-        parts = []
-        members = self._members(block, leave_out)
-        for name, contributions, score in zip(NAMES, members, self._sums(members), strict=True):
-            share = torch.where(score > 0, self.tails_[name](score) / score, 0)
-            parts.append(contributions * share[:, None])
-        return torch.stack(parts).mean(dim=0)
+        members = self._members(block, leave_out, self._network_residuals(block))
+        sums = torch.stack(self._sums(members))
+        levels = torch.stack([self.tails_[name](score) for name, score in zip(NAMES, sums, strict=True)])
+        combined = levels.square().mean(dim=0).sqrt_()
+        # The score is the sum of level^2 / (members * score): that much of it is each member's.
+        shares = torch.where(sums * combined > 0, levels.square() / (len(NAMES) * combined * sums), 0)
+        return torch.stack([found * share[:, None] for found, share in zip(members, shares, strict=True)]).sum(dim=0)
 
     def anomaly_score(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return one score a row, float64 of shape (n_rows,), 0 or more; higher is more anomalous.
@@ -344,21 +305,24 @@ class EnsembleAutoencoder(OneClassModel):
         return self.memory_.encode(self._check_rows(X))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        memory_values, memory_arrays = self.memory_._state()
-        arrays = {f"memory.{name}": array for name, array in memory_arrays.items()}
+        memories = {"memory": self.memory_._state(), "rank_memory": self.rank_memory_._state()}
+        arrays = {f"{name}.{part}": array for name, (_, found) in memories.items() for part, array in found.items()}
+        arrays |= {f"ranks.{name}": array for name, array in self.ranks_.arrays().items()}
         arrays |= {f"networks.{name}": value.numpy() for name, value in self.networks_.state_dict().items()}
         for name, distance in self._distances.items():
             arrays |= {f"distance.{name}.{part}": array for part, array in distance.arrays().items()}
         for name, tail in self.tails_.items():
             arrays |= {f"tail.{name}.scores": tail.scores.numpy(), f"tail.{name}.levels": tail.levels.numpy()}
         xis = {name: tail.xi for name, tail in self.tails_.items()}
-        return {"epochs": self.epochs_, "memory": memory_values, "xi": xis}, arrays
+        return {"epochs": self.epochs_, **{name: values for name, (values, _) in memories.items()}, "xi": xis}, arrays
 
     def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.epochs_ = values["epochs"]
-        self.memory_ = self._memory(0)
-        self.memory_.n_features_in_ = self.n_features_in_
-        self.memory_._restore(values["memory"], with_prefix(arrays, "memory."))
+        self.ranks_ = NormalRanks.from_arrays(with_prefix(arrays, "ranks."))
+        self.memory_, self.rank_memory_ = (self._memory(0) for _ in range(2))
+        for name, memory in (("memory", self.memory_), ("rank_memory", self.rank_memory_)):
+            memory.n_features_in_ = self.n_features_in_
+            memory._restore(values[name], with_prefix(arrays, f"{name}."))
         self.networks_ = self._build(self.n_features_in_, torch.Generator())
         weights = {name: torch.from_numpy(value) for name, value in with_prefix(arrays, "networks.").items()}
         self.networks_.load_state_dict(weights)

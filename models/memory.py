@@ -136,7 +136,7 @@ class MemoryAutoencoder(OneClassModel):
         """
         rows = self._check_fit_rows(X)
         self._check_parameters()
-        drawn = self._draw(rows)
+        drawn = self.draw(rows)
         self.prototypes_, self.copies_ = np.unique(drawn, axis=0, return_counts=True)
         self.bandwidth_ = self.bandwidth * _unit(drawn)
         self.mean_ = drawn.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -155,8 +155,8 @@ class MemoryAutoencoder(OneClassModel):
         self._set_offset(self._scores(rows, leave_out=True))
         return self
 
-    def _draw(self, rows: np.ndarray | Rows) -> np.ndarray:
-        """Return as many rows as there shall be prototypes, at random and in order."""
+    def draw(self, rows: np.ndarray | Rows) -> np.ndarray:
+        """Return as many rows as there shall be prototypes, at random and in order; float32 like the rows."""
         n_drawn = min(self.n_prototypes, len(rows))
         chosen = np.sort(check_random_state(self.random_state).permutation(len(rows))[:n_drawn])
         drawn = np.empty((n_drawn, rows.shape[1]), np.float32)

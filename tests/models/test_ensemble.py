@@ -2,12 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator
 
 from models.base import load
-from models.ensemble import NAMES, EnsembleAutoencoder, Tail
+from models.ensemble import NAMES, EnsembleAutoencoder
 from models.memory import MemoryAutoencoder, hash_rows
 from models.scores import Mahalanobis
+from models.tails import Tail
 
 
 def rows(n_rows=500, n_columns=5, seed=0):
@@ -53,43 +55,49 @@ def test_it_is_a_scikit_learn_outlier_detector():
     assert {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"} == {}
 
 
-def test_a_tail_is_the_empirical_one_and_paretos_beyond():
-    scores = np.random.default_rng(0).pareto(3, size=5000) + 1
-    tail = Tail.fit(scores)
-    inside = np.quantile(scores, [0.1, 0.5, 0.8])
-    expected = [-np.log((scores >= score).mean()) for score in inside]
-    np.testing.assert_allclose(tail(torch.tensor(inside)), expected, atol=0.01)
-    u = np.quantile(scores, 0.9)
-    xi = np.log(scores[scores > u] / u).mean()
-    beyond = np.array([1.0, 2.0, 50.0, 1e6]) * u
-    np.testing.assert_allclose(tail(torch.tensor(beyond)), np.log(10) + np.log(beyond / u) / xi, rtol=1e-6)
-    # Of a Pareto distribution of index 3 it finds the true tail, far beyond all that it was fitted on.
-    assert float(tail(torch.tensor([100.0], dtype=torch.float64))[0]) == pytest.approx(3 * np.log(100), rel=0.1)
+def by_hand(model, data, fit_rows):
+    """The five scores of the members, each from its own library class or in plain NumPy."""
+    memory = MemoryAutoencoder(random_state=model.memory_.random_state).fit(fit_rows)
+    ranks, fit_ranks = (model.ranks_(torch.from_numpy(rows)).numpy() for rows in (data, fit_rows))
+    rank_memory = MemoryAutoencoder(random_state=model.memory_.random_state).fit(fit_ranks)
+
+    def distances(name, residuals):
+        return model._distances[name].contributions(torch.from_numpy(residuals).double()).sum(dim=1).numpy()
+
+    return {
+        "likelihood": memory.anomaly_score(data),
+        "memory": distances("memory", memory.residuals(data)),
+        "ranks": rank_memory.anomaly_score(ranks),
+        "networks": np.mean([distances("networks", found) for found in network_residuals(model, data)], axis=0),
+        "columns": -np.log(2 * norm.sf(np.abs(ranks.astype(np.float64)))).sum(axis=1),
+    }
 
 
-@pytest.mark.parametrize("scores", [np.zeros(30), np.ones(30), np.array([0.0, 2.0]), np.repeat([0.0, 1.0], [28, 2])])
-def test_a_tail_rises_whatever_it_is_fitted_on(scores):
-    levels = Tail.fit(scores)(torch.linspace(0, 5, 1001, dtype=torch.float64))
-    assert torch.isfinite(levels).all()
-    assert levels[0] == 0
-    assert (levels.diff() >= 0).all()
-    assert levels[-1] > levels[0]
-
-
-def test_scores_are_the_mean_of_the_tails_of_its_members():
+def test_scores_are_the_root_mean_square_of_the_tails_of_its_members():
     data, fit_rows = 1.5 * rows(200, seed=1), rows()
     model = fitted(fit_rows)
-    memory = MemoryAutoencoder(random_state=model.memory_.random_state).fit(fit_rows)
-    scores = {"likelihood": memory.anomaly_score(data)}
-    distance = Mahalanobis.fit(memory.residuals(fit_rows))
-    scores["memory"] = distance.contributions(torch.from_numpy(memory.residuals(data)).double()).sum(dim=1).numpy()
-    distances = [
-        model._distances["networks"].contributions(torch.from_numpy(found)).sum(dim=1).numpy()
-        for found in network_residuals(model, data)
-    ]
-    scores["networks"] = np.mean(distances, axis=0)
-    expected = np.mean([model.tails_[name](torch.from_numpy(scores[name])).numpy() for name in NAMES], axis=0)
-    np.testing.assert_allclose(model.anomaly_score(data), expected, rtol=1e-3)
+    scores = by_hand(model, data, fit_rows)
+    assert tuple(scores) == NAMES
+    levels = np.array([model.tails_[name](torch.from_numpy(scores[name])).numpy() for name in NAMES])
+    np.testing.assert_allclose(model.anomaly_score(data), np.sqrt((levels**2).mean(axis=0)), rtol=1e-3)
+    # Between the mean of the members and their maximum.
+    assert (model.anomaly_score(data) >= levels.mean(axis=0) * (1 - 1e-3)).all()
+    assert (model.anomaly_score(data) <= levels.max(axis=0) * (1 + 1e-3)).all()
+
+
+def test_each_column_has_the_part_that_its_members_give_it():
+    data, fit_rows = 1.5 * rows(128, seed=1), rows()
+    model = fitted(fit_rows)
+    members = model._members(torch.from_numpy(data), True, model._network_residuals(torch.from_numpy(data)))
+    sums = [np.maximum(found.sum(dim=1).numpy(), 0) for found in members]
+    levels = [model.tails_[name](torch.from_numpy(score)).numpy() for name, score in zip(NAMES, sums, strict=True)]
+    combined = np.sqrt(np.mean(np.square(levels), axis=0))
+    expected = sum(
+        found.numpy() / score[:, None] * (level**2 / combined / len(NAMES))[:, None]
+        for found, score, level in zip(members, sums, levels, strict=True)
+        if (score > 0).all()
+    )
+    np.testing.assert_allclose(model.contributions(data), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_networks_are_judged_by_the_rows_that_they_left_out():

@@ -1,0 +1,94 @@
+"""Columns by their ranks among the fit rows, on the scale of a normal distribution."""
+
+import math
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from scipy.stats import rankdata
+from torch import Tensor
+
+KNOTS = 1024
+"""A column remembers at most this many of its values."""
+
+
+class NormalRanks:
+    """Maps each value to the normal quantile of its rank among the fit rows of its column.
+
+    With n fit rows the value of rank r, the mean rank of all that equal it, becomes ``Phi^-1(r / (n + 1))`` (van der
+    Waerden's scores, 1952), and what lies between two values is interpolated. Beyond the values seen it goes on
+    one for one, in units of the matrix, so that what was never seen is not called merely the highest. A value that
+    most rows have lies in the middle.
+
+    Parameters
+    ----------
+    values, scores : ndarrays of float32, shape (n_columns, n_knots)
+        Each column's rising values, filled up with infinity, and their scores, filled up with the last one.
+
+    Examples
+    --------
+    >>> ranks = NormalRanks.fit(np.array([[1.0], [10.0], [1000.0]]))
+    >>> ranks(torch.tensor([[1.0], [10.0], [505.0], [1002.0]]))[:, 0]
+    tensor([-0.6745,  0.0000,  0.3372,  2.6745])
+    """
+
+    def __init__(self, values: np.ndarray, scores: np.ndarray) -> None:
+        self.values, self.scores = torch.tensor(values), torch.tensor(scores)
+        last = self.values.isfinite().sum(dim=1, keepdim=True) - 1
+        self._lowest, self._highest = self.values[:, :1], self.values.gather(1, last)
+        self._last = last.clamp(min=1)
+
+    @classmethod
+    def fit(cls, rows: np.ndarray) -> Self:
+        """Fit to rows of shape (n_rows, n_columns)."""
+        known = [_knots(column) for column in np.asarray(rows, dtype=np.float32).T]
+        n_knots = max(2, *(len(values) for values, _ in known))
+        filled = [
+            (np.pad(v, (0, n_knots - len(v)), constant_values=np.inf), np.pad(s, (0, n_knots - len(s)), mode="edge"))
+            for v, s in known
+        ]
+        return cls(np.array([v for v, _ in filled]), np.array([s for _, s in filled]))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Rebuild from ``arrays()``."""
+        return cls(arrays["values"], arrays["scores"])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return ``values`` and ``scores``."""
+        return {"values": self.values.numpy(), "scores": self.scores.numpy()}
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Map rows, float32 of shape (n_rows, n_columns)."""
+        columns = rows.T.contiguous()
+        at = torch.searchsorted(self.values, columns).clamp_(min=1).minimum(self._last)
+        below, above = self.values.gather(1, at - 1), self.values.gather(1, at)
+        low, high = self.scores.gather(1, at - 1), self.scores.gather(1, at)
+        share = ((columns - below) / (above - below)).clamp_(0, 1)  # 0 beside an infinite value
+        beyond = (columns - self._highest).clamp_(min=0) - (self._lowest - columns).clamp_(min=0)
+        return low.lerp_(high, share).add_(beyond).T.contiguous()
+
+
+def surprisal(scores: Tensor) -> Tensor:
+    """Return minus the log of each normal score's two-sided tail probability, 0 or more; float64 of the same shape.
+
+    Examples
+    --------
+    >>> surprisal(torch.tensor([0.0, 1.96])).neg().exp().round(decimals=3)
+    tensor([1.0000, 0.0500], dtype=torch.float64)
+    """
+    return torch.special.log_ndtr(-scores.double().abs()).add_(math.log(2)).neg_().clamp_(min=0)
+
+
+def _knots(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a column's values in order, at most ``KNOTS`` of them, evenly by rank, with their normal scores."""
+    ranks = rankdata(column)
+    values, first = np.unique(column, return_index=True)
+    scores = ndtri(ranks[first] / (len(column) + 1)).astype(np.float32)
+    if len(values) > KNOTS:
+        wanted = np.linspace(ranks[first[0]], ranks[first[-1]], KNOTS)
+        kept = np.unique(np.searchsorted(ranks[first], wanted))
+        values, scores = values[kept], scores[kept]
+    return values, scores
