@@ -12,7 +12,8 @@ of the strategy `fdr` at q = 0.1 on all test rows, which on average has to be at
 
 With --handbook, the Fraud Detection Handbook's transactions: for each week D, train on the 14 days from D as of the
 15th, whose second half has no labels yet, set the threshold for --capacity alerts a day, and score the seven days from
-D + 14. Printed are each week's queue with its predicted interval, and how many of the days kept theirs.
+D + 14. Printed are each week's queue with its predicted interval, and how many of the days kept theirs; the last line
+counts the weeks whose first training row has all the history that features look back to, for scores drift before.
 
 The data: a folder with NAME.npz files with arrays X and y, where y = 1 is an anomaly; a table with the columns of the
 Handbook's simulator.
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from adbench import DEFAULT, find_sets, make, note, split
 from handbook import DAY, accept, between, configuration, midnight
@@ -143,6 +145,7 @@ def weeks(
         note("features")
         accepted = accept(data, config, folder / "accepted.parquet")
         days = (max(chosen) - min(chosen)).days + 21
+        earliest = pc.min(pq.read_table(accepted, columns=[config.contract.timestamp]).column(0)).as_py().date()
         pq.write_table(between(accepted, min(chosen), days, config), folder / "rows.parquet")
         features = compute(folder / "rows.parquet", [accepted], config, folder / "features.parquet")
         for first in chosen:
@@ -151,7 +154,13 @@ def weeks(
             for seed in range(seeds):
                 settings = {"seed": seed, **({"name": model} if model else {})}
                 chosen_model = config.model_copy(update={"model": config.model.model_copy(update=settings)})
-                records.append(_week(folder, first, chosen_model))
+                records.append(
+                    {
+                        **_week(folder, first, chosen_model),
+                        "history_days": min((first - earliest).days, config.features.max_window_days),
+                        "window_days": config.features.max_window_days,
+                    }
+                )
                 note(f"{first} seed {seed}: {records[-1]['queue']:,} in {records[-1]['days']} days")
     return records
 
@@ -209,12 +218,15 @@ def show(records: Sequence[dict[str, Any]]) -> None:
             f"{item['test_week']:12}{item['seed']:5}{item['queue']:8,}{item['low']:9,}-{item['high']:<7,}{verdict:10}"
             f"{item['day_low']:9,}-{item['day_high']:<7,}{item['days_inside']:8} of {item['days']}"
         )
-    kept, days = sum(item["inside"] for item in of_weeks), sum(item["days"] for item in of_weeks)
-    inside = sum(item["days_inside"] for item in of_weeks)
-    print(
-        f"inside: {kept} of {len(of_weeks)} weeks ({kept / len(of_weeks):.0%}), {inside} of {days} days "
-        f"({inside / days:.0%}); stated: {INTERVAL:.0%}"
-    )
+    whole = [item for item in of_weeks if item["history_days"] == item["window_days"]]
+    for which, items in (("all weeks", of_weeks), ("weeks with a whole history", whole)):
+        if items:
+            kept, days = sum(item["inside"] for item in items), sum(item["days"] for item in items)
+            inside = sum(item["days_inside"] for item in items)
+            print(
+                f"inside, {which}: {kept} of {len(items)} queues ({kept / len(items):.0%}), {inside} of {days} days "
+                f"({inside / days:.0%}); stated: {INTERVAL:.0%}"
+            )
 
 
 def main() -> None:

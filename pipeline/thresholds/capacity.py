@@ -117,9 +117,14 @@ class Capacity(Strategy):
 
 
 def _whole_days(rows: Rows) -> tuple[Rows, float]:
-    """Return the rows of whole days and their number or, where there are fewer than two, all rows and their time."""
+    """Return the rows of whole days and their number or, where there are fewer than two, all rows and their time.
+
+    Beside one whole day, a part of another counts by its rows: a quarter of the rows of a day is rarely six hours.
+    """
     days = len(np.unique(rows.day[rows.whole]))
-    return (rows.take(rows.whole), float(days)) if days > 1 else (rows, rows.days)
+    if days > 1:
+        return rows.take(rows.whole), float(days)
+    return rows, len(rows) / int(rows.whole.sum()) if days else rows.days
 
 
 def _interval(threshold: Threshold, days: int) -> tuple[int, int]:

@@ -32,10 +32,14 @@ def test_days_that_are_not_whole_are_left_out_where_two_others_are():
     threshold = Capacity(alerts_per_day=20).solve(made(scores, day=day, whole=whole, days=3.4))
     assert (scores[whole] > threshold.value).sum() == 60
     assert "the 3 that the cut was solved on" in threshold.promise
-    short = made(scores[:800], day=day[:800], whole=day[:800] == 1, days=1.5)
+    # Beside a single whole day, three quarters of the rows of a day are three quarters of a day.
+    short = made(scores[100:800], day=day[100:800], whole=day[100:800] == 1, days=1.9)
     threshold = Capacity(alerts_per_day=20).solve(short)
-    assert (short.scores > threshold.value).sum() == 30
+    assert (short.scores > threshold.value).sum() == 35
+    assert threshold.facts["mean"] == 20
     assert "from chance alone" in threshold.promise
+    piece = made(scores[:200], days=0.5, whole=np.zeros(200, bool))
+    assert (piece.scores > Capacity(alerts_per_day=20).solve(piece).value).sum() == 10
 
 
 def test_no_more_are_flagged_than_asked_when_scores_tie():
@@ -135,4 +139,4 @@ def test_what_came_is_said_by_day_and_in_all():
 )
 def test_a_capacity_that_cannot_be_kept_is_refused(days, per_day, message):
     with pytest.raises(TrainingError, match=message):
-        Capacity(alerts_per_day=per_day).solve(made(np.arange(100.0), days=days))
+        Capacity(alerts_per_day=per_day).solve(made(np.arange(100.0), days=days, whole=np.zeros(100, bool)))
