@@ -150,6 +150,7 @@ def _report(detector: Detector, source: Origin, moves: Moved | None) -> Report:
         kind="threshold",
         title=f"{config.name}: another threshold",
         subtitle=f"derived from version {source.version}, with the same weights",
+        counts={"scored": len(rows), "flagged": round(detector.cut.alert_share * len(rows))},
         promise=detector.promise,
         outcome=moves.text if moves else "",
         scores=rows.scores,

@@ -9,11 +9,11 @@ from pipeline.thresholds import Curve
 
 def threshold_curve(curve: Curve) -> Markup:
     """Draw the lines of a curve, and a dot where the threshold lies."""
-    points = np.array([point for _, line in curve.lines for point in line] + [curve.at])
+    points = np.array([point for _, _, line in curve.lines for point in line] + [curve.at])
     x = _axis(points[:, 0], LEFT, WIDTH - RIGHT, curve.is_log[0])
     y = _axis(points[:, 1], HEIGHT - BOTTOM, TOP, curve.is_log[1])
     parts = _grid(x, y, y.ticks(4), curve.x_label)
-    for kind, line in curve.lines:
+    for kind, _, line in curve.lines:
         parts.append(_line(line, x, y, f"line {kind}"))
     tip = f"the threshold: {compact(curve.at[0])}, {compact(curve.at[1])}"
     parts.append(_dot(x(curve.at[0]), y(curve.at[1]), "best", tip))

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-from pipeline.thresholds.base import Curve, Got, Strategy, Threshold
+from pipeline.thresholds.base import Curve, Got, Strategy, Threshold, per_day
 from pipeline.thresholds.capacity import Capacity
 from pipeline.thresholds.cost import Cost
 from pipeline.thresholds.f_beta import FBeta
@@ -87,7 +87,7 @@ def solve(rows: Rows, settings: "ThresholdConfig") -> Threshold:
     found = replace(common, parts=strategy.split(rows, large, common))
     flags = rows.scores > found.fixed_cuts(rows.segments[settings.segment])
     joined = strategy.join(found, rows, flags)
-    return replace(joined, promise=f"{joined.promise} {_segments_in_words(found, len(masks), settings)}")
+    return replace(joined, promise=f"{joined.promise} {_segments_in_words(joined, len(masks), settings)}")
 
 
 def cuts(
@@ -148,8 +148,11 @@ def _strategy(threshold: Threshold) -> Strategy:
 def _segments_in_words(threshold: Threshold, values: int, settings: "ThresholdConfig") -> str:
     own = len(threshold.parts)
     if own == values:
-        return f"Each of the {values} values of {settings.segment} has a cut of its own."
-    return (
-        f"Of the {values} values of {settings.segment}, {own} have a cut of their own; the others, with fewer than "
-        f"{settings.min_segment_rows:,} rows or too few for what is asked, share the common one."
-    )
+        text = f"Each of the {values} values of {settings.segment} has a cut of its own, which promises the same of it"
+    else:
+        text = (
+            f"Of the {values} values of {settings.segment}, {own} have a cut of their own, which promises the same of "
+            f"them; the others, with fewer than {settings.min_segment_rows:,} rows or too few for what is asked, share "
+            "the common one"
+        )
+    return f"{text}: about {per_day(threshold.alerts_per_day)} in all."

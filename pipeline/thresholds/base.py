@@ -105,8 +105,8 @@ class Curve:
     Attributes
     ----------
     title, text, x_label : str
-    lines : sequence of (kind, points)
-        ``kind`` is a class of the style sheet, points are (x, y).
+    lines : sequence of (kind, label, points)
+        ``kind`` is a class of the style sheet, ``label`` is what the legend says ("" for nothing), points are (x, y).
     at : (x, y)
         Where the cut lies.
     is_log : (bool, bool)
@@ -116,7 +116,7 @@ class Curve:
     title: str
     text: str
     x_label: str
-    lines: Sequence[tuple[str, list[tuple[float, float]]]]
+    lines: Sequence[tuple[str, str, list[tuple[float, float]]]]
     at: tuple[float, float]
     is_log: tuple[bool, bool] = (False, False)
 

@@ -78,7 +78,7 @@ class Cost(Strategy):
             text=f"A day, on the {len(known):,} rows with a known label: {percent(self.recovered_share)} of the "
             f"flagged frauds' amounts less {self.review_cost:g} an alert. The dot is the threshold.",
             x_label="alerts a day",
-            lines=[("curve", thinned(flagged[shown] / days, saved[shown] / days))],
+            lines=[("curve", "", thinned(flagged[shown] / days, saved[shown] / days))],
             at=(float(flagged[best] / days), float(saved[best] / days)),
         )
 

@@ -68,7 +68,7 @@ class FBeta(Strategy):
             title=f"F-{self.beta:g} by the number of alerts",
             text=f"On the {len(known):,} rows with a known label. The dot is the threshold.",
             x_label="alerts among these rows (log scale)",
-            lines=[("curve", thinned(flagged.astype(float), f, 400))],
+            lines=[("curve", "", thinned(flagged.astype(float), f, 400))],
             at=(float(flagged[best]), float(f[best])),
             is_log=(True, False),
         )

@@ -84,10 +84,13 @@ class PeaksOverThreshold(Strategy):
         assert law is not None
         return Curve(
             title="The tail that the threshold is extrapolated from",
-            text=f"Share of normal rows above each score, on a log scale: of the {len(beyond):,} largest calibration "
-            "scores, and by the law fitted to them. Where the two part, do not trust the cut.",
+            text="Share of normal rows above each score, on a log scale. The dot is the threshold; where the two lines "
+            "part, do not trust it.",
             x_label="anomaly score",
-            lines=[("curve", thinned(x, law)), ("train", thinned(beyond, shares))],
+            lines=[
+                ("curve", "the law", thinned(x, law)),
+                ("train", f"the {len(beyond):,} scores that it was fitted to", thinned(beyond, shares)),
+            ],
             at=(threshold.value, self.rate),
             is_log=(False, True),
         )

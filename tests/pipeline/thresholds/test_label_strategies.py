@@ -51,7 +51,7 @@ def test_cost_finds_the_cut_that_saves_the_most_money_among_known_rows(seed):
     got = STRATEGIES[0].got(threshold, rows, rows.scores > threshold.value)
     assert f"saved {best:,.2f}, {best / 4:,.2f} a day" in got.text
     curve = STRATEGIES[0].curve(threshold, rows)
-    points = dict(curve.lines[0][1])
+    points = dict(curve.lines[0][2])
     assert max(points.values()) == pytest.approx(best / 4)
     assert curve.at[1] == pytest.approx(best / 4)
 

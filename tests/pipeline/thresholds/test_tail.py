@@ -64,7 +64,7 @@ def test_its_fit_is_shown_beside_the_scores_it_was_fitted_to():
     strategy = PeaksOverThreshold(rate=1e-4)
     threshold = strategy.solve(made(scores))
     curve = strategy.curve(threshold, made(scores))
-    (_, law), (_, found) = curve.lines
+    (_, _, law), (_, _, found) = curve.lines
     level = threshold.facts["level"]
     assert found[-1] == (scores.max(), pytest.approx(1 / 5001))
     assert found[0][0] == scores[scores > level].min()
