@@ -157,7 +157,7 @@ class Detector:
             chosen = np.flatnonzero(block[start : start + batch.num_rows])
             if len(chosen):
                 taken = batch.take(pa.array(chosen))
-                kept.append(taken.select(wanted))
+                kept.append(Rows.read(taken, config))
                 rows = encoder.transform(taken)
                 scores[start + chosen] = model.anomaly_score(rows)
                 looked_at.append(rows[some[start + chosen]])
@@ -358,7 +358,7 @@ def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config)
     """Return the rows of the calibration block in the order of time, ties by id."""
     in_file = np.flatnonzero(parts.role == CALIBRATION)
     in_time = parts.order[parts.role[parts.order] == CALIBRATION]
-    rows = table.take(pa.array(np.searchsorted(in_file, in_time)))
+    rows = table.unify_dictionaries().combine_chunks().take(pa.array(np.searchsorted(in_file, in_time)))
     known = (scores[in_time], parts.labels[in_time], parts.normal[in_time])
     return Rows.of(rows, config, *known, days=parts.days, before=parts.before)
 

@@ -82,8 +82,7 @@ class Rows:
         day = times.astype("datetime64[D]").astype(np.int64)
         customers = None
         if contract.entities:
-            encoded = table[contract.entities[0]].combine_chunks().dictionary_encode()
-            customers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+            customers = _numbered(table[contract.entities[0]])
         return cls(
             scores=np.asarray(scores, dtype=np.float64),
             labels=np.asarray(labels, dtype=np.float64),
@@ -103,6 +102,14 @@ class Rows:
         return list(
             dict.fromkeys([contract.timestamp, contract.amount, *contract.entities[:1], *segment_columns(config)])
         )
+
+    @classmethod
+    def read(cls, batch: pa.RecordBatch, config: "Config") -> pa.RecordBatch:
+        """Return the columns of a batch that `of` reads, with each value of the key columns kept once."""
+        keys = set(config.contract.key_columns)
+        names = cls.columns(config)
+        columns = [batch.column(name).dictionary_encode() if name in keys else batch.column(name) for name in names]
+        return pa.record_batch(columns, names=names)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -199,6 +206,14 @@ def segment(column: pa.ChunkedArray) -> pa.DictionaryArray:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string()).dictionary_encode()
+
+
+def _numbered(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a number for each value, in the order in which they first come; -1 for missing ones."""
+    import pandas as pd
+
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    return pd.factorize(encoded.indices.to_numpy(zero_copy_only=False))[0].astype(np.int32)
 
 
 def _whole(times: np.ndarray, before: np.ndarray) -> np.ndarray:

@@ -12,9 +12,10 @@ CONTRACT = {"id": "tx", "timestamp": "at", "amount": "eur", "entities": ["card"]
 
 
 def table(moments, **columns):
-    given = {"eur": [1.5] * len(moments), "card": ["b"] * len(moments), "channel": ["web"] * len(moments)}
-    at = pa.array(moments, pa.timestamp("us"))
-    return pa.table({"at": at, "iban": ["DE1"] * len(moments), **given, **columns})
+    given = {"card": ["b"] * len(moments), "channel": ["web"] * len(moments), "iban": ["DE1"] * len(moments), **columns}
+    texts = {name: pa.array(values, pa.string()) for name, values in given.items()}
+    at, amounts = pa.array(moments, pa.timestamp("us")), pa.array([1.5] * len(moments))
+    return pa.table({"at": at, "eur": amounts, **texts})
 
 
 def rows_of(moments, config=None, before=None, **columns):
@@ -58,6 +59,19 @@ def test_customers_are_numbers_and_sensitive_columns_are_left_out():
     assert Rows.columns(Config.model_validate({"contract": {**CONTRACT, "sensitive": ["iban"]}})) == [
         "at", "eur", "card", "channel"
     ]  # fmt: skip
+
+
+def test_read_in_pieces_the_rows_are_the_same():
+    moments = [datetime(2025, 3, 1, hour) for hour in range(6)]
+    given = {"card": ["b", "a", None, "c", "b", "a"], "channel": ["web", "fax", "web", None, "fax", "app"]}
+    config = Config.model_validate({"contract": CONTRACT})
+    whole = table(moments, **given)
+    pieces = pa.Table.from_batches([Rows.read(batch, config) for batch in whole.to_batches(max_chunksize=2)])
+    labels = np.zeros(6)
+    one, other = (Rows.of(rows, config, np.arange(6), labels, labels == 0) for rows in (whole, pieces))
+    assert other.customers.tolist() == one.customers.tolist() == [0, 1, -1, 2, 0, 1]
+    assert other.segments["channel"].to_pylist() == given["channel"]
+    assert pa.types.is_dictionary(pieces.schema.field("card").type)
 
 
 def test_the_queue_of_customers_is_their_highest_row_of_each_day():
