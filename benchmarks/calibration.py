@@ -43,8 +43,9 @@ from pipeline.features import compute
 from pipeline.promise import rows_of_batch
 from pipeline.tables import read_batches
 from pipeline.thresholds import got
+from pipeline.thresholds.capacity import predicted_queue
 from pipeline.thresholds.fdr import last_p_value
-from pipeline.thresholds.intervals import INTERVAL, queue_interval, rank_for_rate, realised_count
+from pipeline.thresholds.intervals import INTERVAL, rank_for_rate, realised_count
 
 RATES = (0.01, 0.05, 0.1)
 SHARE = 0.1
@@ -172,9 +173,7 @@ def _week(folder: Path, first: date, config: Config) -> dict[str, Any]:
     flags, _ = detector.flag(scores)
     rows = rows_of_batch(folder / "test.parquet", scores, np.full(len(scores), np.nan), detector)
     counts = rows.daily(flags, "alerts")
-    facts = detector.cut.facts
-    law = facts["mean"], facts["variance"], facts["days"]
-    (low, high), (day_low, day_high) = queue_interval(*law, len(counts)), queue_interval(*law)
+    (low, high), (day_low, day_high) = predicted_queue(detector.cut, len(counts)), predicted_queue(detector.cut)
     return {
         "part": "handbook",
         "week": str(first),
@@ -182,7 +181,7 @@ def _week(folder: Path, first: date, config: Config) -> dict[str, Any]:
         "model": config.model.name,
         "seed": config.model.seed,
         "alerts_per_day": config.threshold.alerts_per_day,
-        "solved_on_days": facts["days"],
+        "solved_on_days": detector.cut.facts["days"],
         "queue": int(counts.sum()),
         "low": low,
         "high": high,

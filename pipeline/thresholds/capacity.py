@@ -87,13 +87,13 @@ class Capacity(Strategy):
         counts = rows.daily(flags, self.unit)
         if not len(counts):
             return Got("No row was scored, so there is no queue.")
-        low, high = _interval(threshold, len(counts))
+        low, high = predicted_queue(threshold, len(counts))
         total = int(counts.sum())
         text = f"The queue of {total:,} {self.unit} lies {between(low, high, total)}"
         if len(counts) == 1:
             text += f": between {low:,} and {high:,} were predicted for the day."
         else:
-            first, last = _interval(threshold, 1)
+            first, last = predicted_queue(threshold)
             inside = int(((counts >= first) & (counts <= last)).sum())
             text += (
                 f": between {low:,} and {high:,} were predicted for the {len(counts)} days together, and {first:,} to "
@@ -127,6 +127,14 @@ def _whole_days(rows: Rows) -> tuple[Rows, float]:
     return rows, len(rows) / int(rows.whole.sum()) if days else rows.days
 
 
-def _interval(threshold: Threshold, days: int) -> tuple[int, int]:
+def predicted_queue(threshold: Threshold, days: int = 1) -> tuple[int, int]:
+    """Return what a threshold of `Capacity` predicts for the queue of so many days: at least and at most, nine in ten.
+
+    Parameters
+    ----------
+    threshold : Threshold
+    days : int
+        Calendar days to come, together.
+    """
     facts = threshold.facts
     return queue_interval(facts["mean"], facts.get("variance", math.nan), facts["days"], days)

@@ -1,6 +1,6 @@
 """The cut that saves the most money, from labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -52,7 +52,7 @@ class Cost(Strategy):
             f"{len(known):,} rows with a known label ({int(frauds.sum()):,} frauds) that it was chosen on, so expect "
             "somewhat less of others."
         )
-        return Threshold(**{**vars(threshold), "promise": promise})
+        return replace(threshold, promise=promise)
 
     def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
         """Say what the alerts with a known label saved."""

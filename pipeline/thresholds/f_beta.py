@@ -1,6 +1,6 @@
 """The best balance of precision and recall, from labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -41,7 +41,7 @@ class FBeta(Strategy):
             f"{len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on, so expect "
             "somewhat less of others."
         )
-        return Threshold(**{**vars(threshold), "promise": promise})
+        return replace(threshold, promise=promise)
 
     def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
         """Say what F-beta, precision and recall are among the rows with a known label."""

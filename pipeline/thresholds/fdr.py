@@ -1,7 +1,7 @@
 """A share of false alerts among the alerts of each batch, by Benjamini and Hochberg's procedure."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -56,7 +56,7 @@ class Fdr(Strategy):
             f"{usual:,.0f} of a usual day. The block itself had {per_day(expected)}."
         )
         found = self._threshold(float(normal[n - k]), rows, promise, normal_rows=n)
-        return Threshold(**{**vars(found), "alerts_per_day": expected, "alert_share": expected / usual})
+        return replace(found, alerts_per_day=expected, alert_share=expected / usual)
 
     def least(self, normal_rows: int, rows: int) -> int:
         """Return the least group of alerts that can be flagged: m / (q (n + 1)), rounded up."""

@@ -1,6 +1,6 @@
 """As many alerts as there can be while a share of them is fraud, from labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -47,7 +47,7 @@ class PrecisionAtLeast(Strategy):
             f"{per_day(threshold.alerts_per_day)}: the most alerts of any cut with at least {percent(self.precision)} "
             f"on the {len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on."
         )
-        return Threshold(**{**vars(threshold), "promise": promise})
+        return replace(threshold, promise=promise)
 
     def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
         """Say how many of the alerts with a known label are fraud, and whether that is inside the interval."""

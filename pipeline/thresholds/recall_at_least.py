@@ -1,7 +1,7 @@
 """A share of the frauds among the alerts, from labels."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -50,7 +50,7 @@ class RecallAtLeast(Strategy):
             f"{frauds:,} known ones that it was chosen on, by about {per_day(threshold.alerts_per_day)}, of which "
             f"{percent(float(fraud[flagged].mean()))} were fraud."
         )
-        return Threshold(**{**vars(threshold), "promise": promise})
+        return replace(threshold, promise=promise)
 
     def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
         """Say how many of the known frauds were flagged, and whether that is inside the interval."""

@@ -1,7 +1,7 @@
 """A rate so low that no calibration row is above its cut, by the law of the largest scores."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -60,7 +60,7 @@ class PeaksOverThreshold(Strategy):
             f"{len(normal):,} normal scores by a generalised Pareto law (shape {tail.shape:.2f}), which guarantees "
             "nothing, and for rows exchangeable with these."
         )
-        return Threshold(**{**vars(threshold), "promise": promise})
+        return replace(threshold, promise=promise)
 
     def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""

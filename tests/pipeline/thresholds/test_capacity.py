@@ -4,7 +4,7 @@ from made import made
 from scipy import stats
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.capacity import Capacity
+from pipeline.thresholds.capacity import Capacity, predicted_queue
 from pipeline.thresholds.intervals import day_variance, queue_interval
 
 
@@ -117,6 +117,7 @@ def test_what_came_is_said_by_day_and_in_all():
     threshold = strategy.solve(made(scores, day=day))
     low, high = queue_interval(20, threshold.facts["variance"], 8, 3)
     first, last = queue_interval(20, threshold.facts["variance"], 8)
+    assert (predicted_queue(threshold), predicted_queue(threshold, 3)) == ((first, last), (low, high))
     assert f"nine days in ten between {first} and {last}" in threshold.promise
     rows = made(np.zeros(300), day=np.repeat([0, 1, 2], 100))
     flags = np.concatenate([np.arange(100) < number for number in (20, first - 1, last + 1)])
