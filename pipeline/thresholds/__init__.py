@@ -81,13 +81,13 @@ def solve(rows: Rows, settings: "ThresholdConfig") -> Threshold:
     if not settings.segment:
         return common
     common = replace(common, segment=settings.segment)
-    values = [value for value in rows.segments[settings.segment].dictionary.to_pylist() if value is not None]
-    masks = {value: rows.where(settings.segment, value) for value in sorted(values)}
-    large = {value: mask for value, mask in masks.items() if mask.sum() >= settings.min_segment_rows}
-    found = replace(common, parts=strategy.split(rows, large, common))
+    counts = rows.counts(settings.segment)
+    large = [value for value, number in counts.items() if number >= settings.min_segment_rows]
+    masks = {value: rows.where(settings.segment, value) for value in large}
+    found = replace(common, parts=strategy.split(rows, masks, common))
     flags = rows.scores > found.fixed_cuts(rows.segments[settings.segment])
     joined = strategy.join(found, rows, flags)
-    return replace(joined, promise=f"{joined.promise} {_segments_in_words(joined, len(masks), settings)}")
+    return replace(joined, promise=f"{joined.promise} {_segments_in_words(joined, len(counts), settings)}")
 
 
 def cuts(
@@ -120,7 +120,7 @@ def got(threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
     """
     strategy = _strategy(threshold)
     whole = strategy.got(threshold, rows, flags)
-    if not threshold.parts or threshold.strategy in ("capacity", "fdr"):  # these promise something of all rows together
+    if not threshold.parts or strategy.is_of_all_rows:
         return whole
     masks = {value: rows.where(threshold.segment, value) for value in threshold.parts}
     found = {
@@ -147,12 +147,13 @@ def _strategy(threshold: Threshold) -> Strategy:
 
 def _segments_in_words(threshold: Threshold, values: int, settings: "ThresholdConfig") -> str:
     own = len(threshold.parts)
+    same = "" if _strategy(threshold).is_of_all_rows else ", each promising the same of its rows"
     if own == values:
-        text = f"Each of the {values} values of {settings.segment} has a cut of its own, which promises the same of it"
+        text = f"Each of the {values} values of {settings.segment} has a cut of its own{same}"
     else:
         text = (
-            f"Of the {values} values of {settings.segment}, {own} have a cut of their own, which promises the same of "
-            f"them; the others, with fewer than {settings.min_segment_rows:,} rows or too few for what is asked, share "
+            f"Of the {values} values of {settings.segment}, {own} have a cut of their own{same}; "
+            f"the others, with fewer than {settings.min_segment_rows:,} rows or too few for what is asked, share "
             "the common one"
         )
     return f"{text}: about {per_day(threshold.alerts_per_day)} in all."

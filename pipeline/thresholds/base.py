@@ -128,6 +128,8 @@ class Strategy(ABC):
     """
 
     name: ClassVar[str]
+    is_of_all_rows: ClassVar[bool] = False
+    """Whether the promise is one about all rows together, also where segments have cuts of their own."""
 
     @abstractmethod
     def solve(self, rows: Rows) -> Threshold:

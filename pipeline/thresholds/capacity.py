@@ -31,6 +31,7 @@ class Capacity(Strategy):
     alerts_per_day: float
     unit: str = "alerts"
     name: ClassVar[str] = "capacity"
+    is_of_all_rows: ClassVar[bool] = True
 
     def solve(self, rows: Rows) -> Threshold:
         """Return the cut; `facts` has the mean and variance of the days' queues, and how many days."""

@@ -32,6 +32,7 @@ class Fdr(Strategy):
 
     share: float
     name: ClassVar[str] = "fdr"
+    is_of_all_rows: ClassVar[bool] = True
 
     def solve(self, rows: Rows) -> Threshold:
         """Return the score that no row at or below is ever flagged with; `facts` has n (``normal_rows``)."""
@@ -61,6 +62,10 @@ class Fdr(Strategy):
     def least(self, normal_rows: int, rows: int) -> int:
         """Return the least group of alerts that can be flagged: m / (q (n + 1)), rounded up."""
         return max(1, math.ceil(rows / (self.share * (normal_rows + 1)) - 1e-9))
+
+    def join(self, common: Threshold, rows: Rows, flags: np.ndarray) -> Threshold:
+        """Return the threshold as it is: rows above its cuts are flagged in some batches only."""
+        return common
 
     def cuts(
         self, threshold: Threshold, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None, held_out: Rows

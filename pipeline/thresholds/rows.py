@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.period import local_times
 
@@ -126,7 +125,16 @@ class Rows:
 
     def where(self, column: str, value: str) -> np.ndarray:
         """Return which rows have a value in a segment column, as a mask."""
-        return np.asarray(pc.fill_null(pc.equal(self.segments[column].cast(pa.string()), value), False))
+        encoded = self.segments[column]
+        place = encoded.dictionary.index(value).as_py()
+        return np.asarray(encoded.indices.fill_null(-1)) == place if place >= 0 else np.zeros(len(self), dtype=bool)
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Return how many rows have each value of a segment column, in the order of the values; missing ones apart."""
+        encoded = self.segments[column]
+        rows = np.bincount(np.asarray(encoded.indices.drop_null()), minlength=len(encoded.dictionary))
+        found = zip(encoded.dictionary.to_pylist(), rows.tolist(), strict=True)
+        return {value: number for value, number in sorted(found) if number}
 
     def daily(self, flags: np.ndarray, unit: str) -> np.ndarray:
         """Return how many alerts, or customers with an alert, each calendar day with a row has.

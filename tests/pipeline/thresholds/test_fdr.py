@@ -87,6 +87,7 @@ def test_segments_have_p_values_of_their_own():
 
     threshold = solve(held_out, ThresholdConfig(strategy="fdr", segment="channel", min_segment_rows=500))
     assert set(threshold.parts) == {"web", "shop"}
+    assert threshold.alerts_per_day == Fdr(share=0.1).solve(held_out).alerts_per_day
     where = np.repeat(["web", "shop", "fax"], 20)
     batch = np.concatenate([np.repeat([0.0, 8.0], [10, 10])] * 3)
     import pyarrow as pa

@@ -55,6 +55,8 @@ def test_customers_are_numbers_and_sensitive_columns_are_left_out():
     assert found.customers.tolist() == [0, 1, -1, 0]
     assert list(found.segments) == ["channel"]
     assert found.where("channel", "web").tolist() == [True, False, False, True]
+    assert found.counts("channel") == {"fax": 1, "web": 2}
+    assert found.take(np.array([1, 2])).counts("channel") == {"fax": 1}
     assert found.where("channel", "pigeon").tolist() == [False] * 4
     assert Rows.columns(Config.model_validate({"contract": {**CONTRACT, "sensitive": ["iban"]}})) == [
         "at", "eur", "card", "channel"
