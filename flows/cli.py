@@ -176,6 +176,31 @@ def score(
         _run(config, "flows.score:score", table=table, **period, version=version, force=force)
 
 
+@app.command(epilog="Example: assay threshold --capacity 80 --config assay.toml")
+def threshold(
+    config: ConfigFile = DEFAULT,
+    version: Version = "champion",
+    capacity: Annotated[float | None, typer.Option(help="Alerts a calendar day.")] = None,
+    customers: Annotated[float | None, typer.Option(help="Customers with an alert a calendar day.")] = None,
+    false_alert_rate: Annotated[float | None, typer.Option(help="Share of normal rows flagged.")] = None,
+    tail: Annotated[float | None, typer.Option(help="The same, extrapolated to very low rates.")] = None,
+    fdr: Annotated[float | None, typer.Option(help="Share of each batch's alerts that are false.")] = None,
+    cost: Annotated[float | None, typer.Option(help="Cost of a review: the cut that saves the most.")] = None,
+    recovered: Annotated[float | None, typer.Option(help="With --cost: share of the amount recovered.")] = None,
+    f_beta: Annotated[float | None, typer.Option(help="The beta of the F-beta to be highest.")] = None,
+    precision: Annotated[float | None, typer.Option(help="Share of alerts that are fraud, at least.")] = None,
+    recall: Annotated[float | None, typer.Option(help="Share of frauds that are flagged, at least.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Column whose values get a cut each.")] = None,
+) -> None:
+    """Set another threshold without training or scoring; without an option, the one of the configuration."""
+    from flows.threshold import set_threshold
+
+    asked = {"capacity": capacity, "customers": customers, "false_alert_rate": false_alert_rate, "tail": tail}
+    asked |= {"fdr": fdr, "cost": cost, "f_beta": f_beta, "precision": precision, "recall": recall}
+    with _plain_errors():
+        set_threshold(config, version, asked, recovered, segment)
+
+
 @app.command(epilog="Example: assay label reviewed.csv --config assay.toml")
 def label(
     labels: Annotated[str, typer.Argument(help="File or folder with the id, label and labelled_at of rows.")],

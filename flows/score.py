@@ -20,6 +20,7 @@ from pipeline.errors import AssayError, BatchRefused, InputError
 from pipeline.ledger import Entry, Ledger, batch_id, lock
 from pipeline.maps import Map, make_maps
 from pipeline.period import Period
+from pipeline.promise import held_against
 from pipeline.report import render
 from pipeline.reviewed import ReviewedLabels
 from pipeline.scoring import Scored, score_table
@@ -181,14 +182,21 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
         first, last = span(validated.accepted, config.contract.timestamp)
         rows = features(validated, config, folder, batch, reviewed)
         scored, measured, maps = score_rows(rows, detector, folder, entry, reviewed)
+        got = held_against(rows, scored, detector, measured.labels)
         facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
         facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
-        told = {"source": source, "facts": facts, "notes": notes, "maps": maps}
+        told = {"source": source, "facts": facts, "notes": notes, "maps": maps, "got": got}
         page = batch_report(detector, validated, scored, measured, **told)
         write_text(folder / "report.html", render(page))
     results = {"scored": scored.scored, "flagged": scored.flagged}
     settled = replace(
-        entry, **asdict(validated.counts), **results, first_timestamp=first, last_timestamp=last, folder=str(final)
+        entry,
+        **asdict(validated.counts),
+        **results,
+        threshold=scored.threshold,
+        first_timestamp=first,
+        last_timestamp=last,
+        folder=str(final),
     )
     ledger.record(settled, replaces=sorted(free - {batch}))
     for old in replaced:
@@ -202,7 +210,7 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
         "folder": str(final),
         "tables": {
             "Rows": rows_shown,
-            "Alerts": {"expected": detector.promise, "got": outcome(scored), **_figures(measured)},
+            "Alerts": {"expected": detector.promise, "got": outcome(scored, got), **_figures(measured)},
             "Where": {
                 "report": str(final / "report.html"),
                 "alerts": str(final / "alerts.csv"),

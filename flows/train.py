@@ -176,7 +176,12 @@ def register(
             detector_folder=folder / "detector",
             dataset=dataset,
             epochs=detector.epochs,
-            metrics={**measured.figures, "threshold": detector.threshold, **numbers},
+            metrics={
+                **measured.figures,
+                "threshold": detector.threshold,
+                "expected_alerts_per_day": detector.cut.alerts_per_day,
+                **numbers,
+            },
             params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **made},
             plots=plots,
             report=folder / "report.html",

@@ -152,22 +152,36 @@ def fit_tail(scores: np.ndarray) -> Tail | None:
     >>> tail.shape < 0.1, 0.9 < tail.scale < 1.1
     (True, True)
     """
+    return fit_tail_or_why(scores)[0]
+
+
+def fit_tail_or_why(scores: np.ndarray) -> tuple[Tail | None, str]:
+    """Return what `fit_tail` does and, where that is None, why: what was found, and what is asked for."""
     from scipy import stats
 
     scores = np.sort(np.asarray(scores, dtype=np.float64))
     wanted = int(TAIL_SHARE * len(scores))
+    few = f"a tail law needs {MIN_EXCEEDANCES} scores above its level, the top tenth, and of {len(scores):,} there are "
     if wanted < MIN_EXCEEDANCES:
-        return None
+        return None, f"{few}{wanted}"
     level = scores[-wanted - 1]
     excesses = scores[scores > level] - level
     if len(excesses) < MIN_EXCEEDANCES:
-        return None
+        return None, f"{few}{len(excesses)}, the others being ties"
     # The optimiser starts from absolute guesses: excesses of mean 1 keep it where they are good.
     mean = excesses.mean()
     shape, _, scale = stats.genpareto.fit(excesses / mean, floc=0)
     if shape < 0:
         shape, scale = 0.0, 1.0
+    if not shape < MAX_SHAPE:
+        return (
+            None,
+            f"the law that fits the largest scores has the shape {shape:.2f}, and with 1 or more it has no mean",
+        )
     fitted = stats.kstest(excesses / mean, stats.genpareto(shape, scale=scale).cdf)
-    if not shape < MAX_SHAPE or not fitted.pvalue >= MIN_FIT_P_VALUE:
-        return None
-    return Tail(level=float(level), exceedances=len(excesses), shape=float(shape), scale=float(scale * mean))
+    if not fitted.pvalue >= MIN_FIT_P_VALUE:
+        return None, (
+            "the largest scores do not follow a generalised Pareto law (Kolmogorov-Smirnov test, p-value "
+            f"{fitted.pvalue:.2g} and {MIN_FIT_P_VALUE:g} is the least)"
+        )
+    return Tail(level=float(level), exceedances=len(excesses), shape=float(shape), scale=float(scale * mean)), ""

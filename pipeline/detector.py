@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
@@ -17,19 +17,19 @@ import pyarrow.parquet as pq
 
 from pipeline import thresholds
 from pipeline.calibration import Calibration
-from pipeline.config import Config, TrackingConfig
+from pipeline.config import Config, ThresholdConfig, TrackingConfig
 from pipeline.encoding import Encoder
 from pipeline.errors import ConfigError, InputError, TrainingError
 from pipeline.features import Feature, list_features
 from pipeline.model_choice import OnEpoch, build_model
-from pipeline.partition import CALIBRATION, EARLY_STOPPING, FIT, split
+from pipeline.partition import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.tables import read_batches
-from pipeline.thresholds import Threshold
+from pipeline.thresholds import Rows, Threshold
 
 if TYPE_CHECKING:
     from models.one_class import OneClassModel
 
-FORMAT = 2
+FORMAT = 3
 CHECKED_ROWS = 4096
 """Whether a model is of any use is looked at on about as many normal rows of the calibration block, at most."""
 MATRIX_BYTES = 2**30
@@ -56,6 +56,8 @@ class Detector:
         Counts of the parts of the training period and what else a person wants to know of the fit.
     calibration_start : datetime
         UTC; first timestamp of the calibration block.
+    held_out : Rows
+        The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
     """
 
     config: Config
@@ -66,10 +68,11 @@ class Detector:
     cut: Threshold
     summary: dict[str, float | int | str]
     calibration_start: datetime
+    held_out: Rows
 
     @property
     def threshold(self) -> float:
-        """The score above which a row is flagged."""
+        """The score above which a row is flagged; for some strategies, one at or below which none ever is."""
         return self.cut.value
 
     @property
@@ -134,30 +137,33 @@ class Detector:
         fit_rows = parts.read(features, columns, FIT)
         encoder = Encoder.fit(fit_rows, listed, config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
-        held_out = {}
+        watched = {}
         if "X_held_out" in signature(model.fit).parameters:
-            held_out["X_held_out"] = encoder.transform(parts.read(features, columns, EARLY_STOPPING))
+            watched["X_held_out"] = encoder.transform(parts.read(features, columns, EARLY_STOPPING))
         try:
             with _matrix(encoder, fit_rows, config.model.seed, features.parent) as matrix:
                 del fit_rows
-                model.fit(matrix, **held_out)
+                model.fit(matrix, **watched)
         except ValueError as error:
             raise TrainingError(f"training failed: {error}") from error
         model.set_params(**dict.fromkeys({"on_epoch", "checkpoint"} & model.get_params().keys()))
 
         block = parts.role == CALIBRATION
-        scores, looked_at = np.full(len(block), np.nan), []
+        scores, looked_at, kept = np.full(len(block), np.nan), [], []
         normal = np.flatnonzero(block & parts.normal)
         some = np.isin(np.arange(len(block)), normal[:: -(-len(normal) // CHECKED_ROWS)])
-        start = 0
-        for batch in read_batches(features, columns=columns):
+        start, wanted = 0, Rows.columns(config)
+        for batch in read_batches(features, columns=list(dict.fromkeys([*columns, *wanted]))):
             chosen = np.flatnonzero(block[start : start + batch.num_rows])
             if len(chosen):
-                rows = encoder.transform(batch.take(pa.array(chosen)))
+                taken = batch.take(pa.array(chosen))
+                kept.append(Rows.read(taken, config))
+                rows = encoder.transform(taken)
                 scores[start + chosen] = model.anomaly_score(rows)
                 looked_at.append(rows[some[start + chosen]])
             start += batch.num_rows
-        normal_scores, all_scores = scores[block & parts.normal], scores[block]
+        held_out = _held_out(pa.Table.from_batches(kept), scores, parts, config)
+        normal_scores = held_out.scores[held_out.normal]
         if normal_scores.min() == normal_scores.max():
             raise TrainingError(
                 f"all {len(normal_scores):,} normal rows of the calibration block have the same anomaly "
@@ -168,18 +174,13 @@ class Detector:
             check_not_degenerate(model, np.concatenate(looked_at))
         except ValueError as error:
             raise TrainingError(f"the trained model is of no use: {error}") from error
-        limits = config.threshold
-        if limits.strategy == "capacity":
-            cut = thresholds.capacity(all_scores, parts.days, limits.alerts_per_day)
-        else:
-            cut = thresholds.false_alert_rate(normal_scores, all_scores, parts.days, limits.false_alert_rate)
         return cls(
             config=config,
             as_of=as_of,
             encoder=encoder,
             model=model,
             calibration=Calibration.fit(normal_scores),
-            cut=cut,
+            cut=thresholds.solve(held_out, config.threshold),
             summary={
                 **parts.summary,
                 "model": config.model.name,
@@ -188,7 +189,19 @@ class Detector:
                 "unused_features": ", ".join(encoder.unused),
             },
             calibration_start=parts.start,
+            held_out=held_out,
         )
+
+    def with_threshold(self, settings: ThresholdConfig) -> Self:
+        """Return the same Detector with another threshold, solved on the rows held out: nothing is fitted or scored.
+
+        Raises
+        ------
+        TrainingError
+            When the threshold cannot be kept with these rows.
+        """
+        config = self.config.model_copy(update={"threshold": settings})
+        return replace(self, config=config, cut=thresholds.solve(self.held_out, settings))
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Score feature-table batches, one at a time and in order.
@@ -217,7 +230,23 @@ class Detector:
                 }
             )
 
-    def flag(self, scores: np.ndarray, ids: pa.Array | pa.ChunkedArray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def cuts(self, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None = None) -> float | np.ndarray:
+        """Return the score above which each row of a whole batch is flagged, or the one for all rows.
+
+        Parameters
+        ----------
+        scores : array of shape (n_rows,)
+        segments : pa.Array of shape (n_rows,), optional
+            Values of the column ``cut.segment``; needed where the threshold goes by one.
+        """
+        return thresholds.cuts(self.cut, scores, segments, self.held_out)
+
+    def flag(
+        self,
+        scores: np.ndarray,
+        ids: pa.Array | pa.ChunkedArray | None = None,
+        cuts: float | np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Flag and rank the rows of a whole batch.
 
         Parameters
@@ -225,15 +254,17 @@ class Detector:
         scores : array of shape (n_rows,)
         ids : pa.Array, optional
             Rows that score alike are ranked by it; by position without it.
+        cuts : float or array of shape (n_rows,), optional
+            From `cuts`, which is asked for them when they are left out.
 
         Returns
         -------
         flags : array of shape (n_rows,), bool
-            Whether the score is strictly above the threshold.
+            Whether the score is strictly above its cut.
         ranks : array of shape (n_rows,), int64
             1 = most anomalous, counting up over the flagged rows; 0 for the others.
         """
-        flags = np.asarray(scores) > self.threshold
+        flags = np.asarray(scores) > (self.cuts(scores) if cuts is None else cuts)
         flagged = np.flatnonzero(flags)
         ties = pa.array(flagged) if ids is None else ids.take(pa.array(flagged))
         order = pc.sort_indices(
@@ -270,7 +301,7 @@ class Detector:
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model")
         _write_json(folder / "encoder.json", self.encoder.to_dict())
-        pq.write_table(pa.table({"anomaly_score": self.calibration.scores}), folder / "calibration.parquet")
+        pq.write_table(self.held_out.to_table(), folder / "calibration.parquet")
         # Last, so that a save that was interrupted cannot be loaded.
         _write_json(
             folder / "detector.json",
@@ -280,7 +311,8 @@ class Detector:
                 "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(mode="json"),
                 "as_of": self.as_of.isoformat(),
                 "calibration_start": self.calibration_start.isoformat(),
-                "threshold": asdict(self.cut),
+                "threshold": self.cut.to_dict(),
+                "calibration_days": self.held_out.days,
                 "calibration": self.calibration.to_dict(),
                 "summary": self.summary,
             },
@@ -308,17 +340,27 @@ class Detector:
                 f"{path} has format version {raw['format']!r} and this version of Assay reads {FORMAT}; "
                 "use the version of Assay that wrote it, or train again"
             )
-        scores = pq.read_table(path.parent / "calibration.parquet").column("anomaly_score").to_numpy()
+        held_out = Rows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
         return cls(
             config=Config.model_validate(raw["config"]),
             as_of=datetime.fromisoformat(raw["as_of"]),
             encoder=Encoder.from_dict(json.loads((path.parent / "encoder.json").read_text(encoding="utf-8"))),
             model=load(path.parent / "model"),
-            calibration=Calibration.from_dict(raw["calibration"], scores),
-            cut=Threshold(**raw["threshold"]),
+            calibration=Calibration.from_dict(raw["calibration"], held_out.scores[held_out.normal]),
+            cut=Threshold.from_dict(raw["threshold"]),
             summary=raw["summary"],
             calibration_start=datetime.fromisoformat(raw["calibration_start"]),
+            held_out=held_out,
         )
+
+
+def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> Rows:
+    """Return the rows of the calibration block in the order of time, ties by id."""
+    in_file = np.flatnonzero(parts.role == CALIBRATION)
+    in_time = parts.order[parts.role[parts.order] == CALIBRATION]
+    rows = table.unify_dictionaries().combine_chunks().take(pa.array(np.searchsorted(in_file, in_time)))
+    known = (scores[in_time], parts.labels[in_time], parts.normal[in_time])
+    return Rows.of(rows, config, *known, days=parts.days, before=parts.before)
 
 
 @contextmanager

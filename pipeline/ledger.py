@@ -263,6 +263,12 @@ class Ledger:
         latest = {entry.batch_id: entry for entry in sorted(found, key=lambda entry: entry.scored_at)}
         return sorted(latest.values(), key=lambda entry: (entry.first_timestamp, entry.batch_id))
 
+    def latest(self, versions: Collection[str]) -> Entry | None:
+        """Return the latest batch, by its rows' time, that any of these model versions has scored; None without one."""
+        found = self._select(_BATCHES.c.model_version.in_(list(versions)), _live(), self._mine())
+        scored = [entry for entry in found if entry.last_timestamp is not None]
+        return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
+
     def handled(self, source: str | Path, digest: str, period: Period) -> Entry | None:
         """Return the entry that makes this file old for the schedule; None for a new one.
 

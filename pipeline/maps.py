@@ -56,8 +56,10 @@ def make_maps(features: Path, scored: Scored, detector: Detector, tsne: bool = F
         Empty for fewer than three rows that were not flagged.
     """
     identity = detector.config.contract.id
-    results = pq.read_table(scored.scores, columns=[identity, "anomaly_score"])
-    flags, ranks = detector.flag(results.column("anomaly_score").to_numpy(), results.column(identity))
+    results = pq.read_table(scored.scores, columns=[identity, "anomaly_score", "is_flagged"])
+    scores, flags = results.column("anomaly_score").to_numpy(), results.column("is_flagged").to_numpy()
+    # Only the ranks are wanted: which rows are flagged has been settled, by whatever cuts.
+    _, ranks = detector.flag(scores, results.column(identity), np.where(flags, -np.inf, np.inf))
     normal, seed = np.flatnonzero(~flags), detector.config.model.seed
     if len(normal) < 3:
         return []

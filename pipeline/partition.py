@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ class Parts:
     ----------
     role : array of int8
         In the file's order: 0 (takes no part), `FIT`, `EARLY_STOPPING` or `CALIBRATION`.
+    labels : array of float64
+        In the file's order: 1 fraud, 0 normal, NaN not known as of then.
     normal : array of bool
         In the file's order: the label is known as of then and says not fraud; in a table without labels, review has
         not found it to be fraud.
@@ -33,6 +35,8 @@ class Parts:
         File positions in the order of time, ties by id.
     start : datetime
         First timestamp of the calibration block, UTC.
+    before : datetime
+        Last timestamp before it, UTC.
     days : float
         Length of the calibration block in days.
     summary : dict
@@ -40,9 +44,11 @@ class Parts:
     """
 
     role: np.ndarray
+    labels: np.ndarray
     normal: np.ndarray
     order: np.ndarray
     start: datetime
+    before: datetime
     days: float
     summary: dict[str, float | int | str]
 
@@ -61,8 +67,10 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     """Split the rows of the training period.
 
     The last ``training.calibration_share`` of all rows in time is the calibration block, with every row of
-    its first timestamp. Of the earlier normal rows a random ``training.early_stopping_share``, drawn with
-    ``model.seed``, is for early stopping, and the rest to fit on.
+    its first timestamp. In a table with labels, that is a share of the rows old enough for theirs to be available,
+    and the later ones are part of the block, too: their scores say how many alerts there are to expect. Of the earlier
+    normal rows a random ``training.early_stopping_share``, drawn with ``model.seed``, is for early stopping, and the
+    rest to fit on.
 
     Parameters
     ----------
@@ -100,7 +108,9 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().astype(np.int64)
     moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]")
     ordered = moments[order]
-    start = ordered[len(ordered) - int(np.ceil(settings.calibration_share * len(ordered)))]
+    old = int(np.searchsorted(ordered, _latest_labelled(config, as_of), side="right")) if labelled else 0
+    old = old or len(ordered)
+    start = ordered[old - int(np.ceil(settings.calibration_share * old))]
     block = moments >= start
     earlier = np.random.default_rng(config.model.seed).permutation(order[(normal & ~block)[order]])
     held_out = max(1, round(settings.early_stopping_share * len(earlier)))
@@ -126,7 +136,14 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     _check(int(summary["fit_rows"]), "min_fit_rows", settings.min_fit_rows, "fit", summary, as_of)
     found, least = int(summary["calibration_normal_rows"]), settings.min_calibration_rows
     _check(found, "min_calibration_rows", least, "calibrate", summary, as_of)
-    return Parts(role, normal, order, start.astype(datetime), days, summary)
+    before = ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)]
+    return Parts(role, labels, normal, order, start.astype(datetime), before.astype(datetime), days, summary)
+
+
+def _latest_labelled(config: Config, as_of: datetime) -> np.datetime64:
+    """Return the moment up to which the label of every row is available after the usual delay."""
+    delay = timedelta(days=config.features.label_delay_days)
+    return np.datetime64(as_of - min(delay, as_of - datetime.min), "us")
 
 
 def _check(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from pipeline.maps import Map
+    from pipeline.thresholds import Curve
 
 # What a report calls each count, and in which order they stand.
 ROWS = {
@@ -78,7 +79,7 @@ class Report:
 
     Attributes
     ----------
-    kind : {"training", "batch"}
+    kind : {"training", "batch", "threshold"}
     title, subtitle : str
     counts : mapping of str to int
         ``read``, ``accepted``, ``quarantined``, ``outside``, ``refused`` and, when rows were scored,
@@ -99,6 +100,8 @@ class Report:
     alerts_per_day : mapping of date to int
         Days without alerts may be left out.
     expected_per_day : float, optional
+    curve : Curve, optional
+        How the threshold came about.
     alerts : sequence of AlertRow
         The first of them, by rank.
     rules : mapping of str to int
@@ -121,7 +124,7 @@ class Report:
         Model version, batch, digest, settings...
     """
 
-    kind: Literal["training", "batch"]
+    kind: Literal["training", "batch", "threshold"]
     title: str
     subtitle: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -134,6 +137,7 @@ class Report:
     threshold: float | None = None
     alerts_per_day: Mapping[date, int] = field(default_factory=dict)
     expected_per_day: float | None = None
+    curve: "Curve | None" = None
     alerts: Sequence[AlertRow] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
     unseen: Mapping[str, int] = field(default_factory=dict)
@@ -202,6 +206,7 @@ def render(report: Report) -> str:
         When ``docs`` is not a relative path, or labels are not as many as the scores.
     """
     from pipeline import charts
+    from pipeline.threshold_chart import threshold_curve
 
     if report.labels is not None and (report.scores is None or len(report.labels) != len(report.scores)):
         raise ValueError("the report has labels that are not one a score")
@@ -210,6 +215,8 @@ def render(report: Report) -> str:
         pictures["scores"] = charts.score_distribution(report.scores, report.threshold, report.labels)
     if any(report.alerts_per_day.values()):
         pictures["days"] = charts.alerts_a_day(report.alerts_per_day, report.expected_per_day)
+    if report.curve is not None:
+        pictures["threshold"] = threshold_curve(report.curve)
     if report.epochs:
         pictures["losses"] = charts.losses(report.epochs)
     measured = report.evaluation

@@ -34,6 +34,8 @@ class Scored:
         For every day of the batch in the table's time zone, days without an alert included.
     unseen : dict of str to int
         Rows with a value that no fit row held, for each categorical column.
+    threshold : float or None
+        The score above which rows were flagged, where no cut of their own holds; None where none could be.
     scores, alerts, alerts_csv : Path
         The files written.
     """
@@ -42,6 +44,7 @@ class Scored:
     flagged: int
     alerts_per_day: dict[date, int]
     unseen: dict[str, int]
+    threshold: float | None
     scores: Path
     alerts: Path
     alerts_csv: Path
@@ -108,15 +111,16 @@ def score_table(
             for batch in detector.score(counted(read_batches(features, columns=read))):
                 writer.write(batch)
         ids_and_scores = pq.read_table(raw, columns=[contract.id, "anomaly_score"])
-        flags, ranks = detector.flag(
-            ids_and_scores.column("anomaly_score").to_numpy(), ids_and_scores.column(contract.id)
-        )
+        given = ids_and_scores.column("anomaly_score").to_numpy()
+        segment = detector.cut.segment
+        cuts = detector.cuts(given, pq.read_table(features, columns=[segment])[segment] if segment else None)
+        flags, ranks = detector.flag(given, ids_and_scores.column(contract.id), cuts)
         marks: dict[str, str | datetime] = {
             "batch_id": batch_id,
             "model_version": model_version,
             "scored_at": scored_at,
         }
-        alerts = _alerts(features, raw, detector, flags, ranks, marks)
+        alerts = _alerts(features, raw, detector, flags, ranks, np.broadcast_to(cuts, flags.shape)[flags], marks)
         with ParquetWriter(paths["alerts.parquet"], alerts.schema) as writer:
             writer.write(alerts)
         renamed = f"{contract.timestamp} (input)"
@@ -131,10 +135,18 @@ def score_table(
         flagged=alerts.num_rows,
         alerts_per_day={day: flagged_days[day] for day in sorted(days)},
         unseen=dict(unseen),
+        threshold=_shown(cuts, detector),
         scores=paths["scores.parquet"],
         alerts=paths["alerts.parquet"],
         alerts_csv=paths["alerts.csv"],
     )
+
+
+def _shown(cuts: float | np.ndarray, detector: Detector) -> float | None:
+    """Return the one cut to show for a batch."""
+    if not isinstance(cuts, float):
+        return detector.threshold  # of rows without a cut of their own
+    return cuts if np.isfinite(cuts) else None
 
 
 def _write_scores(path: Path, raw: Path, flags: np.ndarray, marks: dict[str, str | datetime]) -> None:
@@ -162,6 +174,7 @@ def _alerts(
     detector: Detector,
     flags: np.ndarray,
     ranks: np.ndarray,
+    cuts: np.ndarray,
     marks: dict[str, str | datetime],
 ) -> pa.Table:
     """Return the flagged rows by rank: input columns, scores columns, threshold, rank, reasons, reason."""
@@ -174,7 +187,7 @@ def _alerts(
     reason = pa.chunked_array([sentence(part) for part in parts], type=pa.string())
 
     added = _with_marks(scores, flags[flags], marks)
-    added = added.append_column("threshold", pa.repeat(pa.scalar(detector.threshold), rows.num_rows))
+    added = added.append_column("threshold", pa.array(cuts).take(by_rank))
     added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
     added = added.append_column("reasons", reasons).append_column("reason", reason)
     made = {name for feature in detector.features for name in (feature.column, feature.expected)}

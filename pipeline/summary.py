@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline import thresholds
 from pipeline.config import Config
 from pipeline.detector import Detector
 from pipeline.evaluation.metrics import Evaluation, evaluate
@@ -20,6 +21,7 @@ from pipeline.period import local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
 from pipeline.tables import ParquetWriter, read_batches
+from pipeline.thresholds import Got
 from pipeline.validation import Validated
 
 TOP_ALERTS = 25
@@ -142,8 +144,10 @@ def training_report(
         scores=measured.scores,
         labels=measured.labels,
         scores_of=block,
-        threshold=detector.threshold,
+        threshold=scored.threshold,
         alerts_per_day=scored.alerts_per_day,
+        expected_per_day=detector.cut.alerts_per_day,
+        curve=thresholds.curve(detector.cut, detector.held_out),
         alerts=_alerts(scored, config),
         rules=validated.rules,
         docs=_docs(validated),
@@ -176,8 +180,9 @@ def batch_report(
     facts: dict[str, str],
     notes: list[str],
     maps: Sequence[Map] = (),
+    got: Got | None = None,
 ) -> Report:
-    """Return the page of a scored batch."""
+    """Return the page of a scored batch; ``got`` is what it got of the threshold's promise."""
     config, counts = (
         detector.config,
         {**validated.counts.__dict__, "scored": scored.scored, "flagged": scored.flagged},
@@ -188,13 +193,15 @@ def batch_report(
         subtitle=f"{source.name}, {_span(scored.alerts_per_day)}",
         counts=counts,
         promise=detector.promise,
-        outcome=outcome(scored),
+        outcome=outcome(scored, got),
         notes=[*notes, *_notes(detector)],
         scores=measured.scores,
         labels=measured.labels,
         scores_of="all scored rows",
-        threshold=detector.threshold,
+        threshold=scored.threshold,
         alerts_per_day=scored.alerts_per_day,
+        expected_per_day=detector.cut.alerts_per_day,
+        curve=thresholds.curve(detector.cut, detector.held_out),
         alerts=_alerts(scored, config),
         rules=validated.rules,
         unseen=scored.unseen,
@@ -206,13 +213,13 @@ def batch_report(
     )
 
 
-def outcome(scored: Scored) -> str:
-    """Return what a batch got, in a sentence, to hold against what was promised."""
+def outcome(scored: Scored, got: Got | None = None) -> str:
+    """Return what a batch got, in a sentence or two, to hold against what was promised."""
     days = max(len(scored.alerts_per_day), 1)
     share = scored.flagged / scored.scored if scored.scored else 0.0
     return (
         f"{scored.flagged:,} of {scored.scored:,} rows were flagged ({share:.2%}), {scored.flagged / days:,.1f} alerts "
-        f"a day over {days} {'day' if days == 1 else 'days'}."
+        f"a day over {days} {'day' if days == 1 else 'days'}." + (f" {got.text}" if got else "")
     )
 
 

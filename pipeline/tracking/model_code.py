@@ -19,7 +19,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from pipeline.detector import Detector
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, ConfigError
 from pipeline.features import compute
 from pipeline.history import History
 from pipeline.parsing import check_columns, parse
@@ -34,8 +34,20 @@ class ServedDetector(PythonModel):
     """A Detector behind MLflow's pyfunc interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the Detector from the model's artefacts."""
+        """Load the Detector from the model's artefacts.
+
+        Raises
+        ------
+        ConfigError
+            When its threshold is drawn for each batch as a whole.
+        """
         self.detector = Detector.load(Path(context.artifacts["detector"]))
+        if self.detector.cut.is_per_batch:
+            raise ConfigError(
+                f"threshold.strategy = {self.detector.cut.strategy!r} draws the line for a batch as a whole, so that "
+                "a served model, which is asked for single rows, cannot flag them; make a version with a fixed cut "
+                "(assay threshold --capacity 100), or score batches with assay score"
+            )
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -67,7 +79,8 @@ class ServedDetector(PythonModel):
                 notes[scored] = "" if has_past else "no history: entities have no past"
             except AssayError as error:
                 notes[scored] = f"not scored: {error}"
-        flags, _ = detector.flag(values["anomaly_score"])
+        cuts = detector.cuts(values["anomaly_score"], _segments(rows, notes, detector))
+        flags, _ = detector.flag(values["anomaly_score"], cuts=cuts)
         missing = np.isnan(values["anomaly_score"])
         # Missing values of these types become null in JSON, where NaN would be no JSON at all.
         ids = model_input[detector.config.contract.id].convert_dtypes()
@@ -106,6 +119,14 @@ def _typed(found: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndarra
     for rule, mask in broken.items():
         notes[mask] += np.where(notes[mask] == "", f"not scored: {rule}", f", {rule}").astype(object)
     return pa.Table.from_batches([typed]).append_column(SOURCE_ROW, pa.array(np.arange(len(found)))), notes
+
+
+def _segments(rows: pa.Table, notes: np.ndarray, detector: Detector) -> pa.Array | None:
+    """Return the values that the threshold goes by; missing for all where the request could not be read."""
+    segment = detector.cut.segment
+    if not segment:
+        return None
+    return rows[segment].combine_chunks() if rows.num_columns else pa.nulls(len(notes), pa.string())
 
 
 def _cells(column: pd.Series, decimal: str) -> pa.Array:

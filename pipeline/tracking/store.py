@@ -112,7 +112,7 @@ def log_training(
     config: Config,
     *,
     detector_folder: Path,
-    dataset: Dataset,
+    dataset: Dataset | None,
     epochs: Sequence[Mapping[str, float]],
     metrics: Mapping[str, float],
     params: Mapping[str, object],
@@ -130,7 +130,8 @@ def log_training(
         Logged whole: one parameter a setting, and as config.json. Passwords in URLs are left out.
     detector_folder : Path
         Where ``Detector.save`` wrote it.
-    dataset : Dataset
+    dataset : Dataset or None
+        None for a version that is derived from another one, without a training.
     epochs : sequence of mappings
         ``{"epoch": 1, "train_loss": ..., "held_out_loss": ...}``; each loss becomes a metric with steps.
     metrics : mapping of str to float
@@ -141,6 +142,7 @@ def log_training(
     report : Path
         The self-contained HTML page.
     tags : mapping of str to str
+        ``weights_of``, where it is there, becomes a tag of the version, too.
     input_example : pandas.DataFrame
         A few rows in the contract's columns; other columns are left out and sensitive ones masked.
     history : str
@@ -160,7 +162,8 @@ def log_training(
     import mlflow
 
     shown = without_passwords(config)
-    every_tag = {**tags, "model_name": config.name, "data_digest": dataset.digest, "history": history}
+    every_tag = {**tags, "model_name": config.name, "history": history}
+    every_tag |= {"data_digest": dataset.digest} if dataset else {}
     every_param = {key(name): value for name, value in {**flatten(shown), **params}.items()}
     with (
         _answering(config),
@@ -171,13 +174,16 @@ def log_training(
         undo.callback(_withdraw, client, config.name, run_id)
         _log_in_batches(client, run_id, every_param, epoch_metrics(epochs, round(time() * 1000)))
         client.log_dict(run_id, shown.model_dump(mode="json"), "config.json")
-        client.log_inputs(run_id, [dataset_input(dataset, config.contract)])
+        if dataset:
+            client.log_inputs(run_id, [dataset_input(dataset, config.contract)])
         for name, plot in plots.items():
             _log_plot(client, run_id, name, plot)
         client.log_artifact(run_id, str(report))
         model = _log_model(config, detector_folder, input_example)
         mlflow.log_metrics({key(name): value for name, value in metrics.items()}, model_id=model.model_id)
         registered = _register(client, config, run_id, model.model_id)
+        if "weights_of" in tags:
+            client.set_model_version_tag(config.name, registered.version, "weights_of", tags["weights_of"])
         undo.pop_all()
     return registered
 

@@ -28,7 +28,7 @@ def test_p_values_are_valid_over_draws_of_the_calibration_rows(law):
         "heavy": lambda size: generator.standard_cauchy(size),
         "ties": lambda size: generator.poisson(2, size).astype(float),
     }[law]
-    rows, draws = 60, 4000
+    rows, draws = 60, 6000
     p_values = np.array([Calibration(draw(rows)).p_value(draw(1))[0] for _ in range(draws)])
     for rate in (1 / 61, 0.05, 0.1, 0.3, 0.5, 0.9):
         # Four standard errors: a valid p-value passes all of these checks about 999 times in 1,000.

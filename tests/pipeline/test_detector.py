@@ -13,10 +13,11 @@ import pytest
 from fitted import AFTER, DAYS, START, config, contents, feature_table, replace, transactions
 
 from models.base import MODELS
+from pipeline.config import ThresholdConfig
 from pipeline.detector import Detector
 from pipeline.errors import InputError, TrainingError
 from pipeline.tables import read_batches
-from pipeline.thresholds import false_alert_rate
+from pipeline.thresholds.false_alert_rate import FalseAlertRate
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,10 @@ def test_p_values_are_of_the_normal_rows_of_the_last_block_in_time(detector, fea
     scores = detector.model.anomaly_score(detector.encoder.transform(normal))
     assert (detector.calibration.scores == np.sort(scores)).all()
     everything = detector.model.anomaly_score(detector.encoder.transform(block))
-    threshold = false_alert_rate(scores, everything, detector.summary["calibration_days"], 0.01)
-    assert detector.threshold == threshold.value
-    assert detector.promise == threshold.promise
+    assert (np.sort(detector.held_out.scores) == np.sort(everything)).all()
+    assert detector.held_out.days == detector.summary["calibration_days"]
+    assert detector.threshold == np.sort(scores)[::-1][int(0.01 * (len(scores) + 1)) - 1]
+    assert detector.promise == FalseAlertRate(rate=0.01).solve(detector.held_out).promise
 
 
 def test_batches_are_scored_in_order_and_alike_whatever_their_size(detector, features):
@@ -101,14 +103,14 @@ def test_a_saved_detector_scores_bit_for_bit_as_before(detector, features, tmp_p
 def test_an_artefact_holds_no_pickle_and_names_its_format(detector, tmp_path):
     files = saved(detector, tmp_path / "artefact")
     assert {name.rpartition(".")[2] for name in files} == {"json", "parquet", "safetensors"}
-    assert json.loads(files["detector.json"])["format"] == 2
+    assert json.loads(files["detector.json"])["format"] == 3
 
 
 def test_another_format_or_folder_is_refused_in_a_sentence(detector, tmp_path):
     detector.save(tmp_path)
     described = json.loads((tmp_path / "detector.json").read_text())
     (tmp_path / "detector.json").write_text(json.dumps({**described, "format": 99}))
-    with pytest.raises(InputError, match=r"detector\.json has format version 99 and this version of Assay reads 2"):
+    with pytest.raises(InputError, match=r"detector\.json has format version 99 and this version of Assay reads 3"):
         Detector.load(tmp_path)
     (tmp_path / "detector.json").unlink()
     with pytest.raises(InputError, match=r"holds no detector, for detector\.json is missing"):
@@ -173,14 +175,64 @@ def test_known_frauds_before_the_calibration_block_are_not_learned_from(detector
     assert refit(table, tmp_path) == saved(detector, tmp_path / "one")
 
 
-def test_capacity_counts_frauds_too(features):
+def test_capacity_counts_frauds_too_on_the_whole_days_of_the_block(features):
     settings = config(threshold={"strategy": "capacity", "alerts_per_day": 2})
     detector = Detector.fit(features, settings, AFTER)
     block = pq.read_table(features).slice(1125)
-    scores = detector.model.anomaly_score(detector.encoder.transform(block))
-    span = (block["at"][-1].as_py() - block["at"][0].as_py()) / timedelta(days=1)
-    assert (scores > detector.threshold).sum() == int(2 * span)
+    days = block["at"].to_numpy().astype("datetime64[D]")
+    assert pq.read_table(features)["at"].to_numpy()[1124].astype("datetime64[D]") == days[0]  # begun before the block
+    scores = detector.model.anomaly_score(detector.encoder.transform(block))[days > days[0]]
+    assert (scores > detector.threshold).sum() == 2 * len(np.unique(days[days > days[0]]))
     assert "alerts a day" in detector.promise
+
+
+def test_the_label_delay_gap_is_part_of_the_block_and_of_capacity(features):
+    as_of = START + timedelta(days=DAYS)
+    settings = config(threshold={"strategy": "capacity", "alerts_per_day": 2})
+    detector = Detector.fit(features, settings, as_of)
+    moments = pq.read_table(features)["at"].to_numpy()
+    old = moments <= np.datetime64(as_of - timedelta(days=7))
+    block = np.ceil(0.25 * old.sum()) + (~old).sum()
+    assert len(detector.held_out) == detector.summary["calibration_rows"] == block
+    assert np.isnan(detector.held_out.labels).sum() == (~old).sum()
+    assert (
+        len(detector.calibration.scores)
+        == detector.held_out.normal.sum()
+        == detector.summary["calibration_normal_rows"]
+    )
+    whole = detector.held_out.take(detector.held_out.whole)
+    assert (whole.scores > detector.threshold).sum() == 2 * len(np.unique(whole.day))
+    assert len(np.unique(whole.day)) > 10  # the gap alone has seven
+
+
+def test_another_threshold_needs_no_fit_and_no_scoring_and_survives_saving(detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(detector.model), "anomaly_score", lambda *_: pytest.fail("scored anew"))
+    strategies = {"capacity": {"alerts_per_day": 3}, "fdr": {}, "cost": {}, "recall_at_least": {"min_recall": 0.2}}
+    for number, (strategy, given) in enumerate(strategies.items()):
+        other = detector.with_threshold(ThresholdConfig(strategy=strategy, **given))
+        assert other.model is detector.model
+        assert other.cut.strategy == other.config.threshold.strategy == strategy
+        other.save(tmp_path / str(number))
+        again = Detector.load(tmp_path / str(number))
+        assert again.cut == other.cut
+        assert again.with_threshold(detector.config.threshold).cut == detector.cut
+        scores = np.random.default_rng(0).exponential(detector.threshold, 200)
+        assert (again.flag(scores)[0] == other.flag(scores)[0]).all()
+    back = {name: contents(tmp_path / str(name)) for name in range(2)}
+    weights = [{name: file for name, file in files.items() if "model/" in name} for files in back.values()]
+    assert weights[0] == weights[1] != {}
+
+
+def test_nothing_sensitive_is_kept_with_the_rows_held_out(features, tmp_path):
+    settings = config(contract={"sensitive": ("card", "eur", "channel")})
+    detector = Detector.fit(features, settings, AFTER)
+    assert detector.held_out.amounts is None
+    assert detector.held_out.segments == {}
+    assert detector.held_out.customers.max() < 40
+    detector.save(tmp_path)
+    assert b"card-" not in (tmp_path / "calibration.parquet").read_bytes()
+    kept = pq.read_schema(tmp_path / "calibration.parquet").names
+    assert kept == ["anomaly_score", "label", "is_normal", "day", "is_whole_day", "customer"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +244,7 @@ def test_capacity_counts_frauds_too(features):
             r"normal rows to calibrate on and training\.min_calibration_rows asks for 400",
         ),
         ({"threshold": {"false_alert_rate": 0.001}}, "needs at least 999 normal rows to calibrate on"),
-        ({"threshold": {"strategy": "capacity", "alerts_per_day": 50}}, "every row would be flagged"),
+        ({"threshold": {"strategy": "capacity", "alerts_per_day": 70}}, "every row would be flagged"),
     ],
 )
 def test_too_few_rows_are_refused_with_what_was_found_and_what_to_do(features, settings, message):
@@ -301,6 +353,7 @@ import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from fitted import AFTER, config
 from pathlib import Path
+from pipeline.config import ThresholdConfig
 from pipeline.detector import Detector
 
 def die(epoch, most, losses):

@@ -161,6 +161,23 @@ def test_ids_are_looked_for_only_in_batches_near_in_time(ledger: Ledger) -> None
     assert {entry.batch_id for entry in everything} == set(spans)
 
 
+def test_the_latest_batch_is_that_of_the_latest_rows_that_one_of_the_versions_scored(ledger: Ledger) -> None:
+    assert ledger.latest(["1", "2"]) is None
+    late = datetime(2025, 1, 9)
+    ledger.record(make_entry("a1", "1"))
+    ledger.record(make_entry("b2", "2", last_timestamp=late, scored_at=datetime(2025, 1, 10)))
+    ledger.record(make_entry("b2", "3", last_timestamp=late, scored_at=datetime(2025, 1, 11)))
+    ledger.record(make_entry("c3", "1", status="refused", last_timestamp=None))
+    ledger.record(make_entry("d4", "9", last_timestamp=datetime(2025, 2, 1)))
+    found = [ledger.latest(versions) for versions in (["1"], ["1", "2"], ["1", "2", "3"], [])]
+    assert [entry and (entry.batch_id, entry.model_version) for entry in found] == [
+        ("a1", "1"),
+        ("b2", "2"),
+        ("b2", "3"),
+        None,
+    ]
+
+
 def test_a_batch_scored_by_two_versions_is_looked_into_once(ledger: Ledger) -> None:
     ledger.record(make_entry("a1", "2", scored_at=datetime(2025, 2, 1)))
     ledger.record(make_entry("a1", "1", scored_at=datetime(2025, 1, 1)))

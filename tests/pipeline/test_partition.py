@@ -61,6 +61,21 @@ def test_without_a_label_column_all_rows_are_normal(features, tmp_path):
         assert found["calibration_normal_rows"] == 375
 
 
+def test_rows_too_young_for_their_labels_are_part_of_the_block_beside_its_share_of_the_others(features):
+    as_of = START + timedelta(days=DAYS + 2)
+    parts = split(features, config(), as_of)
+    moments = pq.read_table(features)["at"].to_numpy()
+    old = moments <= np.datetime64(as_of - timedelta(days=7))
+    assert 1000 < old.sum() < 1400
+    first = old.sum() - int(np.ceil(0.25 * old.sum()))
+    assert (parts.role[first:] == CALIBRATION).all()
+    assert (parts.role[:first] != CALIBRATION).all()
+    assert parts.start == moments[first].astype("datetime64[us]").item()
+    assert parts.before == moments[first - 1].astype("datetime64[us]").item()
+    assert (np.isnan(parts.labels) == ~old).all()
+    assert not parts.normal[~old].any()
+
+
 def test_rows_of_one_moment_are_never_split(features, tmp_path):
     table = pq.read_table(features)
     moments = table["at"].to_numpy().copy()

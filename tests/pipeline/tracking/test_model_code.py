@@ -21,6 +21,8 @@ import pytest
 from mlflow.exceptions import MlflowException
 from small_training import Trained
 
+from pipeline.config import ThresholdConfig
+from pipeline.errors import ConfigError
 from pipeline.tracking import store
 
 NO_HISTORY = "no history: entities have no past"
@@ -47,6 +49,31 @@ def test_rows_without_a_history_score_as_the_detector_scores_them(
     assert answer["is_flagged"].tolist() == flagged.tolist()
     assert 0 < flagged.sum() < len(rows)
     assert set(answer["note"]) == {NO_HISTORY}
+
+
+def test_a_threshold_by_segment_is_served_and_one_for_a_whole_batch_is_refused(
+    trained: Trained, scores: Scores
+) -> None:
+    rows = trained.rows.drop(columns="fraud")
+    answers = {}
+    for name, given in {"by-channel": {"segment": "channel"}, "by-batch": {"strategy": "fdr"}}.items():
+        settings = ThresholdConfig(false_alert_rate=0.1, min_segment_rows=40, **given)
+        changed = trained.detector.with_threshold(settings)
+        changed.save(trained.folder / name)
+        config = trained.named(name)
+        trained.log(config, detector_folder=trained.folder / name)
+        answers[name] = config, changed
+    config, changed = answers["by-channel"]
+    assert len(changed.cut.parts) == 2
+    store.start(config)
+    answer = mlflow.pyfunc.load_model("models:/by-channel@champion").predict(rows)
+    cuts = np.array([changed.cut.parts[channel].value for channel in rows["channel"]])
+    expected = scores(rows).loc[rows["tx"]]["anomaly_score"].to_numpy() > cuts
+    assert answer["is_flagged"].tolist() == expected.tolist()
+    assert 0 < expected.sum() < len(rows)
+    with pytest.raises(ConfigError, match="draws the line for a batch as a whole") as raised:
+        mlflow.pyfunc.load_model("models:/by-batch@champion")
+    assert "assay threshold --capacity" in str(raised.value)
 
 
 def test_a_history_gives_the_entities_a_past(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
