@@ -202,7 +202,7 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
         "folder": str(final),
         "tables": {
             "Rows": rows_shown,
-            "Alerts": {"expected": detector.promise, "got": outcome(scored), **_figures(measured)},
+            "Alerts": {"expected": detector.promise, "got": outcome(scored), **measured.texts},
             "Where": {
                 "report": str(final / "report.html"),
                 "alerts": str(final / "alerts.csv"),
@@ -230,7 +230,3 @@ def score_rows(
         )
         maps = make_maps(rows, scored, detector, detector.config.report.tsne)
         return scored, measure(rows, scored, detector.config, reviewed=reviewed), maps
-
-
-def _figures(measured: Measured) -> dict[str, str]:
-    return {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}

@@ -176,7 +176,7 @@ def register(
             detector_folder=folder / "detector",
             dataset=dataset,
             epochs=detector.epochs,
-            metrics={**measured.figures, "threshold": detector.threshold, **numbers},
+            metrics={**measured.figures, **measured.bounds, "threshold": detector.threshold, **numbers},
             params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **made},
             plots=plots,
             report=folder / "report.html",
@@ -190,7 +190,6 @@ def _result(
     final: Path, config_path: str, detector: Detector, validated: Validated, measured: Measured, registered: Registered
 ) -> dict[str, Any]:
     """Return what the terminal shows, and what other flows read."""
-    figures = {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}
     return {
         "counts": count_rows(validated),
         "period": f"{detector.summary['first_timestamp']:.10} to {detector.summary['last_timestamp']:.10}",
@@ -204,7 +203,7 @@ def _result(
                 "family": detector.summary["model"],
                 "fitted on": f"{detector.summary['fit_rows']:,} normal rows",
                 "expect": detector.promise,
-                **figures,
+                **measured.texts,
             },
             "Where": {
                 "report": str(final / "report.html"),

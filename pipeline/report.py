@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from pipeline.config import Config
 from pipeline.contract import MASK, Contract
+from pipeline.evaluation.intervals import Interval
+from pipeline.evaluation.measures import LEFT_OUT
 from pipeline.evaluation.metrics import Evaluation
 
 if TYPE_CHECKING:
@@ -231,6 +233,8 @@ def render(report: Report) -> str:
             rules=[(rule, rows) for rule, rows in rules if rows],
             docs=_relative(report.docs),
             has_fraud=report.labels is not None and bool((report.labels == 1).any()),
+            nan=math.nan,
+            left_out=LEFT_OUT if measured is not None and measured.intervals else "",
             made_at=datetime.now(UTC),
         )
     )
@@ -286,6 +290,19 @@ def metric(value: float) -> str:
     return "not defined" if math.isnan(value) else f"{value:.3f}"
 
 
+def interval(found: Interval | None) -> str:
+    """Write the ends of an interval, to stand before what else is said; nothing where they are not known.
+
+    Examples
+    --------
+    >>> interval(Interval(0.5, 0.45, 0.6)), interval(None)
+    ('0.450 to 0.600; ', '')
+    """
+    if not found or math.isnan(found.low) or math.isnan(found.high):
+        return ""
+    return f"{found.low:.3f} to {found.high:.3f}; "
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -297,7 +314,8 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "p_value": p_value, "metric": metric}
+    filters = {"number": number, "percent": percent, "p_value": p_value, "metric": metric, "interval": interval}
+    environment.filters |= filters
     return environment
 
 

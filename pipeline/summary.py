@@ -47,6 +47,16 @@ class Measured:
         """The metrics that are defined, by the name they are logged under."""
         return self.evaluation.figures if self.evaluation else {}
 
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The ends of their intervals."""
+        return self.evaluation.bounds if self.evaluation else {}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The metrics with their intervals, in words."""
+        return self.evaluation.texts if self.evaluation else {}
+
 
 def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
     """Write the rows of a training period's feature table that its calibration block holds.
@@ -92,7 +102,7 @@ def measure(
     scores = results.column("anomaly_score").to_numpy()
     names = pq.read_schema(features).names
     card = contract.entities[:1]
-    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at, *card)
+    wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
     rows = pq.read_table(features, columns=[name for name in wanted if name in names])
     labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None), reviewed)
     if contract.label not in names and np.isnan(labels).all():
@@ -103,6 +113,7 @@ def measure(
         scores,
         labels,
         results.column("is_flagged").to_numpy(zero_copy_only=False),
+        amounts=rows.column(contract.amount).to_numpy(zero_copy_only=False),
     )
     return Measured(scores, labels, evaluation)
 
