@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.config import Config
 from pipeline.config_file import read_config
 from pipeline.detector import Detector
 from pipeline.errors import AssayError
+from pipeline.evaluation.injection import inject_into
 from pipeline.giveaways import refuse_giveaways
 from pipeline.labels import latest_moment
 from pipeline.ledger import batch_id, lock
@@ -154,7 +156,8 @@ def held_out(
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, detector.config.report.tsne)
-        return scored, measure(block, scored, detector.config, detector.as_of, reviewed), maps
+        measured = measure(block, scored, detector.config, detector.as_of, reviewed)
+        return scored, replace(measured, injected=inject_into(block, detector, reviewed)), maps
 
 
 @retried(name="log and register")

@@ -23,6 +23,7 @@ from pipeline.evaluation.metrics import Evaluation
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from pipeline.evaluation.injection import Injected
     from pipeline.maps import Map
 
 # What a report calls each count, and in which order they stand.
@@ -119,6 +120,8 @@ class Report:
         Needs labels.
     measured_on : str
         Which rows the evaluation is of.
+    injected : sequence of Injected
+        What became of anomalies made from normal rows.
     facts : mapping of str to str
         Model version, batch, digest, settings...
     """
@@ -145,6 +148,7 @@ class Report:
     suspects: Sequence[AlertRow] = ()
     evaluation: Evaluation | None = None
     measured_on: str = ""
+    injected: Sequence["Injected"] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
 

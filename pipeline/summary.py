@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.detector import Detector
+from pipeline.evaluation.injection import Injected
 from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels import known_labels
 from pipeline.maps import Map
@@ -36,16 +37,20 @@ class Measured:
         1 fraud, 0 normal, nan not known; None for a table without labels of which review has none either.
     evaluation : Evaluation or None
         None where no label is known.
+    injected : sequence of Injected
+        What became of anomalies made from the batch's normal rows.
     """
 
     scores: np.ndarray
     labels: np.ndarray | None
     evaluation: Evaluation | None
+    injected: Sequence[Injected] = ()
 
     @property
     def figures(self) -> dict[str, float]:
         """The metrics that are defined, by the name they are logged under."""
-        return self.evaluation.figures if self.evaluation else {}
+        figures = self.evaluation.figures if self.evaluation else {}
+        return figures | {name: value for item in self.injected for name, value in item.figures.items()}
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -55,7 +60,11 @@ class Measured:
     @property
     def texts(self) -> dict[str, str]:
         """The metrics with their intervals, in words."""
-        return self.evaluation.texts if self.evaluation else {}
+        texts = self.evaluation.texts if self.evaluation else {}
+        return texts | {
+            f"injected: {item.text}": f"flagged {item.recall:.0%}, named first {item.top_reason:.0%}"
+            for item in self.injected
+        }
 
 
 def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
@@ -162,6 +171,7 @@ def training_report(
         maps=maps,
         suspects=alert_rows(pq.read_table(suspects), config) if suspects else (),
         evaluation=measured.evaluation,
+        injected=measured.injected,
         measured_on=f"{block}: rows that took no part in fitting",
         facts={
             "Rows to fit on": f"{summary['fit_rows']:,}",

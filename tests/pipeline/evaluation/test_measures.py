@@ -4,21 +4,12 @@ import time
 
 import numpy as np
 import pytest
+from scored import outcomes
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.evaluation.intervals import bootstrap
 from pipeline.evaluation.measures import Outcomes, by_group, measure, top_of_days
 from pipeline.evaluation.metrics import auroc, card_precision_by_day
-
-
-def outcomes(n=4000, seed=0, days=8, unknown=0.0, cards=400):
-    rng = np.random.default_rng(seed)
-    labels = (rng.random(n) < 0.05).astype(float)
-    scores = rng.normal(size=n) + 2 * labels
-    labels[rng.random(n) < unknown] = np.nan
-    return Outcomes.of(
-        np.sort(rng.integers(0, days, n)), rng.integers(0, cards, n), scores, labels, scores > 2, rng.gamma(2, 30, n)
-    )
 
 
 def test_every_measure_is_the_one_worked_out_by_hand():
