@@ -274,9 +274,13 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print what a flow returned: tables by title, messages, and the next commands."""
+    """Print what a flow returned: grids and tables by title, messages, and the next commands."""
     for text in result.get("say", []):
         console.say(text)
+    for title, lines in result.get("grids", {}).items():
+        console.grid(title, lines)
+    for text in result.get("notes", []):
+        console.say(f"\n{text}")
     for title, rows in result.get("tables", {}).items():
         console.table(title, rows)
     if result.get("next"):

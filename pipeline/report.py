@@ -224,7 +224,7 @@ def render(report: Report) -> str:
         pictures["curve"] = charts.precision_recall(measured.curve, at)
     rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             report=report,
@@ -308,7 +308,8 @@ def interval(found: Interval | None) -> str:
 
 
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """Return what fills in the templates, with text from data escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
