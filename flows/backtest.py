@@ -100,7 +100,7 @@ def _backtest(
         moment = latest_moment(end, config, reviewed)
         settings = {**asked, "from": str(planned[0].train_first), "to": str(planned[-1].test_last)}
         with backtest_run(config, settings, {"batch_id": batch, "data_digest": digest}) as tracked:
-            tested, measured = test_blocks(rows, planned, config, folder, reviewed, moment, asked, tracked)
+            tested, measured = fit_and_test(rows, planned, config, folder, reviewed, moment, asked, tracked)
             with console.step("measure all blocks"):
                 result = summarise(tested, measured)
             settings |= {"table": str(table.path), "digest": digest, "measured_as_of": moment.isoformat()}
@@ -137,7 +137,7 @@ def all_features(accepted: Path, lookback: Path, config: Config, folder: Path, r
 
 
 @stage(name="train and test")
-def test_blocks(
+def fit_and_test(
     rows: Path,
     planned: Sequence[Block],
     config: Config,

@@ -122,6 +122,10 @@ class Report:
         Which rows the evaluation is of.
     injected : sequence of Injected
         What became of anomalies made from normal rows.
+    audited : sequence of AlertRow, optional
+        The first rows of the random audit slice; None where none was drawn.
+    audit_text : str
+        What it is, and what its labels say so far.
     facts : mapping of str to str
         Model version, batch, digest, settings...
     """
@@ -149,6 +153,8 @@ class Report:
     evaluation: Evaluation | None = None
     measured_on: str = ""
     injected: Sequence["Injected"] = ()
+    audited: Sequence[AlertRow] | None = None
+    audit_text: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -181,7 +187,7 @@ def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels
         shown[contract.timestamp] = _moment(cells[contract.timestamp], zone)
         shown[contract.amount] = _amount(cells[contract.amount])
         shown |= dict.fromkeys(contract.sensitive, MASK)
-        reasons = tuple(_reason(reason, contract, hidden) for reason in row["reasons"] or ())
+        reasons = tuple(_reason(reason, contract, hidden) for reason in row.get("reasons") or ())
         label = cells.get(contract.label) if show_labels and contract.label not in contract.sensitive else None
         rows.append(
             AlertRow(

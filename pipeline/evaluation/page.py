@@ -11,6 +11,13 @@ from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.results import Result
 from pipeline.report import environment
 
+IN_WORDS = {
+    "average_precision": "Average precision",
+    "recall": "Frauds flagged",
+    "money_recall": "Fraudulent money flagged",
+    "precision": "Flagged rows that are fraud",
+}
+
 
 def render_backtest(
     result: Result,
@@ -39,7 +46,8 @@ def render_backtest(
     for name, heading in result.columns.items():
         values = [measures.get(name, undefined) for measures in result.of_blocks]
         if any(np.isfinite(found.value) for found in values) and name != "alerts_per_day":
-            shown.append((heading, charts.over_blocks(names, values, f"{heading} of each block")))
+            title_of = IN_WORDS.get(name, heading.replace("CP@", "Card precision@"))
+            shown.append((title_of, charts.over_blocks(names, values, f"{title_of} of each block")))
     alerts: Counter[date] = Counter()
     for item in result.tested:
         for day, flagged in zip(item.outcomes.days.tolist(), item.outcomes.flagged.tolist(), strict=True):
