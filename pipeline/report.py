@@ -228,6 +228,12 @@ def render(report: Report) -> str:
     if measured is not None and measured.curve is not None:
         at = (measured.recall, measured.precision) if measured.flagged else None
         pictures["curve"] = charts.precision_recall(measured.curve, at)
+    if measured is not None:
+        curves = {
+            kind: item for kind, item in (("curve", measured.found), ("money", measured.money)) if item is not None
+        }
+        if curves:
+            pictures["found"] = charts.banded(curves, "alerts a day", "Share of the frauds found over alerts a day")
     rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
     return (
         environment()
@@ -300,17 +306,18 @@ def metric(value: float) -> str:
     return "not defined" if math.isnan(value) else f"{value:.3f}"
 
 
-def interval(found: Interval | None) -> str:
+def interval(found: Interval | None, in_percent: bool = False) -> str:
     """Write the ends of an interval, to stand before what else is said; nothing where they are not known.
 
     Examples
     --------
-    >>> interval(Interval(0.5, 0.45, 0.6)), interval(None)
-    ('0.450 to 0.600; ', '')
+    >>> interval(Interval(0.5, 0.45, 0.6)), interval(Interval(0.5, 0.45, 0.6), in_percent=True), interval(None)
+    ('0.450 to 0.600; ', '45 % to 60 %; ', '')
     """
     if not found or math.isnan(found.low) or math.isnan(found.high):
         return ""
-    return f"{found.low:.3f} to {found.high:.3f}; "
+    low, high = (percent(end) if in_percent else f"{end:.3f}" for end in (found.low, found.high))
+    return f"{low} to {high}; "
 
 
 @cache

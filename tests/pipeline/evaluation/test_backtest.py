@@ -208,3 +208,15 @@ def test_the_page_shows_every_block_and_escapes_what_comes_from_data(results):
     assert "<script>" not in html
     assert "a &amp; b" in html
     assert html.count("<svg") > 8
+
+
+def test_a_table_without_labels_or_cards_has_volume_and_agreement_only(table, tmp_path):
+    plain = config(contract={"label": None, "entities": ()}, features={"families": ("amount", "columns")})
+    bare = backtested(tmp_path / "bare", table.drop_columns(["fraud"]), PLANNED[:2], plain)
+    result = summarise(bare)
+    assert [row["AUROC"] for row in result.rows] == ["-"] * 3
+    assert result.figures["alerts_per_day"] > 0
+    assert "of single rows for measures of rows" in result.left_out
+    assert bare[1].before.rank_correlation > 0.5
+    assert counts(bare[0])["without_label"] == counts(bare[0])["rows"]
+    assert page(result)
