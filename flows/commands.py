@@ -215,6 +215,7 @@ def _wrote(out: Path, validated: "Validated", more: dict[str, object], table: st
 
 def take_labels(config_path: Path, labels: str) -> None:
     """Take in a table of labels from review, and say what is in it and what becomes of it."""
+    from flows.missed import missed_by_version
     from pipeline.history import History
     from pipeline.reviewed import ReviewedLabels
     from pipeline.workfolder import WorkFolder
@@ -236,6 +237,9 @@ def take_labels(config_path: Path, labels: str) -> None:
             f"the history has no row of {taken.unknown:,} of the ids; their labels are kept and count once such rows "
             f"come, so check the column {config.contract.id!r} if they should be there already"
         )
+    missed = missed_by_version(config)
+    if missed:
+        console.table("Fraud missed, estimated from random audits", missed)
     if taken.is_new:
         console.commands("Next", [f"assay train --config {config_path}"])
 
@@ -274,9 +278,13 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print what a flow returned: tables by title, messages, and the next commands."""
+    """Print what a flow returned: grids and tables by title, messages, and the next commands."""
     for text in result.get("say", []):
         console.say(text)
+    for title, lines in result.get("grids", {}).items():
+        console.grid(title, lines)
+    for text in result.get("notes", []):
+        console.say(f"\n{text}")
     for title, rows in result.get("tables", {}).items():
         console.table(title, rows)
     if result.get("next"):

@@ -1,7 +1,7 @@
 """What a person sees in the terminal while a flow runs: a progress bar a step, then short tables."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,6 +78,24 @@ def table(title: str, rows: Mapping[str, object]) -> None:
         for number, line in enumerate(lines):
             label = "" if number else name
             OUT.print(f"  [dim]{escape(label):<{wide}}[/dim]{escape(line)}", soft_wrap=True)
+
+
+def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Print a table with a heading a column, the first to the left; a cell's second line is dim. No line is cut."""
+    OUT.print(f"\n[bold]{escape(title)}[/bold]")
+    names = list(rows[0]) if rows else []
+    lines = [(names, "dim"), *((part, style) for row in rows for part, style in _two_lines(list(row.values())))]
+    wide = [max(len(cells[place]) for cells, _ in lines) for place in range(len(names))]
+    gap = "  " if sum(wide) + 2 * len(wide) < OUT.width else " "
+    for cells, style in lines:
+        padded = [text.rjust(wide[place]) if place else text.ljust(wide[0]) for place, text in enumerate(cells)]
+        OUT.print(f"  {escape(gap.join(padded).rstrip())}", style=style, soft_wrap=True)
+
+
+def _two_lines(cells: list[str]) -> list[tuple[list[str], str]]:
+    """Return the first line of each cell, and the second ones where there are any, each with its style."""
+    first, second = ([cell.partition("\n")[place] for cell in cells] for place in (0, 2))
+    return [(first, ""), (second, "dim")] if any(second) else [(first, "")]
 
 
 def say(text: str) -> None:

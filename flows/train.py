@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pipeline.config import Config
 from pipeline.config_file import read_config
 from pipeline.detector import Detector
 from pipeline.errors import AssayError
+from pipeline.evaluation.injection import inject_into
 from pipeline.giveaways import refuse_giveaways
 from pipeline.labels import latest_moment
 from pipeline.ledger import batch_id, lock
@@ -154,7 +156,8 @@ def held_out(
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, detector.config.report.tsne)
-        return scored, measure(block, scored, detector.config, detector.as_of, reviewed), maps
+        measured = measure(block, scored, detector.config, detector.as_of, reviewed)
+        return scored, replace(measured, injected=inject_into(block, detector, reviewed)), maps
 
 
 @retried(name="log and register")
@@ -178,6 +181,7 @@ def register(
             epochs=detector.epochs,
             metrics={
                 **measured.figures,
+                **measured.bounds,
                 "threshold": detector.threshold,
                 "expected_alerts_per_day": detector.cut.alerts_per_day,
                 **numbers,
@@ -195,7 +199,6 @@ def _result(
     final: Path, config_path: str, detector: Detector, validated: Validated, measured: Measured, registered: Registered
 ) -> dict[str, Any]:
     """Return what the terminal shows, and what other flows read."""
-    figures = {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}
     return {
         "counts": count_rows(validated),
         "period": f"{detector.summary['first_timestamp']:.10} to {detector.summary['last_timestamp']:.10}",
@@ -209,7 +212,7 @@ def _result(
                 "family": detector.summary["model"],
                 "fitted on": f"{detector.summary['fit_rows']:,} normal rows",
                 "expect": detector.promise,
-                **figures,
+                **measured.texts,
             },
             "Where": {
                 "report": str(final / "report.html"),

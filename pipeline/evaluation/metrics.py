@@ -1,11 +1,27 @@
 """Metrics of anomaly scores against labels: over all thresholds, and for a team reviewing k cards a day."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from pipeline.evaluation.cards import as_arrays, card_precision_at_k, card_precision_by_day
+from pipeline.evaluation.curves import Curve, found_over_alerts
+from pipeline.evaluation.intervals import Interval
+from pipeline.evaluation.measures import K, Outcomes, measure
+
+__all__ = [
+    "Evaluation",
+    "PrecisionRecall",
+    "auroc",
+    "average_precision",
+    "card_precision_at_k",
+    "card_precision_by_day",
+    "evaluate",
+    "precision_recall",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,10 @@ class Evaluation:
     k : int
         Cards a day of the card precision.
     curve : PrecisionRecall or None
+    intervals : mapping of str to Interval
+        Every measure of `pipeline.evaluation.measures.measure`, by name.
+    found, money : Curve or None
+        Share of the frauds, and of their amount, over alerts a day.
     """
 
     rows: int
@@ -55,6 +75,9 @@ class Evaluation:
     card_precision: float
     k: int
     curve: PrecisionRecall | None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    found: Curve | None = None
+    money: Curve | None = None
 
     @property
     def precision(self) -> float:
@@ -68,18 +91,33 @@ class Evaluation:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The metrics that are defined, by the name they are logged under."""
-        values = {
-            "auroc": self.auroc,
-            "average_precision": self.average_precision,
-            f"card_precision_at_{self.k}": self.card_precision,
-            "precision": self.precision,
-            "recall": self.recall,
+        """The measures that are defined, by the name they are logged under."""
+        return {name: found.value for name, found in self.intervals.items() if not math.isnan(found.value)}
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The ends of the intervals that are defined, by the measure's name with ``_low`` or ``_high`` behind it."""
+        ends = {
+            f"{name}_{end}": getattr(found, end) for name, found in self.intervals.items() for end in ("low", "high")
         }
-        return {name: value for name, value in values.items() if not math.isnan(value)}
+        return {name: value for name, value in ends.items() if not math.isnan(value)}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The measures that people read, with their intervals, in words."""
+        k = self.k
+        names = {
+            "auroc": "auroc",
+            "average_precision": "average precision",
+            f"card_precision_at_{k}": f"card precision@{k} a day",
+            "precision": "precision",
+            "recall": "recall",
+            "money_recall": "share of the fraudulent money flagged",
+        }
+        return {text: str(self.intervals[name]) for name, text in names.items() if name in self.figures}
 
 
-def auroc(scores: ArrayLike, is_fraud: ArrayLike) -> float:
+def auroc(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Area under the ROC curve: the chance that a fraud scores above a normal row, ties counted half.
 
     Parameters
@@ -87,6 +125,8 @@ def auroc(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
+    weights : array-like of float, shape (n_rows,), optional
+        How often each row counts, 0 or more (bootstrap draws); once each when left out.
 
     Returns
     -------
@@ -100,13 +140,13 @@ def auroc(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    scores, is_fraud = _arrays(scores, is_fraud)
+    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
     if not _has_both(is_fraud):
         return math.nan
-    return float(roc_auc_score(is_fraud, scores))
+    return float(roc_auc_score(is_fraud, scores, sample_weight=counts))
 
 
-def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
+def average_precision(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Average precision: the mean of the precisions at each fraud's rank, without interpolation.
 
     Parameters
@@ -114,6 +154,8 @@ def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
+    weights : array-like of float, shape (n_rows,), optional
+        How often each row counts, 0 or more (bootstrap draws); once each when left out.
 
     Returns
     -------
@@ -127,13 +169,15 @@ def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     """
     from sklearn.metrics import average_precision_score
 
-    scores, is_fraud = _arrays(scores, is_fraud)
+    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
     if not _has_both(is_fraud):
         return math.nan
-    return float(average_precision_score(is_fraud, scores))
+    return float(average_precision_score(is_fraud, scores, sample_weight=counts))
 
 
-def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int = 400) -> PrecisionRecall | None:
+def precision_recall(
+    scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None, *, max_points: int = 400
+) -> PrecisionRecall | None:
     """Compute the precision-recall curve at every threshold, then thin it for drawing.
 
     Parameters
@@ -141,6 +185,8 @@ def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int 
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
+    weights : array-like of float, shape (n_rows,), optional
+        How often each row counts, 0 or more (bootstrap draws); once each when left out.
     max_points : int
         At least 2. The highest and the lowest threshold are kept; the others are spread evenly over recall.
 
@@ -151,79 +197,21 @@ def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int 
     """
     from sklearn.metrics import precision_recall_curve
 
-    scores, is_fraud = _arrays(scores, is_fraud)
+    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
     if max_points < 2:
         raise ValueError(f"max_points is {max_points}; a curve needs at least 2")
     if not _has_both(is_fraud):
         return None
-    precision, recall, thresholds = precision_recall_curve(is_fraud, scores, drop_intermediate=True)
+    precision, recall, thresholds = precision_recall_curve(
+        is_fraud, scores, sample_weight=counts, drop_intermediate=True
+    )
     # scikit-learn goes from the lowest threshold up and adds the point (0, 1), which no threshold gives.
     precision, recall, thresholds = precision[-2::-1], recall[-2::-1], thresholds[::-1]
     keep = np.arange(len(recall))
     if len(keep) > max_points:
         keep = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1.0, max_points - 1)))
         keep = np.union1d(keep, [0, len(recall) - 1])
-    return PrecisionRecall(recall[keep], precision[keep], thresholds[keep], float(is_fraud.mean()))
-
-
-def card_precision_at_k(
-    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, k: int = 100
-) -> float:
-    """Card precision@k: how many of the k cards that a team reviews a day have a fraud that day, on average.
-
-    Each day the cards are ranked by the highest score of their transactions that day. Cards found on an
-    earlier day (in its top k, with a fraud) are left out: they are blocked by then. The day's precision is
-    the number of cards with a fraud among the top k, divided by k, even on a day with fewer cards. The mean
-    goes over the days with rows. [1]_, chapter 4, "Precision top-k metrics". Cards that tie are ranked in
-    order of the card.
-
-    Parameters
-    ----------
-    days : array-like, shape (n_rows,)
-        Day of each row: dates, or numbers that rise with time.
-    cards : array-like, shape (n_rows,)
-        Card or customer of each row.
-    scores : array-like of float, shape (n_rows,)
-        Higher = more anomalous; finite.
-    is_fraud : array-like of bool or 0/1, shape (n_rows,)
-    k : int
-        At least 1.
-
-    Returns
-    -------
-    float
-        In 0..1; nan where there is no row or no fraud. It stays below 1 when a day has fewer than k frauds.
-
-    References
-    ----------
-    .. [1] Le Borgne, Siblini, Lebichot, Bontempi: Reproducible Machine Learning for Credit Card Fraud
-       Detection, Université Libre de Bruxelles, 2022.
-
-    Examples
-    --------
-    Card 7 is found on the first day and left out on the second:
-
-    >>> card_precision_at_k([1, 1, 2, 2], [7, 8, 7, 8], [9.0, 1.0, 9.0, 1.0], [1, 0, 1, 1], k=1)
-    1.0
-    """
-    import pandas as pd
-
-    scores, is_fraud = _arrays(scores, is_fraud)
-    if k < 1:
-        raise ValueError(f"k is {k}; at least one card a day has to be reviewed")
-    if not is_fraud.any():
-        return math.nan
-    frame = pd.DataFrame({"day": np.asarray(days), "card": np.asarray(cards), "score": scores, "fraud": is_fraud})
-    frame = frame.groupby(["day", "card"], as_index=False).max()  # sorted by day and card
-    found: set[Any] = set()
-    shares = []
-    for _, day in frame.groupby("day"):
-        open_cards = day[~day["card"].isin(found)]
-        top = open_cards.sort_values("score", ascending=False, kind="stable").head(k)
-        hits = top.loc[top["fraud"], "card"]
-        shares.append(len(hits) / k)
-        found.update(hits)
-    return float(np.mean(shares))
+    return PrecisionRecall(recall[keep], precision[keep], thresholds[keep], float(np.average(is_fraud, weights=counts)))
 
 
 def evaluate(
@@ -232,7 +220,8 @@ def evaluate(
     scores: ArrayLike,
     labels: ArrayLike,
     is_flagged: ArrayLike,
-    k: int = 100,
+    k: int = K,
+    amounts: ArrayLike | None = None,
 ) -> Evaluation | None:
     """Measure everything on the rows whose label is known.
 
@@ -246,41 +235,48 @@ def evaluate(
         1 fraud, 0 normal, nan not known.
     is_flagged : array-like of bool, shape (n_rows,)
     k : int
+    amounts : array-like of float, shape (n_rows,), optional
+        For the money-weighted recall.
 
     Returns
     -------
     Evaluation or None
         None where no label is known.
     """
-    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    known = ~np.isnan(labels)
-    if not known.any():
+    outcomes = Outcomes.of(days, cards, scores, labels, is_flagged, amounts)
+    known = outcomes.where(outcomes.known)
+    if not len(known.scores):
         return None
-    fraud, scores, flagged = labels[known] == 1, scores[known], np.asarray(is_flagged, dtype=bool)[known]
-    at_k = math.nan
-    if cards is not None:
-        at_k = card_precision_at_k(np.asarray(days)[known], np.asarray(cards)[known], scores, fraud, k)
+    fraud, undefined = known.labels == 1, Interval(math.nan, math.nan, math.nan)
+    found = measure(outcomes, k)
     return Evaluation(
-        rows=int(known.sum()),
+        rows=len(known.scores),
         frauds=int(fraud.sum()),
-        unknown=int((~known).sum()),
-        flagged=int(flagged.sum()),
-        flagged_frauds=int((flagged & fraud).sum()),
-        auroc=auroc(scores, fraud),
-        average_precision=average_precision(scores, fraud),
-        card_precision=at_k,
+        unknown=len(outcomes.scores) - len(known.scores),
+        flagged=int(known.flagged.sum()),
+        flagged_frauds=int((known.flagged & fraud).sum()),
+        auroc=found["auroc"].value,
+        average_precision=found["average_precision"].value,
+        card_precision=found.get(f"card_precision_at_{k}", undefined).value,
         k=k,
-        curve=precision_recall(scores, fraud),
+        curve=precision_recall(known.scores, fraud),
+        intervals=found,
+        found=found_over_alerts(outcomes),
+        money=None if amounts is None else found_over_alerts(outcomes, by_amount=True),
     )
 
 
-def _arrays(scores: ArrayLike, is_fraud: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    values, fraud = np.asarray(scores, dtype=np.float64), np.asarray(is_fraud).astype(bool)
-    if values.ndim != 1 or values.shape != fraud.shape:
-        raise ValueError(f"scores have shape {values.shape} and labels {fraud.shape}; both must be one number a row")
-    if not np.isfinite(values).all():
-        raise ValueError("a score is nan or infinite; a metric would silently depend on where it is ranked")
-    return values, fraud
+def _counted(
+    scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the rows that count, with how often they do."""
+    values, fraud = as_arrays(scores, is_fraud)
+    if weights is None:
+        return values, fraud, None
+    counts = np.asarray(weights, dtype=np.float64)
+    if counts.shape != values.shape or not (counts >= 0).all():
+        raise ValueError(f"weights have shape {counts.shape}; they must be one number a row, 0 or more")
+    return values[counts > 0], fraud[counts > 0], counts[counts > 0]
 
 
 def _has_both(is_fraud: np.ndarray) -> bool:

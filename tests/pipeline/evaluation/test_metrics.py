@@ -12,6 +12,7 @@ from pipeline.evaluation.metrics import (
     auroc,
     average_precision,
     card_precision_at_k,
+    card_precision_by_day,
     evaluate,
     precision_recall,
 )
@@ -142,9 +143,10 @@ def test_evaluate_measures_known_labels_only():
     labels = np.array([1.0, 0.0, np.nan, 0.0, 1.0])
     scores = np.array([9.0, 1.0, 99.0, 8.0, 7.0])
     days, cards = np.array([1, 1, 1, 1, 1]), np.array([1, 2, 3, 4, 5])
-    result = evaluate(days, cards, scores, labels, scores >= 8, k=2)
+    result = evaluate(days, cards, scores, labels, scores >= 8, k=2, amounts=[10.0, 1.0, 500.0, 1.0, 30.0])
     assert (result.rows, result.frauds, result.unknown) == (4, 2, 1)
     assert (result.flagged, result.flagged_frauds) == (2, 1)
+    assert (result.precision, result.recall) == (0.5, 0.5)
     assert result.figures == pytest.approx(
         {
             "auroc": 0.75,
@@ -152,9 +154,66 @@ def test_evaluate_measures_known_labels_only():
             "card_precision_at_2": 0.5,
             "precision": 0.5,
             "recall": 0.5,
+            "money_recall": 0.25,
+            # The day's two highest rows are the unknown one, which counts neither way, and the first.
+            "precision_at_2": 1.0,
+            "recall_at_2": 0.5,
+            "money_recall_at_2": 0.25,
+            "alerts_per_day": 3.0,
         }
     )
     without_cards = evaluate(days, None, scores, labels, scores >= 100)
     assert math.isnan(without_cards.card_precision)
-    assert set(without_cards.figures) == {"auroc", "average_precision", "recall"}
+    assert {"auroc", "average_precision", "recall"} <= set(without_cards.figures)
+    assert not {"precision", "money_recall", "card_precision_at_100"} & set(without_cards.figures)
     assert evaluate(days, cards, scores, np.full(5, np.nan), scores >= 8) is None
+
+
+def test_every_measure_has_its_interval_under_a_name_of_its_own():
+    rng = np.random.default_rng(9)
+    labels = (rng.random(2000) < 0.05).astype(float)
+    scores = rng.normal(size=2000) + 2 * labels
+    found = evaluate(np.arange(2000) // 250, rng.integers(0, 300, 2000), scores, labels, scores > 2, amounts=scores + 9)
+    assert {f"{name}_{end}" for name in found.figures for end in ("low", "high")} == set(found.bounds)
+    assert all(
+        found.bounds[f"{name}_low"] < value < found.bounds[f"{name}_high"] for name, value in found.figures.items()
+    )
+    assert found.texts["auroc"] == str(found.intervals["auroc"])
+    assert len(found.texts) == 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORED, st.integers(0, 2**32 - 1))
+def test_weights_are_how_often_a_row_is_there(rows, seed):
+    scores, labels = map(np.array, zip(*rows, strict=True))
+    counts = np.random.default_rng(seed).integers(0, 4, len(scores))
+    repeated = np.repeat(np.arange(len(scores)), counts)
+    for metric in (auroc, average_precision):
+        expected = metric(scores[repeated], labels[repeated])
+        assert metric(scores, labels, counts) == pytest.approx(expected, nan_ok=True)
+    curve = precision_recall(scores, labels, counts)
+    plain = precision_recall(scores[repeated], labels[repeated])
+    if plain is None:
+        assert curve is None
+    else:
+        np.testing.assert_allclose(curve.precision, plain.precision)
+        np.testing.assert_allclose(curve.recall, plain.recall)
+        assert curve.base_rate == pytest.approx(plain.base_rate)
+
+
+def test_days_can_be_counted_more_than_once():
+    rng = np.random.default_rng(8)
+    days, cards = np.repeat(np.arange(5), 80), rng.integers(0, 30, 400)
+    is_fraud = rng.random(400) < 0.05
+    scores = rng.normal(size=400) + 2 * is_fraud
+    daily = card_precision_by_day(days, cards, scores, is_fraud, k=3)
+    assert daily.days.tolist() == [0, 1, 2, 3, 4]
+    assert daily.mean() == card_precision_at_k(days, cards, scores, is_fraud, k=3)
+    assert daily.mean([2, 0, 1, 0, 1]) == pytest.approx(daily.precision[[0, 0, 2, 4]].mean())
+    assert math.isnan(daily.mean([0] * 5))
+
+
+@pytest.mark.parametrize("bad", [[1, 1], [1, 1, -1], [1, 1, math.nan]])
+def test_refuses_weights_that_count_nothing(bad):
+    with pytest.raises(ValueError, match="one number a row, 0 or more"):
+        auroc([1, 2, 3], [0, 1, 1], bad)
