@@ -156,6 +156,45 @@ def bare_torch(folder: Path) -> tuple[int, float]:
     return len(matrix), time.perf_counter() - start
 
 
+def _default(folder: Path) -> Any:
+    from models.ensemble import EnsembleAutoencoder
+
+    return EnsembleAutoencoder(n_steps=100).fit(_matrix(folder, 20_000))
+
+
+def default_score(folder: Path) -> tuple[int, float]:
+    model, matrix = _default(folder), _matrix(folder, PEER_ROWS)
+    return len(matrix), timed(lambda: model.anomaly_score(matrix))[1]
+
+
+def default_products(folder: Path) -> tuple[int, float]:
+    """The matrix products of the default model's networks and prototypes, in the same blocks, and nothing else."""
+    import torch
+
+    from models.blocks import in_blocks
+    from models.memory import ATTENTION_ROWS
+
+    model, matrix = _default(folder), _matrix(folder, PEER_ROWS)
+    memories = [
+        (memory.prototypes_, np.column_stack([memory.prototypes_, memory.local_variances_]))
+        for memory in (model.memory_, model.rank_memory_)
+    ]
+    products = [(torch.from_numpy(keys.T.copy()), torch.from_numpy(values)) for keys, values in memories]
+
+    def multiply(block: torch.Tensor) -> torch.Tensor:
+        values = block.expand(model.n_networks, -1, -1)
+        for weight in model.networks_.weights:
+            values = torch.bmm(values, weight)
+        for keys, read in products:
+            closeness = torch.empty(ATTENTION_ROWS, keys.shape[1])
+            for rows in block.split(ATTENTION_ROWS):
+                torch.mm(rows, keys, out=closeness)
+                torch.mm(closeness, read)
+        return block[:, :1].clone()
+
+    return len(matrix), timed(lambda: in_blocks(matrix, multiply))[1]
+
+
 def forest_score(folder: Path) -> tuple[int, float]:
     from sklearn.ensemble import IsolationForest
 
@@ -220,6 +259,8 @@ def main() -> None:
             "model alone: fit one epoch, batches of 32": model_fit,
             "model alone: score": model_score,
             "bare torch forward": bare_torch,
+            "default model of the tables (ensemble): score": default_score,
+            "bare products of its networks and prototypes": default_products,
             "isolation forest: score": forest_score,
         }
         if find_spec("pyod"):
@@ -232,6 +273,8 @@ def main() -> None:
     ours = speed["model alone: score"]
     ratios = {
         "score, model alone / bare torch": ours / speed["bare torch forward"],
+        "score, ensemble / bare products of its own": speed["default model of the tables (ensemble): score"]
+        / speed["bare products of its networks and prototypes"],
         "score, model alone / isolation forest": ours / speed["isolation forest: score"],
         "score, whole stage / floor": speed["score (read, encode, score, write, explain)"]
         / speed["floor (read, bare torch forward, write)"],

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import training
-from models.blocks import at_random, in_blocks
+from models.blocks import at_random, in_blocks, is_streamed
 from models.memory import MemoryAutoencoder, hash_rows
 from models.one_class import OneClassModel, with_prefix
 from models.ranks import NormalRanks, surprisal
@@ -135,6 +135,8 @@ class EnsembleAutoencoder(OneClassModel):
     True
     """
 
+    _reads_from_disk: ClassVar[bool] = True
+
     n_networks: int = 4
     hidden: Sequence[int] = (128, 128)
     noises: Sequence[float] = (0.1, 0.3)
@@ -198,7 +200,7 @@ class EnsembleAutoencoder(OneClassModel):
             seed=seed,
             column_names=self._column_names(),
         )
-        to_train = torch.from_numpy(np.require(rows, requirements="W")) if isinstance(rows, np.ndarray) else rows
+        to_train = rows if is_streamed(rows) else torch.from_numpy(np.require(rows, requirements="W"))
         self.epochs_ = training.fit(self.networks_, self._loss, to_train, held_out, settings, self.on_epoch)
         self.networks_.requires_grad_(False)
         self._distances = {

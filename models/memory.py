@@ -97,6 +97,7 @@ class MemoryAutoencoder(OneClassModel):
 
     score_names: ClassVar[tuple[str, ...]] = ("likelihood", *SCORES)
     """What ``residual_score`` may be."""
+    _reads_from_disk: ClassVar[bool] = True
 
     n_prototypes: int = 8192
     bandwidth: float = 0.35

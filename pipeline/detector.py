@@ -34,7 +34,8 @@ CHECKED_ROWS = 4096
 """Whether a model is of any use is looked at on about as many normal rows of the calibration block, at most."""
 MATRIX_BYTES = 2**30
 """A larger matrix of fit rows lies on disk."""
-ENCODED_AT_A_TIME = 65_536
+ENCODER_ROWS, EARLY_STOPPING_ROWS = 2_000_000, 250_000
+"""The encoder is fitted on, and early stopping watches, as many rows at most."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,10 @@ class Detector:
     ) -> Self:
         """Fit encoder, model, calibration and threshold, each on its own part of the training period.
 
-        Of the table, only the features of fit rows and the matrix of early-stopping rows are held in memory; a
-        matrix of fit rows above 1 GiB lies on disk, from where an autoencoder streams it. See
-        `pipeline.partition.split`.
+        The table is streamed. Of it, memory holds ids, moments and labels, the calibration block's scores, and at
+        most 2 M fit rows, which the encoder is fitted on, and 250,000 early-stopping rows, evenly taken in the order of
+        time where there are more. A matrix of fit rows above 1 GiB lies on disk, from where an autoencoder, a memory
+        and the ensemble stream it. See `pipeline.partition.split`.
 
         Parameters
         ----------
@@ -134,15 +136,15 @@ class Detector:
         parts = split(features, config, as_of, reviewed)
         listed = list_features(config)
         columns = list(dict.fromkeys(feature.column for feature in listed))
-        fit_rows = parts.read(features, columns, FIT)
-        encoder = Encoder.fit(fit_rows, listed, config.encoding)
+        encoder = Encoder.fit(parts.read(features, columns, FIT, ENCODER_ROWS), listed, config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
         watched = {}
         if "X_held_out" in signature(model.fit).parameters:
-            watched["X_held_out"] = encoder.transform(parts.read(features, columns, EARLY_STOPPING))
+            watched["X_held_out"] = encoder.transform(
+                parts.read(features, columns, EARLY_STOPPING, EARLY_STOPPING_ROWS)
+            )
         try:
-            with _matrix(encoder, fit_rows, config.model.seed, features.parent) as matrix:
-                del fit_rows
+            with _matrix(encoder, parts, features, columns, config.model.seed) as matrix:
                 model.fit(matrix, **watched)
         except ValueError as error:
             raise TrainingError(f"training failed: {error}") from error
@@ -364,16 +366,16 @@ def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config)
 
 
 @contextmanager
-def _matrix(encoder: Encoder, rows: pa.Table, seed: int, folder: Path) -> Iterator[np.ndarray]:
-    """Give the matrix to fit on, in memory or, a large one, in a file of the folder that is gone afterwards."""
-    shape = (rows.num_rows, len(encoder.columns))
-    with TemporaryDirectory(dir=folder, prefix=".matrix-") as scratch:
+def _matrix(encoder: Encoder, parts: Parts, features: Path, columns: list[str], seed: int) -> Iterator[np.ndarray]:
+    """Give the matrix to fit on, rows in the order of time; a large one in a file beside the features, gone after."""
+    shape = (int(np.count_nonzero(parts.role == FIT)), len(encoder.columns))
+    with TemporaryDirectory(dir=features.parent, prefix=".matrix-") as scratch:
         if 4 * shape[0] * shape[1] <= MATRIX_BYTES:
             matrix = np.empty(shape, np.float32)
         else:
             matrix = np.memmap(Path(scratch) / "fit", np.float32, "w+", shape=shape)
-        for start in range(0, len(matrix), ENCODED_AT_A_TIME):
-            matrix[start : start + ENCODED_AT_A_TIME] = encoder.transform(rows.slice(start, ENCODED_AT_A_TIME))
+        for places, rows in parts.batches(features, columns, FIT):
+            matrix[places] = encoder.transform(rows)
         encoder.put_unseen(matrix, seed)
         yield matrix
 

@@ -1,6 +1,6 @@
 """The three parts of the training period, disjoint: fit, early stopping, calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -52,15 +52,36 @@ class Parts:
     days: float
     summary: dict[str, float | int | str]
 
-    def read(self, features: Path, columns: list[str], role: int) -> pa.Table:
-        """Return the rows of one part in the order of time, ties by id; only they are held in memory."""
-        kept, start = [], 0
-        for batch in read_batches(features, columns=columns):
-            kept.append(batch.filter(pa.array(self.role[start : start + batch.num_rows] == role)))
-            start += batch.num_rows
-        in_file = np.flatnonzero(self.role == role)
+    def places(self, role: int) -> np.ndarray:
+        """Return, for each row of one part in the file's order, its place in the order of time, ties by id."""
         in_time = self.order[self.role[self.order] == role]
-        return pa.Table.from_batches(kept).take(pa.array(np.searchsorted(in_file, in_time)))
+        places = np.empty(len(in_time), dtype=np.int64)
+        places[np.searchsorted(np.flatnonzero(self.role == role), in_time)] = np.arange(len(in_time))
+        return places
+
+    def batches(self, features: Path, columns: list[str], role: int) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """Yield the rows of one part batch by batch, in the file's order, with their places in the order of time."""
+        places = self.places(role)
+        start = done = 0
+        for batch in read_batches(features, columns=columns):
+            rows = batch.filter(pa.array(self.role[start : start + batch.num_rows] == role))
+            start += batch.num_rows
+            if rows.num_rows:
+                yield places[done : done + rows.num_rows], rows
+                done += rows.num_rows
+
+    def read(self, features: Path, columns: list[str], role: int, most: int | None = None) -> pa.Table:
+        """Return the rows of one part in the order of time, ties by id; only they are held in memory.
+
+        Of more than ``most`` rows, every second, third ... in that order.
+        """
+        step = max(1, -(-np.count_nonzero(self.role == role) // most)) if most else 1
+        kept, found = [], []
+        for places, rows in self.batches(features, columns, role):
+            chosen = places % step == 0
+            kept.append(rows.filter(pa.array(chosen)))
+            found.append(places[chosen])
+        return pa.Table.from_batches(kept).take(pa.array(np.argsort(np.concatenate(found))))
 
 
 def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> Parts:

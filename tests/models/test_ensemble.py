@@ -206,3 +206,15 @@ def test_a_row_too_large_for_float32_is_named():
     data[3, 2] = 3e38
     with pytest.raises(ValueError, match="row 3 has no finite score"):
         model.anomaly_score(data)
+
+
+def test_a_table_on_disk_is_read_from_there_and_scores_as_well(tmp_path):
+    data = rows(5000)
+    table = np.memmap(tmp_path / "rows", np.float32, "w+", shape=data.shape)
+    table[:] = data
+    streamed, in_memory = (fitted(given, n_steps=200) for given in (table, data))
+    np.testing.assert_array_equal(streamed.anomaly_score(table), streamed.anomaly_score(data))
+    np.testing.assert_array_equal(streamed.memory_.prototypes_, in_memory.memory_.prototypes_)
+    odd = rows(500, seed=1) + np.float32(1.5) * np.eye(5, dtype=np.float32)[0]
+    for model in (streamed, in_memory):
+        assert np.median(model.anomaly_score(odd)) > np.quantile(model.anomaly_score(data), 0.95)

@@ -195,3 +195,13 @@ def test_a_row_too_large_for_float32_is_named():
     data[3, 2] = 3e38
     with pytest.raises(ValueError, match="row 3 has no finite score; its largest value is 3e\\+38, in column '2'"):
         model.anomaly_score(data)
+
+
+def test_a_table_on_disk_is_read_from_there_and_gives_the_same_model(tmp_path):
+    data = rows(3000)
+    table = np.memmap(tmp_path / "rows", np.float32, "w+", shape=data.shape)
+    table[:] = data
+    settings = {"n_prototypes": 200, "random_state": 3}
+    streamed, in_memory = (MemoryAutoencoder(**settings).fit(given) for given in (table, data))
+    assert_same(outputs(streamed, table), outputs(in_memory, data))
+    assert streamed.offset_ == in_memory.offset_

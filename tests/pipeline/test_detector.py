@@ -324,7 +324,6 @@ def test_a_matrix_on_disk_gives_the_same_model_where_the_order_of_the_rows_is_th
 ):
     in_memory = {name: Detector.fit(features, config(model={"name": name}), AFTER) for name in ("knn", "memory")}
     monkeypatch.setattr("pipeline.detector.MATRIX_BYTES", 0)
-    monkeypatch.setattr("pipeline.detector.ENCODED_AT_A_TIME", 100)
     for name, detector in in_memory.items():
         on_disk = Detector.fit(features, config(model={"name": name}), AFTER)
         assert saved(on_disk, tmp_path / name / "disk") == saved(detector, tmp_path / name / "memory")

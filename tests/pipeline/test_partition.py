@@ -38,6 +38,22 @@ def test_the_parts_are_disjoint_and_calibration_is_last_in_time(features):
     assert set(taken[FIT]["fraud"].to_pylist()) == set(taken[EARLY_STOPPING]["fraud"].to_pylist()) == {0}
 
 
+@pytest.mark.parametrize("most", [1, 100, 250, 10_000])
+def test_of_many_rows_an_even_sample_in_time_is_read(features, most):
+    shuffled = np.random.default_rng(2).permutation(1500)
+    path = features.with_name("shuffled.parquet")
+    pq.write_table(pq.read_table(features).take(shuffled), path, row_group_size=97)
+    parts = split(path, config(), AFTER)
+    whole = parts.read(path, ["tx"], FIT)["tx"].to_pylist()
+    some = parts.read(path, ["tx"], FIT, most)["tx"].to_pylist()
+    assert some == whole[:: -(-len(whole) // most)]
+    assert len(some) <= most
+    in_file = {}
+    for places, rows in parts.batches(path, ["tx"], FIT):
+        in_file |= dict(zip(places.tolist(), rows["tx"].to_pylist(), strict=True))
+    assert [in_file[place] for place in range(len(whole))] == whole
+
+
 def test_the_summary_counts_every_row_once(features):
     parts = split(features, config(), AFTER)
     labels = pq.read_table(features)["fraud"].to_numpy()
