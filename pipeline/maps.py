@@ -87,7 +87,8 @@ def _plane(values: np.ndarray, n_normal: int, always: bool = False) -> np.ndarra
 
     values = np.asarray(values, dtype=np.float64)
     if values.shape[1] > 2 or (always and values.shape[1] == 2):
-        return PCA(2, svd_solver="full").fit(values[:n_normal]).transform(values)
+        with np.errstate(invalid="ignore"):  # normal rows that are all alike have no variance to explain
+            return PCA(2, svd_solver="full").fit(values[:n_normal]).transform(values)
     return np.column_stack([values, np.zeros((len(values), 2 - values.shape[1]))])
 
 
