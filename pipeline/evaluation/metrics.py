@@ -79,7 +79,7 @@ class Evaluation:
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def auroc(scores: ArrayLike, is_fraud: ArrayLike) -> float:
+def auroc(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Area under the ROC curve: the chance that a fraud scores above a normal row, ties counted half.
 
     Parameters
@@ -87,6 +87,8 @@ def auroc(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
+    weights : array-like of float, shape (n_rows,), optional
+        How often each row counts, 0 or more (bootstrap draws); once each when left out.
 
     Returns
     -------
@@ -100,13 +102,13 @@ def auroc(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     """
     from sklearn.metrics import roc_auc_score
 
-    scores, is_fraud = _arrays(scores, is_fraud)
+    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
     if not _has_both(is_fraud):
         return math.nan
-    return float(roc_auc_score(is_fraud, scores))
+    return float(roc_auc_score(is_fraud, scores, sample_weight=counts))
 
 
-def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
+def average_precision(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None) -> float:
     """Average precision: the mean of the precisions at each fraud's rank, without interpolation.
 
     Parameters
@@ -114,6 +116,8 @@ def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
+    weights : array-like of float, shape (n_rows,), optional
+        How often each row counts, 0 or more (bootstrap draws); once each when left out.
 
     Returns
     -------
@@ -127,13 +131,15 @@ def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     """
     from sklearn.metrics import average_precision_score
 
-    scores, is_fraud = _arrays(scores, is_fraud)
+    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
     if not _has_both(is_fraud):
         return math.nan
-    return float(average_precision_score(is_fraud, scores))
+    return float(average_precision_score(is_fraud, scores, sample_weight=counts))
 
 
-def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int = 400) -> PrecisionRecall | None:
+def precision_recall(
+    scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None, *, max_points: int = 400
+) -> PrecisionRecall | None:
     """Compute the precision-recall curve at every threshold, then thin it for drawing.
 
     Parameters
@@ -141,6 +147,8 @@ def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int 
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
+    weights : array-like of float, shape (n_rows,), optional
+        How often each row counts, 0 or more (bootstrap draws); once each when left out.
     max_points : int
         At least 2. The highest and the lowest threshold are kept; the others are spread evenly over recall.
 
@@ -151,19 +159,42 @@ def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int 
     """
     from sklearn.metrics import precision_recall_curve
 
-    scores, is_fraud = _arrays(scores, is_fraud)
+    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
     if max_points < 2:
         raise ValueError(f"max_points is {max_points}; a curve needs at least 2")
     if not _has_both(is_fraud):
         return None
-    precision, recall, thresholds = precision_recall_curve(is_fraud, scores, drop_intermediate=True)
+    precision, recall, thresholds = precision_recall_curve(
+        is_fraud, scores, sample_weight=counts, drop_intermediate=True
+    )
     # scikit-learn goes from the lowest threshold up and adds the point (0, 1), which no threshold gives.
     precision, recall, thresholds = precision[-2::-1], recall[-2::-1], thresholds[::-1]
     keep = np.arange(len(recall))
     if len(keep) > max_points:
         keep = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1.0, max_points - 1)))
         keep = np.union1d(keep, [0, len(recall) - 1])
-    return PrecisionRecall(recall[keep], precision[keep], thresholds[keep], float(is_fraud.mean()))
+    return PrecisionRecall(recall[keep], precision[keep], thresholds[keep], float(np.average(is_fraud, weights=counts)))
+
+
+@dataclass(frozen=True)
+class DailyPrecision:
+    """The card precision of each day, so that days can be drawn.
+
+    Attributes
+    ----------
+    days : ndarray, shape (n_days,)
+        In order.
+    precision : ndarray of float64, shape (n_days,)
+        In 0..1; all nan where no day has a fraud.
+    """
+
+    days: np.ndarray
+    precision: np.ndarray
+
+    def mean(self, weights: ArrayLike | None = None) -> float:
+        """Return the mean over the days, each counted as often as its weight says; nan without days."""
+        counts = np.ones(len(self.days)) if weights is None else np.asarray(weights, dtype=np.float64)
+        return float(np.average(self.precision, weights=counts)) if counts.sum() else math.nan
 
 
 def card_precision_at_k(
@@ -171,11 +202,27 @@ def card_precision_at_k(
 ) -> float:
     """Card precision@k: how many of the k cards that a team reviews a day have a fraud that day, on average.
 
+    The mean over the days with rows of :func:`card_precision_by_day`, which says what is counted.
+
+    Examples
+    --------
+    Card 7 is found on the first day and left out on the second:
+
+    >>> card_precision_at_k([1, 1, 2, 2], [7, 8, 7, 8], [9.0, 1.0, 9.0, 1.0], [1, 0, 1, 1], k=1)
+    1.0
+    """
+    return card_precision_by_day(days, cards, scores, is_fraud, k).mean()
+
+
+def card_precision_by_day(
+    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, k: int = 100
+) -> DailyPrecision:
+    """Card precision@k of each day: how many of the k cards that a team reviews have a fraud that day.
+
     Each day the cards are ranked by the highest score of their transactions that day. Cards found on an
     earlier day (in its top k, with a fraud) are left out: they are blocked by then. The day's precision is
-    the number of cards with a fraud among the top k, divided by k, even on a day with fewer cards. The mean
-    goes over the days with rows. [1]_, chapter 4, "Precision top-k metrics". Cards that tie are ranked in
-    order of the card.
+    the number of cards with a fraud among the top k, divided by k, even on a day with fewer cards. [1]_,
+    chapter 4, "Precision top-k metrics". Cards that tie are ranked in order of the card.
 
     Parameters
     ----------
@@ -191,8 +238,9 @@ def card_precision_at_k(
 
     Returns
     -------
-    float
-        In 0..1; nan where there is no row or no fraud. It stays below 1 when a day has fewer than k frauds.
+    DailyPrecision
+        A value in 0..1 for each day with rows; nan where there is no fraud at all. It stays below 1 when a day has
+        fewer than k frauds.
 
     References
     ----------
@@ -201,18 +249,14 @@ def card_precision_at_k(
 
     Examples
     --------
-    Card 7 is found on the first day and left out on the second:
-
-    >>> card_precision_at_k([1, 1, 2, 2], [7, 8, 7, 8], [9.0, 1.0, 9.0, 1.0], [1, 0, 1, 1], k=1)
-    1.0
+    >>> card_precision_by_day([1, 1, 2, 2], [7, 8, 7, 8], [9.0, 1.0, 9.0, 1.0], [1, 0, 0, 0], k=1).precision
+    array([1., 0.])
     """
     import pandas as pd
 
     scores, is_fraud = _arrays(scores, is_fraud)
     if k < 1:
         raise ValueError(f"k is {k}; at least one card a day has to be reviewed")
-    if not is_fraud.any():
-        return math.nan
     frame = pd.DataFrame({"day": np.asarray(days), "card": np.asarray(cards), "score": scores, "fraud": is_fraud})
     frame = frame.groupby(["day", "card"], as_index=False).max()  # sorted by day and card
     found: set[Any] = set()
@@ -223,7 +267,8 @@ def card_precision_at_k(
         hits = top.loc[top["fraud"], "card"]
         shares.append(len(hits) / k)
         found.update(hits)
-    return float(np.mean(shares))
+    names = np.sort(frame["day"].unique())
+    return DailyPrecision(names, np.array(shares) if is_fraud.any() else np.full(len(names), math.nan))
 
 
 def evaluate(
@@ -281,6 +326,19 @@ def _arrays(scores: ArrayLike, is_fraud: ArrayLike) -> tuple[np.ndarray, np.ndar
     if not np.isfinite(values).all():
         raise ValueError("a score is nan or infinite; a metric would silently depend on where it is ranked")
     return values, fraud
+
+
+def _counted(
+    scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return the rows that count, with how often they do."""
+    values, fraud = _arrays(scores, is_fraud)
+    if weights is None:
+        return values, fraud, None
+    counts = np.asarray(weights, dtype=np.float64)
+    if counts.shape != values.shape or not (counts >= 0).all():
+        raise ValueError(f"weights have shape {counts.shape}; they must be one number a row, 0 or more")
+    return values[counts > 0], fraud[counts > 0], counts[counts > 0]
 
 
 def _has_both(is_fraud: np.ndarray) -> bool:
