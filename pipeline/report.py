@@ -218,7 +218,7 @@ def render(report: Report) -> str:
         pictures["curve"] = charts.precision_recall(measured.curve, at)
     rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             report=report,
@@ -287,18 +287,19 @@ def metric(value: float) -> str:
 
 
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """Return what renders pages: their folder, and the ways in which they write numbers; all text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("pipeline"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "p_value": p_value, "metric": metric}
-    return environment
+    made.filters |= {"number": number, "percent": percent, "p_value": p_value, "metric": metric}
+    return made
 
 
 def _reason(reason: Mapping[str, Any], contract: Contract, hidden: re.Pattern[str]) -> ReasonRow:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.evaluation.intervals import Interval, bootstrap_many
-from pipeline.evaluation.metrics import average_precision, auroc, card_precision_by_day
+from pipeline.evaluation.metrics import auroc, average_precision, card_precision_by_day
 from pipeline.selection.settings import PromotionConfig
 
 CARDS = 100

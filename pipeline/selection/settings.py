@@ -17,7 +17,7 @@ class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
     days: int = Field(
         default=28, ge=1, description="Versions are compared on the rows of this many days at most, the latest ones."
     )
-    draws: int = Field(default=500, ge=100, description="Bootstrap draws behind an interval.")
+    draws: int = Field(default=200, ge=100, description="Bootstrap draws behind an interval.")
     confidence: float = Field(default=0.9, ge=0.5, lt=1, description="Share of draws that an interval holds.")
     max_loss_average_precision: float = Field(
         default=0.05,
@@ -37,17 +37,31 @@ class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
         le=1,
         description="The same for the recall of injected anomalies, where no label is known. 1 asks nothing.",
     )
+    alerts_per_day: tuple[float, ...] = Field(
+        default=(),
+        description=(
+            "Fewest and most alerts a day that the team can do with, such as [60, 120]; [] takes what the threshold "
+            "predicts, give or take volume_tolerance of it."
+        ),
+    )
     volume_tolerance: float = Field(
-        default=0.5,
-        ge=0,
-        description="Alerts a day may lie outside the interval that the threshold predicts by this share of its ends.",
+        default=0.5, ge=0, lt=1, description="Share by which the alerts a day may miss what the threshold predicts."
     )
     min_top_reason: float = Field(
         default=0.8,
         ge=0,
         le=1,
-        description="Share of injected anomalies whose top reason has to be the column that was changed. 0 asks nothing.",
+        description="Share of injected anomalies whose top reason has to be the column changed. 0 asks nothing.",
     )
+
+    @model_validator(mode="after")
+    def _fewest_and_most(self) -> "PromotionConfig":
+        ends = self.alerts_per_day
+        if ends and not (len(ends) == 2 and 0 <= ends[0] <= ends[1]):
+            raise ValueError(
+                f"promotion.alerts_per_day = {list(ends)} is no interval; give the fewest and the most, or []"
+            )
+        return self
 
 
 class TuningConfig(BaseModel, frozen=True, extra="forbid"):
@@ -93,14 +107,18 @@ class TuningConfig(BaseModel, frozen=True, extra="forbid"):
         ranges = {"code_size": self.code_size, "learning_rate": self.learning_rate}
         for name, ends in ranges.items():
             if ends and not (len(ends) == 2 and 0 < ends[0] <= ends[1]):
-                raise ValueError(f"tuning.{name} = {list(ends)} is no range; give a lower and an upper end above 0, or []")
+                raise ValueError(
+                    f"tuning.{name} = {list(ends)} is no range; give a lower and an upper end above 0, or []"
+                )
         if self.validation_share + self.test_share >= 1:
             raise ValueError(
-                f"tuning.validation_share and tuning.test_share make {self.validation_share + self.test_share:g} of the "
-                "period, which leaves nothing to fit on; lower one of them"
+                f"tuning.validation_share and tuning.test_share make {self.validation_share + self.test_share:g} of "
+                "the period, which leaves nothing to fit on; lower one of them"
             )
         for family, options in self.options.items():
             for name, values in options.items():
                 if not values:
-                    raise ValueError(f"tuning.options.{family}.{name} = [] gives nothing to try; name a value or a range")
+                    raise ValueError(
+                        f"tuning.options.{family}.{name} = [] gives nothing to try; name a value or a range"
+                    )
         return self

@@ -1,0 +1,111 @@
+"""What a version has to pass to become the champion; MLflow's validation thresholds decide each gate."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.report import number
+from pipeline.selection.comparison import Comparison
+from pipeline.selection.measures import CARDS, Figure
+from pipeline.tracking.aliases import passes
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition and whether a version meets it.
+
+    Parameters
+    ----------
+    name : str
+        As it is logged.
+    text : str
+        What is asked and what was found, in a sentence.
+    value, limit : float
+    at_least : bool
+        Whether the value has to be at least the limit, or at most.
+    """
+
+    name: str
+    text: str
+    value: float
+    limit: float
+    at_least: bool
+
+    @property
+    def is_passed(self) -> bool:
+        """What MLflow's validation says."""
+        return passes(self.name, self.value, self.limit, self.at_least)
+
+
+def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
+    """Return the gates of ``[promotion]`` for a version, as far as the compared rows can tell.
+
+    Without known frauds, the recall of injected anomalies stands in for the metrics against labels.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Its first version is the champion; where there is only the version itself, nothing is asked beside a champion.
+    place : int
+        Which version is to be promoted.
+    """
+    settings = comparison.config.promotion
+    found: list[Gate] = []
+    if place:
+        limits = {"injected_recall": settings.max_loss_injected_recall}
+        if comparison.has_labels:
+            limits = {"average_precision": settings.max_loss_average_precision}
+            limits[f"card_precision_at_{CARDS}"] = settings.max_loss_card_precision
+        figures = [(comparison.figure(name), loss) for name, loss in limits.items()]
+        found += [
+            _no_worse(figure, place, loss, settings.confidence) for figure, loss in figures if figure and loss < 1
+        ]
+    found += _volume(comparison, place)
+    degenerate = comparison.degenerate[place]
+    text = degenerate or "Scores tell rows apart."
+    found.append(Gate("degenerate", text, float(bool(degenerate)), 0.0, at_least=False))
+    reasons = comparison.figure("top_reason")
+    if reasons is not None and settings.min_top_reason > 0:
+        value = reasons.values[place].value
+        text = (
+            f"The top reason is the column that was changed in {value:.0%} of the injected anomalies; at least "
+            f"{settings.min_top_reason:.0%} are asked for."
+        )
+        found.append(Gate("top_reason", text, value, settings.min_top_reason, at_least=True))
+    return found
+
+
+def failed(found: Sequence[Gate]) -> list[Gate]:
+    """Return the gates that a version does not pass."""
+    return [gate for gate in found if not gate.is_passed]
+
+
+def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gate:
+    """Ask that a metric is, with confidence, not below the champion's by more than some loss."""
+    own, champion, less = figure.values[place], figure.values[0], figure.differences[place]
+    if math.isnan(less.low):
+        text = f"{figure.title} has no interval on these rows, so that nothing can be said with confidence."
+    else:
+        text = (
+            f"{figure.title} is {own.value:.3f} and the champion's {champion.value:.3f}: a difference of "
+            f"{less.value:+.3f}, between {less.low:+.3f} and {less.high:+.3f} with {confidence:.0%} confidence; the "
+            f"lower end may be down to {-loss:+.3f}."
+        )
+    return Gate(f"{figure.name}_less_baseline_low", text, less.low, -loss, at_least=True)
+
+
+def _volume(comparison: Comparison, place: int) -> list[Gate]:
+    settings, cut = comparison.config.promotion, comparison.contenders[place].detector.cut
+    figure = comparison.figure("alerts_per_day")
+    value = math.nan if figure is None else figure.values[place].value
+    if settings.alerts_per_day:
+        low, high = settings.alerts_per_day
+        why = "promotion.alerts_per_day asks for"
+    else:
+        low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
+        why = f"its threshold predicts {number(cut.alerts_per_day, 1)}, which allows"
+    text = f"{number(value, 1)} alerts a day; {why} {number(low, 1)} to {number(high, 1)}."
+    return [
+        Gate("alerts_per_day_least", text, value, low, at_least=True),
+        Gate("alerts_per_day_most", text, value, high, at_least=False),
+    ]
