@@ -93,14 +93,16 @@ def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "
     return {"page": str(final / "comparison.html"), "MLflow run": group}
 
 
-def show(comparison: Comparison) -> None:
-    """Print a comparison."""
+def show(comparison: Comparison, brief: bool = False) -> None:
+    """Print a comparison, or only its metrics."""
     first, last = comparison.days
     console.say(f"\n{comparison.source}, {first} to {last}: {page.labels_in_words(comparison)}.")
     for note in [*comparison.notes, *filter(None, comparison.degenerate)]:
         console.warning(note)
     header, rows = page.table_of(comparison)
     console.columns("Measured on rows that no version learned from", header, rows)
+    if brief:
+        return
     console.columns("Thresholds and training", header, [[name, *values] for name, values in _short(comparison)])
     if comparison.settings:
         console.columns(

@@ -1,7 +1,7 @@
 """Promotion, rollback and the record of both."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from flows import console
@@ -46,8 +46,8 @@ def promote_version(
     except AssayError as error:
         if not force:
             raise
-        missed = [f"It could not be compared with the champion: {error}"]
-        console.warning(missed[0])
+        missed = ["no comparison"]
+        console.warning(f"it could not be compared with the champion: {error}")
     _say(promote(config, number, why.strip() or "passed all gates", missed))
 
 
@@ -58,16 +58,16 @@ def _hold_against_gates(
     number = versions[-1]
     with console.live(), compared(config, versions, table, first, last) as comparison:
         found = gates(comparison, len(versions) - 1)
-        missed = [gate.text for gate in failed(found)]
+        missed = [gate.title for gate in failed(found)]
         refused = bool(missed) and not force
         where = publish(comparison, found, f"Version {number} {_verdict(len(missed), len(found), refused)}")
-    show(comparison)
+    show(comparison, brief=True)
     console.columns("Gates", ["", ""], [["passed" if gate.is_passed else "FAILED", gate.text] for gate in found])
     console.table("Where", where)
     if refused:
         raise NotPromoted(
-            f"version {number} was not promoted, for {len(missed)} of {len(found)} gates failed: {' '.join(missed)} "
-            "Train another version, change [promotion], or promote it all the same with --force --why TEXT"
+            f"version {number} was not promoted, for {len(missed)} of {len(found)} gates failed ({', '.join(missed)}); "
+            "train another version, change [promotion], or promote it all the same with --force --why TEXT"
         )
     return missed
 
@@ -84,17 +84,19 @@ def show_history(config_path: Path) -> None:
     if not changes:
         console.say(f"No alias of model {config.name!r} was changed yet; assay train makes the first champion.")
         return
+    moves: dict[tuple[datetime, str], list[AliasChange]] = {}
+    for change in changes:
+        moves.setdefault((change.at, change.action), []).append(change)
     rows = [
-        [
-            f"{change.at:%Y-%m-%d %H:%M} UTC",
-            change.who,
-            change.action,
-            _change(change),
-            " ".join([change.why, *(f"Failed: {text}" for text in change.failed_gates)]),
-        ]
-        for change in changes
+        [f"{at:%Y-%m-%d %H:%M} UTC", made[0].who, action, "; ".join(map(_change, made)), _why(made[0])]
+        for (at, action), made in moves.items()
     ]
     console.columns(f"Aliases of model {config.name}", ["when", "who", "how", "what", "why"], rows)
+
+
+def _why(change: AliasChange) -> str:
+    missed = ", ".join(change.failed_gates)
+    return f"{change.why} (failed gates: {missed})" if missed else change.why
 
 
 def _verdict(missed: int, asked: int, refused: bool) -> str:

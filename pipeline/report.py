@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from pipeline.maps import Map
+    from pipeline.selection.shadow import Shadow
 
 # What a report calls each count, and in which order they stand.
 ROWS = {
@@ -119,6 +120,8 @@ class Report:
         Which rows the evaluation is of.
     facts : mapping of str to str
         Model version, batch, digest, settings...
+    shadow : Shadow, optional
+        What the candidate would have flagged instead.
     """
 
     kind: Literal["training", "batch"]
@@ -144,6 +147,7 @@ class Report:
     evaluation: Evaluation | None = None
     measured_on: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    shadow: "Shadow | None" = None
 
 
 def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels: bool = False) -> list[AlertRow]:

@@ -19,6 +19,7 @@ from pipeline.model_choice import parameters_of
 from pipeline.period import local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
+from pipeline.selection.shadow import Shadow
 from pipeline.tables import ParquetWriter, read_batches
 from pipeline.validation import Validated
 
@@ -176,6 +177,7 @@ def batch_report(
     facts: dict[str, str],
     notes: list[str],
     maps: Sequence[Map] = (),
+    shadow: Shadow | None = None,
 ) -> Report:
     """Return the page of a scored batch."""
     config, counts = (
@@ -203,6 +205,7 @@ def batch_report(
         evaluation=measured.evaluation,
         measured_on="the scored rows whose label is known by now",
         facts=facts,
+        shadow=shadow,
     )
 
 

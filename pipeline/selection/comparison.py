@@ -1,6 +1,5 @@
 """Two or more versions on the same rows: what a data scientist looks at before one of them goes live."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -279,4 +278,4 @@ def _with_features(rows: Path, config: Config, folder: Path, name: str) -> Path:
 
 
 def _written(value: object) -> str:
-    return "family's own" if value is None else value if isinstance(value, str) else json.dumps(value)
+    return "family's own" if value is None else str(value)

@@ -18,6 +18,8 @@ class Gate:
     ----------
     name : str
         As it is logged.
+    title : str
+        For people, in a few words.
     text : str
         What is asked and what was found, in a sentence.
     value, limit : float
@@ -26,6 +28,7 @@ class Gate:
     """
 
     name: str
+    title: str
     text: str
     value: float
     limit: float
@@ -63,7 +66,7 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
     found += _volume(comparison, place)
     degenerate = comparison.degenerate[place]
     text = degenerate or "Scores tell rows apart."
-    found.append(Gate("degenerate", text, float(bool(degenerate)), 0.0, at_least=False))
+    found.append(Gate("degenerate", "scores", text, float(bool(degenerate)), 0.0, at_least=False))
     reasons = comparison.figure("top_reason")
     if reasons is not None and settings.min_top_reason > 0:
         value = reasons.values[place].value
@@ -71,7 +74,7 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
             f"The top reason is the column that was changed in {value:.0%} of the injected anomalies; at least "
             f"{settings.min_top_reason:.0%} are asked for."
         )
-        found.append(Gate("top_reason", text, value, settings.min_top_reason, at_least=True))
+        found.append(Gate("top_reason", "reasons", text, value, settings.min_top_reason, at_least=True))
     return found
 
 
@@ -91,7 +94,14 @@ def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gat
             f"{less.value:+.3f}, between {less.low:+.3f} and {less.high:+.3f} with {confidence:.0%} confidence; the "
             f"lower end may be down to {-loss:+.3f}."
         )
-    return Gate(f"{figure.name}_less_baseline_low", text, less.low, -loss, at_least=True)
+    return Gate(
+        f"{figure.name}_less_baseline_low",
+        figure.title[0].lower() + figure.title[1:],
+        text,
+        less.low,
+        -loss,
+        at_least=True,
+    )
 
 
 def _volume(comparison: Comparison, place: int) -> list[Gate]:
@@ -104,8 +114,9 @@ def _volume(comparison: Comparison, place: int) -> list[Gate]:
     else:
         low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
         why = f"its threshold predicts {number(cut.alerts_per_day, 1)}, which allows"
-    text = f"{number(value, 1)} alerts a day; {why} {number(low, 1)} to {number(high, 1)}."
+    text = f"{number(value, 1)} alerts a day; {why}"
+    least, most = f"{text} {number(low, 1)} at least.", f"{text} {number(high, 1)} at most."
     return [
-        Gate("alerts_per_day_least", text, value, low, at_least=True),
-        Gate("alerts_per_day_most", text, value, high, at_least=False),
+        Gate("alerts_per_day_least", "too few alerts", least, value, low, at_least=True),
+        Gate("alerts_per_day_most", "too many alerts", most, value, high, at_least=False),
     ]

@@ -103,8 +103,8 @@ def intervals_in_words(comparison: Comparison) -> str:
     drawn = "customers" if comparison.rows.cards is not None else "days"
     return (
         f"Intervals hold {settings.confidence:.0%} of {settings.draws:,} bootstrap draws: of whole {drawn} for metrics "
-        "of rows, of whole days for those a day; differences are to the first version, on the same draws. They leave out "
-        "what comes in other clusters, such as frauds by terminal, and the chance in fitting a model."
+        "of rows, of whole days for those a day; differences are to the first version, on the same draws. They leave "
+        "out what comes in other clusters, such as frauds by terminal, and the chance in fitting a model."
     )
 
 

@@ -1,6 +1,7 @@
 """Moving the aliases: promotion, rollback, and the record of both."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from pipeline.config import Config
 from pipeline.errors import AssayError
@@ -62,8 +63,9 @@ def roll_back(config: Config, why: str) -> list[AliasChange]:
             f"model {config.name!r} has no previous champion to go back to; promote a version with: assay promote"
         )
     restored = load_detector(config, PREVIOUS)[1]  # one that cannot be loaded shall not become champion
-    before = AliasRecords(config).champion_before(restored)
-    moves: dict[str, str | None] = {CHAMPION: restored, PREVIOUS: before}
+    # What the records say of those below: the champion itself, the one restored, the one before that.
+    below = AliasRecords(config).champions()[-3:-2]
+    moves: dict[str, str | None] = {CHAMPION: restored, PREVIOUS: below[0] if below else None}
     return _move(config, moves, held, "rollback", why)
 
 
@@ -85,7 +87,7 @@ def _move(
     failed_gates: tuple[str, ...] = (),
 ) -> list[AliasChange]:
     """Move aliases and record it: where the store does not answer, nothing is recorded."""
-    who = current_user()
+    who, at = current_user(), datetime.now(UTC).replace(tzinfo=None)
     changes = [
         AliasChange(
             alias=alias,
@@ -94,12 +96,13 @@ def _move(
             action=action,  # type: ignore[arg-type]
             why=why,
             who=who,
+            at=at,
             failed_gates=failed_gates,
         )
         for alias, version in moves.items()
         if version != held.get(alias)
     ]
-    note: dict[str, object] = {"action": action, "who": who, "at": f"{changes[0].at:%Y-%m-%dT%H:%M:%SZ}", "why": why}
+    note: dict[str, object] = {"action": action, "who": who, "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "why": why}
     if failed_gates:
         note["failed_gates"] = list(failed_gates)
     with AliasRecords(config).recording(changes):

@@ -66,7 +66,7 @@ class QueueChange:
     def sentence(self) -> str:
         """What changes, in a sentence or two."""
         text = (
-            f"Of {self.before:,} alerts of the {self.champion}, {self.stay:,} stay and {self.leave:,} leave; "
+            f"Of {self.before:,} alerts of {self.champion}, {self.stay:,} stay and {self.leave:,} leave; "
             f"{self.enter:,} enter, so that {self.candidate} has {self.after:,}."
         )
         if self.labelled_enter + self.labelled_leave:

@@ -100,14 +100,21 @@ class AliasRecords:
             found: list[dict[str, Any]] = [dict(row._mapping) for row in connection.execute(asked)]
         return [AliasChange(**row | {"failed_gates": tuple(json.loads(row["failed_gates"]))}) for row in found]
 
-    def champion_before(self, version: str) -> str | None:
-        """Return the champion that a version took over from when it last became one by promotion.
+    def champions(self) -> list[str]:
+        """Return the champions, each above the one that it took over from, the present one last.
 
-        A rollback to a version takes back what came after it, and says nothing about what was before.
+        A rollback takes the last one off, so that going back twice goes back by two.
         """
-        became = [
-            change
-            for change in self.all()
-            if change.alias == "champion" and change.version == version and change.action != "rollback"
-        ]
-        return became[-1].replaced if became else None
+        stack: list[str] = []
+        for change in self.all():
+            if change.alias != "champion" or change.version is None:
+                continue
+            if change.action == "rollback" and change.version in stack[:-1]:
+                stack.pop()
+                while stack[-1] != change.version:
+                    stack.pop()
+                continue
+            if not stack and change.replaced is not None:
+                stack.append(change.replaced)
+            stack.append(change.version)
+        return stack
