@@ -220,7 +220,7 @@ def _publish(
         "folder": str(final),
         "tables": {
             "Rows": rows_shown,
-            "Alerts": {"expected": detector.promise, "got": outcome(scored), **_figures(measured)},
+            "Alerts": {"expected": detector.promise, "got": outcome(scored), **measured.texts},
             "Where": {
                 "report": str(final / "report.html"),
                 "alerts": str(final / "alerts.csv"),
@@ -274,7 +274,3 @@ def in_shadow(
             reviewed=reviewed,
             on_rows=on_rows,
         )
-
-
-def _figures(measured: Measured) -> dict[str, str]:
-    return {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +21,7 @@ from pipeline.config import Config
 from pipeline.config_file import read_config
 from pipeline.detector import Detector
 from pipeline.errors import AssayError
+from pipeline.evaluation.injection import inject_into
 from pipeline.giveaways import refuse_giveaways
 from pipeline.labels import latest_moment
 from pipeline.ledger import batch_id, lock
@@ -159,7 +161,8 @@ def held_out(
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, detector.config.report.tsne)
-        return scored, measure(block, scored, detector.config, detector.as_of, reviewed), maps
+        measured = measure(block, scored, detector.config, detector.as_of, reviewed)
+        return scored, replace(measured, injected=inject_into(block, detector, reviewed)), maps
 
 
 @retried(name="log and register")
@@ -187,7 +190,7 @@ def register(
             detector_folder=folder / "detector",
             dataset=dataset,
             epochs=detector.epochs,
-            metrics={**measured.figures, "threshold": detector.threshold, **numbers, **cost},
+            metrics={**measured.figures, **measured.bounds, "threshold": detector.threshold, **numbers, **cost},
             params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **made},
             plots=plots,
             report=folder / "report.html",
@@ -201,7 +204,6 @@ def _result(
     final: Path, config_path: str, detector: Detector, validated: Validated, measured: Measured, registered: Registered
 ) -> dict[str, Any]:
     """Return what the terminal shows, and what other flows read."""
-    figures = {name.replace("_", " "): f"{value:.3f}" for name, value in measured.figures.items()}
     return {
         "counts": count_rows(validated),
         "period": f"{detector.summary['first_timestamp']:.10} to {detector.summary['last_timestamp']:.10}",
@@ -215,7 +217,7 @@ def _result(
                 "family": detector.summary["model"],
                 "fitted on": f"{detector.summary['fit_rows']:,} normal rows",
                 "expect": detector.promise,
-                **figures,
+                **measured.texts,
             },
             "Where": {
                 "report": str(final / "report.html"),

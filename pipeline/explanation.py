@@ -1,5 +1,6 @@
 """Why a row was flagged: actual value, expected value and share of the score, in words."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,36 +62,78 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     """
     if rows.num_rows == 0:
         return pa.array([], REASONS_TYPE)
-    encoder = detector.encoder
-    matrix = encoder.transform(rows)
-    own = detector.model.anomaly_score(matrix)
-    sources = list(dict.fromkeys(feature.source for feature in detector.features))
-    parts = _parts(detector, matrix, sources)
-    tried = np.zeros(parts.shape, dtype=bool)
-    np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], True, axis=1)
-    gains = np.empty(parts.shape)
-    told: list[np.ndarray] = []
+    matrix = detector.encoder.transform(rows)
     words = _Words(detector, rows)
-    for place, source in enumerate(sources):
-        settled, scores = most_usual(detector, matrix, own, source, tried[:, place])
-        gains[:, place] = own - scores
-        members = [number for number, feature in enumerate(detector.features) if feature.source == source]
-        told.append(np.array(members)[_distances(detector, matrix, settled, members).argmax(axis=1)])
-        for name, values in encoder.inverse(settled, [detector.features[number].name for number in members]).items():
-            words.usual[name] = np.where(scores < own, values.astype(object), np.array(None))
-    nothing = gains.sum(axis=1) <= 0
-    gains[nothing] = np.maximum(parts[nothing], 0)
-    shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    blame = assign(detector, matrix)
+    words.usual = blame.usual
+    sources, shares, told = blame.sources, blame.shares, blame.told
     best = np.argsort(-shares, axis=1, kind="stable")[:, :REASONS]
     found = [
         [
-            {"column": sources[place], "share": shares[row, place], **words.of(row, told[place][row])}
+            {"column": sources[place], "share": shares[row, place], **words.of(row, told[row, place])}
             for place in best[row]
             if shares[row, place] >= LEAST_SHARE or (place == best[row][0] and shares[row, place] > 0)
         ]
         for row in range(rows.num_rows)
     ]
     return pa.array(found, REASONS_TYPE)
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Which sources make rows anomalous, by :func:`assign`.
+
+    Attributes
+    ----------
+    sources : list of str
+        `Feature.source`, each once.
+    shares : ndarray of float64, shape (n_rows, n_sources)
+        Share of the score, 0 or more; those of a row sum to 1, or are 0 where nothing is to blame.
+    told : ndarray of int, shape (n_rows, n_sources)
+        Place, in ``detector.features``, of the feature that a source is told by.
+    usual : dict of str to ndarray of object, shape (n_rows,)
+        By feature, the value to expect; None stands for the row's own.
+    """
+
+    sources: list[str]
+    shares: np.ndarray
+    told: np.ndarray
+    usual: dict[str, np.ndarray]
+
+    @property
+    def top(self) -> np.ndarray:
+        """The source that is told first of each row; shape (n_rows,), object."""
+        return np.array(self.sources, dtype=object)[self.shares.argmax(axis=1)]
+
+
+def assign(detector: Detector, matrix: np.ndarray) -> Blame:
+    """Say how much of each row's score is due to which source; `explain` says how.
+
+    Parameters
+    ----------
+    detector : Detector
+    matrix : array of shape (n_rows, n_columns)
+        Encoded rows; they need not come from a table.
+    """
+    encoder = detector.encoder
+    own = detector.model.anomaly_score(matrix)
+    sources = list(dict.fromkeys(feature.source for feature in detector.features))
+    parts = _parts(detector, matrix, sources)
+    tried = np.zeros(parts.shape, dtype=bool)
+    np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], True, axis=1)
+    gains, told = np.empty(parts.shape), np.empty(parts.shape, dtype=np.int64)
+    usual: dict[str, np.ndarray] = {}
+    for place, source in enumerate(sources):
+        settled, scores = most_usual(detector, matrix, own, source, tried[:, place])
+        gains[:, place] = own - scores
+        members = [number for number, feature in enumerate(detector.features) if feature.source == source]
+        told[:, place] = np.array(members)[_distances(detector, matrix, settled, members).argmax(axis=1)]
+        for name, values in encoder.inverse(settled, [detector.features[number].name for number in members]).items():
+            usual[name] = np.where(scores < own, values.astype(object), np.array(None))
+    nothing = gains.sum(axis=1) <= 0
+    gains[nothing] = np.maximum(parts[nothing], 0)
+    shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    return Blame(sources, shares, told, usual)
 
 
 def sentence(reasons: pa.Array) -> pa.Array:

@@ -16,11 +16,14 @@ import pyarrow as pa
 
 from pipeline.config import Config
 from pipeline.contract import MASK, Contract
+from pipeline.evaluation.intervals import Interval
+from pipeline.evaluation.measures import LEFT_OUT
 from pipeline.evaluation.metrics import Evaluation
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from pipeline.evaluation.injection import Injected
     from pipeline.maps import Map
     from pipeline.selection.shadow import Shadow
 
@@ -118,6 +121,8 @@ class Report:
         Needs labels.
     measured_on : str
         Which rows the evaluation is of.
+    injected : sequence of Injected
+        What became of anomalies made from normal rows.
     facts : mapping of str to str
         Model version, batch, digest, settings...
     shadow : Shadow, optional
@@ -146,6 +151,7 @@ class Report:
     suspects: Sequence[AlertRow] = ()
     evaluation: Evaluation | None = None
     measured_on: str = ""
+    injected: Sequence["Injected"] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     shadow: "Shadow | None" = None
 
@@ -235,6 +241,8 @@ def render(report: Report) -> str:
             rules=[(rule, rows) for rule, rows in rules if rows],
             docs=_relative(report.docs),
             has_fraud=report.labels is not None and bool((report.labels == 1).any()),
+            nan=math.nan,
+            left_out=LEFT_OUT if measured is not None and measured.intervals else "",
             made_at=datetime.now(UTC),
         )
     )
@@ -290,6 +298,19 @@ def metric(value: float) -> str:
     return "not defined" if math.isnan(value) else f"{value:.3f}"
 
 
+def interval(found: Interval | None) -> str:
+    """Write the ends of an interval, to stand before what else is said; nothing where they are not known.
+
+    Examples
+    --------
+    >>> interval(Interval(0.5, 0.45, 0.6)), interval(None)
+    ('0.450 to 0.600; ', '')
+    """
+    if not found or math.isnan(found.low) or math.isnan(found.high):
+        return ""
+    return f"{found.low:.3f} to {found.high:.3f}; "
+
+
 @cache
 def environment() -> "Environment":
     """Return what renders pages: their folder, and the ways in which they write numbers; all text is escaped."""
@@ -302,7 +323,8 @@ def environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "percent": percent, "p_value": p_value, "metric": metric}
+    filters = {"number": number, "percent": percent, "p_value": p_value, "metric": metric, "interval": interval}
+    made.filters |= filters
     return made
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.detector import Detector
+from pipeline.evaluation.injection import Injected
 from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels import known_labels
 from pipeline.maps import Map
@@ -37,16 +38,34 @@ class Measured:
         1 fraud, 0 normal, nan not known; None for a table without labels of which review has none either.
     evaluation : Evaluation or None
         None where no label is known.
+    injected : sequence of Injected
+        What became of anomalies made from the batch's normal rows.
     """
 
     scores: np.ndarray
     labels: np.ndarray | None
     evaluation: Evaluation | None
+    injected: Sequence[Injected] = ()
 
     @property
     def figures(self) -> dict[str, float]:
         """The metrics that are defined, by the name they are logged under."""
-        return self.evaluation.figures if self.evaluation else {}
+        figures = self.evaluation.figures if self.evaluation else {}
+        return figures | {name: value for item in self.injected for name, value in item.figures.items()}
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The ends of their intervals."""
+        return self.evaluation.bounds if self.evaluation else {}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The metrics with their intervals, in words."""
+        texts = self.evaluation.texts if self.evaluation else {}
+        return texts | {
+            f"injected: {item.text}": f"flagged {item.recall:.0%}, named first {item.top_reason:.0%}"
+            for item in self.injected
+        }
 
 
 def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
@@ -93,7 +112,7 @@ def measure(
     scores = results.column("anomaly_score").to_numpy()
     names = pq.read_schema(features).names
     card = contract.entities[:1]
-    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at, *card)
+    wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
     rows = pq.read_table(features, columns=[name for name in wanted if name in names])
     labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None), reviewed)
     if contract.label not in names and np.isnan(labels).all():
@@ -104,6 +123,7 @@ def measure(
         scores,
         labels,
         results.column("is_flagged").to_numpy(zero_copy_only=False),
+        amounts=rows.column(contract.amount).to_numpy(zero_copy_only=False),
     )
     return Measured(scores, labels, evaluation)
 
@@ -152,6 +172,7 @@ def training_report(
         maps=maps,
         suspects=alert_rows(pq.read_table(suspects), config) if suspects else (),
         evaluation=measured.evaluation,
+        injected=measured.injected,
         measured_on=f"{block}: rows that took no part in fitting",
         facts={
             "Rows to fit on": f"{summary['fit_rows']:,}",

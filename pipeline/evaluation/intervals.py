@@ -110,27 +110,43 @@ def bootstrap(metric: Metric, groups: ArrayLike, draws: int = DRAWS, seed: int =
     >>> print(f"{bootstrap(lambda drawn: np.average(values, weights=drawn), np.arange(100)):.1f}")
     49.5 (44.6 to 54.2)
     """
-    return bootstrap_many({"": metric}, groups, draws, seed, level)[""]
+    values, low, high = bootstrap_all(lambda drawn: np.array([metric(drawn)]), groups, draws, seed, level)
+    return Interval(float(values[0]), float(low[0]), float(high[0]))
 
 
-def bootstrap_many(
-    metrics: dict[str, Metric], groups: ArrayLike, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> dict[str, Interval]:
-    """Return several metrics with their intervals, as :func:`bootstrap` does one, from the same draws."""
+def bootstrap_all(
+    metrics: Callable[[np.ndarray], np.ndarray],
+    groups: ArrayLike,
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return several metrics at once, each with its interval as :func:`bootstrap` gives it, from the same draws.
+
+    Parameters
+    ----------
+    metrics : callable
+        Takes the weights of the rows and returns an array of shape (n_metrics,).
+    groups, draws, seed, level
+        As for :func:`bootstrap`.
+
+    Returns
+    -------
+    values, low, high : ndarray of float64, shape (n_metrics,)
+    """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; it has to lie between 0 and 1")
     codes, count = _codes(groups)
-    ones = np.ones(len(codes), dtype=np.int64)
-    values = {name: float(metric(ones)) for name, metric in metrics.items()}
-    defined = {name: metric for name, metric in metrics.items() if not math.isnan(values[name])}
-    drawn: dict[str, list[float]] = {name: [] for name in defined}
-    if defined:
-        for row_weights in weights(codes, draws, seed):
-            for name, metric in defined.items():
-                drawn[name].append(float(metric(row_weights)))
-    undefined = (math.nan, math.nan)
-    ends = {name: _ends(np.array(found), level) for name, found in drawn.items() if count > 1 and found}
-    return {name: Interval(value, *ends.get(name, undefined)) for name, value in values.items()}
+    values = np.asarray(metrics(np.ones(len(codes), dtype=np.int64)), dtype=np.float64)
+    if count < 2 or draws < 1:
+        return values, np.full(len(values), np.nan), np.full(len(values), np.nan)
+    found = np.stack([np.asarray(metrics(drawn), dtype=np.float64) for drawn in weights(codes, draws, seed)])
+    missing = np.isnan(found)
+    low = np.quantile(np.where(missing, -np.inf, found), (1 - level) / 2, axis=0, method="lower")
+    high = np.quantile(np.where(missing, np.inf, found), (1 + level) / 2, axis=0, method="higher")
+    undefined = np.isnan(values)
+    low, high = (np.where(np.isfinite(end) & ~undefined, end, np.nan) for end in (low, high))
+    return values, low, high
 
 
 def difference(
@@ -158,13 +174,6 @@ def _codes(groups: ArrayLike) -> tuple[np.ndarray, int]:
     codes, names = pd.factorize(np.asarray(groups), sort=True)
     missing = codes < 0  # last, wherever they come: left to itself, pandas sorts a missing value among others by chance
     return np.where(missing, len(names), codes), len(names) + bool(missing.any())
-
-
-def _ends(found: np.ndarray, level: float) -> tuple[float, float]:
-    undefined = np.isnan(found)
-    low = np.quantile(np.where(undefined, -np.inf, found), (1 - level) / 2, method="lower")
-    high = np.quantile(np.where(undefined, np.inf, found), (1 + level) / 2, method="higher")
-    return (float(low) if np.isfinite(low) else math.nan), (float(high) if np.isfinite(high) else math.nan)
 
 
 def _short(number: float) -> str:

@@ -1,11 +1,26 @@
 """Metrics of anomaly scores against labels: over all thresholds, and for a team reviewing k cards a day."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from pipeline.evaluation.cards import as_arrays, card_precision_at_k, card_precision_by_day
+from pipeline.evaluation.intervals import Interval
+from pipeline.evaluation.measures import K, Outcomes, measure
+
+__all__ = [
+    "Evaluation",
+    "PrecisionRecall",
+    "auroc",
+    "average_precision",
+    "card_precision_at_k",
+    "card_precision_by_day",
+    "evaluate",
+    "precision_recall",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ class Evaluation:
     k : int
         Cards a day of the card precision.
     curve : PrecisionRecall or None
+    intervals : mapping of str to Interval
+        Every measure of `pipeline.evaluation.measures.measure`, by name.
     """
 
     rows: int
@@ -55,6 +72,7 @@ class Evaluation:
     card_precision: float
     k: int
     curve: PrecisionRecall | None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def precision(self) -> float:
@@ -68,15 +86,30 @@ class Evaluation:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The metrics that are defined, by the name they are logged under."""
-        values = {
-            "auroc": self.auroc,
-            "average_precision": self.average_precision,
-            f"card_precision_at_{self.k}": self.card_precision,
-            "precision": self.precision,
-            "recall": self.recall,
+        """The measures that are defined, by the name they are logged under."""
+        return {name: found.value for name, found in self.intervals.items() if not math.isnan(found.value)}
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The ends of the intervals that are defined, by the measure's name with ``_low`` or ``_high`` behind it."""
+        ends = {
+            f"{name}_{end}": getattr(found, end) for name, found in self.intervals.items() for end in ("low", "high")
         }
-        return {name: value for name, value in values.items() if not math.isnan(value)}
+        return {name: value for name, value in ends.items() if not math.isnan(value)}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The measures that people read, with their intervals, in words."""
+        k = self.k
+        names = {
+            "auroc": "auroc",
+            "average_precision": "average precision",
+            f"card_precision_at_{k}": f"card precision@{k} a day",
+            "precision": "precision",
+            "recall": "recall",
+            "money_recall": "share of the fraudulent money flagged",
+        }
+        return {text: str(self.intervals[name]) for name, text in names.items() if name in self.figures}
 
 
 def auroc(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -176,108 +209,14 @@ def precision_recall(
     return PrecisionRecall(recall[keep], precision[keep], thresholds[keep], float(np.average(is_fraud, weights=counts)))
 
 
-@dataclass(frozen=True)
-class DailyPrecision:
-    """The card precision of each day, so that days can be drawn.
-
-    Attributes
-    ----------
-    days : ndarray, shape (n_days,)
-        In order.
-    precision : ndarray of float64, shape (n_days,)
-        In 0..1; all nan where no day has a fraud.
-    """
-
-    days: np.ndarray
-    precision: np.ndarray
-
-    def mean(self, weights: ArrayLike | None = None) -> float:
-        """Return the mean over the days, each counted as often as its weight says; nan without days."""
-        counts = np.ones(len(self.days)) if weights is None else np.asarray(weights, dtype=np.float64)
-        return float(np.average(self.precision, weights=counts)) if counts.sum() else math.nan
-
-
-def card_precision_at_k(
-    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, k: int = 100
-) -> float:
-    """Card precision@k: how many of the k cards that a team reviews a day have a fraud that day, on average.
-
-    The mean over the days with rows of :func:`card_precision_by_day`, which says what is counted.
-
-    Examples
-    --------
-    Card 7 is found on the first day and left out on the second:
-
-    >>> card_precision_at_k([1, 1, 2, 2], [7, 8, 7, 8], [9.0, 1.0, 9.0, 1.0], [1, 0, 1, 1], k=1)
-    1.0
-    """
-    return card_precision_by_day(days, cards, scores, is_fraud, k).mean()
-
-
-def card_precision_by_day(
-    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, k: int = 100
-) -> DailyPrecision:
-    """Card precision@k of each day: how many of the k cards that a team reviews have a fraud that day.
-
-    Each day the cards are ranked by the highest score of their transactions that day. Cards found on an
-    earlier day (in its top k, with a fraud) are left out: they are blocked by then. The day's precision is
-    the number of cards with a fraud among the top k, divided by k, even on a day with fewer cards. [1]_,
-    chapter 4, "Precision top-k metrics". Cards that tie are ranked in order of the card.
-
-    Parameters
-    ----------
-    days : array-like, shape (n_rows,)
-        Day of each row: dates, or numbers that rise with time.
-    cards : array-like, shape (n_rows,)
-        Card or customer of each row.
-    scores : array-like of float, shape (n_rows,)
-        Higher = more anomalous; finite.
-    is_fraud : array-like of bool or 0/1, shape (n_rows,)
-    k : int
-        At least 1.
-
-    Returns
-    -------
-    DailyPrecision
-        A value in 0..1 for each day with rows; nan where there is no fraud at all. It stays below 1 when a day has
-        fewer than k frauds.
-
-    References
-    ----------
-    .. [1] Le Borgne, Siblini, Lebichot, Bontempi: Reproducible Machine Learning for Credit Card Fraud
-       Detection, Université Libre de Bruxelles, 2022.
-
-    Examples
-    --------
-    >>> card_precision_by_day([1, 1, 2, 2], [7, 8, 7, 8], [9.0, 1.0, 9.0, 1.0], [1, 0, 0, 0], k=1).precision
-    array([1., 0.])
-    """
-    import pandas as pd
-
-    scores, is_fraud = _arrays(scores, is_fraud)
-    if k < 1:
-        raise ValueError(f"k is {k}; at least one card a day has to be reviewed")
-    frame = pd.DataFrame({"day": np.asarray(days), "card": np.asarray(cards), "score": scores, "fraud": is_fraud})
-    frame = frame.groupby(["day", "card"], as_index=False).max()  # sorted by day and card
-    found: set[Any] = set()
-    shares = []
-    for _, day in frame.groupby("day"):
-        open_cards = day[~day["card"].isin(found)]
-        top = open_cards.sort_values("score", ascending=False, kind="stable").head(k)
-        hits = top.loc[top["fraud"], "card"]
-        shares.append(len(hits) / k)
-        found.update(hits)
-    names = np.sort(frame["day"].unique())
-    return DailyPrecision(names, np.array(shares) if is_fraud.any() else np.full(len(names), math.nan))
-
-
 def evaluate(
     days: ArrayLike,
     cards: ArrayLike | None,
     scores: ArrayLike,
     labels: ArrayLike,
     is_flagged: ArrayLike,
-    k: int = 100,
+    k: int = K,
+    amounts: ArrayLike | None = None,
 ) -> Evaluation | None:
     """Measure everything on the rows whose label is known.
 
@@ -291,48 +230,40 @@ def evaluate(
         1 fraud, 0 normal, nan not known.
     is_flagged : array-like of bool, shape (n_rows,)
     k : int
+    amounts : array-like of float, shape (n_rows,), optional
+        For the money-weighted recall.
 
     Returns
     -------
     Evaluation or None
         None where no label is known.
     """
-    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    known = ~np.isnan(labels)
-    if not known.any():
+    outcomes = Outcomes.of(days, cards, scores, labels, is_flagged, amounts)
+    known = outcomes.where(outcomes.known)
+    if not len(known.scores):
         return None
-    fraud, scores, flagged = labels[known] == 1, scores[known], np.asarray(is_flagged, dtype=bool)[known]
-    at_k = math.nan
-    if cards is not None:
-        at_k = card_precision_at_k(np.asarray(days)[known], np.asarray(cards)[known], scores, fraud, k)
+    fraud, undefined = known.labels == 1, Interval(math.nan, math.nan, math.nan)
+    found = measure(outcomes, k)
     return Evaluation(
-        rows=int(known.sum()),
+        rows=len(known.scores),
         frauds=int(fraud.sum()),
-        unknown=int((~known).sum()),
-        flagged=int(flagged.sum()),
-        flagged_frauds=int((flagged & fraud).sum()),
-        auroc=auroc(scores, fraud),
-        average_precision=average_precision(scores, fraud),
-        card_precision=at_k,
+        unknown=len(outcomes.scores) - len(known.scores),
+        flagged=int(known.flagged.sum()),
+        flagged_frauds=int((known.flagged & fraud).sum()),
+        auroc=found["auroc"].value,
+        average_precision=found["average_precision"].value,
+        card_precision=found.get(f"card_precision_at_{k}", undefined).value,
         k=k,
-        curve=precision_recall(scores, fraud),
+        curve=precision_recall(known.scores, fraud),
+        intervals=found,
     )
-
-
-def _arrays(scores: ArrayLike, is_fraud: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    values, fraud = np.asarray(scores, dtype=np.float64), np.asarray(is_fraud).astype(bool)
-    if values.ndim != 1 or values.shape != fraud.shape:
-        raise ValueError(f"scores have shape {values.shape} and labels {fraud.shape}; both must be one number a row")
-    if not np.isfinite(values).all():
-        raise ValueError("a score is nan or infinite; a metric would silently depend on where it is ranked")
-    return values, fraud
 
 
 def _counted(
     scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return the rows that count, with how often they do."""
-    values, fraud = _arrays(scores, is_fraud)
+    values, fraud = as_arrays(scores, is_fraud)
     if weights is None:
         return values, fraud, None
     counts = np.asarray(weights, dtype=np.float64)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.evaluation.intervals import Interval, bootstrap, bootstrap_many, difference, weights
+from pipeline.evaluation.intervals import Interval, bootstrap, bootstrap_all, difference, weights
 from pipeline.evaluation.metrics import auroc
 
 
@@ -116,9 +116,9 @@ def test_few_undefined_draws_widen_the_interval_at_both_ends():
 
 def test_several_metrics_share_their_draws():
     values = np.random.default_rng(5).normal(size=30)
-    found = bootstrap_many({"one": mean_of(values), "twice": mean_of(2 * values)}, np.arange(30))
-    assert found["one"] == bootstrap(mean_of(values), np.arange(30))
-    assert found["twice"].low == pytest.approx(2 * found["one"].low)
+    value, low, high = bootstrap_all(lambda drawn: mean_of(values)(drawn) * np.array([1, 2]), np.arange(30))
+    assert Interval(value[0], low[0], high[0]) == bootstrap(mean_of(values), np.arange(30))
+    np.testing.assert_allclose([value[1], low[1], high[1]], 2 * np.array([value[0], low[0], high[0]]))
 
 
 def test_refuses_a_level_that_is_none():

@@ -143,9 +143,10 @@ def test_evaluate_measures_known_labels_only():
     labels = np.array([1.0, 0.0, np.nan, 0.0, 1.0])
     scores = np.array([9.0, 1.0, 99.0, 8.0, 7.0])
     days, cards = np.array([1, 1, 1, 1, 1]), np.array([1, 2, 3, 4, 5])
-    result = evaluate(days, cards, scores, labels, scores >= 8, k=2)
+    result = evaluate(days, cards, scores, labels, scores >= 8, k=2, amounts=[10.0, 1.0, 500.0, 1.0, 30.0])
     assert (result.rows, result.frauds, result.unknown) == (4, 2, 1)
     assert (result.flagged, result.flagged_frauds) == (2, 1)
+    assert (result.precision, result.recall) == (0.5, 0.5)
     assert result.figures == pytest.approx(
         {
             "auroc": 0.75,
@@ -153,12 +154,32 @@ def test_evaluate_measures_known_labels_only():
             "card_precision_at_2": 0.5,
             "precision": 0.5,
             "recall": 0.5,
+            "money_recall": 0.25,
+            # The day's two highest rows are the unknown one, which counts neither way, and the first.
+            "precision_at_2": 1.0,
+            "recall_at_2": 0.5,
+            "money_recall_at_2": 0.25,
+            "alerts_per_day": 3.0,
         }
     )
     without_cards = evaluate(days, None, scores, labels, scores >= 100)
     assert math.isnan(without_cards.card_precision)
-    assert set(without_cards.figures) == {"auroc", "average_precision", "recall"}
+    assert {"auroc", "average_precision", "recall"} <= set(without_cards.figures)
+    assert not {"precision", "money_recall", "card_precision_at_100"} & set(without_cards.figures)
     assert evaluate(days, cards, scores, np.full(5, np.nan), scores >= 8) is None
+
+
+def test_every_measure_has_its_interval_under_a_name_of_its_own():
+    rng = np.random.default_rng(9)
+    labels = (rng.random(2000) < 0.05).astype(float)
+    scores = rng.normal(size=2000) + 2 * labels
+    found = evaluate(np.arange(2000) // 500, rng.integers(0, 300, 2000), scores, labels, scores > 2, amounts=scores + 9)
+    assert {f"{name}_{end}" for name in found.figures for end in ("low", "high")} == set(found.bounds)
+    assert all(
+        found.bounds[f"{name}_low"] < value < found.bounds[f"{name}_high"] for name, value in found.figures.items()
+    )
+    assert found.texts["auroc"] == str(found.intervals["auroc"])
+    assert len(found.texts) == 6
 
 
 @settings(max_examples=60, deadline=None)

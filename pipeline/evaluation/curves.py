@@ -1,0 +1,145 @@
+"""Curves over all thresholds with pointwise bootstrap bands: precision over recall, frauds found over alerts a day."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipeline.evaluation.intervals import bootstrap_all
+from pipeline.evaluation.measures import Outcomes
+from pipeline.evaluation.ranking import Ranking
+
+POINTS = 60
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve with a band; arrays of shape (n_points,).
+
+    Attributes
+    ----------
+    x, value, low, high : ndarray of float64
+        By rising x. ``low`` and ``high`` hold 9 of 10 bootstrap draws at each point by itself, so that the whole
+        curve is inside less often; nan where undefined.
+    """
+
+    x: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def precision_over_recall(
+    parts: Outcomes | Sequence[Outcomes], points: int = POINTS, draws: int = DRAWS, seed: int = 0
+) -> Curve | None:
+    """Return the precision at the highest threshold that reaches each recall.
+
+    Parameters
+    ----------
+    parts : Outcomes, or sequence of Outcomes
+        Of several blocks the mean curve: scores of different models are not on one scale.
+    points, draws, seed : int
+
+    Returns
+    -------
+    Curve or None
+        None without a fraud and a normal row in any block.
+    """
+    blocks = _with_both(parts)
+    if not blocks:
+        return None
+    grid = np.linspace(1 / points, 1, points)
+
+    def precision(number: int, ranking: Ranking, drawn: np.ndarray) -> np.ndarray:
+        frauds, rows = ranking.counts(drawn)
+        if not frauds[-1]:
+            return np.full(points, np.nan)
+        first = np.searchsorted(frauds, grid * frauds[-1] * (1 - 1e-12))
+        return frauds[first] / rows[first]
+
+    return _banded(blocks, grid, precision, draws, seed)
+
+
+def found_over_alerts(
+    parts: Outcomes | Sequence[Outcomes],
+    by_amount: bool = False,
+    points: int = POINTS,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Curve | None:
+    """Return the share of the frauds, or of their amount, that a number of alerts a day would find.
+
+    The cut is one for the whole block, as a threshold is, and solved on all of its rows, labelled or not; the recall
+    is of the labelled ones.
+
+    Parameters
+    ----------
+    parts : Outcomes, or sequence of Outcomes
+        Of several blocks the mean curve.
+    by_amount : bool
+        Weight frauds by their amount.
+    points, draws, seed : int
+
+    Returns
+    -------
+    Curve or None
+        Up to 5 % of a day's rows or, where that is more, ten times the alerts a day at the threshold. None without
+        a fraud and a normal row in any block.
+    """
+    blocks = _with_both(parts)
+    if not blocks:
+        return None
+    days = [len(np.unique(block.days)) for block in blocks]
+    rows = sum(len(block.scores) for block in blocks) / sum(days)
+    flagged = sum(int(block.flagged.sum()) for block in blocks) / sum(days)
+    most = min(max(0.05 * rows, 10 * flagged, 1.0), rows)
+    grid = np.linspace(most / points, most, points)
+    cuts = []
+    for block, n in zip(blocks, days, strict=True):
+        alerts = np.clip(np.round(grid * n).astype(int), 1, len(block.scores))
+        cuts.append(-np.sort(-block.scores)[alerts - 1])
+
+    def found(number: int, ranking: Ranking, drawn: np.ndarray) -> np.ndarray:
+        block = blocks[number]
+        frauds, _ = ranking.counts(drawn * block.amounts[block.known] if by_amount else drawn)
+        above = np.searchsorted(-ranking.scores[ranking.ends], -cuts[number], side="right")
+        return np.append(0, frauds)[above] / frauds[-1] if frauds[-1] else np.full(points, np.nan)
+
+    return _banded(blocks, grid, found, draws, seed)
+
+
+def _with_both(parts: Outcomes | Sequence[Outcomes]) -> list[Outcomes]:
+    """Return the blocks that have a fraud and a normal row."""
+    blocks = [parts] if isinstance(parts, Outcomes) else list(parts)
+    return [block for block in blocks if (block.labels == 1).any() and (block.labels == 0).any()]
+
+
+def _banded(
+    blocks: Sequence[Outcomes],
+    grid: np.ndarray,
+    curve: Callable[[int, Ranking, np.ndarray], np.ndarray],
+    draws: int,
+    seed: int,
+) -> Curve:
+    """Return the mean of each block's curve over the blocks, with its band."""
+    known = [block.where(block.known) for block in blocks]
+    rankings = [Ranking(block.scores, block.labels == 1) for block in known]
+    sizes = np.cumsum([0, *(len(block.scores) for block in known)])
+    groups: ArrayLike = np.arange(sizes[-1])
+    if all(block.cards is not None for block in known):
+        groups = np.concatenate([np.asarray(block.cards, dtype=object) for block in known])
+
+    def metrics(drawn: np.ndarray) -> np.ndarray:
+        parts = [drawn[start:end] for start, end in pairwise(sizes)]
+        return _mean(np.array([curve(n, rankings[n], part) for n, part in enumerate(parts)]))
+
+    return Curve(grid, *bootstrap_all(metrics, groups, draws, seed))
+
+
+def _mean(curves: np.ndarray) -> np.ndarray:
+    """Return the mean over the blocks where a curve is defined; nan where it is in none."""
+    defined = ~np.isnan(curves)
+    return np.where(defined.any(axis=0), np.nansum(curves, axis=0) / np.maximum(defined.sum(axis=0), 1), np.nan)

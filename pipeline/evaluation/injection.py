@@ -1,0 +1,220 @@
+"""Without labels: anomalies made from real normal rows in known ways, and what the Detector makes of them.
+
+They show whether the threshold catches what is far out in one column, and whether the first reason names that column.
+They do not stand for fraud, which moves several columns at once and less far.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.detector import Detector
+from pipeline.evaluation.intervals import LEVEL, Interval
+from pipeline.explanation import assign
+from pipeline.labels import known_labels
+
+STEP = 6.0
+ROWS = 400
+READ = 20_000
+KINDS = {
+    "plus": f"one number {STEP:g} standard deviations higher",
+    "minus": f"one number {STEP:g} standard deviations lower",
+    "swap": "one column with another row's value",
+    "rare": "one category with a rare or new value",
+}
+
+
+@dataclass(frozen=True)
+class Injected:
+    """What became of the injected anomalies of one kind.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    rows, flagged : int
+        Perturbed rows, and those above the threshold; none of them was before.
+    named, flagged_and_named : int
+        Those whose first reason is the column that was perturbed (`Feature.source`: several features made from one
+        column are told as one).
+    """
+
+    kind: str
+    rows: int
+    flagged: int
+    named: int
+    flagged_and_named: int
+
+    @property
+    def text(self) -> str:
+        """What was done to the rows."""
+        return KINDS[self.kind]
+
+    @property
+    def recall(self) -> Interval:
+        """Share of the rows that were flagged, with its Wilson interval."""
+        return share(self.flagged, self.rows)
+
+    @property
+    def top_reason(self) -> Interval:
+        """Share of the rows whose first reason is the perturbed column, with its Wilson interval."""
+        return share(self.named, self.rows)
+
+    @property
+    def top_reason_of_flagged(self) -> Interval:
+        """The same among the flagged rows, the only ones whose reasons people read."""
+        return share(self.flagged_and_named, self.flagged)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is defined, by the name it is logged under."""
+        values = {
+            f"injected_{self.kind}_recall": self.recall.value,
+            f"injected_{self.kind}_top_reason": self.top_reason.value,
+        }
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def share(part: int, whole: int) -> Interval:
+    """Return a share with its Wilson score interval (Wilson, JASA 1927); nan of nothing.
+
+    Examples
+    --------
+    >>> print(share(95, 100))
+    .950 (.901 to .975)
+    """
+    from scipy.stats import binomtest
+
+    if not whole:
+        return Interval(math.nan, math.nan, math.nan)
+    low, high = binomtest(part, whole).proportion_ci(LEVEL, method="wilson")
+    return Interval(part / whole, float(low), float(high))
+
+
+def inject(detector: Detector, matrix: np.ndarray, rows: int = ROWS, seed: int = 0) -> list[Injected]:
+    """Perturb encoded normal rows in one column each, and count what is flagged and what is named for it.
+
+    Each perturbed row is a random one of those that are not flagged as they are, changed in a random feature: all
+    features have the same chance, so the counts are means over rows and features. Perturbed cells are in the units of
+    the encoder: standard deviations of the fit rows. A swap changes all columns of a feature and the value of it; a
+    rare value is the encoder's column of rare and new ones.
+
+    Parameters
+    ----------
+    detector : Detector
+    matrix : ndarray of shape (n_rows, n_columns)
+        Encoded rows that are normal, as far as is known, and took no part in fitting.
+    rows : int
+        Perturbed rows of each kind, at most.
+    seed : int
+
+    Returns
+    -------
+    list of Injected
+        In the order of `KINDS`; a kind that no feature takes is left out, and all where every row is flagged already.
+    """
+    calm = matrix[detector.model.anomaly_score(matrix) <= detector.threshold] if len(matrix) else matrix
+    if not len(calm):
+        return []
+    found = []
+    for number, (kind, change) in enumerate(CHANGES.items()):
+        rng = np.random.default_rng([seed, number])
+        perturbed, features = change(detector, calm, rows, rng)
+        if not len(perturbed):
+            continue
+        flagged = detector.model.anomaly_score(perturbed) > detector.threshold
+        sources = {feature.name: feature.source for feature in detector.features}
+        named = assign(detector, perturbed).top == np.array([sources[name] for name in features], dtype=object)
+        found.append(Injected(kind, len(perturbed), int(flagged.sum()), int(named.sum()), int((flagged & named).sum())))
+    return found
+
+
+def inject_into(
+    features: Path, detector: Detector, reviewed: Sequence[Path] = (), rows: int = ROWS, seed: int = 0
+) -> list[Injected]:
+    """Read a feature table's normal rows, as far as labels are known as of the fit, and :func:`inject` into them.
+
+    Parameters
+    ----------
+    features : Path
+        Rows that took no part in fitting; of a large table about 20,000 are looked at, evenly spread.
+    detector : Detector
+    reviewed : sequence of Path
+        Labels from review.
+    rows, seed : int
+    """
+    contract, schema = detector.config.contract, pq.read_schema(features)
+    names = [feature.column for feature in detector.features]
+    names += [name for name in (contract.id, contract.timestamp, contract.label, contract.labelled_at) if name]
+    file = pq.ParquetFile(features)
+    step = -(-file.metadata.num_rows // READ) or 1
+    kept, start = [], 0
+    for batch in file.iter_batches(columns=[name for name in dict.fromkeys(names) if name in schema.names]):
+        kept.append(batch.take(pa.array(np.arange(-start % step, batch.num_rows, step))))
+        start += batch.num_rows
+    if not kept:
+        return []
+    table = pa.Table.from_batches(kept)
+    labels = known_labels(table, detector.config, detector.as_of, reviewed)
+    normal = labels == 0 if (labels == 0).any() else labels != 1
+    return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
+
+
+def _moved(step: float) -> "Change":
+    def change(
+        detector: Detector, calm: np.ndarray, rows: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[str]]:
+        columns = [(place, column) for place, column in enumerate(detector.encoder.columns) if column.role == "value"]
+        if not columns:
+            return calm[:0], []
+        perturbed = calm[rng.integers(0, len(calm), rows)].copy()
+        chosen = rng.integers(0, len(columns), rows)
+        places = np.array([place for place, _ in columns])[chosen]
+        perturbed[np.arange(rows), places] += step
+        return perturbed, [columns[number][1].feature for number in chosen]
+
+    return change
+
+
+def _swapped(detector: Detector, calm: np.ndarray, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    names = [feature.name for feature in detector.features if detector.encoder.places_of(feature.name)]
+    parts, changed = [], []
+    chosen = rng.integers(0, len(names), rows)
+    for number, name in enumerate(names):
+        places = detector.encoder.places_of(name)
+        count = int((chosen == number).sum())
+        own, other = (calm[rng.integers(0, len(calm), count)] for _ in range(2))
+        perturbed = own.copy()
+        perturbed[:, places] = other[:, places]
+        differs = (perturbed != own).any(axis=1)
+        parts.append(perturbed[differs])
+        changed += [name] * int(differs.sum())
+    return np.concatenate(parts), changed
+
+
+def _rare(detector: Detector, calm: np.ndarray, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    groups = {
+        feature.name: detector.encoder.places_of(feature.name)
+        for feature in detector.features
+        if feature.kind == "category"
+    }
+    parts, changed = [calm[:0]], []
+    chosen = rng.integers(0, max(len(groups), 1), rows)
+    for number, (name, places) in enumerate(groups.items()):
+        own = calm[calm[:, places[-1]] < 0.5]  # the last column is that of rare and new values
+        count = int((chosen == number).sum()) if len(own) else 0
+        perturbed = own[rng.integers(0, max(len(own), 1), count)].copy()
+        perturbed[:, places] = 0
+        perturbed[:, places[-1]] = 1
+        parts.append(perturbed)
+        changed += [name] * count
+    return np.concatenate(parts), changed
+
+
+Change = Callable[[Detector, np.ndarray, int, np.random.Generator], tuple[np.ndarray, list[str]]]
+CHANGES: dict[str, Change] = {"plus": _moved(STEP), "minus": _moved(-STEP), "swap": _swapped, "rare": _rare}

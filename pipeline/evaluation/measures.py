@@ -1,0 +1,238 @@
+"""Every measure of scored rows with its bootstrap interval: in all, by segment, and over blocks of time.
+
+What the intervals hold: which customers (or cards) the period brought, drawn as a whole, for measures of rows; which
+days it brought, for measures of days. What they leave out is in `LEFT_OUT`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipeline.evaluation.cards import as_arrays, card_precision_by_day
+from pipeline.evaluation.intervals import DRAWS, Interval, bootstrap, bootstrap_all
+from pipeline.evaluation.ranking import Ranking
+
+K = 100
+LEFT_OUT = (
+    "Intervals hold nine of ten bootstrap draws: of whole customers for measures of rows, of whole days for those a "
+    "day. They leave out that frauds come in clusters by terminal or by attack, that a model fitted again differs, and "
+    "that later weeks may be unlike these."
+)
+WITHOUT_CARDS = LEFT_OUT.replace("of whole customers for measures of rows", "of single rows for measures of rows")
+MOST_DRAWN = 10**8
+LEAST_DRAWS = 100
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Scored rows beside what is known of them; arrays of shape (n_rows,).
+
+    Attributes
+    ----------
+    days : ndarray of datetime64[D] or numbers
+    cards : ndarray or None
+        Card or customer; None where the table has neither.
+    amounts : ndarray of float64
+        Money at stake; below zero and unknown count as none.
+    scores : ndarray of float64
+    labels : ndarray of float64
+        1 fraud, 0 normal, nan not known. A row whose label is not known counts as an alert where it is flagged, and
+        is neither fraud nor normal.
+    flagged : ndarray of bool
+    """
+
+    days: np.ndarray
+    cards: np.ndarray | None
+    amounts: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    flagged: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        days: ArrayLike,
+        cards: ArrayLike | None,
+        scores: ArrayLike,
+        labels: ArrayLike,
+        flagged: ArrayLike,
+        amounts: ArrayLike | None = None,
+    ) -> Self:
+        """Make arrays of what is given; without amounts, no money is at stake."""
+        values = np.asarray(scores, dtype=np.float64)
+        money = np.full(len(values), np.nan) if amounts is None else np.asarray(amounts, dtype=np.float64)
+        return cls(
+            np.asarray(days),
+            None if cards is None else np.asarray(cards),
+            np.maximum(np.nan_to_num(money, nan=0.0, posinf=0.0, neginf=0.0), 0.0),
+            values,
+            np.asarray(labels, dtype=np.float64),
+            np.asarray(flagged, dtype=bool),
+        )
+
+    @property
+    def known(self) -> np.ndarray:
+        """Rows whose label is known; (n_rows,) bool."""
+        return ~np.isnan(self.labels)
+
+    def where(self, rows: np.ndarray) -> Self:
+        """Return some of the rows, by a mask or by their places."""
+        cards = None if self.cards is None else self.cards[rows]
+        return replace(
+            self,
+            days=self.days[rows],
+            cards=cards,
+            amounts=self.amounts[rows],
+            scores=self.scores[rows],
+            labels=self.labels[rows],
+            flagged=self.flagged[rows],
+        )
+
+
+def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS, seed: int = 0) -> dict[str, Interval]:
+    """Return the measures of some rows, or of several blocks of them, with their intervals.
+
+    - ``auroc``, ``average_precision``: over all thresholds. Of several blocks the mean, for scores of different
+      models are not on one scale; the customers are drawn over all blocks at once.
+    - ``precision``, ``recall``, ``money_recall``: at the threshold. Money-weighted recall is the share of the
+      fraudulent amount that is flagged.
+    - ``precision_at_k``, ``recall_at_k``, ``money_recall_at_k``: were the k rows with the highest scores of each day
+      flagged. The days' cuts stay as they are in every draw.
+    - ``card_precision_at_k``: `pipeline.evaluation.cards`, days drawn; nothing is found before a block's first day.
+    - ``alerts_per_day``: rows flagged, whether their label is known or not; days drawn, those with rows.
+
+    All but the last are of rows whose label is known. They speak for the others only as far as labels are given
+    whatever the score: where mostly alerts get a label, recall looks too high (`pipeline.evaluation.audit`).
+
+    Parameters
+    ----------
+    parts : Outcomes, or sequence of Outcomes
+    k : int
+    draws : int
+        At most; fewer of very many rows, at least 100.
+    seed : int
+
+    Returns
+    -------
+    dict of str to Interval
+        nan where undefined.
+    """
+    blocks = [parts] if isinstance(parts, Outcomes) else list(parts)
+    known = [block.where(block.known) for block in blocks]
+    at_k = [top_of_days(block.days, block.scores, k)[block.known] for block in blocks]
+    rows = sum(len(block.scores) for block in known)
+    draws = max(min(draws, MOST_DRAWN // max(rows, 1)), min(draws, LEAST_DRAWS))
+    found = _of_rows(known, at_k, k, draws, seed) if rows else {}
+    days = np.concatenate([block.days for block in blocks])
+    flagged = np.concatenate([block.flagged for block in blocks])
+    if all(block.cards is not None for block in known) and rows:
+        found[f"card_precision_at_{k}"] = _of_cards(known, k, draws, seed)
+    each, day_of = np.unique(days, return_inverse=True)
+    alerts = np.bincount(day_of, weights=flagged, minlength=len(each))
+    found["alerts_per_day"] = bootstrap(
+        lambda drawn: float(np.average(alerts, weights=drawn)) if len(each) else math.nan, each, draws, seed
+    )
+    return found
+
+
+def by_group(
+    outcomes: Outcomes, groups: ArrayLike, k: int = K, draws: int = DRAWS, seed: int = 0, most: int = 20
+) -> dict[Any, dict[str, Interval]]:
+    """Return the measures of each value of a column (a segment, a week), the most frequent values first.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+    groups : array-like, shape (n_rows,)
+        A missing value is a group, None.
+    k, draws, seed
+        As for :func:`measure`; the k of each day are of the group's own rows.
+    most : int
+        Groups at most; the rarer ones are left out.
+    """
+    import pandas as pd
+
+    codes, names = pd.factorize(np.asarray(groups, dtype=object))
+    sizes = np.bincount(codes + 1, minlength=len(names) + 1)  # the first is the missing values
+    order = [place for place in np.argsort(-sizes, kind="stable")[:most] if sizes[place]]
+    return {
+        None if place == 0 else names[place - 1]: measure(outcomes.where(codes == place - 1), k, draws, seed)
+        for place in order
+    }
+
+
+def top_of_days(days: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
+    """Return which rows are among the k with the highest scores of their day; ties go by position.
+
+    Examples
+    --------
+    >>> top_of_days(np.array([1, 1, 1, 2]), np.array([3.0, 9.0, 5.0, 1.0]), 2)
+    array([False,  True,  True,  True])
+    """
+    order = np.lexsort((np.arange(len(scores)), -scores, days))
+    starts = np.flatnonzero(np.append(True, days[order][1:] != days[order][:-1])) if len(order) else order
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    top = np.zeros(len(scores), dtype=bool)
+    top[order] = place < k
+    return top
+
+
+def _of_rows(known: list[Outcomes], at_k: list[np.ndarray], k: int, draws: int, seed: int) -> dict[str, Interval]:
+    rankings = [Ranking(*as_arrays(block.scores, block.labels == 1)) for block in known]
+    cuts = np.cumsum([0, *(len(block.scores) for block in known)])
+    fraud = np.concatenate([block.labels == 1 for block in known])
+    money = np.concatenate([block.amounts for block in known])
+    chosen = {"": np.concatenate([block.flagged for block in known]), f"_at_{k}": np.concatenate(at_k)}
+    frauds = np.flatnonzero(fraud)
+    picks = [(np.flatnonzero(mask), mask[frauds]) for mask in chosen.values()]
+
+    def metrics(drawn: np.ndarray) -> np.ndarray:
+        parts = [drawn[start:end] for start, end in pairwise(cuts)]
+        curves = np.array([ranking.auroc_and_ap(part) for ranking, part in zip(rankings, parts, strict=True)])
+        fraud_weight = drawn[frauds]
+        fraud_money = fraud_weight * money[frauds]
+        values = [_mean(curves[:, 0]), _mean(curves[:, 1])]
+        for picked, hit in picks:
+            caught = fraud_weight[hit].sum()
+            values.append(_share(caught, drawn[picked].sum()))
+            values.append(_share(caught, fraud_weight.sum()))
+            values.append(_share(fraud_money[hit].sum(), fraud_money.sum()))
+        return np.array(values)
+
+    names = ["auroc", "average_precision"]
+    names += [f"{name}{at}" for at in chosen for name in ("precision", "recall", "money_recall")]
+    if any(block.cards is None for block in known):
+        groups: ArrayLike = np.arange(len(fraud))
+    else:
+        groups = np.concatenate([np.asarray(block.cards, dtype=object) for block in known])
+    values, low, high = bootstrap_all(metrics, groups, draws, seed)
+    return {name: Interval(float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
+
+
+def _of_cards(known: list[Outcomes], k: int, draws: int, seed: int) -> Interval:
+    found = [
+        card_precision_by_day(block.days, block.cards, block.scores, block.labels == 1, k)  # type: ignore[arg-type]
+        for block in known
+    ]
+    precision = np.concatenate([daily.precision for daily in found])
+    some = ~np.isnan(precision)
+    # Two blocks of one day, as overlapping ones have, are two values of it.
+    days = np.concatenate([daily.days for daily in found])
+    if not some.any():
+        return Interval(math.nan, math.nan, math.nan)
+    return bootstrap(lambda drawn: float(np.average(precision[some], weights=drawn)), days[some], draws, seed)
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part) / float(whole) if whole else math.nan
+
+
+def _mean(values: np.ndarray) -> float:
+    """Return the mean over the blocks where it is defined; nan where it is in none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan

@@ -1,0 +1,99 @@
+"""Injected anomalies: what is changed, what is counted, and that the first reason names the column."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import norm
+
+from pipeline.evaluation.injection import CHANGES, KINDS, Injected, inject, inject_into, share
+from pipeline.explanation import assign
+from pipeline.labels import known_labels
+
+
+def calm_rows(fitted):
+    _, detector, block, _ = fitted
+    matrix = detector.encoder.transform(pq.read_table(block))
+    return detector, matrix[detector.model.anomaly_score(matrix) <= detector.threshold]
+
+
+def places(detector, name):
+    return detector.encoder.places_of(name)
+
+
+@pytest.mark.parametrize(("kind", "step"), [("plus", 6), ("minus", -6)])
+def test_one_value_is_moved_by_six_standard_deviations(fitted, kind, step):
+    detector, calm = calm_rows(fitted)
+    perturbed, features = CHANGES[kind](detector, calm, 300, np.random.default_rng(0))
+    assert len(features) == 300
+    for row, name in zip(perturbed, features, strict=True):
+        moved = [row - other for other in calm if np.isclose(row, other).sum() == len(row) - 1]
+        assert any(np.isclose(difference[places(detector, name)], step, atol=1e-4).any() for difference in moved)
+    assert len(set(features)) == len({column.feature for column in detector.encoder.columns if column.role == "value"})
+
+
+def test_a_swap_takes_another_rows_value_and_leaves_the_rest(fitted):
+    detector, calm = calm_rows(fitted)
+    perturbed, features = CHANGES["swap"](detector, calm, 300, np.random.default_rng(0))
+    assert 100 < len(features) <= 300  # where the other row has the same value, nothing is changed
+    for row, name in zip(perturbed[:50], features[:50], strict=True):
+        own = places(detector, name)
+        rest = [place for place in range(len(row)) if place not in own]
+        assert (calm[:, rest] == row[rest]).all(axis=1).any()
+        assert (calm[:, own] == row[own]).all(axis=1).any()
+        assert not (calm == row).all(axis=1).any()
+
+
+def test_a_rare_value_is_the_encoders_last_column(fitted):
+    detector, calm = calm_rows(fitted)
+    perturbed, features = CHANGES["rare"](detector, calm, 50, np.random.default_rng(0))
+    assert set(features) == {"channel"}
+    assert detector.encoder.inverse(perturbed, ["channel"])["channel"].tolist() == ["(another value)"] * 50
+
+
+def test_counts_are_those_of_the_threshold_and_of_the_first_reason(fitted):
+    detector, calm = calm_rows(fitted)
+    found = {item.kind: item for item in inject(detector, calm, rows=200, seed=5)}
+    assert list(found) == list(KINDS)
+    perturbed, features = CHANGES["plus"](detector, calm, 200, np.random.default_rng([5, 0]))
+    sources = {feature.name: feature.source for feature in detector.features}
+    flagged = detector.model.anomaly_score(perturbed) > detector.threshold
+    right = assign(detector, perturbed).top == np.array([sources[name] for name in features])
+    assert found["plus"] == Injected("plus", 200, flagged.sum(), right.sum(), (flagged & right).sum())
+    assert inject(detector, calm, rows=200, seed=5) == list(found.values())
+    assert inject(detector, calm, rows=200, seed=6) != list(found.values())
+
+
+def test_the_first_reason_is_the_perturbed_column(fitted):
+    detector, calm = calm_rows(fitted)
+    for item in inject(detector, calm, rows=400)[:2]:
+        assert item.top_reason.value >= 0.95
+        assert item.figures == {
+            f"injected_{item.kind}_recall": item.flagged / 400,
+            f"injected_{item.kind}_top_reason": item.named / 400,
+        }
+
+
+def test_frauds_and_flagged_rows_are_never_perturbed(fitted, tmp_path):
+    _, detector, block, _ = fitted
+    rows = pq.read_table(block)
+    labels = known_labels(rows, detector.config, detector.as_of)
+    normal = detector.encoder.transform(rows.filter(pa.array(labels == 0)))
+    assert inject_into(block, detector, rows=100) == inject(detector, normal, rows=100)
+    frauds = rows.filter(pa.array(labels == 1))
+    flagged = detector.model.anomaly_score(detector.encoder.transform(frauds)) > detector.threshold
+    assert flagged.any()
+    assert inject(detector, detector.encoder.transform(frauds.filter(pa.array(flagged)))) == []
+    # Without labels every row is taken for normal, as training takes it.
+    pq.write_table(rows.drop_columns(["fraud"]), tmp_path / "rows.parquet")
+    everything = inject(detector, detector.encoder.transform(rows), rows=100)
+    assert inject_into(tmp_path / "rows.parquet", detector, rows=100) == everything
+    pq.write_table(rows.slice(0, 0), tmp_path / "none.parquet")
+    assert inject_into(tmp_path / "none.parquet", detector) == []
+
+
+def test_a_share_has_wilsons_interval():
+    found, z = share(30, 40), norm.ppf(0.95)
+    centre, half = 30 + z**2 / 2, z * np.sqrt(30 * 10 / 40 + z**2 / 4)
+    assert (found.low, found.high) == pytest.approx(((centre - half) / (40 + z**2), (centre + half) / (40 + z**2)))
+    assert str(share(0, 0)) == "undefined"
