@@ -11,12 +11,14 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.detector import Detector
+from pipeline.evaluation.injection import inject
+from pipeline.evaluation.measures import Outcomes
 from pipeline.history import History
 from pipeline.labels import known_labels
 from pipeline.period import local_days
 from pipeline.scoring import Scored, score_table
 from pipeline.selection.drift import Drift, drifts
-from pipeline.selection.measures import Figure, Rows, measure_versions
+from pipeline.selection.measures import Figure, measure_injected, measure_versions
 from pipeline.selection.queue import QueueChange, queue_change
 from pipeline.selection.rows import Chosen, feature_tables, trained_from, trained_until, training_rows
 from pipeline.tables import span, take_rows
@@ -26,7 +28,8 @@ from pipeline.workfolder import WorkFolder
 
 IRRELEVANT = ("tracking.", "promotion.", "tuning.", "report.", "work_dir", "table.path", "table.incoming")
 """Settings that change nothing about a version."""
-CHECKED_ROWS = 4096
+LOOKED_AT = 4096
+"""Rows that a version's use is judged on, and anomalies are injected into."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ class Comparison:
         Where the rows come from.
     days : tuple of date
         First and last day of the rows.
-    rows : Rows
-    scores, flags : sequence of arrays of shape (n_rows,)
+    outcomes : sequence of Outcomes
+        The same rows, as each version scores and flags them, beside what is known of them.
     figures : sequence of Figure
         Metrics with intervals and differences to the first version.
     scored : sequence of Scored
@@ -95,9 +98,7 @@ class Comparison:
     contenders: Sequence[Contender]
     source: str
     days: tuple[date, date]
-    rows: Rows
-    scores: Sequence[np.ndarray]
-    flags: Sequence[np.ndarray]
+    outcomes: Sequence[Outcomes]
     figures: Sequence[Figure]
     scored: Sequence[Scored]
     changes: Sequence[QueueChange]
@@ -106,9 +107,14 @@ class Comparison:
     notes: Sequence[str] = field(default_factory=tuple)
 
     @property
+    def labels(self) -> np.ndarray:
+        """What is known of the rows: 1 fraud, 0 normal, nan not known; shape (n_rows,)."""
+        return self.outcomes[0].labels
+
+    @property
     def has_labels(self) -> bool:
         """Whether the label of a fraud and of another row is known, so that metrics against labels are defined."""
-        return bool((self.rows.labels == 1).any() and (self.rows.labels == 0).any())
+        return bool((self.labels == 1).any() and (self.labels == 0).any())
 
     @property
     def settings(self) -> dict[str, list[str]]:
@@ -126,7 +132,7 @@ class Comparison:
         """Return a version's numbers, by the name they are logged under, those that are defined."""
         contender = self.contenders[place]
         found = {"threshold": contender.detector.threshold, "fit_rows": float(contender.detector.summary["fit_rows"])}
-        found |= {"compared_rows": float(len(self.rows.labels)), "epochs": float(len(contender.detector.epochs))}
+        found |= {"compared_rows": float(len(self.labels)), "epochs": float(len(contender.detector.epochs))}
         if "fit_seconds" in contender.version.figures:
             found["fit_seconds"] = contender.version.figures["fit_seconds"]
         for figure in self.figures:
@@ -181,10 +187,12 @@ def compare(
         )
         for table, contender in zip(tables, contenders, strict=True)
     ]
-    rows = _rows(tables[0], config, reviewed)
-    results = [pq.read_table(part.scores, columns=["anomaly_score", "is_flagged"]) for part in scored]
-    scores = [part["anomaly_score"].to_numpy() for part in results]
-    flags = [part["is_flagged"].to_numpy() for part in results]
+    outcomes = [_outcomes(table, part, config, reviewed) for table, part in zip(tables, scored, strict=True)]
+    labels = outcomes[0].labels
+    normal = [
+        _normal_rows(table, contender.detector, labels) for table, contender in zip(tables, contenders, strict=True)
+    ]
+    injected = [inject(contender.detector, matrix) for contender, matrix in zip(contenders, normal, strict=True)]
     titles = [contender.title for contender in contenders]
     moved, notes = _drifts(contenders, config, folder)
     return Comparison(
@@ -192,47 +200,53 @@ def compare(
         contenders=contenders,
         source=chosen.source,
         days=chosen.days,
-        rows=rows,
-        scores=scores,
-        flags=flags,
-        figures=measure_versions(rows, scores, flags, config.promotion),
+        outcomes=outcomes,
+        figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected)],
         scored=scored,
         changes=[
-            queue_change(scored[0], part, config, (titles[0], title), rows.labels)
+            queue_change(scored[0], part, config, (titles[0], title), labels)
             for part, title in zip(scored[1:], titles[1:], strict=True)
         ],
         degenerate=[
-            _degenerate(table, contender.detector, rows.labels)
-            for table, contender in zip(tables, contenders, strict=True)
+            _degenerate(contender.detector, matrix) for contender, matrix in zip(contenders, normal, strict=True)
         ],
         drifts=moved,
         notes=notes,
     )
 
 
-def _rows(table: Path, config: Config, reviewed: Sequence[Path]) -> Rows:
+def _outcomes(table: Path, scored: Scored, config: Config, reviewed: Sequence[Path]) -> Outcomes:
     contract = config.contract
     names = pq.read_schema(table).names
     card = contract.entities[:1]
-    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at, *card)
+    wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
     rows = pq.read_table(table, columns=[name for name in wanted if name in names])
-    return Rows(
+    results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
+    return Outcomes.of(
         days=local_days(rows[contract.timestamp], config.table.time_zone),
         cards=rows[card[0]].to_numpy() if card else None,
+        scores=results["anomaly_score"].to_numpy(),
         labels=known_labels(rows, config, datetime.now(UTC).replace(tzinfo=None), reviewed),
+        flagged=results["is_flagged"].to_numpy(),
+        amounts=rows[contract.amount].cast("double").to_numpy(),
     )
 
 
-def _degenerate(table: Path, detector: Detector, labels: np.ndarray) -> str:
-    """Return why a model cannot tell these rows apart, looked at on some that are not known to be fraud."""
+def _normal_rows(table: Path, detector: Detector, labels: np.ndarray) -> np.ndarray:
+    """Return some of the rows that are not known to be fraud, encoded: shape (at most 4,096, n_columns)."""
+    normal = np.flatnonzero(labels != 1)
+    some = normal[:: -(-len(normal) // LOOKED_AT) or 1]
+    return detector.encoder.transform(take_rows(table, some))
+
+
+def _degenerate(detector: Detector, normal: np.ndarray) -> str:
+    """Return why a model cannot tell normal rows apart; "" where it can."""
     from models.audit import check_not_degenerate
 
-    normal = np.flatnonzero(labels != 1)
-    some = normal[:: -(-len(normal) // CHECKED_ROWS) or 1]
-    if len(some) < 2:
+    if len(normal) < 2:
         return ""
     try:
-        check_not_degenerate(detector.model, detector.encoder.transform(take_rows(table, some)))
+        check_not_degenerate(detector.model, normal)
     except ValueError as error:
         return str(error)
     return ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.report import number
 from pipeline.selection.comparison import Comparison
-from pipeline.selection.measures import CARDS, Figure
+from pipeline.selection.measures import CARD_PRECISION, Figure
 from pipeline.tracking.aliases import passes
 
 
@@ -58,7 +58,7 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
         limits = {"injected_recall": settings.max_loss_injected_recall}
         if comparison.has_labels:
             limits = {"average_precision": settings.max_loss_average_precision}
-            limits[f"card_precision_at_{CARDS}"] = settings.max_loss_card_precision
+            limits[CARD_PRECISION] = settings.max_loss_card_precision
         figures = [(comparison.figure(name), loss) for name, loss in limits.items()]
         found += [
             _no_worse(figure, place, loss, settings.confidence) for figure, loss in figures if figure and loss < 1

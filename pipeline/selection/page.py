@@ -89,7 +89,7 @@ def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 def labels_in_words(comparison: Comparison) -> str:
     """Return what is known of the rows that were compared on."""
-    labels = comparison.rows.labels
+    labels = comparison.labels
     known = int((~np.isnan(labels)).sum())
     if not known:
         return "no label is known, so that versions are compared without"
@@ -100,9 +100,9 @@ def labels_in_words(comparison: Comparison) -> str:
 def intervals_in_words(comparison: Comparison) -> str:
     """Return what the intervals are, and what they leave out."""
     settings = comparison.config.promotion
-    drawn = "customers" if comparison.rows.cards is not None else "days"
+    drawn = "whole customers" if comparison.outcomes[0].cards is not None else "single rows"
     return (
-        f"Intervals hold {settings.confidence:.0%} of {settings.draws:,} bootstrap draws: of whole {drawn} for metrics "
+        f"Intervals hold {settings.confidence:.0%} of {settings.draws:,} bootstrap draws: of {drawn} for metrics "
         "of rows, of whole days for those a day; differences are to the first version, on the same draws. They leave "
         "out what comes in other clusters, such as frauds by terminal, and the chance in fitting a model."
     )
@@ -113,8 +113,8 @@ def save_pictures(comparison: Comparison, place: int, folder: Path) -> dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     contender = comparison.contenders[place]
     made = {"scores": folder / "scores.png"}
-    labels = comparison.rows.labels if comparison.has_labels else None
-    save_score_distribution(made["scores"], comparison.scores[place], contender.detector.threshold, labels)
+    labels = comparison.labels if comparison.has_labels else None
+    save_score_distribution(made["scores"], comparison.outcomes[place].scores, contender.detector.threshold, labels)
     curve = curve_of(comparison, place)
     if curve is not None:
         made["precision_recall"] = folder / "precision_recall.png"
@@ -136,29 +136,29 @@ def series_of(comparison: Comparison, place: int) -> dict[str, list[tuple[int, f
 
 def curve_of(comparison: Comparison, place: int) -> PrecisionRecall | None:
     """Return a version's precision-recall curve; None without labels of both kinds."""
-    known = comparison.rows.known
+    known = comparison.outcomes[0].known
     if not known.any():
         return None
-    return precision_recall(comparison.scores[place][known], comparison.rows.labels[known] == 1)
+    return precision_recall(comparison.outcomes[place].scores[known], comparison.labels[known] == 1)
 
 
 def _subtitle(comparison: Comparison) -> str:
     first, last = comparison.days
     span = f"{first}" if first == last else f"{first} to {last}"
-    return f"{comparison.source}, {span}: {len(comparison.rows.labels):,} rows that no version learned from"
+    return f"{comparison.source}, {span}: {len(comparison.labels):,} rows that no version learned from"
 
 
 def _charts(comparison: Comparison, place: int) -> dict[str, Any]:
     scored, detector = comparison.scored[place], comparison.contenders[place].detector
     days: dict[date, int] = scored.alerts_per_day
-    curve, labels = curve_of(comparison, place), comparison.rows.labels if comparison.has_labels else None
+    curve, labels = curve_of(comparison, place), comparison.labels if comparison.has_labels else None
     at = None
     figures = [comparison.figure(name) for name in ("recall", "precision")]
     if all(figure and not math.isnan(figure.values[place].value) for figure in figures):
         at = (figures[0].values[place].value, figures[1].values[place].value)  # type: ignore[union-attr]
     return {
         "days": charts.alerts_a_day(days, detector.cut.alerts_per_day),
-        "scores": charts.score_distribution(comparison.scores[place], detector.threshold, labels),
+        "scores": charts.score_distribution(comparison.outcomes[place].scores, detector.threshold, labels),
         "curve": charts.precision_recall(curve, at) if curve is not None else "",
     }
 
