@@ -232,6 +232,24 @@ def rollback(
         roll_back_champion(config, why)
 
 
+@app.command(epilog="Example: assay tune --from 2018-06-01 --to 2018-07-10 --trials 60 --jobs 2 --out tuned.toml")
+def tune(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Settings to try, in all.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="No trial begins later than this.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at the same time.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Configuration to write, with the best model.")] = None,
+) -> None:
+    """Search for the best model, judged on days before the last ones, which stay untouched; stopped, it goes on."""
+    from flows.tune import tune_model
+
+    with _plain_errors():
+        tune_model(config, table, _day(first), _day(last), trials, seconds, jobs, out)
+
+
 @app.command(epilog="Example: assay history")
 def history(config: ConfigFile = DEFAULT) -> None:
     """Show who made which version champion, when and why."""

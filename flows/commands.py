@@ -99,7 +99,7 @@ def validate_table(config_path: Path, table: str, first: date | None, last: date
     from pipeline.validation import validate
 
     config = read_config(config_path)
-    path = Path(_named(table, config))
+    path = Path(named(table, config))
     period = Period.of_days(first, last, config.table.time_zone)
     with console.live():
         with console.step("read"):
@@ -185,7 +185,7 @@ def _computed(
     from pipeline.validation import validate
     from pipeline.workfolder import WorkFolder
 
-    path, work = Path(_named(table, config)), WorkFolder(config)
+    path, work = Path(named(table, config)), WorkFolder(config)
     period = Period.of_days(first, last, config.table.time_zone)
     work.make(out.resolve().parent)
     with console.live(), TemporaryDirectory(prefix=f".{out.name}-", dir=out.resolve().parent) as scratch:
@@ -209,7 +209,7 @@ def _wrote(out: Path, validated: "Validated", more: dict[str, object], table: st
 
     console.table(f"Wrote {out}", {**count_rows(validated), **more})
     if validated.counts.quarantined:
-        path = _named(table, read_config(config_path))
+        path = named(table, read_config(config_path))
         console.commands("To see which rows broke which rules", [f"assay validate {path} --config {config_path}"])
 
 
@@ -220,7 +220,7 @@ def take_labels(config_path: Path, labels: str) -> None:
     from pipeline.workfolder import WorkFolder
 
     config = read_config(config_path)
-    work, path = WorkFolder(config), Path(_named(labels, config))
+    work, path = WorkFolder(config), Path(named(labels, config))
     work.make(work.labels)
     with console.live(), console.step("take in the labels"):
         history = History(work.history, config).files(None, None)
@@ -240,7 +240,7 @@ def take_labels(config_path: Path, labels: str) -> None:
         console.commands("Next", [f"assay train --config {config_path}"])
 
 
-def _named(table: str, config: Config) -> str:
+def named(table: str, config: Config) -> str:
     """Return the table that was given, or the configuration's own."""
     if table.endswith(".toml"):
         raise ConfigError(f"{table} is a configuration, not a table; give it with --config {table}")
@@ -259,7 +259,7 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> dict[str, Any]:
     """
     config = read_config(config_path)
     if "table" in parameters:
-        parameters["table"] = _named(parameters["table"], config)
+        parameters["table"] = named(parameters["table"], config)
     settle(config.work_dir)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the terminal shows steps and the message instead
     module, name = flow.split(":")
