@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOOKED_AT = 20_000
 """Validation rows that are looked at after each epoch, all frauds among them."""
 CHECKED_ROWS = 4096
-WARM_UP_TRIALS, WARM_UP_EPOCHS = 8, 2
+WARM_UP_TRIALS, WARM_UP_EPOCHS = 8, 3
 """No trial is stopped before so many have ended, and none before its third epoch."""
 
 
