@@ -43,7 +43,8 @@ class Gate:
 def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
     """Return the gates of ``[promotion]`` for a version, as far as the compared rows can tell.
 
-    Without known frauds, the recall of injected anomalies stands in for the metrics against labels.
+    Without known frauds, the recall of injected anomalies stands in for the metrics against labels; it is held against
+    the champion's only where both see the same features.
 
     Parameters
     ----------
@@ -54,15 +55,23 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
     """
     settings = comparison.config.promotion
     found: list[Gate] = []
-    if place:
-        limits = {"injected_recall": settings.max_loss_injected_recall}
-        if comparison.has_labels:
-            limits = {"average_precision": settings.max_loss_average_precision}
-            limits[CARD_PRECISION] = settings.max_loss_card_precision
-        figures = [(comparison.figure(name), loss) for name, loss in limits.items()]
-        found += [
-            _no_worse(figure, place, loss, settings.confidence) for figure, loss in figures if figure and loss < 1
-        ]
+    champion, own = comparison.contenders[0].detector, comparison.contenders[place].detector
+    injected = comparison.figure("injected_recall")
+    if place and comparison.has_labels:
+        for name, loss in (
+            ("average_precision", settings.max_loss_average_precision),
+            (CARD_PRECISION, settings.max_loss_card_precision),
+        ):
+            figure = comparison.figure(name)
+            if figure is not None and loss < 1:
+                found.append(_no_worse(figure, place, loss, settings.confidence))
+    elif not comparison.has_labels and injected is not None:
+        # They are injected into a version's own columns: among other columns another share is found.
+        same = [feature.name for feature in champion.features] == [feature.name for feature in own.features]
+        if place and same and settings.max_loss_injected_recall < 1:
+            found.append(_no_worse(injected, place, settings.max_loss_injected_recall, settings.confidence))
+        if settings.min_injected_recall > 0:
+            found.append(_enough(injected, place, settings.min_injected_recall))
     found += _volume(comparison, place)
     degenerate = comparison.degenerate[place]
     text = degenerate or "Scores tell rows apart."
@@ -102,6 +111,12 @@ def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gat
         -loss,
         at_least=True,
     )
+
+
+def _enough(figure: Figure, place: int, least: float) -> Gate:
+    value = figure.values[place].value
+    text = f"{value:.0%} of the injected anomalies are flagged; at least {least:.0%} are asked for."
+    return Gate("injected_recall", "injected anomalies", text, value, least, at_least=True)
 
 
 def _volume(comparison: Comparison, place: int) -> list[Gate]:

@@ -14,6 +14,7 @@ from pipeline.evaluation.ranking import Ranking
 from pipeline.selection.settings import PromotionConfig
 
 CARD_PRECISION = f"card_precision_at_{K}"
+NOTE = "normal rows, one of the version's own numbers 6 standard deviations off"
 FAR_OUT = ("plus", "minus")
 """The kinds of injected anomalies whose recall and top reasons are compared: one number far out."""
 
@@ -80,10 +81,10 @@ def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
     Parameters
     ----------
     versions : sequence of sequences of Injected
-        Empty for a version into which nothing could be injected; then nothing is returned.
+        Empty for a version into which nothing could be injected, whose values are nan.
     """
     chosen = [[item for item in found if item.kind in FAR_OUT] for found in versions]
-    if not all(chosen):
+    if not any(chosen):
         return []
     rows = [sum(item.rows for item in found) for found in chosen]
     counts = {
@@ -94,7 +95,7 @@ def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
     for name, (title, parts) in counts.items():
         values = [share(part, whole) for part, whole in zip(parts, rows, strict=True)]
         differences = [Interval(0.0, 0.0, 0.0), *(_newcombe(value, values[0]) for value in values[1:])]
-        figures.append(Figure(name, title, "normal rows, one number 6 standard deviations off", values, differences))
+        figures.append(Figure(name, title, NOTE, values, differences))
     return figures
 
 

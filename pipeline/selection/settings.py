@@ -35,7 +35,13 @@ class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
         default=0.05,
         ge=0,
         le=1,
-        description="The same for the recall of injected anomalies, where no label is known. 1 asks nothing.",
+        description="The same, without labels, for injected anomalies, where features are the same. 1 asks nothing.",
+    )
+    min_injected_recall: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of injected anomalies to be flagged, where no label is known. 0 asks nothing.",
     )
     alerts_per_day: tuple[float, ...] = Field(
         default=(),

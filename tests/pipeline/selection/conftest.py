@@ -16,7 +16,7 @@ from pipeline.scoring import score_table
 
 @pytest.fixture(scope="session")
 def two(tmp_path_factory):
-    """Two detectors of one table, and what each makes of later rows: (detector, Scored), the second with a finer cut."""
+    """Later rows, and two detectors of one table with what each makes of them; the second flags more."""
     folder = tmp_path_factory.mktemp("two")
     features = feature_table(folder, transactions(), config())
     later = feature_table(folder, transactions(rows=600, seed=5, first_id=9000), config(), name="later")

@@ -1,4 +1,4 @@
-"""Metrics of versions against plain NumPy: each draw as a table in which customers stand as often as they were drawn."""
+"""Metrics of versions against plain NumPy: each draw a table that holds customers as often as drawn."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,11 @@ def test_injected_anomalies_are_shares_of_those_far_out():
     assert reason.values[0].value == pytest.approx(0.55)
     assert recall.differences[1].value == pytest.approx(0.5)
     assert 0.4 < recall.differences[1].low < 0.5 < recall.differences[1].high < 0.6
-    assert measure_injected([good, []]) == []
+    recall, _ = measure_injected([[], good])
+    assert np.isnan(recall.values[0].value)
+    assert np.isnan(recall.differences[1].low)
+    assert recall.values[1].value == pytest.approx(0.85)
+    assert measure_injected([[], []]) == []
 
 
 def test_newcombes_interval_holds_the_difference_as_often_as_it_says():

@@ -64,4 +64,3 @@ def test_versions_that_scored_other_rows_are_refused(two, tmp_path):
     pq.write_table(pq.read_table(other.scores).slice(1), tmp_path / "scores.parquet")
     with pytest.raises(ValueError, match="did not score the same rows"):
         queue_change(one, replace(other, scores=tmp_path / "scores.parquet"), config(), TITLES)
-

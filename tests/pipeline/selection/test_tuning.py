@@ -107,7 +107,7 @@ def test_trials_run_in_processes_of_their_own(prepared, tmp_path):
 
 
 def on_a_plane(folder):
-    """Normal rows on a plane in six dimensions and frauds beside it, as far out: nothing but training tells them apart."""
+    """Normal rows on a plane in six dimensions and frauds beside it, as far out: only training tells them apart."""
     rng = np.random.default_rng(0)
     normal = rng.normal(size=(1200, 2)) @ rng.normal(size=(2, 6))
     beside = rng.normal(size=(100, 6))
