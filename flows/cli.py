@@ -28,6 +28,7 @@ Last = Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last d
 Output = Annotated[Path | None, typer.Option(help="Parquet file to write.")]
 Version = Annotated[str, typer.Option(help="Version or alias of the model.")]
 DEFAULT = Path("assay.toml")
+KNOWN = "Whether tests leave out cards of which a fraud is known by the row's day."
 
 
 @app.command(epilog="Example: assay init transactions.parquet --label is_fraud --ignore fraud_type")
@@ -174,6 +175,24 @@ def score(
     else:
         period = {"first": _day(first), "last": _day(last)}
         _run(config, "flows.score:score", table=table, **period, version=version, force=force)
+
+
+@app.command(epilog="Example: assay backtest --config assay.toml --from 2018-06-01 --to 2018-08-14")
+def backtest(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+    train_days: Annotated[int, typer.Option(min=1, help="Days to train on, for each test.")] = 7,
+    test_days: Annotated[int, typer.Option(min=1, help="Days of a test; so far each block moves on.")] = 7,
+    leave_out: Annotated[bool, typer.Option("--leave-out-known/--keep-known", help=KNOWN)] = True,
+    by: Annotated[str, typer.Option(help="Column whose values are measured apart, such as the channel.")] = "",
+    stability: Annotated[bool, typer.Option("--stability", help="Fit each block with a second seed, too.")] = False,
+) -> None:
+    """Train on a block of days, wait until its labels are known, test on the next, roll forward; print the measures."""
+    period = {"first": _day(first), "last": _day(last), "train_days": train_days, "test_days": test_days}
+    options = {"leave_out_known": leave_out, "segment": by, "stability": stability}
+    _run(config, "flows.backtest:backtest", table=table, **period, **options)
 
 
 @app.command(epilog="Example: assay label reviewed.csv --config assay.toml")

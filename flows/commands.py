@@ -99,7 +99,7 @@ def validate_table(config_path: Path, table: str, first: date | None, last: date
     from pipeline.validation import validate
 
     config = read_config(config_path)
-    path = Path(named(table, config))
+    path = Path(_named(table, config))
     period = Period.of_days(first, last, config.table.time_zone)
     with console.live():
         with console.step("read"):
@@ -185,7 +185,7 @@ def _computed(
     from pipeline.validation import validate
     from pipeline.workfolder import WorkFolder
 
-    path, work = Path(named(table, config)), WorkFolder(config)
+    path, work = Path(_named(table, config)), WorkFolder(config)
     period = Period.of_days(first, last, config.table.time_zone)
     work.make(out.resolve().parent)
     with console.live(), TemporaryDirectory(prefix=f".{out.name}-", dir=out.resolve().parent) as scratch:
@@ -209,18 +209,19 @@ def _wrote(out: Path, validated: "Validated", more: dict[str, object], table: st
 
     console.table(f"Wrote {out}", {**count_rows(validated), **more})
     if validated.counts.quarantined:
-        path = named(table, read_config(config_path))
+        path = _named(table, read_config(config_path))
         console.commands("To see which rows broke which rules", [f"assay validate {path} --config {config_path}"])
 
 
 def take_labels(config_path: Path, labels: str) -> None:
     """Take in a table of labels from review, and say what is in it and what becomes of it."""
+    from flows.missed import missed_by_version
     from pipeline.history import History
     from pipeline.reviewed import ReviewedLabels
     from pipeline.workfolder import WorkFolder
 
     config = read_config(config_path)
-    work, path = WorkFolder(config), Path(named(labels, config))
+    work, path = WorkFolder(config), Path(_named(labels, config))
     work.make(work.labels)
     with console.live(), console.step("take in the labels"):
         history = History(work.history, config).files(None, None)
@@ -236,11 +237,14 @@ def take_labels(config_path: Path, labels: str) -> None:
             f"the history has no row of {taken.unknown:,} of the ids; their labels are kept and count once such rows "
             f"come, so check the column {config.contract.id!r} if they should be there already"
         )
+    missed = missed_by_version(config)
+    if missed:
+        console.table("Fraud missed, estimated from random audits", missed)
     if taken.is_new:
         console.commands("Next", [f"assay train --config {config_path}"])
 
 
-def named(table: str, config: Config) -> str:
+def _named(table: str, config: Config) -> str:
     """Return the table that was given, or the configuration's own."""
     if table.endswith(".toml"):
         raise ConfigError(f"{table} is a configuration, not a table; give it with --config {table}")
@@ -259,7 +263,7 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> dict[str, Any]:
     """
     config = read_config(config_path)
     if "table" in parameters:
-        parameters["table"] = named(parameters["table"], config)
+        parameters["table"] = _named(parameters["table"], config)
     settle(config.work_dir)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the terminal shows steps and the message instead
     module, name = flow.split(":")
@@ -274,9 +278,13 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    """Print what a flow returned: tables by title, messages, and the next commands."""
+    """Print what a flow returned: grids and tables by title, messages, and the next commands."""
     for text in result.get("say", []):
         console.say(text)
+    for title, lines in result.get("grids", {}).items():
+        console.grid(title, lines)
+    for text in result.get("notes", []):
+        console.say(f"\n{text}")
     for title, rows in result.get("tables", {}).items():
         console.table(title, rows)
     if result.get("next"):

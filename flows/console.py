@@ -94,6 +94,24 @@ def columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
     OUT.print(Padding(made, (0, 0, 0, 2)))
 
 
+def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Print a table with a heading a column, the first to the left; a cell's second line is dim. No line is cut."""
+    OUT.print(f"\n[bold]{escape(title)}[/bold]")
+    names = list(rows[0]) if rows else []
+    lines = [(names, "dim"), *((part, style) for row in rows for part, style in _two_lines(list(row.values())))]
+    wide = [max(len(cells[place]) for cells, _ in lines) for place in range(len(names))]
+    gap = "  " if sum(wide) + 2 * len(wide) < OUT.width else " "
+    for cells, style in lines:
+        padded = [text.rjust(wide[place]) if place else text.ljust(wide[0]) for place, text in enumerate(cells)]
+        OUT.print(f"  {escape(gap.join(padded).rstrip())}", style=style, soft_wrap=True)
+
+
+def _two_lines(cells: list[str]) -> list[tuple[list[str], str]]:
+    """Return the first line of each cell, and the second ones where there are any, each with its style."""
+    first, second = ([cell.partition("\n")[place] for cell in cells] for place in (0, 2))
+    return [(first, ""), (second, "dim")] if any(second) else [(first, "")]
+
+
 def say(text: str) -> None:
     """Print a line."""
     OUT.print(escape(text), soft_wrap=True)

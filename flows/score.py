@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.states import Completed, Failed
 
 from flows import console
+from flows.missed import draw, missed_text
 from flows.stages import features, forget, gap, refuse_gap, retried, say_what_to_do, stage, validate
 from pipeline.config import Config
 from pipeline.config_file import read_config
@@ -200,7 +201,9 @@ def _publish(
             shadow = in_shadow(candidate, detector, scored, measured, validated.accepted, rows, folder, reviewed)
         facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
         facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
+        audited, missed = draw(rows, scored, detector, folder, reviewed)
         told = {"source": source, "facts": facts, "notes": notes, "maps": maps, "shadow": shadow}
+        told |= {"audited": audited, "missed": missed}
         page = batch_report(detector, validated, scored, measured, **told)
         write_text(folder / "report.html", render(page))
     results = {"scored": scored.scored, "flagged": scored.flagged}
@@ -220,10 +223,11 @@ def _publish(
         "folder": str(final),
         "tables": {
             "Rows": rows_shown,
-            "Alerts": {"expected": detector.promise, "got": outcome(scored), **measured.texts},
+            "Alerts": {"expected": detector.promise, "got": outcome(scored), **measured.texts, **missed_text(missed)},
             "Where": {
                 "report": str(final / "report.html"),
                 "alerts": str(final / "alerts.csv"),
+                **({"random audit": str(final / "audit.csv")} if audited else {}),
                 "all scores": str(final / "scores.parquet"),
                 "quarantine": str(final / "quarantine.parquet"),
             },

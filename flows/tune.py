@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tomlkit
 
 from flows import console
-from flows.commands import named
+from flows.commands import _named
 from pipeline.config import Config, ModelConfig
 from pipeline.config_file import read_config
 from pipeline.errors import ConfigError
@@ -53,7 +53,7 @@ def tune_model(
     if out is not None and (out.suffix != ".toml" or out.resolve().parent != config_path.resolve().parent):
         raise ConfigError(f"--out {out} must name a .toml file beside {config_path}, for relative paths start there")
     check_space(config)
-    path, work = named(table, config), WorkFolder(config)
+    path, work = _named(table, config), WorkFolder(config)
     work.make(work.root)
     with console.live(), TemporaryDirectory(prefix=".tuning-", dir=work.root) as scratch:
         folder = Path(scratch)

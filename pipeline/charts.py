@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from pipeline.evaluation.curves import Curve
+from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.metrics import PrecisionRecall
 
 WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
@@ -218,6 +220,62 @@ def precision_recall(curve: PrecisionRecall, at: tuple[float, float] | None = No
         side, shift = ("end", -9) if at[0] > 0.6 else ("start", 9)
         parts.append(_text(x(at[0]) + shift, y(at[1]) - 7, "threshold", "strong", side))
     return _svg(parts, "Precision over recall")
+
+
+def over_blocks(names: Sequence[str], values: Sequence[Interval], label: str) -> Markup:
+    """Draw a measure of each block with its interval as a bar of error; a block where it is undefined stays empty.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the blocks, short ones.
+    values : sequence of Interval
+    label : str
+        What a screen reader says of the chart.
+    """
+    ends = [end for found in values for end in (found.value, found.low, found.high) if math.isfinite(end)] or [0, 1]
+    margin = (max(ends) - min(ends)) * 0.1 or 0.05
+    x = Axis(-0.5, len(names) - 0.5, LEFT, WIDTH - RIGHT)
+    y = Axis(max(0.0, min(ends) - margin), max(ends) + margin, HEIGHT - BOTTOM, TOP)
+    parts = _grid(None, y, y.ticks(4), "")
+    points = [(float(i), found.value) for i, found in enumerate(values) if math.isfinite(found.value)]
+    parts.append(_line(points, x, y, "line curve") if points else "")
+    step = math.ceil(len(names) / 9)
+    for i, (name, found) in enumerate(zip(names, values, strict=True)):
+        if i % step == 0:
+            parts.append(_text(x(i), HEIGHT - BOTTOM + 19, name, "", "middle"))
+        if math.isfinite(found.low) and math.isfinite(found.high):
+            ends_at = f'y1="{y(found.low):.1f}" y2="{y(found.high):.1f}"'
+            parts.append(f'<line class="error" x1="{x(i):.1f}" x2="{x(i):.1f}" {ends_at}/>')
+        if math.isfinite(found.value):
+            parts.append(_dot(x(i), y(found.value), "curve", f"{name}: {found}"))
+    return _svg(parts, label)
+
+
+def banded(curves: Mapping[str, Curve], x_label: str, label: str, top: float = 1.0) -> Markup:
+    """Draw curves with their bands.
+
+    Parameters
+    ----------
+    curves : mapping of str to Curve
+        By the class of their line: "curve", "train".
+    x_label, label : str
+    top : float
+        Where the vertical axis ends.
+    """
+    most = max(float(curve.x[-1]) for curve in curves.values())
+    x, y = Axis(0, most, LEFT, WIDTH - RIGHT), Axis(0, top * 1.04, HEIGHT - BOTTOM, TOP)
+    parts = _grid(x, y, [top * tick for tick in (0, 0.25, 0.5, 0.75, 1)], x_label)
+    for kind, curve in curves.items():
+        inside = np.isfinite(curve.low) & np.isfinite(curve.high)
+        edge = [*zip(curve.x[inside], curve.high[inside], strict=True)]
+        edge += [*zip(curve.x[inside][::-1], curve.low[inside][::-1], strict=True)]
+        parts.append(f'<polygon class="band {kind}" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in edge)}"/>')
+        some = np.isfinite(curve.value)
+        parts.append(
+            _line([*zip(curve.x[some].tolist(), curve.value[some].tolist(), strict=True)], x, y, f"line {kind}")
+        )
+    return _svg(parts, label)
 
 
 def scatter(points: np.ndarray, ranks: np.ndarray, label: str) -> Markup:

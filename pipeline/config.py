@@ -288,6 +288,17 @@ class ThresholdConfig(_Section):
     )
 
 
+class AuditConfig(_Section):
+    """A random slice of the rows that are not flagged, to be reviewed like alerts: how much fraud is missed?"""
+
+    share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the rows not flagged that is drawn at random into audit.csv; 0 for none.",
+    )
+
+
 class ReportConfig(_Section):
     """What the page of a run shows."""
 
@@ -336,6 +347,7 @@ class Config(_Section):
     threshold: ThresholdConfig = ThresholdConfig()
     promotion: PromotionConfig = PromotionConfig()
     tuning: TuningConfig = TuningConfig()
+    audit: AuditConfig = AuditConfig()
     report: ReportConfig = ReportConfig()
     tracking: TrackingConfig = TrackingConfig()
 

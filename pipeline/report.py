@@ -123,6 +123,10 @@ class Report:
         Which rows the evaluation is of.
     injected : sequence of Injected
         What became of anomalies made from normal rows.
+    audited : sequence of AlertRow, optional
+        The first rows of the random audit slice; None where none was drawn.
+    audit_text : str
+        What it is, and what its labels say so far.
     facts : mapping of str to str
         Model version, batch, digest, settings...
     shadow : Shadow, optional
@@ -152,6 +156,8 @@ class Report:
     evaluation: Evaluation | None = None
     measured_on: str = ""
     injected: Sequence["Injected"] = ()
+    audited: Sequence[AlertRow] | None = None
+    audit_text: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     shadow: "Shadow | None" = None
 
@@ -185,7 +191,7 @@ def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels
         shown[contract.timestamp] = _moment(cells[contract.timestamp], zone)
         shown[contract.amount] = _amount(cells[contract.amount])
         shown |= dict.fromkeys(contract.sensitive, MASK)
-        reasons = tuple(_reason(reason, contract, hidden) for reason in row["reasons"] or ())
+        reasons = tuple(_reason(reason, contract, hidden) for reason in row.get("reasons") or ())
         label = cells.get(contract.label) if show_labels and contract.label not in contract.sensitive else None
         rows.append(
             AlertRow(
@@ -226,6 +232,12 @@ def render(report: Report) -> str:
     if measured is not None and measured.curve is not None:
         at = (measured.recall, measured.precision) if measured.flagged else None
         pictures["curve"] = charts.precision_recall(measured.curve, at)
+    if measured is not None:
+        curves = {
+            kind: item for kind, item in (("curve", measured.found), ("money", measured.money)) if item is not None
+        }
+        if curves:
+            pictures["found"] = charts.banded(curves, "alerts a day", "Share of the frauds found over alerts a day")
     rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
     return (
         environment()
@@ -298,22 +310,23 @@ def metric(value: float) -> str:
     return "not defined" if math.isnan(value) else f"{value:.3f}"
 
 
-def interval(found: Interval | None) -> str:
+def interval(found: Interval | None, in_percent: bool = False) -> str:
     """Write the ends of an interval, to stand before what else is said; nothing where they are not known.
 
     Examples
     --------
-    >>> interval(Interval(0.5, 0.45, 0.6)), interval(None)
-    ('0.450 to 0.600; ', '')
+    >>> interval(Interval(0.5, 0.45, 0.6)), interval(Interval(0.5, 0.45, 0.6), in_percent=True), interval(None)
+    ('0.450 to 0.600; ', '45 % to 60 %; ', '')
     """
     if not found or math.isnan(found.low) or math.isnan(found.high):
         return ""
-    return f"{found.low:.3f} to {found.high:.3f}; "
+    low, high = (percent(end) if in_percent else f"{end:.3f}" for end in (found.low, found.high))
+    return f"{low} to {high}; "
 
 
 @cache
 def environment() -> "Environment":
-    """Return what renders pages: their folder, and the ways in which they write numbers; all text is escaped."""
+    """Return what fills in the templates, with text from data escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(

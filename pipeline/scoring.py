@@ -121,7 +121,7 @@ def score_table(
             writer.write(alerts)
         renamed = f"{contract.timestamp} (input)"
         at = renamed if renamed in alerts.schema.names else contract.timestamp
-        spreadsheet = _for_spreadsheets(alerts, at, zone, contract.sensitive)
+        spreadsheet = for_spreadsheets(alerts, at, zone, contract.sensitive)
         write_csv(paths["alerts.csv"], [spreadsheet], spreadsheet.schema)
         _write_scores(paths["scores.parquet"], raw, flags, marks)
 
@@ -201,8 +201,8 @@ def _parts(rows: pa.Table) -> Iterator[pa.Table]:
         yield rows.slice(start, EXPLAINED_AT_A_TIME)
 
 
-def _for_spreadsheets(alerts: pa.Table, timestamp: str, zone: str, sensitive: tuple[str, ...]) -> pa.Table:
-    """Return the alerts for people: sensitive cells masked, local times, the reasons' texts a column each."""
+def for_spreadsheets(alerts: pa.Table, timestamp: str, zone: str, sensitive: tuple[str, ...]) -> pa.Table:
+    """Return alerts, or rows to audit, for people: sensitive cells masked, local times, a column for each reason."""
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for field in alerts.schema:
         column = alerts.column(field.name)
@@ -215,6 +215,8 @@ def _for_spreadsheets(alerts: pa.Table, timestamp: str, zone: str, sensitive: tu
             columns[name] = column.cast(pa.string())
         elif not pa.types.is_nested(field.type):
             columns[name] = column
+    if "reasons" not in alerts.column_names:
+        return pa.table(columns)
     texts = [[reason["text"] for reason in reasons] for reasons in alerts.column("reasons").to_pylist()]
     for place, name in enumerate(REASONS_IN_CSV):
         found = [row[place] if place < len(row) else None for row in texts]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.detector import Detector
+from pipeline.evaluation.audit_slice import MissedFraud
 from pipeline.evaluation.injection import Injected
 from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels import known_labels
@@ -199,6 +200,8 @@ def batch_report(
     notes: list[str],
     maps: Sequence[Map] = (),
     shadow: Shadow | None = None,
+    audited: Path | None = None,
+    missed: MissedFraud | None = None,
 ) -> Report:
     """Return the page of a scored batch."""
     config, counts = (
@@ -223,11 +226,23 @@ def batch_report(
         unseen=scored.unseen,
         maps=maps,
         docs=_docs(validated),
+        audited=alert_rows(pq.read_table(audited), config, limit=TOP_ALERTS) if audited else None,
+        audit_text=_audit_text(pq.read_metadata(audited).num_rows, config, missed) if audited else "",
         evaluation=measured.evaluation,
         measured_on="the scored rows whose label is known by now",
         facts=facts,
         shadow=shadow,
     )
+
+
+def _audit_text(drawn: int, config: Config, missed: MissedFraud | None) -> str:
+    rows = "row was" if drawn == 1 else "rows were"
+    text = (
+        f"{drawn:,} {rows} drawn at random from those that were not flagged, each with a chance of "
+        f"{config.audit.share:.3g}, into audit.csv and audit.parquet. Review them like alerts, from the first as far "
+        "as you get; their labels, taken in with assay label, tell how much fraud is missed. "
+    )
+    return text + (f"So far: {missed}" if missed else "No label of them is known yet.")
 
 
 def outcome(scored: Scored) -> str:

@@ -22,6 +22,8 @@ class WorkFolder:
         Labels from review, one folder a table name.
     batches, runs : Path
         One folder of results a scored batch, and a training run.
+    backtests : Path
+        One folder of results a backtest.
     replaced : Path
         Results of batches whose file was replaced by a changed one.
     checkpoints : Path
@@ -36,6 +38,7 @@ class WorkFolder:
         self.labels = self.root / "labels" / config.name
         self.batches = self.root / "batches"
         self.runs = self.root / "runs"
+        self.backtests = self.root / "backtests"
         self.replaced = self.root / "replaced"
         self.checkpoints = self.root / "checkpoints" / config.name
         self.comparisons = self.root / "comparisons"

@@ -13,6 +13,8 @@ from pipeline.evaluation.ranking import Ranking
 
 POINTS = 60
 DRAWS = 200
+MOST_DRAWN = 3 * 10**7
+LEAST_DRAWS = 40
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def precision_over_recall(
     parts : Outcomes, or sequence of Outcomes
         Of several blocks the mean curve: scores of different models are not on one scale.
     points, draws, seed : int
+        Of very many rows there are fewer draws, at least 40.
 
     Returns
     -------
@@ -131,6 +134,8 @@ def _banded(
     groups: ArrayLike = np.arange(sizes[-1])
     if all(block.cards is not None for block in known):
         groups = np.concatenate([np.asarray(block.cards, dtype=object) for block in known])
+
+    draws = max(min(draws, MOST_DRAWN // max(int(sizes[-1]), 1)), min(draws, LEAST_DRAWS))
 
     def metrics(drawn: np.ndarray) -> np.ndarray:
         parts = [drawn[start:end] for start, end in pairwise(sizes)]

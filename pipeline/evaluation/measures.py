@@ -107,7 +107,7 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
     - ``alerts_per_day``: rows flagged, whether their label is known or not; days drawn, those with rows.
 
     All but the last are of rows whose label is known. They speak for the others only as far as labels are given
-    whatever the score: where mostly alerts get a label, recall looks too high (`pipeline.evaluation.audit`).
+    whatever the score: where mostly alerts get a label, recall looks too high (`pipeline.evaluation.audit_slice`).
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.evaluation.cards import as_arrays, card_precision_at_k, card_precision_by_day
+from pipeline.evaluation.curves import Curve, found_over_alerts
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.measures import K, Outcomes, measure
 
@@ -60,6 +61,8 @@ class Evaluation:
     curve : PrecisionRecall or None
     intervals : mapping of str to Interval
         Every measure of `pipeline.evaluation.measures.measure`, by name.
+    found, money : Curve or None
+        Share of the frauds, and of their amount, over alerts a day.
     """
 
     rows: int
@@ -73,6 +76,8 @@ class Evaluation:
     k: int
     curve: PrecisionRecall | None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    found: Curve | None = None
+    money: Curve | None = None
 
     @property
     def precision(self) -> float:
@@ -256,6 +261,8 @@ def evaluate(
         k=k,
         curve=precision_recall(known.scores, fraud),
         intervals=found,
+        found=found_over_alerts(outcomes),
+        money=None if amounts is None else found_over_alerts(outcomes, by_amount=True),
     )
 
 

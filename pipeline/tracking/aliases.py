@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
-from pipeline.tracking.store import answering, resolve, start
+from pipeline.tracking.store import _answering, _resolve, start
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,8 +54,8 @@ def find_version(config: Config, asked: str) -> Version:
         When the store does not answer.
     """
     client = start(config)
-    with answering(config):
-        number = resolve(client, config, asked)
+    with _answering(config):
+        number = _resolve(client, config, asked)
         found = client.get_model_version(config.name, number)
         held = tuple(sorted(alias for alias, version in _aliases(client, config).items() if version == number))
         figures: Mapping[str, float] = {}
@@ -72,7 +72,7 @@ def find_aliases(config: Config) -> dict[str, str]:
     from mlflow.exceptions import MlflowException
 
     client = start(config)
-    with answering(config):
+    with _answering(config):
         try:
             return _aliases(client, config)
         except MlflowException as error:
@@ -95,7 +95,7 @@ def move_aliases(config: Config, changes: Mapping[str, str | None], note: Mappin
     client = start(config)
     from mlflow.exceptions import MlflowException
 
-    with answering(config):
+    with _answering(config):
         for alias, version in changes.items():
             if version is None:
                 with suppress(MlflowException):  # it is gone already

@@ -1,15 +1,13 @@
 """A run in MLflow with runs under it: one a version that is compared, one a trial of a search."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import time
 
 from pipeline.config import Config
 from pipeline.tracking.content import key
-from pipeline.tracking.store import answering, experiment_id, start
+from pipeline.tracking.store import _answering, _experiment_id, _log_in_batches, _log_plot, start
 
 
 @dataclass(frozen=True)
@@ -49,19 +47,21 @@ def open_group(config: Config, name: str, tags: Mapping[str, str]) -> str:
         When the store does not answer.
     """
     client = start(config)
-    with answering(config):
-        made = client.create_run(experiment_id(client, config), run_name=name, tags={**tags, "model_name": config.name})
+    with _answering(config):
+        made = client.create_run(
+            _experiment_id(client, config), run_name=name, tags={**tags, "model_name": config.name}
+        )
         return str(made.info.run_id)
 
 
 def children(config: Config, group: str, tag: str) -> set[str]:
     """Return the values of a tag that the runs under a run have."""
     client = start(config)
-    with answering(config):
+    with _answering(config):
         within = f"tags.`mlflow.parentRunId` = '{group}'"
         found, token = [], None
         while True:
-            page = client.search_runs([experiment_id(client, config)], within, page_token=token)
+            page = client.search_runs([_experiment_id(client, config)], within, page_token=token)
             found += [run.data.tags[tag] for run in page if tag in run.data.tags]
             token = page.token
             if not token:
@@ -72,28 +72,22 @@ def log_child(config: Config, group: str, child: Child) -> str:
     """Log a run under another one, and return its id."""
     client = start(config)
     import mlflow
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
     now = round(time() * 1000)
-    with answering(config):
+    with _answering(config):
         tags = {**child.tags, "mlflow.parentRunId": group, "model_name": config.name}
-        run = client.create_run(experiment_id(client, config), run_name=child.name, tags=tags)
+        run = client.create_run(_experiment_id(client, config), run_name=child.name, tags=tags)
         run_id = str(run.info.run_id)
-        params = [Param(key(name), str(value)) for name, value in child.params.items()]
-        for begin in range(0, len(params), 100):  # MLflow takes 100 at a time, and 1000 metrics
-            client.log_batch(run_id, params=params[begin : begin + 100])
         points = [Metric(key(name), value, now, step) for name, line in child.series.items() for step, value in line]
-        for begin in range(0, len(points), 1000):
-            client.log_batch(run_id, metrics=points[begin : begin + 1000])
+        _log_in_batches(client, run_id, {key(name): value for name, value in child.params.items()}, points)
         numbers = {key(name): float(value) for name, value in child.metrics.items()}
         if numbers and child.model_id:
             mlflow.log_metrics(numbers, run_id=run_id, model_id=child.model_id)
         elif numbers:
             client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in numbers.items()])
         for name, picture in child.pictures.items():
-            with TemporaryDirectory() as folder:
-                named = shutil.copy(picture, Path(folder) / f"{name}{picture.suffix}")
-                client.log_artifact(run_id, str(named), "plots")
+            _log_plot(client, run_id, name, picture)
         client.set_terminated(run_id, "FAILED" if child.is_failed else "FINISHED")
     return run_id
 
@@ -108,7 +102,7 @@ def close_group(
 ) -> None:
     """End a run with what it came to; it may be opened again by logging more runs under it."""
     client = start(config)
-    with answering(config):
+    with _answering(config):
         for path in artefacts:
             client.log_artifact(group, str(path))
         for name, value in (metrics or {}).items():

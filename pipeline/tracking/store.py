@@ -97,7 +97,7 @@ def start(config: Config) -> "MlflowClient":
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     work_dir = Path(config.work_dir).absolute()
-    with answering(config):
+    with _answering(config):
         work_dir.mkdir(parents=True, exist_ok=True)
         # Processes that make a database at the same time break each other.
         with FileLock(work_dir / "mlflow.lock"):
@@ -163,8 +163,8 @@ def log_training(
     every_tag = {**tags, "model_name": config.name, "data_digest": dataset.digest, "history": history}
     every_param = {key(name): value for name, value in {**flatten(shown), **params}.items()}
     with (
-        answering(config),
-        mlflow.start_run(experiment_id=experiment_id(client, config), tags=every_tag) as run,
+        _answering(config),
+        mlflow.start_run(experiment_id=_experiment_id(client, config), tags=every_tag) as run,
         ExitStack() as undo,
     ):
         run_id = run.info.run_id
@@ -211,8 +211,8 @@ def load_detector(config: Config, version: str = CHAMPION) -> tuple["Detector", 
 
     from pipeline.detector import Detector
 
-    with answering(config):
-        number = resolve(client, config, version)
+    with _answering(config):
+        number = _resolve(client, config, version)
     with TemporaryDirectory() as folder:
         try:
             model = download_artifacts(artifact_uri=f"models:/{config.name}/{number}", dst_path=folder)
@@ -237,7 +237,7 @@ def _is_server(config: Config) -> bool:
 
 
 @contextmanager
-def answering(config: Config) -> Iterator[None]:
+def _answering(config: Config) -> Iterator[None]:
     """Turn what a store that cannot be used raises into one sentence."""
     from mlflow.exceptions import MlflowException
 
@@ -264,7 +264,7 @@ def _make_experiment(client: "MlflowClient", config: Config, location: str | Non
             raise
 
 
-def experiment_id(client: "MlflowClient", config: Config) -> str:
+def _experiment_id(client: "MlflowClient", config: Config) -> str:
     experiment = client.get_experiment_by_name(config.tracking.experiment)
     if experiment is None or experiment.lifecycle_stage != "active":
         raise StoreError(
@@ -344,7 +344,7 @@ def _withdraw(client: "MlflowClient", name: str, run_id: str) -> None:
         client.delete_logged_model(output.model_id)
 
 
-def resolve(client: "MlflowClient", config: Config, version: str) -> str:
+def _resolve(client: "MlflowClient", config: Config, version: str) -> str:
     """Return the number of a version given by number, alias or the id of the run that made it."""
     entries = client.search_model_versions(f"name = '{config.name}'")
     found = {str(entry.version) for entry in entries}

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline import charts
+from pipeline.charts import banded, over_blocks
+from pipeline.evaluation.curves import Curve
+from pipeline.evaluation.intervals import Interval
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -74,3 +77,30 @@ def test_rows_that_are_all_alike_still_make_a_map(points):
     svg = str(charts.scatter(points, np.array([0, 0, 0, 0, 1]), "Map"))
     assert not re.search(r"\b(nan|inf)\b", svg)
     assert "alert #1" in svg
+
+
+def test_a_measure_over_blocks_has_a_dot_and_a_bar_a_block_and_leaves_undefined_ones_out():
+    values = [Interval(0.5, 0.4, 0.6), Interval(float("nan"), float("nan"), float("nan")), Interval(0.7, 0.65, 0.8)]
+    drawn = over_blocks(["1 Jul", "8 Jul", "<15> Jul"], values, "AUROC")
+    dots = [(float(x), float(y)) for x, y in re.findall(r'<circle class="curve" cx="([\d.]+)" cy="([\d.]+)"', drawn)]
+    bars = [tuple(map(float, ends)) for ends in re.findall(r'class="error".*? y1="([\d.]+)" y2="([\d.]+)"', drawn)]
+    assert len(dots) == len(bars) == 2
+    assert dots[0][0] < dots[1][0]
+    assert all(high < y < low for (_, y), (low, high) in zip(dots, bars, strict=True))
+    # 0.5 and 0.7 lie on one linear scale with the ends 0.4 and 0.8.
+    assert (dots[0][1] - dots[1][1]) / (bars[0][0] - bars[1][1]) == pytest.approx(0.5, abs=0.01)
+    assert "&lt;15&gt; Jul" in drawn
+    assert "<svg" in over_blocks(["1 Jul"], values[1:2], "nothing to draw")
+
+
+def test_a_band_lies_around_its_curve():
+    x = np.array([1.0, 2.0, 3.0])
+    curve = Curve(x, np.array([0.2, 0.5, np.nan]), np.array([0.1, 0.4, np.nan]), np.array([0.3, 0.7, np.nan]))
+    drawn = banded({"curve": curve}, "alerts a day", "found")
+    band = re.search(r'<polygon class="band curve" points="([^"]+)"', drawn).group(1).split()
+    line = re.search(r'<polyline class="line curve" points="([^"]+)"', drawn).group(1).split()
+    assert (len(band), len(line)) == (4, 2)
+    ys = [float(point.split(",")[1]) for point in band]
+    at = [float(point.split(",")[1]) for point in line]
+    assert ys[0] < at[0] < ys[3]  # the first point: high, value, low, from above
+    assert ys[1] < at[1] < ys[2]

@@ -139,7 +139,7 @@ def test_a_batch_shows_every_figure_it_was_given():
     assert "Model cards version 3" in page.text
     assert "threshold 8" in page.text
     assert ("href", "data%20docs/index.html") in page.attributes
-    assert page.tags.count("svg") == 4  # the mark, scores, alerts a day, precision and recall
+    assert page.tags.count("svg") == 5  # the mark, scores, alerts a day, precision and recall, what alerts find
 
 
 def test_an_alert_shows_who_when_how_much_and_why():

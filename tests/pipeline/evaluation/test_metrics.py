@@ -173,7 +173,7 @@ def test_every_measure_has_its_interval_under_a_name_of_its_own():
     rng = np.random.default_rng(9)
     labels = (rng.random(2000) < 0.05).astype(float)
     scores = rng.normal(size=2000) + 2 * labels
-    found = evaluate(np.arange(2000) // 500, rng.integers(0, 300, 2000), scores, labels, scores > 2, amounts=scores + 9)
+    found = evaluate(np.arange(2000) // 250, rng.integers(0, 300, 2000), scores, labels, scores > 2, amounts=scores + 9)
     assert {f"{name}_{end}" for name in found.figures for end in ("low", "high")} == set(found.bounds)
     assert all(
         found.bounds[f"{name}_low"] < value < found.bounds[f"{name}_high"] for name, value in found.figures.items()
