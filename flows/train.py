@@ -31,7 +31,7 @@ from pipeline.period import Period
 from pipeline.report import render
 from pipeline.reviewed import ReviewedLabels
 from pipeline.scoring import Scored, score_table
-from pipeline.selection.promotion import record_training
+from pipeline.selection.promotion import record_registered
 from pipeline.summary import Measured, calibration_block, count_rows, measure, training_report
 from pipeline.suspects import write_suspects
 from pipeline.tables import open_table, span, write_text
@@ -103,7 +103,7 @@ def _train(
         write_text(folder / "report.html", render(page))
         dataset = Dataset(str(table.path.resolve()), digest, count_rows(validated))
         registered = register(detector, dataset, measured, validated.accepted, folder, batch, cost)
-    record_training(config, registered.alias, registered.version, registered.run_id)
+    record_registered(config, registered)
     create_link_artifact(
         key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
     )

@@ -7,7 +7,7 @@ from pipeline.config import Config
 from pipeline.errors import AssayError
 from pipeline.selection.records import AliasChange, AliasRecords, current_user
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
-from pipeline.tracking.store import CANDIDATE, CHAMPION, PREVIOUS, load_detector
+from pipeline.tracking.store import CANDIDATE, CHAMPION, PREVIOUS, Registered, load_detector
 
 
 def check_promotable(config: Config, asked: str) -> tuple[str, str | None]:
@@ -69,12 +69,18 @@ def roll_back(config: Config, why: str) -> list[AliasChange]:
     return _move(config, moves, held, "rollback", why)
 
 
-def record_training(config: Config, alias: str, number: str, run_id: str) -> None:
-    """Record that a training gave a version an alias."""
+def record_registered(config: Config, registered: Registered) -> None:
+    """Record the alias that a new version got when it was registered."""
     records = AliasRecords(config)
-    held = [change.version for change in records.all() if change.alias == alias]
-    replaced, why = (held[-1] if held else None), f"trained in run {run_id}"
-    with records.recording([AliasChange(alias=alias, version=number, replaced=replaced, action="train", why=why)]):
+    held = [change.version for change in records.all() if change.alias == registered.alias]
+    change = AliasChange(
+        alias=registered.alias,
+        version=registered.version,
+        replaced=held[-1] if held else None,
+        action="register",
+        why=f"made by run {registered.run_id}",
+    )
+    with records.recording([change]):
         pass
 
 

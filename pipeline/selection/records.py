@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pipeline.config import Config
 from pipeline.database import Utc, connect
 
-Action = Literal["train", "promote", "force", "rollback"]
+Action = Literal["register", "promote", "force", "rollback"]
 
 _CHANGES = sa.Table(
     "alias_changes",
@@ -49,7 +49,7 @@ class AliasChange:
         ``champion``, ``candidate`` or ``previous``.
     version, replaced : str or None
         The version that has it since, and the one that had it; None = none.
-    action : {"train", "promote", "force", "rollback"}
+    action : {"register", "promote", "force", "rollback"}
         ``force`` is a promotion in spite of failed gates.
     why, who : str
     at : datetime
@@ -116,5 +116,6 @@ class AliasRecords:
                 continue
             if not stack and change.replaced is not None:
                 stack.append(change.replaced)
-            stack.append(change.version)
+            if stack[-1:] != [change.version]:
+                stack.append(change.version)
         return stack

@@ -163,7 +163,7 @@ def test_a_better_version_is_promoted_a_worse_one_is_not_unless_forced_and_rollb
 
     changes = [change for change in AliasRecords(config).all() if change.alias == "champion"]
     assert [(change.action, change.version) for change in changes] == [
-        ("train", "1"),
+        ("register", "1"),
         ("promote", "2"),
         ("force", "1"),
         ("rollback", "2"),

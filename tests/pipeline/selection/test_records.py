@@ -21,7 +21,7 @@ def record(records, *changes):
 
 def test_changes_come_back_as_they_were_recorded(tmp_path):
     records = AliasRecords(settings(tmp_path))
-    first = change("1", None, "train", who="ann", at=datetime(2025, 1, 1))
+    first = change("1", None, "register", who="ann", at=datetime(2025, 1, 1))
     second = change("2", "1", "force", failed_gates=("recall", "volume"))
     record(records, first)
     record(records, second, change(None, "2", alias="candidate"))
@@ -46,7 +46,7 @@ def test_models_of_other_tables_do_not_see_each_other(tmp_path):
 
 def test_champions_are_stacked_and_a_rollback_takes_the_last_one_off(tmp_path):
     records = AliasRecords(settings(tmp_path))
-    record(records, change("1", None, "train"), change("2", None, "train", alias="candidate"))
+    record(records, change("1", None, "register"), change("2", None, "register", alias="candidate"))
     record(records, change("2", "1"))
     record(records, change("1", "2"))
     record(records, change("3", "1", "force"))

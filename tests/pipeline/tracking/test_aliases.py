@@ -6,7 +6,7 @@ import pytest
 from small_training import Trained
 
 from pipeline.errors import AssayError
-from pipeline.selection.promotion import check_promotable, promote, record_training, roll_back
+from pipeline.selection.promotion import check_promotable, promote, record_registered, roll_back
 from pipeline.selection.records import AliasRecords
 from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases, passes
@@ -58,9 +58,9 @@ def test_mlflow_decides_at_the_limit_inclusively(value: float, limit: float, at_
 
 def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None:
     config = trained.named("promoted")
-    for _ in range(3):
-        made = trained.log(config)
-        record_training(config, made.alias, made.version, made.run_id)
+    made = [trained.log(config) for _ in range(3)]
+    for each in made:
+        record_registered(config, each)
     assert check_promotable(config, "candidate") == ("3", "1")
     with pytest.raises(AssayError, match="version 1 of model 'promoted' is the champion already"):
         check_promotable(config, "1")
@@ -77,7 +77,7 @@ def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None
     records = AliasRecords(config).all()
     told = [(change.action, change.version, change.replaced) for change in records if change.alias == "champion"]
     assert told == [
-        ("train", "1", None),
+        ("register", "1", None),
         ("promote", "3", "1"),
         ("force", "2", "3"),
         ("rollback", "3", "2"),
@@ -85,6 +85,8 @@ def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None
     ]
     candidates = [(change.version, change.replaced) for change in records if change.alias == "candidate"]
     assert candidates == [("2", None), ("3", "2"), (None, "3")]
+    why = [change.why for change in records if change.action == "register"]
+    assert why == [f"made by run {each.run_id}" for each in made]
     forced = next(change for change in records if change.action == "force")
     assert (forced.why, forced.failed_gates) == ("a try", ("recall",))
     assert forced.who
@@ -116,4 +118,4 @@ def test_a_champion_whose_files_are_gone_is_not_restored(trained: Trained) -> No
     with pytest.raises(AssayError, match="version 1 of model 'unrestorable' is registered, but its files"):
         roll_back(config, "")
     assert find_aliases(config)["champion"] == "2"
-    assert len(AliasRecords(config).all()) == 3
+    assert "rollback" not in {change.action for change in AliasRecords(config).all()}
