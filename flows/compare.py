@@ -153,13 +153,13 @@ def _contenders(config: Config, asked: Sequence[str]) -> list[Contender]:
     found = []
     for name in asked:
         detector, number = load_detector(config, name)
-        found.append(Contender(find_version(config, number), replace(detector, config=detector.settle(config))))
+        settled = replace(detector, config=detector.settle(config))
+        found.append(Contender(find_version(config, number), settled, detector.config))
     return found
 
 
 def _child(comparison: Comparison, place: int, contender: Contender, folder: Path) -> Child:
-    detector = contender.detector
-    settings = {name: value for name, value in flatten(detector.config).items() if not name.startswith("tracking.")}
+    settings = {name: value for name, value in flatten(contender.trained).items() if not name.startswith("tracking.")}
     return Child(
         name=contender.title,
         params={**settings, "version": contender.version.number, "trained_on": contender.cost["Trained on"]},

@@ -41,10 +41,13 @@ class Contender:
     version : Version
     detector : Detector
         With the settings to score with.
+    trained : Config
+        The settings that it was trained with.
     """
 
     version: Version
     detector: Detector
+    trained: Config
 
     @property
     def title(self) -> str:
@@ -119,7 +122,7 @@ class Comparison:
     @property
     def settings(self) -> dict[str, list[str]]:
         """The settings in which versions differ, by dotted name."""
-        flat = [flatten(contender.detector.config) for contender in self.contenders]
+        flat = [flatten(contender.trained) for contender in self.contenders]
         names = dict.fromkeys(name for part in flat for name in part if not name.startswith(IRRELEVANT))
         found = {name: [_written(part.get(name)) for part in flat] for name in names}
         return {name: values for name, values in found.items() if len(set(values)) > 1}

@@ -125,12 +125,13 @@ def _volume(comparison: Comparison, place: int) -> list[Gate]:
     value = math.nan if figure is None else figure.values[place].value
     if settings.alerts_per_day:
         low, high = settings.alerts_per_day
-        why = "promotion.alerts_per_day asks for"
+        why = "promotion.alerts_per_day says so"
     else:
         low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
-        why = f"its threshold predicts {number(cut.alerts_per_day, 1)}, which allows"
-    text = f"{number(value, 1)} alerts a day; {why}"
-    least, most = f"{text} {number(low, 1)} at least.", f"{text} {number(high, 1)} at most."
+        why = f"its threshold predicts {number(cut.alerts_per_day, 1)}, give or take {settings.volume_tolerance:.0%}"
+    text = f"{number(value, 1)} alerts a day;"
+    least = f"{text} at least {number(low, 1)} are asked for: {why}."
+    most = f"{text} at most {number(high, 1)} are let through: {why}."
     return [
         Gate("alerts_per_day_least", "too few alerts", least, value, low, at_least=True),
         Gate("alerts_per_day_most", "too many alerts", most, value, high, at_least=False),

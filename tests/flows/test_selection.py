@@ -47,7 +47,7 @@ def home(small: Path, tmp_path_factory: pytest.TempPathFactory, prefect_server: 
     (folder / "assay.toml").write_text(text)
     blind = re.sub(r"^families = \[\"?.*?\]$", 'families = ["recency"]', text, count=1, flags=re.M)
     assert blind != text
-    (folder / "blind.toml").write_text(blind)
+    (folder / "blind.toml").write_text(blind.replace("max_epochs = 6", "max_epochs = 5"))
     run_flow(folder / "blind.toml", "flows.train:train", table="", **PERIOD)
     run_flow(folder / "assay.toml", "flows.train:train", table="", **PERIOD)
     return folder
@@ -75,6 +75,7 @@ def test_compare_measures_both_on_rows_after_both_trainings_and_logs_it(fresh: P
     assert "2025-02-22 to 2025-03-01" in words
     assert "version 1 (champion)" in words
     assert "assay promote candidate" in words
+    assert "model.max_epochs 5 6" in words
     client = mlflow.MlflowClient(f"sqlite:///{home}/assay-data/mlflow.db")
     (experiment,) = [each for each in client.search_experiments() if each.name == "assay"]
     runs = client.search_runs([experiment.experiment_id], "tags.kind = 'compared version'")

@@ -21,7 +21,7 @@ LATER = datetime(2025, 4, 1)
 
 
 def version(number, detector, **figures):
-    return Contender(Version(str(number), f"run-{number}", (), START, "", figures), detector)
+    return Contender(Version(str(number), f"run-{number}", (), START, "", figures), detector, detector.config)
 
 
 @pytest.fixture(scope="module")

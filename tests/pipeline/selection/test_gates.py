@@ -19,7 +19,7 @@ from pipeline.tracking.aliases import Version
 def comparison(two, figures, degenerate="", labelled=True, **promotion):
     """A comparison of two real detectors, with figures of its own."""
     contenders = [
-        Contender(Version(str(number), "run", (), datetime(2025, 1, 1), "", {}), detector)
+        Contender(Version(str(number), "run", (), datetime(2025, 1, 1), "", {}), detector, detector.config)
         for number, (detector, _) in enumerate(two[1], 1)
     ]
     labels = np.array([0.0, 1.0]) if labelled else np.array([np.nan, np.nan])
@@ -79,7 +79,10 @@ def test_the_teams_own_interval_of_alerts_goes_before_the_thresholds(two):
     assert failed(gates(found)) == []
     found = comparison(two, [volume(39.9)], alerts_per_day=(40, 60))
     assert [gate.title for gate in failed(gates(found))] == ["too few alerts"]
-    assert failed(gates(found))[0].text == "39.9 alerts a day; promotion.alerts_per_day asks for 40 at least."
+    assert (
+        failed(gates(found))[0].text
+        == "39.9 alerts a day; at least 40 are asked for: promotion.alerts_per_day says so."
+    )
 
 
 def test_degenerate_scores_and_wrong_reasons_do_not_pass(two):
