@@ -128,7 +128,7 @@ def _volume(comparison: Comparison, place: int) -> list[Gate]:
         why = "promotion.alerts_per_day says so"
     else:
         low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
-        why = f"its threshold predicts {number(cut.alerts_per_day, 1)}, give or take {settings.volume_tolerance:.0%}"
+        why = f"its threshold expects {number(cut.alerts_per_day, 1)}, give or take {settings.volume_tolerance:.0%}"
     text = f"{number(value, 1)} alerts a day;"
     least = f"{text} at least {number(low, 1)} are asked for: {why}."
     most = f"{text} at most {number(high, 1)} are let through: {why}."

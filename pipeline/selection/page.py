@@ -69,7 +69,7 @@ def facts(comparison: Comparison) -> list[tuple[str, list[str]]]:
     rows = [
         ("Threshold", [charts.compact(contender.detector.threshold) for contender in contenders]),
         ("Strategy", [contender.detector.cut.strategy for contender in contenders]),
-        ("Alerts a day predicted", [number(contender.detector.cut.alerts_per_day, 1) for contender in contenders]),
+        ("Alerts a day expected", [number(contender.detector.cut.alerts_per_day, 1) for contender in contenders]),
         ("What it promises", [contender.detector.promise for contender in contenders]),
     ]
     costs = [contender.cost for contender in contenders]

@@ -47,11 +47,11 @@ class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
         default=(),
         description=(
             "Fewest and most alerts a day that the team can do with, such as [60, 120]; [] takes what the threshold "
-            "predicts, give or take volume_tolerance of it."
+            "expects, give or take volume_tolerance of it."
         ),
     )
     volume_tolerance: float = Field(
-        default=0.5, ge=0, lt=1, description="Share by which the alerts a day may miss what the threshold predicts."
+        default=0.5, ge=0, lt=1, description="Share by which the alerts a day may miss what the threshold expects."
     )
     min_top_reason: float = Field(
         default=0.8,

@@ -69,7 +69,7 @@ def test_a_loss_of_one_asks_nothing(two):
 @pytest.mark.parametrize(
     ("factor", "missed"), [(1, []), (0.51, []), (0.49, ["too few alerts"]), (1.51, ["too many alerts"]), (1.49, [])]
 )
-def test_the_volume_has_to_lie_about_where_the_threshold_predicts(two, factor, missed):
+def test_the_volume_has_to_lie_about_where_the_threshold_expects(two, factor, missed):
     found = gates(comparison(two, [volume(factor * expected(two))]))
     assert [gate.title for gate in failed(found)] == missed
 
