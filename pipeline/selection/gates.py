@@ -96,7 +96,7 @@ def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gat
     """Ask that a metric is, with confidence, not below the champion's by more than some loss."""
     own, champion, less = figure.values[place], figure.values[0], figure.differences[place]
     if math.isnan(less.low):
-        text = f"{figure.title} has no interval on these rows, so that nothing can be said with confidence."
+        text = f"{figure.title} has no interval on so few days, customers or frauds: nothing is certain about it."
     else:
         text = (
             f"{figure.title} is {own.value:.3f} and the champion's {champion.value:.3f}: a difference of "
