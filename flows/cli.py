@@ -232,6 +232,77 @@ def label(
         take_labels(config, labels)
 
 
+@app.command(epilog="Example: assay compare champion candidate --from 2018-07-25 --to 2018-07-31")
+def compare(
+    versions: Annotated[list[str] | None, typer.Argument(help="Versions, aliases or run ids.")] = None,
+    table: Annotated[str, typer.Option(help="File or folder. Left out: table.path, else the history.")] = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+) -> None:
+    """Compare versions (by default champion and candidate) on rows that none of them learned from."""
+    from flows.compare import compare_versions
+
+    with _plain_errors():
+        compare_versions(config, versions or [], table, _day(first), _day(last))
+
+
+@app.command(epilog='Example: assay promote candidate, or: assay promote 3 --force --why "the old one is broken"')
+def promote(
+    version: Annotated[str, typer.Argument(help="Version, alias or run id.")],
+    table: Annotated[str, typer.Option(help="File or folder to compare on. Left out: as assay compare does.")] = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+    force: Annotated[bool, typer.Option("--force", help="Whatever the gates say; needs --why.")] = False,
+    why: Annotated[str, typer.Option(help="Reason, kept with the change.")] = "",
+) -> None:
+    """Make a version the champion, if it passes the gates of \\[promotion]."""
+    from flows.promote import promote_version
+
+    with _plain_errors():
+        promote_version(config, version, table, _day(first), _day(last), force, why)
+
+
+@app.command(epilog='Example: assay rollback --why "too many alerts since Monday"')
+def rollback(
+    config: ConfigFile = DEFAULT,
+    why: Annotated[str, typer.Option(help="Reason, kept with the change.")] = "",
+) -> None:
+    """Make the previous champion the champion again."""
+    from flows.promote import roll_back_champion
+
+    with _plain_errors():
+        roll_back_champion(config, why)
+
+
+@app.command(epilog="Example: assay tune --from 2018-06-01 --to 2018-07-10 --trials 60 --jobs 2 --out tuned.toml")
+def tune(
+    table: TableGiven = "",
+    config: ConfigFile = DEFAULT,
+    first: First = None,
+    last: Last = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Settings to try, in all.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="No trial begins later than this.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trials at the same time.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Configuration to write, with the best model.")] = None,
+) -> None:
+    """Search for the best model, judged on days before the last ones, which stay untouched; stopped, it goes on."""
+    from flows.tune import tune_model
+
+    with _plain_errors():
+        tune_model(config, table, _day(first), _day(last), trials, seconds, jobs, out)
+
+
+@app.command(epilog="Example: assay history")
+def history(config: ConfigFile = DEFAULT) -> None:
+    """Show who made which version champion, when and why."""
+    from flows.promote import show_history
+
+    with _plain_errors():
+        show_history(config)
+
+
 @app.command(epilog="Example: assay demo")
 def demo(
     rows: Annotated[int, typer.Option(min=20_000, help="Transactions to simulate.")] = 200_000,

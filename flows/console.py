@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 OUT = Console(highlight=False)
@@ -78,6 +79,19 @@ def table(title: str, rows: Mapping[str, object]) -> None:
         for number, line in enumerate(lines):
             label = "" if number else name
             OUT.print(f"  [dim]{escape(label):<{wide}}[/dim]{escape(line)}", soft_wrap=True)
+
+
+def columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of several columns."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in header:
+        made.add_column(escape(name), overflow="fold")
+    for row in rows:
+        made.add_row(*map(escape, row))
+    OUT.print(f"\n[bold]{escape(title)}[/bold]")
+    OUT.print(Padding(made, (0, 0, 0, 2)))
 
 
 def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:

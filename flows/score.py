@@ -25,6 +25,7 @@ from pipeline.promise import held_against
 from pipeline.report import render
 from pipeline.reviewed import ReviewedLabels
 from pipeline.scoring import Scored, score_table
+from pipeline.selection.shadow import Candidate, Shadow, load_candidate, score_in_shadow
 from pipeline.summary import Measured, batch_report, count_rows, measure, outcome
 from pipeline.tables import content_digest, open_table, span, write_text
 from pipeline.tracking.store import load_detector
@@ -57,9 +58,10 @@ def score(
     """
     try:
         config = read_config(config_path)
+        candidate = load_candidate(config, version)
         detector, version, config = load(config, version)
         with lock(config.work_dir):
-            return _score(config, detector, version, table or config.table.path, first, last, force)
+            return _score(config, detector, version, table or config.table.path, first, last, force, candidate)
     except AssayError as error:
         return Failed(message=str(error))
 
@@ -79,19 +81,22 @@ def score_incoming(config_path: str, version: str = "champion") -> Any:
             if not new:
                 text = f"no new file in {config.table.incoming}"
                 return Completed(message=text, data={"say": [text]})
+            candidate = load_candidate(config, version)
             detector, version, config = load(config, version)
             for path in new:
                 try:
-                    results.append(_score(config, detector, version, str(path), None, None, force=False))
+                    results.append(_score(config, detector, version, str(path), None, None, False, candidate))
                 except InputError as error:
                     refused.append(str(error))
     except AssayError as error:
         return Failed(message=str(error))
     if refused:
         return Failed(message=f"{len(refused)} of {len(new)} new files refused: " + " | ".join(refused))
+    by_file = {path.name: result for path, result in zip(new, results, strict=True)}
+    shadows = [f"{name}: {result['shadow']}" for name, result in by_file.items() if result.get("shadow")]
     return {
-        "say": [f"{len(new)} new {'file' if len(new) == 1 else 'files'} scored"],
-        "tables": {Path(path).name: result["tables"]["Rows"] for path, result in zip(new, results, strict=True)},
+        "say": [f"{len(new)} new {'file' if len(new) == 1 else 'files'} scored", *shadows],
+        "tables": {name: result["tables"]["Rows"] for name, result in by_file.items()},
     }
 
 
@@ -125,7 +130,14 @@ def load(config: Config, version: str) -> tuple[Detector, str, Config]:
 
 
 def _score(
-    config: Config, detector: Detector, version: str, path: str, first: date | None, last: date | None, force: bool
+    config: Config,
+    detector: Detector,
+    version: str,
+    path: str,
+    first: date | None,
+    last: date | None,
+    force: bool,
+    candidate: Candidate | None = None,
 ) -> dict[str, Any]:
     """Score one batch and publish it, or record why it was refused."""
     ledger = Ledger(config)
@@ -147,7 +159,7 @@ def _score(
     if done and not force and Path(done.folder).is_dir():
         return _scored_before(done)
     try:
-        return _publish(config, detector, ledger, entry, period)
+        return _publish(config, detector, ledger, entry, period, candidate)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
         refused = replace(entry, status="refused", message=str(error), read=read, refused=read)
@@ -164,7 +176,9 @@ def _scored_before(entry: Entry) -> dict[str, Any]:
     return {"say": [text], "folder": entry.folder, "tables": {"Where": {"report": f"{entry.folder}/report.html"}}}
 
 
-def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, period: Period) -> dict[str, Any]:
+def _publish(
+    config: Config, detector: Detector, ledger: Ledger, entry: Entry, period: Period, candidate: Candidate | None
+) -> dict[str, Any]:
     """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
     work, batch, version, source = WorkFolder(config), entry.batch_id, entry.model_version, Path(entry.source)
     replaced = ledger.replaced_by(source, period, batch)
@@ -184,10 +198,13 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
         rows = features(validated, config, folder, batch, reviewed)
         scored, measured, maps = score_rows(rows, detector, folder, entry, reviewed)
         got = held_against(rows, scored, detector, measured.labels)
+        shadow = None
+        if candidate is not None:
+            shadow = in_shadow(candidate, detector, scored, measured, validated.accepted, rows, folder, reviewed)
         facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
         facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
         audited, missed = draw(rows, scored, detector, folder, reviewed)
-        told = {"source": source, "facts": facts, "notes": notes, "maps": maps, "got": got}
+        told = {"source": source, "facts": facts, "notes": notes, "maps": maps, "got": got, "shadow": shadow}
         told |= {"audited": audited, "missed": missed}
         page = batch_report(detector, validated, scored, measured, **told)
         write_text(folder / "report.html", render(page))
@@ -208,7 +225,8 @@ def _publish(config: Config, detector: Detector, ledger: Ledger, entry: Entry, p
     rows_shown = {**count_rows(validated), **results}
     create_table_artifact([rows_shown], key="assay-score", description=f"{source.name}, model version {version}")
     return {
-        "say": notes,
+        "say": [*notes, *([shadow.sentence] if shadow else [])],
+        "shadow": shadow.sentence if shadow else "",
         "counts": rows_shown,
         "folder": str(final),
         "tables": {
@@ -247,3 +265,29 @@ def score_rows(
         )
         maps = make_maps(rows, scored, detector, detector.config.report.tsne)
         return scored, measure(rows, scored, detector.config, reviewed=reviewed), maps
+
+
+@stage(name="score in the champion's shadow")
+def in_shadow(
+    candidate: Candidate,
+    champion: Detector,
+    scored: Scored,
+    measured: Measured,
+    accepted: Path,
+    rows: Path,
+    folder: Path,
+    reviewed: Sequence[Path],
+) -> Shadow:
+    """Let the candidate score the same batch; only the differences are kept, and a failure is one of them."""
+    with console.step("score in the champion's shadow") as on_rows:
+        return score_in_shadow(
+            candidate,
+            champion,
+            scored,
+            accepted,
+            rows,
+            folder,
+            labels=measured.labels,
+            reviewed=reviewed,
+            on_rows=on_rows,
+        )

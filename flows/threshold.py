@@ -17,6 +17,7 @@ from pipeline.history import History
 from pipeline.ledger import Ledger
 from pipeline.promise import Moved, moved
 from pipeline.report import Report, render
+from pipeline.selection.promotion import record_registered
 from pipeline.tables import write_text
 from pipeline.tracking.derived import WEIGHTS_OF, Origin, origin
 from pipeline.tracking.store import Registered, load_detector, log_training
@@ -74,6 +75,7 @@ def set_threshold(
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-threshold-of-v{number}"
     with console.live(), console.step("log and register in MLflow"), work.staged(final) as folder:
         registered = _register(config, changed, source, moves, folder)
+        record_registered(config, registered)
     console.table(
         f"{registered.name} version {registered.version}, alias {registered.alias}",
         {

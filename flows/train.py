@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -30,6 +31,7 @@ from pipeline.period import Period
 from pipeline.report import render
 from pipeline.reviewed import ReviewedLabels
 from pipeline.scoring import Scored, score_table
+from pipeline.selection.promotion import record_registered
 from pipeline.summary import Measured, calibration_block, count_rows, measure, training_report
 from pipeline.suspects import write_suspects
 from pipeline.tables import open_table, span, write_text
@@ -87,7 +89,9 @@ def _train(
         notes = gap(validated, config)
         rows = features(validated, config, folder, batch, reviewed)
         moment = as_of or latest_moment(span(validated.accepted, config.contract.timestamp)[1], config, reviewed)
+        began = perf_counter()
         detector, went_on = fit(rows, config, moment, reviewed, _checkpoint(work, config, batch))
+        cost = {"fit_seconds": perf_counter() - began}
         notes += went_on
         shutil.rmtree(work.checkpoints, ignore_errors=True)
         detector.save(folder / "detector")
@@ -98,7 +102,8 @@ def _train(
         page = training_report(detector, validated, scored, measured, **told)
         write_text(folder / "report.html", render(page))
         dataset = Dataset(str(table.path.resolve()), digest, count_rows(validated))
-        registered = register(detector, dataset, measured, validated.accepted, folder, batch)
+        registered = register(detector, dataset, measured, validated.accepted, folder, batch, cost)
+    record_registered(config, registered)
     create_link_artifact(
         key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
     )
@@ -162,7 +167,13 @@ def held_out(
 
 @retried(name="log and register")
 def register(
-    detector: Detector, dataset: Dataset, measured: Measured, accepted: Path, folder: Path, batch: str
+    detector: Detector,
+    dataset: Dataset,
+    measured: Measured,
+    accepted: Path,
+    folder: Path,
+    batch: str,
+    cost: dict[str, float],
 ) -> Registered:
     """Log the run to MLflow and register the Detector."""
     config = detector.config
@@ -185,6 +196,7 @@ def register(
                 "threshold": detector.threshold,
                 "expected_alerts_per_day": detector.cut.alerts_per_day,
                 **numbers,
+                **cost,
             },
             params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **made},
             plots=plots,

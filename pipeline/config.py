@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.contract import Contract
+from pipeline.selection.settings import PromotionConfig, TuningConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 OF_THE_AMOUNT = ("change", "robust", "rank", "highest", "recent")
@@ -379,6 +380,8 @@ class Config(_Section):
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     threshold: ThresholdConfig = ThresholdConfig()
+    promotion: PromotionConfig = PromotionConfig()
+    tuning: TuningConfig = TuningConfig()
     audit: AuditConfig = AuditConfig()
     report: ReportConfig = ReportConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -111,4 +111,4 @@ def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> 
 
 
 def _toml(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return [_toml(item) for item in value] if isinstance(value, tuple) else value

@@ -27,30 +27,20 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pipeline.config import Config
 from pipeline.contract import Contract
+from pipeline.database import Utc, connect
 from pipeline.errors import AssayError, ConfigError
 from pipeline.period import Period
 
 Status = Literal["scored", "replaced", "refused"]
-
-
-class _Utc(sa.TypeDecorator[datetime]):
-    """A moment, kept in UTC without a zone, as everywhere inside; an aware one is converted."""
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        return value.astimezone(UTC).replace(tzinfo=None) if value is not None and value.tzinfo else value
 
 
 _BATCHES = sa.Table(
@@ -61,8 +51,8 @@ _BATCHES = sa.Table(
     sa.Column("model_version", sa.String(64), primary_key=True),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False, index=True),
-    sa.Column("period_start", _Utc),
-    sa.Column("period_end", _Utc),
+    sa.Column("period_start", Utc),
+    sa.Column("period_end", Utc),
     sa.Column("threshold", sa.Float),
     sa.Column("read", sa.BigInteger, nullable=False),
     sa.Column("accepted", sa.BigInteger, nullable=False),
@@ -71,10 +61,10 @@ _BATCHES = sa.Table(
     sa.Column("refused", sa.BigInteger, nullable=False),
     sa.Column("scored", sa.BigInteger, nullable=False),
     sa.Column("flagged", sa.BigInteger, nullable=False),
-    sa.Column("first_timestamp", _Utc),
-    sa.Column("last_timestamp", _Utc),
+    sa.Column("first_timestamp", Utc),
+    sa.Column("last_timestamp", Utc),
     sa.Column("folder", sa.Text, nullable=False),
-    sa.Column("scored_at", _Utc, nullable=False),
+    sa.Column("scored_at", Utc, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
 )
@@ -175,41 +165,7 @@ class Ledger:
 
     def __init__(self, config: Config) -> None:
         self.name = config.name
-        path = Path(config.work_dir).absolute() / "ledger.db"
-        try:
-            given = config.tracking.ledger_url
-            url = sa.make_url(given) if given else sa.URL.create("sqlite", database=str(path))
-            where = url.render_as_string(hide_password=True)
-            if not given:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            # A writer waits for another process's transaction instead of failing at once.
-            waits = {"timeout": 60} if url.get_backend_name() == "sqlite" else {}
-            self._engine = sa.create_engine(url, connect_args=waits)
-            self._create()
-        except ArgumentError:
-            raise ConfigError(
-                "tracking.ledger_url is no SQLAlchemy URL; write one such as "
-                'postgresql+psycopg://user@host/assay, or "" for SQLite in the work folder'
-            ) from None
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"tracking.ledger_url = {where} needs the driver {error.name!r}, which is not installed; "
-                "install it with pip"
-            ) from None
-        except (SQLAlchemyError, OSError) as error:
-            cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise ConfigError(
-                f"the ledger of scored batches at {where} cannot be used: {cause}; mend it there, or name "
-                "another database in tracking.ledger_url"
-            ) from None
-
-    def _create(self) -> None:
-        try:
-            _BATCHES.metadata.create_all(self._engine)
-        except SQLAlchemyError:
-            # Another process made the table between the look and the making.
-            if not sa.inspect(self._engine).has_table(_BATCHES.name):
-                raise
+        self._engine = connect(config, _BATCHES)
 
     def find(self, batch_id: str, model_version: str) -> Entry | None:
         """Return the entry of this batch scored by this model version; None where it has yet to be scored.

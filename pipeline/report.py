@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.evaluation.injection import Injected
     from pipeline.maps import Map
+    from pipeline.selection.shadow import Shadow
     from pipeline.thresholds import Curve
 
 # What a report calls each count, and in which order they stand.
@@ -131,6 +132,8 @@ class Report:
         What it is, and what its labels say so far.
     facts : mapping of str to str
         Model version, batch, digest, settings...
+    shadow : Shadow, optional
+        What the candidate would have flagged instead.
     """
 
     kind: Literal["training", "batch", "threshold"]
@@ -160,6 +163,7 @@ class Report:
     audited: Sequence[AlertRow] | None = None
     audit_text: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    shadow: "Shadow | None" = None
 
 
 def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels: bool = False) -> list[AlertRow]:
@@ -332,7 +336,7 @@ def environment() -> "Environment":
     """Return what fills in the templates, with text from data escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("pipeline"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -340,8 +344,8 @@ def environment() -> "Environment":
         lstrip_blocks=True,
     )
     filters = {"number": number, "percent": percent, "p_value": p_value, "metric": metric, "interval": interval}
-    environment.filters |= filters
-    return environment
+    made.filters |= filters
+    return made
 
 
 def _reason(reason: Mapping[str, Any], contract: Contract, hidden: re.Pattern[str]) -> ReasonRow:

@@ -22,6 +22,7 @@ from pipeline.model_choice import parameters_of
 from pipeline.period import local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
+from pipeline.selection.shadow import Shadow
 from pipeline.tables import ParquetWriter, read_batches
 from pipeline.thresholds import Got
 from pipeline.validation import Validated
@@ -203,6 +204,7 @@ def batch_report(
     notes: list[str],
     maps: Sequence[Map] = (),
     got: Got | None = None,
+    shadow: Shadow | None = None,
     audited: Path | None = None,
     missed: MissedFraud | None = None,
 ) -> Report:
@@ -236,6 +238,7 @@ def batch_report(
         evaluation=measured.evaluation,
         measured_on="the scored rows whose label is known by now",
         facts=facts,
+        shadow=shadow,
     )
 
 

@@ -28,6 +28,8 @@ class WorkFolder:
         Results of batches whose file was replaced by a changed one.
     checkpoints : Path
         What a killed training of this table goes on from.
+    comparisons : Path
+        One page a comparison of versions.
     """
 
     def __init__(self, config: Config) -> None:
@@ -39,6 +41,7 @@ class WorkFolder:
         self.backtests = self.root / "backtests"
         self.replaced = self.root / "replaced"
         self.checkpoints = self.root / "checkpoints" / config.name
+        self.comparisons = self.root / "comparisons"
 
     @staticmethod
     def labels_beside(history: Path) -> Path:

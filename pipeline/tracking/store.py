@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from pipeline.detector import Detector
 
-CHAMPION, CANDIDATE = "champion", "candidate"
+CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 
 # What model_code.py needs to run; the code itself travels with the model.
 _REQUIREMENTS = (
@@ -195,7 +195,7 @@ def load_detector(config: Config, version: str = CHAMPION) -> tuple["Detector", 
     ----------
     config : Config
     version : str
-        A version ("3") or an alias ("champion", "candidate").
+        A version ("3"), an alias ("champion", "candidate", "previous"), or the id of a training's run.
 
     Returns
     -------
@@ -351,12 +351,14 @@ def _withdraw(client: "MlflowClient", name: str, run_id: str) -> None:
 
 
 def _resolve(client: "MlflowClient", config: Config, version: str) -> str:
-    """Return the number of a version given by number or alias."""
-    found = {str(entry.version) for entry in client.search_model_versions(f"name = '{config.name}'")}
+    """Return the number of a version given by number, alias or the id of the run that made it."""
+    entries = client.search_model_versions(f"name = '{config.name}'")
+    found = {str(entry.version) for entry in entries}
     if not found:
         raise AssayError(f"no model is registered as {config.name!r} yet; run assay train first")
     aliases = {alias: str(number) for alias, number in client.get_registered_model(config.name).aliases.items()}
-    number = aliases.get(version, version)
+    by_run = {entry.run_id: str(entry.version) for entry in entries if entry.run_id}
+    number = aliases.get(version) or by_run.get(version, version)
     if number not in found:
         raise AssayError(
             f"model {config.name!r} has no version or alias {version!r}; there are "

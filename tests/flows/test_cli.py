@@ -14,7 +14,7 @@ from pipeline.config_file import read_config
 from pipeline.features import list_features
 
 COMMANDS = ["init", "simulate", "validate", "features", "encode", "reconstruct", "train", "score", "label", "demo"]
-COMMANDS += ["schedule", "threshold", "backtest"]
+COMMANDS += ["schedule", "threshold", "backtest", "compare", "promote", "rollback", "history", "tune"]
 
 
 def run(*words: str | Path) -> Result:

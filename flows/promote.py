@@ -1,0 +1,117 @@
+"""Promotion, rollback and the record of both."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+
+from flows import console
+from flows.compare import compared, publish, show
+from pipeline.config import Config
+from pipeline.config_file import read_config
+from pipeline.errors import AssayError, ConfigError
+from pipeline.selection.gates import failed, gates
+from pipeline.selection.promotion import check_promotable, promote, roll_back
+from pipeline.selection.records import AliasChange, AliasRecords
+
+
+class NotPromoted(AssayError):
+    """A version failed gates and stays what it was."""
+
+
+def promote_version(
+    config_path: Path,
+    asked: str,
+    table: str,
+    first: date | None,
+    last: date | None,
+    force: bool,
+    why: str,
+) -> None:
+    """Hold a version against the gates and make it the champion when it passes them all, or when forced.
+
+    Raises
+    ------
+    AssayError
+        With the failed gates, when it stays what it was.
+    """
+    config = read_config(config_path)
+    if force and not why.strip():
+        raise ConfigError("--force needs a reason that is kept with the promotion; add --why TEXT")
+    number, champion = check_promotable(config, asked)
+    versions = [champion, number] if champion else [number]
+    try:
+        missed = _hold_against_gates(config, versions, table, first, last, force)
+    except NotPromoted:
+        raise
+    except AssayError as error:
+        if not force:
+            raise
+        missed = ["no comparison"]
+        console.warning(f"it could not be compared with the champion: {error}")
+    _say(promote(config, number, why.strip() or "passed all gates", missed))
+
+
+def _hold_against_gates(
+    config: Config, versions: Sequence[str], table: str, first: date | None, last: date | None, force: bool
+) -> list[str]:
+    """Compare, show every gate, and return the failed ones; raise where they decide."""
+    number = versions[-1]
+    with console.live(), compared(config, versions, table, first, last) as comparison:
+        found = gates(comparison, len(versions) - 1)
+        missed = [gate.title for gate in failed(found)]
+        refused = bool(missed) and not force
+        where = publish(comparison, found, f"Version {number} {_verdict(len(missed), len(found), refused)}")
+    show(comparison, brief=True)
+    console.columns("Gates", ["", ""], [["passed" if gate.is_passed else "FAILED", gate.text] for gate in found])
+    console.table("Where", where)
+    if refused:
+        raise NotPromoted(
+            f"version {number} was not promoted, for {len(missed)} of {len(found)} gates failed ({', '.join(missed)}); "
+            "train another version, change [promotion], or promote it all the same with --force --why TEXT"
+        )
+    return missed
+
+
+def roll_back_champion(config_path: Path, why: str) -> None:
+    """Make the previous champion the champion again."""
+    _say(roll_back(read_config(config_path), why.strip() or "no reason given"))
+
+
+def show_history(config_path: Path) -> None:
+    """Print who changed which alias, when and why, the latest change last."""
+    config = read_config(config_path)
+    changes = AliasRecords(config).all()
+    if not changes:
+        console.say(f"No alias of model {config.name!r} was changed yet; assay train makes the first champion.")
+        return
+    moves: dict[tuple[datetime, str], list[AliasChange]] = {}
+    for change in changes:
+        moves.setdefault((change.at, change.action), []).append(change)
+    rows = [
+        [f"{at:%Y-%m-%d %H:%M} UTC", made[0].who, action, "; ".join(map(_change, made)), _why(made[0])]
+        for (at, action), made in moves.items()
+    ]
+    console.columns(f"Aliases of model {config.name}", ["when", "who", "how", "what", "why"], rows)
+
+
+def _why(change: AliasChange) -> str:
+    missed = ", ".join(change.failed_gates)
+    return f"{change.why} (failed gates: {missed})" if missed else change.why
+
+
+def _verdict(missed: int, asked: int, refused: bool) -> str:
+    if not missed:
+        return "is promoted: it passes every gate"
+    return f"is {'not promoted' if refused else 'promoted by force'}: {missed} of {asked} gates failed"
+
+
+def _say(changes: list[AliasChange]) -> None:
+    for change in changes:
+        console.say(f"{_change(change)}.")
+    console.say("assay history shows every change; assay rollback takes the latest promotion back.")
+
+
+def _change(change: AliasChange) -> str:
+    if change.version is None:
+        return f"{change.alias}: none, was version {change.replaced}"
+    return f"{change.alias}: version {change.version}" + (f", was {change.replaced}" if change.replaced else "")

@@ -1,0 +1,298 @@
+"""Two or more versions on the same rows: what a data scientist looks at before one of them goes live."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pipeline.config import Config
+from pipeline.detector import Detector
+from pipeline.evaluation.injection import inject
+from pipeline.evaluation.measures import Outcomes
+from pipeline.history import History
+from pipeline.labels import known_labels
+from pipeline.period import local_days
+from pipeline.scoring import Scored, score_table
+from pipeline.selection.drift import Drift, drifts
+from pipeline.selection.measures import Figure, measure_injected, measure_versions
+from pipeline.selection.queue import QueueChange, queue_change
+from pipeline.selection.rows import Chosen, feature_tables, trained_from, trained_until, training_rows
+from pipeline.tables import span, take_rows
+from pipeline.tracking.aliases import Version
+from pipeline.tracking.content import flatten
+from pipeline.workfolder import WorkFolder
+
+IRRELEVANT = ("tracking.", "promotion.", "tuning.", "report.", "work_dir", "table.path", "table.incoming")
+"""Settings that change nothing about a version."""
+LOOKED_AT = 4096
+"""Rows that a version's use is judged on, and anomalies are injected into."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A version that takes part.
+
+    Parameters
+    ----------
+    version : Version
+    detector : Detector
+        With the settings to score with.
+    trained : Config
+        The settings that it was trained with.
+    """
+
+    version: Version
+    detector: Detector
+    trained: Config
+
+    @property
+    def title(self) -> str:
+        """How people call it."""
+        return self.version.title
+
+    @property
+    def cost(self) -> dict[str, str]:
+        """What its training took, in words."""
+        seconds, summary = self.version.figures.get("fit_seconds"), self.detector.summary
+        epochs = len(self.detector.epochs)
+        return {
+            "Family": str(summary["model"]),
+            "Trained on": f"{trained_from(self.detector):%Y-%m-%d} to {trained_until(self.detector):%Y-%m-%d}",
+            "Rows fitted on": f"{summary['fit_rows']:,}",
+            "Rows to calibrate on": f"{summary['calibration_rows']:,}",
+            "Columns": f"{summary['columns']:,}",
+            "Epochs": f"{epochs:,}" if epochs else "none",
+            "Seconds to fit": "not measured" if seconds is None else f"{seconds:,.1f}",
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of comparing versions; sequences have one entry a version, in the order asked, the first the baseline.
+
+    Parameters
+    ----------
+    config : Config
+    contenders : sequence of Contender
+    source : str
+        Where the rows come from.
+    days : tuple of date
+        First and last day of the rows.
+    outcomes : sequence of Outcomes
+        The same rows, as each version scores and flags them, beside what is known of them.
+    figures : sequence of Figure
+        Metrics with intervals and differences to the first version.
+    scored : sequence of Scored
+    changes : sequence of QueueChange
+        Of every version but the first.
+    degenerate : sequence of str
+        Why a version cannot tell these rows apart; "" where it can.
+    drifts : sequence of list of Drift, or None
+        Of every version but the first: its training period against that of the first; None where the two periods are
+        the same or the history holds no rows of one.
+    notes : sequence of str
+    """
+
+    config: Config
+    contenders: Sequence[Contender]
+    source: str
+    days: tuple[date, date]
+    outcomes: Sequence[Outcomes]
+    figures: Sequence[Figure]
+    scored: Sequence[Scored]
+    changes: Sequence[QueueChange]
+    degenerate: Sequence[str]
+    drifts: Sequence[list[Drift] | None]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """What is known of the rows: 1 fraud, 0 normal, nan not known; shape (n_rows,)."""
+        return self.outcomes[0].labels
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the label of a fraud and of another row is known, so that metrics against labels are defined."""
+        return bool((self.labels == 1).any() and (self.labels == 0).any())
+
+    @property
+    def settings(self) -> dict[str, list[str]]:
+        """The settings in which versions differ, by dotted name."""
+        flat = [flatten(contender.trained) for contender in self.contenders]
+        names = dict.fromkeys(name for part in flat for name in part if not name.startswith(IRRELEVANT))
+        found = {name: [_written(part.get(name)) for part in flat] for name in names}
+        return {name: values for name, values in found.items() if len(set(values)) > 1}
+
+    def figure(self, name: str) -> Figure | None:
+        """Return a metric by its name; None where it was not measured."""
+        return next((figure for figure in self.figures if figure.name == name), None)
+
+    def metrics_of(self, place: int) -> dict[str, float]:
+        """Return a version's numbers, by the name they are logged under, those that are defined."""
+        contender = self.contenders[place]
+        found = {"threshold": contender.detector.threshold, "fit_rows": float(contender.detector.summary["fit_rows"])}
+        found |= {"compared_rows": float(len(self.labels)), "epochs": float(len(contender.detector.epochs))}
+        if "fit_seconds" in contender.version.figures:
+            found["fit_seconds"] = contender.version.figures["fit_seconds"]
+        for figure in self.figures:
+            pairs = {"": figure.values[place], "_less_baseline": figure.differences[place] if place else None}
+            for ending, interval in pairs.items():
+                if interval is not None:
+                    name = f"{figure.name}{ending}"
+                    found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        if place:
+            change = self.changes[place - 1]
+            found |= {"queue_overlap": change.overlap, "rank_correlation": change.rank_correlation}
+            found |= {"alerts_enter": float(change.enter), "alerts_leave": float(change.leave)}
+        return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def compare(
+    contenders: Sequence[Contender],
+    chosen: Chosen,
+    config: Config,
+    folder: Path,
+    reviewed: Sequence[Path] = (),
+    on_rows: Callable[[int], None] = lambda n: None,
+) -> Comparison:
+    """Score the same rows with every version, and compare.
+
+    Parameters
+    ----------
+    contenders : sequence of Contender
+        Two or more; differences are to the first.
+    chosen : Chosen
+        Rows that took part in none of the trainings.
+    config : Config
+        Today's.
+    folder : Path
+        Scratch; scores and alerts of each version lie there.
+    reviewed : sequence of Path
+        Labels from review.
+    on_rows : callable, optional
+        Called with the number of rows scored since the last call.
+    """
+    configs = [contender.detector.config for contender in contenders]
+    tables = feature_tables(chosen.rows, chosen.past, configs, folder, "features")
+    scored = [
+        score_table(
+            table,
+            contender.detector,
+            folder / f"version-{contender.version.number}",
+            batch_id="comparison",
+            model_version=contender.version.number,
+            scored_at=datetime.now(UTC),
+            on_rows=on_rows,
+        )
+        for table, contender in zip(tables, contenders, strict=True)
+    ]
+    outcomes = [_outcomes(table, part, config, reviewed) for table, part in zip(tables, scored, strict=True)]
+    labels = outcomes[0].labels
+    normal = [
+        _normal_rows(table, contender.detector, labels) for table, contender in zip(tables, contenders, strict=True)
+    ]
+    injected = [inject(contender.detector, matrix) for contender, matrix in zip(contenders, normal, strict=True)]
+    titles = [contender.title for contender in contenders]
+    moved, notes = _drifts(contenders, config, folder)
+    return Comparison(
+        config=config,
+        contenders=contenders,
+        source=chosen.source,
+        days=chosen.days,
+        outcomes=outcomes,
+        figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected)],
+        scored=scored,
+        changes=[
+            queue_change(scored[0], part, config, (titles[0], title), labels)
+            for part, title in zip(scored[1:], titles[1:], strict=True)
+        ],
+        degenerate=[
+            _degenerate(contender.detector, matrix) for contender, matrix in zip(contenders, normal, strict=True)
+        ],
+        drifts=moved,
+        notes=notes,
+    )
+
+
+def _outcomes(table: Path, scored: Scored, config: Config, reviewed: Sequence[Path]) -> Outcomes:
+    contract = config.contract
+    names = pq.read_schema(table).names
+    card = contract.entities[:1]
+    wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
+    rows = pq.read_table(table, columns=[name for name in wanted if name in names])
+    results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
+    return Outcomes.of(
+        days=local_days(rows[contract.timestamp], config.table.time_zone),
+        cards=rows[card[0]].to_numpy() if card else None,
+        scores=results["anomaly_score"].to_numpy(),
+        labels=known_labels(rows, config, datetime.now(UTC).replace(tzinfo=None), reviewed),
+        flagged=results["is_flagged"].to_numpy(),
+        amounts=rows[contract.amount].cast("double").to_numpy(),
+    )
+
+
+def _normal_rows(table: Path, detector: Detector, labels: np.ndarray) -> np.ndarray:
+    """Return some of the rows that are not known to be fraud, encoded: shape (at most 4,096, n_columns)."""
+    normal = np.flatnonzero(labels != 1)
+    some = normal[:: -(-len(normal) // LOOKED_AT) or 1]
+    return detector.encoder.transform(take_rows(table, some))
+
+
+def _degenerate(detector: Detector, normal: np.ndarray) -> str:
+    """Return why a model cannot tell normal rows apart; "" where it can."""
+    from models.audit import check_not_degenerate
+
+    if len(normal) < 2:
+        return ""
+    try:
+        check_not_degenerate(detector.model, normal)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _drifts(
+    contenders: Sequence[Contender], config: Config, folder: Path
+) -> tuple[list[list[Drift] | None], list[str]]:
+    """Return how the data of each training period differ from those of the first version's."""
+    first, *others = contenders
+    found: list[list[Drift] | None] = []
+    notes: list[str] = []
+    tables: dict[tuple[datetime, datetime], Path | None] = {}
+
+    def table_of(contender: Contender) -> Path | None:
+        period = trained_from(contender.detector), trained_until(contender.detector)
+        if period not in tables:
+            rows = training_rows(contender.detector, config, folder / f"training-{len(tables)}.parquet")
+            tables[period] = rows and _with_features(rows, first.detector.config, folder, f"drift-{len(tables)}")
+            if rows is None:
+                notes.append(
+                    f"The history holds no row of the period that {contender.title} was trained on, so that its drift "
+                    "is not known."
+                )
+        return tables[period]
+
+    for other in others:
+        same = trained_from(first.detector) == trained_from(other.detector)
+        if same and trained_until(first.detector) == trained_until(other.detector):
+            found.append(None)
+            continue
+        before, after = table_of(first), table_of(other)
+        found.append(drifts(before, after, first.detector.features) if before and after else None)
+    return found, notes
+
+
+def _with_features(rows: Path, config: Config, folder: Path, name: str) -> Path:
+    start, end = span(rows, config.contract.timestamp)
+    past = History(WorkFolder(config).history, config).files(
+        start - timedelta(days=config.features.max_window_days), end
+    )
+    return feature_tables(rows, past, [config], folder, name)[0]
+
+
+def _written(value: object) -> str:
+    return "family's own" if value is None else str(value)

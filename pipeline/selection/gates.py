@@ -1,0 +1,138 @@
+"""What a version has to pass to become the champion; MLflow's validation thresholds decide each gate."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.report import number
+from pipeline.selection.comparison import Comparison
+from pipeline.selection.measures import CARD_PRECISION, Figure
+from pipeline.tracking.aliases import passes
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One condition and whether a version meets it.
+
+    Parameters
+    ----------
+    name : str
+        As it is logged.
+    title : str
+        For people, in a few words.
+    text : str
+        What is asked and what was found, in a sentence.
+    value, limit : float
+    at_least : bool
+        Whether the value has to be at least the limit, or at most.
+    """
+
+    name: str
+    title: str
+    text: str
+    value: float
+    limit: float
+    at_least: bool
+
+    @property
+    def is_passed(self) -> bool:
+        """What MLflow's validation says."""
+        return passes(self.name, self.value, self.limit, self.at_least)
+
+
+def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
+    """Return the gates of ``[promotion]`` for a version, as far as the compared rows can tell.
+
+    Without known frauds, the recall of injected anomalies stands in for the metrics against labels; it is held against
+    the champion's only where both see the same features.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Its first version is the champion; where there is only the version itself, nothing is asked beside a champion.
+    place : int
+        Which version is to be promoted.
+    """
+    settings = comparison.config.promotion
+    found: list[Gate] = []
+    champion, own = comparison.contenders[0].detector, comparison.contenders[place].detector
+    injected = comparison.figure("injected_recall")
+    if place and comparison.has_labels:
+        for name, loss in (
+            ("average_precision", settings.max_loss_average_precision),
+            (CARD_PRECISION, settings.max_loss_card_precision),
+        ):
+            figure = comparison.figure(name)
+            if figure is not None and loss < 1:
+                found.append(_no_worse(figure, place, loss, settings.confidence))
+    elif not comparison.has_labels and injected is not None:
+        # They are injected into a version's own columns: among other columns another share is found.
+        same = [feature.name for feature in champion.features] == [feature.name for feature in own.features]
+        if place and same and settings.max_loss_injected_recall < 1:
+            found.append(_no_worse(injected, place, settings.max_loss_injected_recall, settings.confidence))
+        if settings.min_injected_recall > 0:
+            found.append(_enough(injected, place, settings.min_injected_recall))
+    found += _volume(comparison, place)
+    degenerate = comparison.degenerate[place]
+    text = degenerate or "Scores tell rows apart."
+    found.append(Gate("degenerate", "scores", text, float(bool(degenerate)), 0.0, at_least=False))
+    reasons = comparison.figure("top_reason")
+    if reasons is not None and settings.min_top_reason > 0:
+        value = reasons.values[place].value
+        text = (
+            f"The top reason is the column that was changed in {value:.0%} of the injected anomalies; at least "
+            f"{settings.min_top_reason:.0%} are asked for."
+        )
+        found.append(Gate("top_reason", "reasons", text, value, settings.min_top_reason, at_least=True))
+    return found
+
+
+def failed(found: Sequence[Gate]) -> list[Gate]:
+    """Return the gates that a version does not pass."""
+    return [gate for gate in found if not gate.is_passed]
+
+
+def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gate:
+    """Ask that a metric is, with confidence, not below the champion's by more than some loss."""
+    own, champion, less = figure.values[place], figure.values[0], figure.differences[place]
+    if math.isnan(less.low):
+        text = f"{figure.title} has no interval on so few days, customers or frauds: nothing is certain about it."
+    else:
+        text = (
+            f"{figure.title} is {own.value:.3f} and the champion's {champion.value:.3f}: a difference of "
+            f"{less.value:+.3f}, between {less.low:+.3f} and {less.high:+.3f} with {confidence:.0%} confidence; the "
+            f"lower end may be down to {-loss:+.3f}."
+        )
+    return Gate(
+        f"{figure.name}_less_baseline_low",
+        figure.title[0].lower() + figure.title[1:],
+        text,
+        less.low,
+        -loss,
+        at_least=True,
+    )
+
+
+def _enough(figure: Figure, place: int, least: float) -> Gate:
+    value = figure.values[place].value
+    text = f"{value:.0%} of the injected anomalies are flagged; at least {least:.0%} are asked for."
+    return Gate("injected_recall", "injected anomalies", text, value, least, at_least=True)
+
+
+def _volume(comparison: Comparison, place: int) -> list[Gate]:
+    settings, cut = comparison.config.promotion, comparison.contenders[place].detector.cut
+    figure = comparison.figure("alerts_per_day")
+    value = math.nan if figure is None else figure.values[place].value
+    if settings.alerts_per_day:
+        low, high = settings.alerts_per_day
+        why = "promotion.alerts_per_day says so"
+    else:
+        low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
+        why = f"its threshold expects {number(cut.alerts_per_day, 1)}, give or take {settings.volume_tolerance:.0%}"
+    text = f"{number(value, 1)} alerts a day;"
+    least = f"{text} at least {number(low, 1)} are asked for: {why}."
+    most = f"{text} at most {number(high, 1)} are let through: {why}."
+    return [
+        Gate("alerts_per_day_least", "too few alerts", least, value, low, at_least=True),
+        Gate("alerts_per_day_most", "too many alerts", most, value, high, at_least=False),
+    ]

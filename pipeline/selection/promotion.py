@@ -1,0 +1,116 @@
+"""Moving the aliases: promotion, rollback, and the record of both."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pipeline.config import Config
+from pipeline.errors import AssayError
+from pipeline.selection.records import AliasChange, AliasRecords, current_user
+from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
+from pipeline.tracking.store import CANDIDATE, CHAMPION, PREVIOUS, Registered, load_detector
+
+
+def check_promotable(config: Config, asked: str) -> tuple[str, str | None]:
+    """Return the number of the version asked for and that of the champion, None where there is none.
+
+    Raises
+    ------
+    AssayError
+        When the version is not there, or is the champion already.
+    """
+    number, champion = find_version(config, asked).number, find_aliases(config).get(CHAMPION)
+    if number == champion:
+        raise AssayError(f"version {number} of model {config.name!r} is the champion already; nothing was done")
+    return number, champion
+
+
+def promote(config: Config, number: str, why: str, failed_gates: Sequence[str] = ()) -> list[AliasChange]:
+    """Make a version the champion, the champion ``previous``, and record both.
+
+    Parameters
+    ----------
+    config : Config
+    number : str
+    why : str
+    failed_gates : sequence of str
+        Those that the promotion is forced against.
+
+    Returns
+    -------
+    list of AliasChange
+    """
+    held = find_aliases(config)
+    moves: dict[str, str | None] = {}
+    if CHAMPION in held:
+        moves[PREVIOUS] = held[CHAMPION]
+    moves[CHAMPION] = number
+    if held.get(CANDIDATE) == number:
+        moves[CANDIDATE] = None
+    return _move(config, moves, held, "force" if failed_gates else "promote", why, tuple(failed_gates))
+
+
+def roll_back(config: Config, why: str) -> list[AliasChange]:
+    """Make the previous champion the champion again; the one before it, if any, is ``previous`` from then on.
+
+    Raises
+    ------
+    AssayError
+        When there is no previous champion, or its files are gone.
+    """
+    held = find_aliases(config)
+    if PREVIOUS not in held:
+        raise AssayError(
+            f"model {config.name!r} has no previous champion to go back to; promote a version with: assay promote"
+        )
+    restored = load_detector(config, PREVIOUS)[1]  # one that cannot be loaded shall not become champion
+    # What the records say of those below: the champion itself, the one restored, the one before that.
+    below = AliasRecords(config).champions()[-3:-2]
+    moves: dict[str, str | None] = {CHAMPION: restored, PREVIOUS: below[0] if below else None}
+    return _move(config, moves, held, "rollback", why)
+
+
+def record_registered(config: Config, registered: Registered) -> None:
+    """Record the alias that a new version got when it was registered."""
+    records = AliasRecords(config)
+    held = [change.version for change in records.all() if change.alias == registered.alias]
+    change = AliasChange(
+        alias=registered.alias,
+        version=registered.version,
+        replaced=held[-1] if held else None,
+        action="register",
+        why=f"made by run {registered.run_id}",
+    )
+    with records.recording([change]):
+        pass
+
+
+def _move(
+    config: Config,
+    moves: Mapping[str, str | None],
+    held: Mapping[str, str],
+    action: str,
+    why: str,
+    failed_gates: tuple[str, ...] = (),
+) -> list[AliasChange]:
+    """Move aliases and record it: where the store does not answer, nothing is recorded."""
+    who, at = current_user(), datetime.now(UTC).replace(tzinfo=None)
+    changes = [
+        AliasChange(
+            alias=alias,
+            version=version,
+            replaced=held.get(alias),
+            action=action,  # type: ignore[arg-type]
+            why=why,
+            who=who,
+            at=at,
+            failed_gates=failed_gates,
+        )
+        for alias, version in moves.items()
+        if version != held.get(alias)
+    ]
+    note: dict[str, object] = {"action": action, "who": who, "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "why": why}
+    if failed_gates:
+        note["failed_gates"] = list(failed_gates)
+    with AliasRecords(config).recording(changes):
+        move_aliases(config, {change.alias: change.version for change in changes}, note)
+    return changes

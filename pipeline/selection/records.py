@@ -1,0 +1,121 @@
+"""Who made which version champion, when and why: one row a change of an alias, in the work folder's database."""
+
+import getpass
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from pipeline.config import Config
+from pipeline.database import Utc, connect
+
+Action = Literal["register", "promote", "force", "rollback"]
+
+_CHANGES = sa.Table(
+    "alias_changes",
+    sa.MetaData(),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model_name", sa.String(255), nullable=False, index=True),
+    sa.Column("alias", sa.String(64), nullable=False),
+    sa.Column("version", sa.String(64)),
+    sa.Column("replaced", sa.String(64)),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("who", sa.String(255), nullable=False),
+    sa.Column("at", Utc, nullable=False),
+    sa.Column("failed_gates", sa.Text, nullable=False),
+)
+
+
+def current_user() -> str:
+    """Return the name of whoever runs this process, "unknown" where the system has none for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user need not have a name
+        return "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AliasChange:
+    """An alias that went from one version to another.
+
+    Attributes
+    ----------
+    alias : str
+        ``champion``, ``candidate`` or ``previous``.
+    version, replaced : str or None
+        The version that has it since, and the one that had it; None = none.
+    action : {"register", "promote", "force", "rollback"}
+        ``force`` is a promotion in spite of failed gates.
+    why, who : str
+    at : datetime
+        UTC.
+    failed_gates : tuple of str
+        Of a forced promotion.
+    """
+
+    alias: str
+    version: str | None
+    replaced: str | None
+    action: Action
+    why: str
+    who: str = field(default_factory=current_user)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+    failed_gates: tuple[str, ...] = ()
+
+
+class AliasRecords:
+    """The changes of one table's model (``config.name``), oldest first.
+
+    Raises
+    ------
+    ConfigError
+        When the database cannot be used.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.name = config.name
+        self._engine = connect(config, _CHANGES)
+
+    @contextmanager
+    def recording(self, changes: Sequence[AliasChange]) -> Iterator[None]:
+        """Record changes that are made inside the block: all of them, or none where the block fails."""
+        rows = [
+            {"model_name": self.name, **asdict(change), "failed_gates": json.dumps(change.failed_gates)}
+            for change in changes
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(sa.insert(_CHANGES), rows)
+            yield
+
+    def all(self) -> list[AliasChange]:
+        """Return every change, oldest first."""
+        columns = [_CHANGES.c[item.name] for item in fields(AliasChange)]
+        asked = sa.select(*columns).where(_CHANGES.c.model_name == self.name).order_by(_CHANGES.c.number)
+        with self._engine.connect() as connection:
+            found: list[dict[str, Any]] = [dict(row._mapping) for row in connection.execute(asked)]
+        return [AliasChange(**row | {"failed_gates": tuple(json.loads(row["failed_gates"]))}) for row in found]
+
+    def champions(self) -> list[str]:
+        """Return the champions, each above the one that it took over from, the present one last.
+
+        A rollback takes the last one off, so that going back twice goes back by two.
+        """
+        stack: list[str] = []
+        for change in self.all():
+            if change.alias != "champion" or change.version is None:
+                continue
+            if change.action == "rollback" and change.version in stack[:-1]:
+                stack.pop()
+                while stack[-1] != change.version:
+                    stack.pop()
+                continue
+            if not stack and change.replaced is not None:
+                stack.append(change.replaced)
+            if stack[-1:] != [change.version]:
+                stack.append(change.version)
+        return stack

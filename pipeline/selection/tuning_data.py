@@ -1,0 +1,229 @@
+"""The blocks of a search: rows to fit on, then rows to judge on, then the test block, which stays where it is."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import Config
+from pipeline.encoding import Encoder
+from pipeline.errors import InputError
+from pipeline.evaluation.injection import CHANGES
+from pipeline.features import compute, list_features
+from pipeline.history import History
+from pipeline.labels import known_labels
+from pipeline.ledger import batch_id
+from pipeline.partition import EARLY_STOPPING, FIT, split
+from pipeline.period import Period, local_days
+from pipeline.reviewed import ReviewedLabels
+from pipeline.selection.measures import FAR_OUT
+from pipeline.tables import ParquetWriter, open_table, read_batches, span
+from pipeline.validation import Validated, validate
+from pipeline.workfolder import WorkFolder
+
+if TYPE_CHECKING:
+    from pipeline.detector import Detector
+
+INJECTED = 1000
+"""Anomalies of each kind."""
+MATRIX_BYTES = 2**30
+"""A larger matrix is read from disk piece by piece."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Whole calendar days, each block from its first day to before the next one's first.
+
+    Parameters
+    ----------
+    fit, validation, test, end : date
+        First days of the three blocks, and the day after the last.
+    """
+
+    fit: date
+    validation: date
+    test: date
+    end: date
+
+    @classmethod
+    def of(cls, first: date, last: date, config: Config) -> Self:
+        """Cut a period, both days included, as ``[tuning]`` says; a block has one day at least.
+
+        Raises
+        ------
+        InputError
+            When the period is too short.
+
+        Examples
+        --------
+        >>> from pipeline.config import Config
+        >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+        >>> found = Blocks.of(date(2025, 1, 1), date(2025, 1, 20), config)
+        >>> found.validation, found.test
+        (datetime.date(2025, 1, 12), datetime.date(2025, 1, 17))
+        """
+        days, settings = (last - first).days + 1, config.tuning
+        test = max(1, round(settings.test_share * days))
+        validation = max(1, round(settings.validation_share * days))
+        if days - test - validation < 1:
+            raise InputError(
+                f"the {days} days from {first} to {last} are too few to fit, judge and test on; tune on a longer period"
+            )
+        end = last + timedelta(days=1)
+        return cls(first, end - timedelta(days=test + validation), end - timedelta(days=test), end)
+
+    def in_words(self) -> dict[str, str]:
+        """Return the blocks for people."""
+        ends = (self.validation, self.test, self.end)
+        names = ("fitted on", "judged on", "left alone, to test on")
+        starts = (self.fit, self.validation, self.test)
+        return {
+            name: f"{start} to {end - timedelta(days=1)}" for name, start, end in zip(names, starts, ends, strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every trial fits and is judged on, as files of a folder; :func:`prepare` writes them.
+
+    Parameters
+    ----------
+    fit, held_out : array of shape (n_rows, n_columns)
+        Encoded normal rows to fit on, and to stop early by.
+    validation : array of shape (n_validation_rows, n_columns)
+    labels : array of shape (n_validation_rows,)
+        1 fraud, 0 normal, nan not known.
+    injected : array of shape (n_injected_rows, n_columns)
+        Normal rows of the validation block, one number far out.
+    column_groups : list of (kind, width)
+    """
+
+    fit: np.ndarray
+    held_out: np.ndarray
+    validation: np.ndarray
+    labels: np.ndarray
+    injected: np.ndarray
+    column_groups: list[tuple[str, int]]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `prepare` wrote."""
+        arrays: dict[str, Any] = {}
+        for name in ("fit", "held_out", "validation", "labels", "injected"):
+            path = folder / f"{name}.npy"
+            from_disk = name == "fit" and path.stat().st_size > MATRIX_BYTES
+            arrays[name] = np.load(path, mmap_mode="r" if from_disk else None, allow_pickle=False)
+        groups = json.loads((folder / "column_groups.json").read_text(encoding="utf-8"))
+        return cls(**arrays, column_groups=[(kind, width) for kind, width in groups])
+
+
+def period_of(config: Config, table: str, first: date | None, last: date | None, folder: Path) -> tuple[date, date]:
+    """Return the first and last day to tune on: those asked for, else those of the table's accepted rows."""
+    if first and last:
+        return first, last
+    found = _accepted(config, table, Period.of_days(first, last, config.table.time_zone), folder / "span")
+    ends = local_days(
+        pa.array(span(found.accepted, config.contract.timestamp), pa.timestamp("us")), config.table.time_zone
+    )
+    return first or ends[0].item(), last or ends[1].item()
+
+
+def prepare(
+    config: Config,
+    table: str,
+    blocks: Blocks,
+    folder: Path,
+    on_rows: Callable[[int], None] = lambda n: None,
+) -> None:
+    """Write the material of a search. No row of the test block is validated, encoded or looked back into.
+
+    Labels of the rows to fit on are those known once the label delay after them is over.
+
+    Parameters
+    ----------
+    config : Config
+    table : str
+        File or folder.
+    blocks : Blocks
+    folder : Path
+    on_rows : callable, optional
+        Called with the number of rows validated since the last call.
+
+    Raises
+    ------
+    AssayError
+        When the table cannot be read, or has too few normal rows to fit on.
+    """
+    zone, work = config.table.time_zone, WorkFolder(config)
+    reviewed = ReviewedLabels(work.labels, config).files()
+    before_test = Period.of_days(blocks.fit, blocks.test - timedelta(days=1), zone)
+    found = _accepted(config, table, before_test, folder / "rows", on_rows)
+    start = before_test.start or datetime.min
+    reach = min(timedelta(days=config.features.max_window_days), start - datetime.min)
+    past = History(work.history, config).files(start - reach, start)
+    features = compute(found.accepted, [*past, found.lookback], config, folder / "features.parquet", reviewed)
+    boundary = Period.of_days(blocks.validation, None, zone).start or datetime.max
+    to_fit, to_judge = _cut(features, config, boundary, folder)
+
+    delay = timedelta(days=config.features.label_delay_days)
+    as_of = min(boundary + delay, datetime.now(UTC).replace(tzinfo=None))
+    parts = split(to_fit, config, as_of, reviewed)
+    listed = list_features(config)
+    columns = list(dict.fromkeys(feature.column for feature in listed))
+    rows = parts.read(to_fit, columns, FIT)
+    encoder = Encoder.fit(rows, listed, config.encoding)
+    matrix = encoder.transform(rows)
+    encoder.put_unseen(matrix, config.model.seed)
+    np.save(folder / "fit.npy", matrix)
+    np.save(folder / "held_out.npy", encoder.transform(parts.read(to_fit, columns, EARLY_STOPPING)))
+
+    table_ = pq.read_table(to_judge)
+    labels = known_labels(table_, config, datetime.now(UTC).replace(tzinfo=None), reviewed)
+    validation = encoder.transform(table_)
+    np.save(folder / "validation.npy", validation)
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "injected.npy", _injected(encoder, validation[labels != 1], config.model.seed))
+    groups = json.dumps(encoder.column_groups)
+    (folder / "column_groups.json").write_text(groups, encoding="utf-8")
+
+
+def _accepted(
+    config: Config, table: str, period: Period, folder: Path, on_rows: Callable[[int], None] = lambda n: None
+) -> Validated:
+    opened = open_table(table, config.table)
+    batch = batch_id(opened.digest(), period, config.contract)
+    folder.mkdir()
+    return validate(opened, config, folder=folder, batch_id=batch, period=period, on_rows=on_rows)
+
+
+def _cut(features: Path, config: Config, boundary: datetime, folder: Path) -> tuple[Path, Path]:
+    """Write the rows before a moment, and those from it on."""
+    schema = pq.read_schema(features)
+    paths = folder / "to-fit.parquet", folder / "to-judge.parquet"
+    with ParquetWriter(paths[0], schema) as before, ParquetWriter(paths[1], schema) as after:
+        for batch in read_batches(features):
+            at = batch.column(config.contract.timestamp).to_numpy(zero_copy_only=False).astype("datetime64[us]")
+            is_early = at < np.datetime64(boundary, "us")
+            before.write(batch.filter(pa.array(is_early)))
+            after.write(batch.filter(pa.array(~is_early)))
+    if pq.read_metadata(paths[1]).num_rows < 2:
+        raise InputError(f"there are no rows to judge on from {boundary:%Y-%m-%d %H:%M} UTC; tune on a longer period")
+    return paths
+
+
+def _injected(encoder: Encoder, normal: np.ndarray, seed: int) -> np.ndarray:
+    """Return normal rows with one number far out, the same for every trial."""
+    # What an injection needs of a Detector does not depend on a model: there is none yet.
+    unfitted = cast("Detector", SimpleNamespace(encoder=encoder, features=encoder.features))
+    parts = [normal[:0]]
+    for place, kind in enumerate(FAR_OUT):
+        if len(normal):
+            parts.append(CHANGES[kind](unfitted, normal, INJECTED, np.random.default_rng([seed, place]))[0])
+    return np.concatenate(parts)

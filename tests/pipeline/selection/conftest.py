@@ -1,0 +1,29 @@
+"""What the tests of this folder share: the small tables of the folder above, and two detectors on them."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from fitted import AFTER, config, feature_table, transactions
+
+from pipeline.detector import Detector
+from pipeline.scoring import score_table
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory):
+    """Later rows, and two detectors of one table with what each makes of them; the second flags more."""
+    folder = tmp_path_factory.mktemp("two")
+    features = feature_table(folder, transactions(), config())
+    later = feature_table(folder, transactions(rows=600, seed=5, first_id=9000), config(), name="later")
+    settings = [config(), config(model={"seed": 3}, threshold={"false_alert_rate": 0.05})]
+    marks = {"batch_id": "b", "model_version": "1", "scored_at": datetime(2025, 5, 1)}
+    found = []
+    for number, each in enumerate(settings):
+        detector = Detector.fit(features, each, AFTER)
+        found.append((detector, score_table(later, detector, folder / str(number), **marks)))
+    return later, found

@@ -1,0 +1,115 @@
+"""Each gate at its limit: MLflow's validation decides."""
+
+import math
+from dataclasses import replace
+from datetime import date, datetime
+
+import numpy as np
+import pytest
+from fitted import config
+
+from pipeline.evaluation.intervals import Interval
+from pipeline.evaluation.measures import Outcomes
+from pipeline.selection.comparison import Comparison, Contender
+from pipeline.selection.gates import failed, gates
+from pipeline.selection.measures import Figure
+from pipeline.tracking.aliases import Version
+
+
+def comparison(two, figures, degenerate="", labelled=True, **promotion):
+    """A comparison of two real detectors, with figures of its own."""
+    contenders = [
+        Contender(Version(str(number), "run", (), datetime(2025, 1, 1), "", {}), detector, detector.config)
+        for number, (detector, _) in enumerate(two[1], 1)
+    ]
+    labels = np.array([0.0, 1.0]) if labelled else np.array([np.nan, np.nan])
+    rows = Outcomes.of([1, 2], None, [0.0, 1.0], labels, [False, True])
+    return Comparison(
+        config=config(promotion=promotion),
+        contenders=contenders,
+        source="rows",
+        days=(date(2025, 1, 1), date(2025, 1, 2)),
+        outcomes=[rows, rows],
+        figures=figures,
+        scored=[],
+        changes=[],
+        degenerate=["", degenerate],
+        drifts=[None],
+    )
+
+
+def figure(name, value, low, high=1.0):
+    own = [Interval(0.5, 0.4, 0.6), Interval(0.5 + value, 0.4, 0.6)]
+    return Figure(name, name, "", own, [Interval(0, 0, 0), Interval(value, low, high)])
+
+
+def volume(value):
+    return Figure("alerts_per_day", "Alerts a day", "", [Interval(value, value, value)] * 2, [], is_share=False)
+
+
+def expected(two):
+    return two[1][1][0].cut.alerts_per_day
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "is_passed"),
+    [(0.0, -0.05, True), (0.0, -0.0501, False), (0.3, -0.2, False), (-0.04, -0.045, True), (0.0, math.nan, False)],
+)
+def test_the_lower_end_of_the_difference_decides(two, value, low, is_passed):
+    figures = [figure("average_precision", value, low), volume(expected(two))]
+    found = {gate.name: gate for gate in gates(comparison(two, figures))}
+    assert found["average_precision_less_baseline_low"].is_passed is is_passed
+
+
+def test_a_loss_of_one_asks_nothing(two):
+    figures = [figure("average_precision", -0.9, -1.0), volume(expected(two))]
+    assert failed(gates(comparison(two, figures, max_loss_average_precision=1))) == []
+
+
+@pytest.mark.parametrize(
+    ("factor", "missed"), [(1, []), (0.51, []), (0.49, ["too few alerts"]), (1.51, ["too many alerts"]), (1.49, [])]
+)
+def test_the_volume_has_to_lie_about_where_the_threshold_expects(two, factor, missed):
+    found = gates(comparison(two, [volume(factor * expected(two))]))
+    assert [gate.title for gate in failed(found)] == missed
+
+
+def test_the_teams_own_interval_of_alerts_goes_before_the_thresholds(two):
+    found = comparison(two, [volume(50.0)], alerts_per_day=(40, 60))
+    assert failed(gates(found)) == []
+    found = comparison(two, [volume(39.9)], alerts_per_day=(40, 60))
+    assert [gate.title for gate in failed(gates(found))] == ["too few alerts"]
+    assert (
+        failed(gates(found))[0].text
+        == "39.9 alerts a day; at least 40 are asked for: promotion.alerts_per_day says so."
+    )
+
+
+def test_degenerate_scores_and_wrong_reasons_do_not_pass(two):
+    reasons = figure("top_reason", 0.2, 0.1)  # 0.7 of them
+    found = failed(gates(comparison(two, [volume(expected(two)), reasons], degenerate="all rows score 1")))
+    assert [gate.title for gate in found] == ["scores", "reasons"]
+    assert found[0].text == "all rows score 1"
+    asked = comparison(two, [volume(expected(two)), reasons], min_top_reason=0.7)
+    assert failed(gates(asked)) == []
+
+
+def test_without_labels_injected_anomalies_stand_in_for_them(two):
+    figures = [figure("average_precision", 0, -1), figure("injected_recall", -0.1, -0.2), volume(expected(two))]
+    found = comparison(two, figures, labelled=False)
+    assert "injected_recall" in [gate.title for gate in failed(gates(found))]
+    assert [gate.name for gate in gates(found)][:2] == ["injected_recall_less_baseline_low", "injected_recall"]
+    asked = comparison(two, figures, labelled=False, min_injected_recall=0.45)
+    assert "injected anomalies" in [gate.title for gate in failed(gates(asked))]  # 0.4 of them are flagged
+    assert [gate.title for gate in failed(gates(replace(found, outcomes=comparison(two, []).outcomes)))] == [
+        "average_precision"
+    ]
+
+
+def test_a_first_champion_is_held_against_nobody(two):
+    figures = [figure("average_precision", 0, -1), volume(two[1][0][0].cut.alerts_per_day)]
+    assert [gate.name for gate in gates(comparison(two, figures), 0)] == [
+        "alerts_per_day_least",
+        "alerts_per_day_most",
+        "degenerate",
+    ]

@@ -1,0 +1,188 @@
+"""A search: it goes on where it was, never sees the test block, and judges as plain NumPy does."""
+
+from datetime import date
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from fitted import config, contents, replace, transactions
+from sklearn.metrics import average_precision_score
+
+from pipeline.errors import InputError, TrainingError
+from pipeline.selection.tuning import finished, judge, metric_of, open_study, search, search_name
+from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
+
+DAYS = date(2025, 3, 1), date(2025, 3, 30)
+
+
+def settings(folder, **tuning):
+    small = {"families": ("dense", "pca"), "hidden": ((8,), (16,)), "code_size": (2, 6), "trials": 4}
+    found = config(work_dir=str(folder / "work"), tuning=small | tuning)
+    return found.model_copy(update={"features": found.features.model_copy(update={"label_delay_days": 1})})
+
+
+def material(folder, given, table, name="material"):
+    pq.write_table(table, folder / f"{name}.parquet")
+    (folder / name).mkdir()
+    prepare(given, str(folder / f"{name}.parquet"), Blocks.of(*DAYS, given), folder / name)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    given = settings(folder)
+    return given, material(folder, given, transactions(rows=3000))
+
+
+def run(given, folder, name="a search", metric="average_precision"):
+    seen = []
+    return search(given, name, folder, metric, seen.append), seen
+
+
+def with_tuning(given, **tuning):
+    return given.model_copy(update={"tuning": given.tuning.model_copy(update=tuning)})
+
+
+def test_blocks_are_whole_days_in_order_and_a_short_period_is_refused(prepared):
+    given, folder = prepared
+    blocks = Blocks.of(*DAYS, given)
+    assert (blocks.fit, blocks.validation, blocks.test, blocks.end) == (
+        date(2025, 3, 1),
+        date(2025, 3, 17),
+        date(2025, 3, 25),
+        date(2025, 3, 31),
+    )
+    assert blocks.in_words()["left alone, to test on"] == "2025-03-25 to 2025-03-30"
+    assert Blocks.of(date(2025, 3, 1), date(2025, 3, 3), given).validation == date(2025, 3, 2)
+    with pytest.raises(InputError, match="the 2 days from 2025-03-01 to 2025-03-02 are too few"):
+        Blocks.of(date(2025, 3, 1), date(2025, 3, 2), given)
+    rows = transactions(rows=3000)
+    judged = pc.and_(pc.greater_equal(rows["at"], date(2025, 3, 17)), pc.less(rows["at"], date(2025, 3, 25)))
+    found = Material.load(folder)
+    assert len(found.validation) == pc.sum(judged).as_py()
+    assert np.nansum(found.labels) == pc.sum(rows.filter(judged)["fraud"]).as_py()
+    assert len(found.injected) == 2000
+
+
+def test_no_row_or_label_of_the_test_block_changes_what_is_searched_or_chosen(prepared, tmp_path):
+    given, folder = prepared
+    rows = transactions(rows=3000)
+    tested = np.asarray(pc.greater_equal(rows["at"], date(2025, 3, 25)))
+    changed = replace(rows, "fraud", np.where(tested, 1 - np.asarray(rows["fraud"]), rows["fraud"]))
+    changed = replace(changed, "eur", np.where(tested, 1e6, rows["eur"]))
+    other = material(tmp_path, given, changed.filter(~tested | (np.arange(3000) % 2 == 0)), "changed")
+    names = ["fit.npy", "held_out.npy", "validation.npy", "labels.npy", "injected.npy"]
+    assert [contents(folder)[name] == contents(other)[name] for name in names] == [True] * 5
+    first, _ = run(settings(tmp_path), folder)
+    second, _ = run(settings(tmp_path), other, "the other table")
+    assert first == second
+
+
+def test_a_search_goes_on_where_it_was_and_the_best_trial_is_the_best(prepared, tmp_path):
+    _, folder = prepared
+    given = settings(tmp_path)
+    _, seen = run(with_tuning(given, trials=2), folder)
+    assert [trial.number for trial in seen] == [0, 1]
+    killed = open_study(given, "a search").ask()  # as a process that was killed leaves it
+    best, seen = run(given, folder)
+    assert len(seen) == 4
+    numbers = [trial.number for trial in seen]
+    assert killed.number not in numbers
+    assert numbers[:2] == [0, 1]
+    values = {trial.number: trial.value for trial in seen if trial.state.name == "COMPLETE"}
+    assert best.value == max(values.values()) == values[best.number]
+    assert len({str(trial.params) for trial in seen}) > 2  # what comes after is not the same again
+    again, seen = run(given, folder)
+    assert again == best
+    assert len(seen) == 4
+
+
+def test_trials_run_in_processes_of_their_own(prepared, tmp_path):
+    _, folder = prepared
+    best, seen = run(settings(tmp_path, jobs=2, trials=4), folder)
+    assert len(seen) == len({trial.number for trial in seen}) == 4
+    assert 0 < best.value <= 1
+
+
+def on_a_plane(folder):
+    """Normal rows on a plane in six dimensions and frauds beside it, as far out: only training tells them apart."""
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(1200, 2)) @ rng.normal(size=(2, 6))
+    beside = rng.normal(size=(100, 6))
+    beside *= (np.linalg.norm(normal[:100], axis=1) / np.linalg.norm(beside, axis=1))[:, None]
+    rows = np.concatenate([normal, beside]).astype(np.float32)
+    parts = {"fit": rows[:600], "held_out": rows[600:700], "validation": rows[700:], "injected": rows[-100:]}
+    folder.mkdir()
+    for name, part in {**parts, "labels": np.repeat([0.0, 1.0], [500, 100])}.items():
+        np.save(folder / f"{name}.npy", part)
+    (folder / "column_groups.json").write_text('[["number", 6]]')
+    return folder
+
+
+def test_a_hopeless_trial_is_stopped_on_the_way(tmp_path):
+    given = settings(tmp_path, families=("dense",), learning_rate=(1e-6, 1e-1), trials=20, hidden=((16,),))
+    given = given.model_copy(update={"model": given.model.model_copy(update={"max_epochs": 8})})
+    best, seen = run(given, on_a_plane(tmp_path / "plane"))
+    pruned = [trial for trial in seen if trial.state.name == "PRUNED"]
+    whole = [trial for trial in seen if trial.state.name == "COMPLETE"]
+    assert pruned
+    assert all(len(trial.intermediate_values) >= 3 for trial in pruned)
+    assert any(len(trial.intermediate_values) < 8 for trial in pruned)
+    assert all(len(trial.intermediate_values) == 8 for trial in whole)
+    last = [trial.intermediate_values[max(trial.intermediate_values)] for trial in pruned]
+    assert max(last) < best.value
+
+
+def test_a_model_that_cannot_be_fitted_counts_as_bad_and_a_search_of_such_says_why(prepared, tmp_path):
+    given = settings(tmp_path, families=("memory",), options={"memory": {"bandwidth": [-1.0]}}, trials=2)
+    with pytest.raises(TrainingError, match="no trial ended well; the last one: bandwidth"):
+        run(given, prepared[1])
+    assert len(finished(open_study(given, "a search"))) == 2
+
+
+def test_scores_are_judged_as_by_hand():
+    rng = np.random.default_rng(0)
+    rows, injected = rng.normal(size=(500, 1)), rng.normal(loc=1, size=(300, 1))
+    labels = np.where(rng.random(500) < 0.2, np.nan, (rows[:, 0] + rng.normal(size=500) > 1.5).astype(float))
+
+    def score(part):
+        return part[:, 0]
+
+    known = ~np.isnan(labels)
+    by_hand = average_precision_score(labels[known] == 1, rows[known, 0])
+    assert judge(score, rows, labels, injected, "average_precision", 0.05) == pytest.approx(by_hand)
+    cut = np.sort(rows[labels != 1, 0])
+    above = (injected[:, 0] > np.quantile(cut, 0.95)).mean()
+    assert judge(score, rows, labels, injected, "injected_recall", 0.05) == pytest.approx(above)
+
+
+def test_without_labels_injected_anomalies_are_searched_for(tmp_path):
+    given = settings(tmp_path, trials=2)
+    folder = material(tmp_path, given, replace(transactions(rows=3000), "fraud", np.zeros(3000)))
+    found = Material.load(folder)
+    assert metric_of(given, found) == "injected_recall"
+    with pytest.raises(TrainingError, match=r'no labelled fraud .* set tuning\.metric = "injected_recall"'):
+        metric_of(with_tuning(given, metric="average_precision"), found)
+    best, _ = run(given, folder, metric="injected_recall")
+    assert 0.5 < best.value <= 1
+
+
+def test_a_search_is_known_by_its_table_its_blocks_and_its_space(prepared):
+    given, _ = prepared
+    blocks = Blocks.of(*DAYS, given)
+    name = search_name(given, "ab", blocks)
+    assert search_name(with_tuning(given, trials=99, jobs=7, seconds=1.0), "ab", blocks) == name
+    assert search_name(given, "cd", blocks) != name
+    assert search_name(given, "ab", Blocks.of(DAYS[0], date(2025, 3, 29), given)) != name
+    assert search_name(with_tuning(given, families=("pca",)), "ab", blocks) != name
+
+
+def test_a_period_that_is_not_named_is_that_of_the_accepted_rows(tmp_path):
+    given = settings(tmp_path)
+    pq.write_table(transactions(rows=3000), tmp_path / "table.parquet")
+    assert period_of(given, str(tmp_path / "table.parquet"), None, date(2025, 3, 12), tmp_path) == (
+        date(2025, 3, 1),
+        date(2025, 3, 12),
+    )
