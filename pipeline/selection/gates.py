@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.report import number
 from pipeline.selection.comparison import Comparison
 from pipeline.selection.measures import CARD_PRECISION, Figure
+from pipeline.thresholds.capacity import predicted_queue
 from pipeline.tracking.aliases import passes
 
 
@@ -126,6 +127,10 @@ def _volume(comparison: Comparison, place: int) -> list[Gate]:
     if settings.alerts_per_day:
         low, high = settings.alerts_per_day
         why = "promotion.alerts_per_day says so"
+    elif cut.strategy == "capacity" and cut.settings["unit"] == "alerts":
+        days = (comparison.days[1] - comparison.days[0]).days + 1
+        low, high = (end / days for end in predicted_queue(cut, days))
+        why = f"its capacity of {number(cut.settings['alerts_per_day'], 1)} a day predicts that for {days} days"
     else:
         low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
         why = f"its threshold expects {number(cut.alerts_per_day, 1)}, give or take {settings.volume_tolerance:.0%}"

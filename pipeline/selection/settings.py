@@ -46,8 +46,8 @@ class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
     alerts_per_day: tuple[float, ...] = Field(
         default=(),
         description=(
-            "Fewest and most alerts a day that the team can do with, such as [60, 120]; [] takes what the threshold "
-            "expects, give or take volume_tolerance of it."
+            "Fewest and most alerts a day that the team can do with, such as [60, 120]; [] takes the interval that a "
+            "capacity predicts, and of another threshold what it expects, give or take volume_tolerance of it."
         ),
     )
     volume_tolerance: float = Field(

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from fitted import config
 
+from pipeline.config import ThresholdConfig
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.measures import Outcomes
 from pipeline.selection.comparison import Comparison, Contender
 from pipeline.selection.gates import failed, gates
 from pipeline.selection.measures import Figure
+from pipeline.thresholds.capacity import predicted_queue
 from pipeline.tracking.aliases import Version
 
 
@@ -72,6 +74,17 @@ def test_a_loss_of_one_asks_nothing(two):
 def test_the_volume_has_to_lie_about_where_the_threshold_expects(two, factor, missed):
     found = gates(comparison(two, [volume(factor * expected(two))]))
     assert [gate.title for gate in failed(found)] == missed
+
+
+def test_a_capacity_is_held_to_the_queue_that_it_predicts(two):
+    settings = ThresholdConfig(strategy="capacity", alerts_per_day=5)
+    (path, (old, new)) = two[0], [detector for detector, _ in two[1]]
+    capable = path, [(old, None), (new.with_threshold(settings), None)]
+    low, high = predicted_queue(capable[1][1][0].cut, 2)  # the rows are of two days
+    for alerts, missed in ((low, []), (low - 0.5, ["too few alerts"]), (high, []), (high + 0.5, ["too many alerts"])):
+        found = failed(gates(comparison(capable, [volume(alerts / 2)])))
+        assert [gate.title for gate in found] == missed
+    assert found[0].text.endswith("its capacity of 5 a day predicts that for 2 days.")
 
 
 def test_the_teams_own_interval_of_alerts_goes_before_the_thresholds(two):
