@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+from pipeline.alert_config import Share
 
 
 class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
