@@ -80,7 +80,7 @@ class Injected:
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def share(part: int, whole: int) -> Interval:
+def share(part: int, whole: int, level: float = LEVEL) -> Interval:
     """Return a share with its Wilson score interval (Wilson, JASA 1927); nan of nothing.
 
     Examples
@@ -92,7 +92,7 @@ def share(part: int, whole: int) -> Interval:
 
     if not whole:
         return Interval(math.nan, math.nan, math.nan)
-    low, high = binomtest(part, whole).proportion_ci(LEVEL, method="wilson")
+    low, high = binomtest(part, whole).proportion_ci(level, method="wilson")
     return Interval(part / whole, float(low), float(high))
 
 

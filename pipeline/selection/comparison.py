@@ -204,7 +204,7 @@ def compare(
         source=chosen.source,
         days=chosen.days,
         outcomes=outcomes,
-        figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected)],
+        figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected, config.promotion)],
         scored=scored,
         changes=[
             queue_change(scored[0], part, config, (titles[0], title), labels)

@@ -72,7 +72,7 @@ def measure_versions(versions: Sequence[Outcomes], settings: PromotionConfig) ->
     return [*found, _alerts_a_day(versions, settings)]
 
 
-def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
+def measure_injected(versions: Sequence[Sequence[Injected]], settings: PromotionConfig) -> list[Figure]:
     """Return the recall of injected anomalies, and how often the first reason names the column that was changed.
 
     Intervals are Wilson's; those of differences, of rows drawn anew for each version, are Newcombe's (Interval
@@ -82,6 +82,8 @@ def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
     ----------
     versions : sequence of sequences of Injected
         Empty for a version into which nothing could be injected, whose values are nan.
+    settings : PromotionConfig
+        Confidence.
     """
     chosen = [[item for item in found if item.kind in FAR_OUT] for found in versions]
     if not any(chosen):
@@ -93,7 +95,7 @@ def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
     }
     figures = []
     for name, (title, parts) in counts.items():
-        values = [share(part, whole) for part, whole in zip(parts, rows, strict=True)]
+        values = [share(part, whole, settings.confidence) for part, whole in zip(parts, rows, strict=True)]
         differences = [Interval(0.0, 0.0, 0.0), *(_newcombe(value, values[0]) for value in values[1:])]
         figures.append(Figure(name, title, NOTE, values, differences))
     return figures
