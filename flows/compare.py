@@ -68,7 +68,7 @@ def compared(
         period, is_asked = period_after(
             {contender.title: contender.detector for contender in contenders}, first, last, config.table.time_zone
         )
-        settled = contenders[0].detector.config
+        settled = [contender.detector.config for contender in contenders]
         with console.step("validate") as on_rows:
             chosen = choose_rows(settled, period, table, Path(scratch), all_days=is_asked, on_rows=on_rows)
         with console.step("score with each version, and compare") as on_rows:

@@ -89,7 +89,7 @@ def period_after(
 
 
 def choose_rows(
-    config: Config,
+    configs: Sequence[Config],
     period: Period,
     table: str,
     folder: Path,
@@ -101,7 +101,8 @@ def choose_rows(
 
     Parameters
     ----------
-    config : Config
+    configs : sequence of Config
+        What each version scores with; rows before the period are kept for the one that looks back furthest.
     period : Period
     table : str
         File or folder. Left empty: the configuration's table and, where that has no row in the period, the history.
@@ -117,6 +118,7 @@ def choose_rows(
     InputError
         When no row lies in the period, or the table cannot be read.
     """
+    config = max(configs, key=lambda each: each.features.max_window_days)
     work = WorkFolder(config)
     history = History(work.history, config)
     reach = timedelta(days=config.features.max_window_days)
