@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.detector import Detector
 from pipeline.evaluation.intervals import LEVEL, Interval
 from pipeline.explanation import assign
-from pipeline.labels import known_labels
+from pipeline.labels import known_labels, taken_for_normal
 
 STEP = 6.0
 ROWS = 400
@@ -102,7 +102,8 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = ROWS, seed: int =
     Each perturbed row is a random one of those that are not flagged as they are, changed in a random feature: all
     features have the same chance, so the counts are means over rows and features. Perturbed cells are in the units of
     the encoder: standard deviations of the fit rows. A swap changes all columns of a feature and the value of it; a
-    rare value is the encoder's column of rare and new ones.
+    rare value is the encoder's column of rare and new ones. Flagged is what lies above `Detector.threshold`: with cuts
+    by segment that is the common one, with one by batch the lowest that there can be.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def inject_into(
         return []
     table = pa.Table.from_batches(kept)
     labels = known_labels(table, detector.config, detector.as_of, reviewed)
-    normal = labels == 0 if (labels == 0).any() else labels != 1
+    normal = taken_for_normal(labels, contract.label in schema.names)
     return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
 
 
