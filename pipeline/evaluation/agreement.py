@@ -13,6 +13,7 @@ from pipeline.config import Config
 from pipeline.detector import Detector
 from pipeline.evaluation.measures import top_of_days
 from pipeline.period import local_days
+from pipeline.scoring import cuts_of
 from pipeline.tables import read_batches
 
 
@@ -144,18 +145,18 @@ def stability(
     return _compare(one, other, rows, k)
 
 
-def score_rows(detector: Detector, rows: Path) -> np.ndarray:
-    """Return the scores of a feature table's rows, in its order; shape (n_rows,)."""
+def score_rows(detector: Detector, rows: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of a feature table's rows and which are flagged, in its order; both of shape (n_rows,)."""
     found = [batch.column("anomaly_score").to_numpy() for batch in detector.score(read_batches(rows))]
-    return np.concatenate(found) if found else np.empty(0)
+    scores = np.concatenate(found) if found else np.empty(0)
+    return scores, scores > cuts_of(rows, scores, detector)
 
 
 def _compare(one: Detector, other: Detector, rows: Path, k: int) -> Agreement:
-    first, second = score_rows(one, rows), score_rows(other, rows)
+    (first, one_flags), (second, other_flags) = score_rows(one, rows), score_rows(other, rows)
     config = one.config
     moments = pq.read_table(rows, columns=[config.contract.timestamp]).column(0)
-    flagged = first > one.threshold, second > other.threshold
-    return agreement(first, second, local_days(moments, config.table.time_zone), k, flagged)
+    return agreement(first, second, local_days(moments, config.table.time_zone), k, (one_flags, other_flags))
 
 
 def _seeded(config: Config, seed: int) -> Config:

@@ -329,5 +329,5 @@ def _score(
 
 
 def _against(last: Detector, outcomes: Outcomes, test: Path, k: int) -> Agreement:
-    scores = score_rows(last, test)
-    return agreement(scores, outcomes.scores, outcomes.days, k, (scores > last.threshold, outcomes.flagged))
+    scores, flagged = score_rows(last, test)
+    return agreement(scores, outcomes.scores, outcomes.days, k, (flagged, outcomes.flagged))
