@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Config
@@ -14,7 +13,7 @@ from pipeline.detector import Detector
 from pipeline.evaluation.measures import top_of_days
 from pipeline.period import local_days
 from pipeline.scoring import cuts_of
-from pipeline.tables import read_batches
+from pipeline.tables import filter_rows, read_batches
 
 
 @dataclass(frozen=True)
@@ -131,12 +130,11 @@ def stability(
     if not halves:
         other = Detector.fit(train, _seeded(config, config.model.seed + 1), as_of, reviewed=reviewed)
         return _compare(detector, other, rows, k)
-    table = pq.read_table(train)
-    first = np.random.default_rng(config.model.seed).permutation(table.num_rows) % 2 == 0
+    first = np.random.default_rng(config.model.seed).permutation(pq.read_metadata(train).num_rows) % 2 == 0
     fits = []
     for number, half in enumerate((first, ~first)):
         path = train.with_name(f".{train.stem}-half-{number}.parquet")
-        pq.write_table(table.filter(pa.array(half)), path)
+        filter_rows(train, path, half)
         try:
             fits.append(Detector.fit(path, config, as_of, reviewed=reviewed))
         finally:
