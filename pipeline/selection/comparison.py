@@ -18,7 +18,7 @@ from pipeline.labels import known_labels
 from pipeline.period import local_days
 from pipeline.scoring import Scored, score_table
 from pipeline.selection.drift import Drift, drifts
-from pipeline.selection.measures import Figure, measure_injected, measure_versions
+from pipeline.selection.figures import Figure, measure_injected, measure_versions
 from pipeline.selection.queue import QueueChange, queue_change
 from pipeline.selection.rows import Chosen, feature_tables, trained_from, trained_until, training_rows
 from pipeline.tables import span, take_rows

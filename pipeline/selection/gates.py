@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.report import number
 from pipeline.selection.comparison import Comparison
-from pipeline.selection.measures import CARD_PRECISION, Figure
+from pipeline.selection.figures import CARD_PRECISION, Figure
 from pipeline.thresholds.capacity import predicted_queue
 from pipeline.tracking.aliases import passes
 

@@ -14,8 +14,8 @@ from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.metrics import PrecisionRecall, precision_recall
 from pipeline.report import environment, number
 from pipeline.selection.comparison import Comparison
+from pipeline.selection.figures import Figure
 from pipeline.selection.gates import Gate
-from pipeline.selection.measures import Figure
 
 SHOWN_DRIFTS = 15
 SIMILAR = "The two were trained on the same period."

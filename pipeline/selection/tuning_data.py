@@ -23,7 +23,7 @@ from pipeline.ledger import batch_id
 from pipeline.partition import EARLY_STOPPING, FIT, split
 from pipeline.period import Period, local_days
 from pipeline.reviewed import ReviewedLabels
-from pipeline.selection.measures import FAR_OUT
+from pipeline.selection.figures import FAR_OUT
 from pipeline.tables import filter_rows, open_table, span
 from pipeline.validation import Validated, validate
 from pipeline.workfolder import WorkFolder

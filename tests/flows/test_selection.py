@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner, Result
 
+from flows import console
 from flows.cli import app
 from flows.commands import run_flow
 from pipeline.config_file import read_config
@@ -32,6 +33,12 @@ def run(*words: str | Path) -> Result:
 
 def said(result: Result) -> str:
     return " ".join(result.output.split())
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So wide that no cell of a table is wrapped in among the others."""
+    monkeypatch.setattr(console.OUT, "width", 300)
 
 
 def score(config: Path, day: date = DAY, **more: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from pipeline.config import ThresholdConfig
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.measures import Outcomes
 from pipeline.selection.comparison import Comparison, Contender
+from pipeline.selection.figures import Figure
 from pipeline.selection.gates import failed, gates
-from pipeline.selection.measures import Figure
 from pipeline.thresholds.capacity import predicted_queue
 from pipeline.tracking.aliases import Version
 

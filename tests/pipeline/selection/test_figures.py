@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from pipeline.evaluation.injection import Injected
 from pipeline.evaluation.intervals import weights
 from pipeline.evaluation.measures import Outcomes
-from pipeline.selection.measures import measure_injected, measure_versions
+from pipeline.selection.figures import measure_injected, measure_versions
 from pipeline.selection.settings import PromotionConfig
 
 SETTINGS = PromotionConfig(draws=100)
