@@ -66,11 +66,6 @@ class Injected:
         return share(self.named, self.rows)
 
     @property
-    def top_reason_of_flagged(self) -> Interval:
-        """The same among the flagged rows, the only ones whose reasons people read."""
-        return share(self.flagged_and_named, self.flagged)
-
-    @property
     def figures(self) -> dict[str, float]:
         """What is defined, by the name it is logged under."""
         values = {

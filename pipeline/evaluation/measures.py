@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -80,6 +80,11 @@ class Outcomes:
         """Rows whose label is known; (n_rows,) bool."""
         return ~np.isnan(self.labels)
 
+    @property
+    def left_out(self) -> str:
+        """What intervals of their measures hold, and what they leave out."""
+        return WITHOUT_CARDS if self.cards is None else LEFT_OUT
+
     def where(self, rows: np.ndarray) -> Self:
         """Return some of the rows, by a mask or by their places."""
         cards = None if self.cards is None else self.cards[rows]
@@ -138,32 +143,6 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
         lambda drawn: float(np.average(alerts, weights=drawn)) if len(each) else math.nan, each, draws, seed
     )
     return found
-
-
-def by_group(
-    outcomes: Outcomes, groups: ArrayLike, k: int = K, draws: int = DRAWS, seed: int = 0, most: int = 20
-) -> dict[Any, dict[str, Interval]]:
-    """Return the measures of each value of a column (a segment, a week), the most frequent values first.
-
-    Parameters
-    ----------
-    outcomes : Outcomes
-    groups : array-like, shape (n_rows,)
-        A missing value is a group, None.
-    k, draws, seed
-        As for :func:`measure`; the k of each day are of the group's own rows.
-    most : int
-        Groups at most; the rarer ones are left out.
-    """
-    import pandas as pd
-
-    codes, names = pd.factorize(np.asarray(groups, dtype=object))
-    sizes = np.bincount(codes + 1, minlength=len(names) + 1)  # the first is the missing values
-    order = [place for place in np.argsort(-sizes, kind="stable")[:most] if sizes[place]]
-    return {
-        None if place == 0 else names[place - 1]: measure(outcomes.where(codes == place - 1), k, draws, seed)
-        for place in order
-    }
 
 
 def top_of_days(days: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:

@@ -63,6 +63,8 @@ class Evaluation:
         Every measure of `pipeline.evaluation.measures.measure`, by name.
     found, money : Curve or None
         Share of the frauds, and of their amount, over alerts a day.
+    left_out : str
+        What the intervals hold, and what they leave out.
     """
 
     rows: int
@@ -78,6 +80,7 @@ class Evaluation:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     found: Curve | None = None
     money: Curve | None = None
+    left_out: str = ""
 
     @property
     def precision(self) -> float:
@@ -263,6 +266,7 @@ def evaluate(
         intervals=found,
         found=found_over_alerts(outcomes),
         money=None if amounts is None else found_over_alerts(outcomes, by_amount=True),
+        left_out=outcomes.left_out,
     )
 
 

@@ -8,7 +8,7 @@ from scored import outcomes
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.evaluation.intervals import bootstrap
-from pipeline.evaluation.measures import Outcomes, by_group, measure, top_of_days
+from pipeline.evaluation.measures import Outcomes, measure, top_of_days
 from pipeline.evaluation.metrics import auroc, card_precision_by_day
 
 
@@ -77,18 +77,6 @@ def test_recall_by_labels_that_only_alerts_have_says_too_much_and_the_text_warns
     partial = Outcomes(**{**vars(rows), "labels": np.where(looked_at, rows.labels, np.nan)})
     assert measure(partial)["recall"].value > measure(rows)["recall"].high
     assert "recall looks too high" in " ".join(measure.__doc__.split())
-
-
-def test_groups_are_measured_apart_the_largest_first():
-    rows = outcomes()
-    channel = np.where(np.arange(4000) % 4 == 0, "web", "shop").astype(object)
-    channel[:5] = None
-    found = by_group(rows, channel, draws=50)
-    assert list(found) == ["shop", "web", None]
-    assert found["web"] == measure(rows.where(channel == "web"), draws=50)
-    assert list(by_group(rows, channel, draws=50, most=1)) == ["shop"]
-    weeks = by_group(rows, rows.days // 4, draws=50)
-    assert set(weeks) == {0, 1}
 
 
 def test_without_cards_rows_are_drawn_and_there_is_no_card_precision():
