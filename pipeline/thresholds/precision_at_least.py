@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, between, known_rows, per_day, percent, steps
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_most, between, known_rows, per_day, percent, steps
 from pipeline.thresholds.intervals import predicted_count, share_interval
 from pipeline.thresholds.rows import Rows
 
@@ -35,7 +35,7 @@ class PrecisionAtLeast(Strategy):
             raise TrainingError(
                 f"no cut has a precision of threshold.min_precision = {self.precision:g} on the {len(fraud):,} rows "
                 f"with a known label; the most is {percent(hits[best] / flagged[best])}, with {flagged[best]:,} "
-                "alerts, so lower it to at most that"
+                f"alerts, so lower it to at most {at_most(hits[best] / flagged[best])}"
             )
         best = int(enough[-1])
         alerts, frauds = int(flagged[best]), int(hits[best])
