@@ -250,6 +250,8 @@ def render(report: Report) -> str:
         .get_template("report.html")
         .render(
             report=report,
+            title=report.title,
+            subtitle=report.subtitle,
             charts=pictures,
             maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
             hidden=MASK,
