@@ -45,7 +45,8 @@ class PrecisionAtLeast(Strategy):
             f"{percent(frauds / alerts)} of alerts are fraud (nine times in ten between {percent(low)} and "
             f"{percent(high)} in the long run), with {percent(frauds / fraud.sum())} of the frauds among them, about "
             f"{per_day(threshold.alerts_per_day)}: the most alerts of any cut with at least {percent(self.precision)} "
-            f"on the {len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on."
+            f"on the {len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on, so "
+            "expect somewhat less of others."
         )
         return replace(threshold, promise=promise)
 
