@@ -1,7 +1,7 @@
 """The backtest flow: validate, features once for the whole period, then fit and test block after block."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,7 @@ def _plan(
 def all_features(accepted: Path, lookback: Path, config: Config, folder: Path, reviewed: Sequence[Path]) -> Path:
     """Compute the features of the whole period once; the history is read and not added to."""
     with console.step("features"):
-        start, end = span(accepted, config.contract.timestamp)
-        reach = timedelta(days=config.features.max_window_days)
-        stored = History(WorkFolder(config).history, config).files(start - reach, end + timedelta(microseconds=1))
+        stored = History(WorkFolder(config).history, config).behind(*span(accepted, config.contract.timestamp))
         return behaviour.compute(accepted, [*stored, lookback], config, folder / ".features.parquet", reviewed)
 
 

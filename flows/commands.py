@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,8 +195,7 @@ def _computed(
         with console.step("validate") as on_rows:
             validated = validate(opened, config, folder=Path(scratch), batch_id=batch, period=period, on_rows=on_rows)
         with console.step("features"):
-            start, end = span(validated.accepted, config.contract.timestamp)
-            stored = History(work.history, config).files(start - timedelta(days=config.features.max_window_days), end)
+            stored = History(work.history, config).behind(*span(validated.accepted, config.contract.timestamp))
             reviewed = ReviewedLabels(work.labels, config).files()
             rows = Path(scratch) / "features.parquet"
             compute(validated.accepted, [*stored, validated.lookback], config, rows, reviewed)

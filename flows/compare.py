@@ -20,7 +20,7 @@ from pipeline.selection.rows import choose_rows, period_after
 from pipeline.tables import write_text
 from pipeline.tracking.aliases import find_aliases, find_version
 from pipeline.tracking.content import flatten
-from pipeline.tracking.groups import Child, close_group, log_child, open_group
+from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
 from pipeline.workfolder import WorkFolder
 
@@ -68,7 +68,7 @@ def compared(
         period, is_asked = period_after(
             {contender.title: contender.detector for contender in contenders}, first, last, config.table.time_zone
         )
-        settled = contenders[0].detector.config
+        settled = [contender.detector.config for contender in contenders]
         with console.step("validate") as on_rows:
             chosen = choose_rows(settled, period, table, Path(scratch), all_days=is_asked, on_rows=on_rows)
         with console.step("score with each version, and compare") as on_rows:
@@ -89,7 +89,8 @@ def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "
         for place, contender in enumerate(comparison.contenders):
             log_child(config, group, _child(comparison, place, contender, folder / ".pictures" / str(place)))
         values = {f"gate.{gate.name}": gate.value for gate in gates if gate.value == gate.value}
-        close_group(config, group, artefacts=[folder / "comparison.html"], metrics=values)
+        log_group(config, group, artefacts=[folder / "comparison.html"], metrics=values)
+        close_group(config, group)
     return {"page": str(final / "comparison.html"), "MLflow run": group}
 
 

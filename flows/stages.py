@@ -77,9 +77,7 @@ def features(
         history = History(WorkFolder(config).history, config)
         history.append(validated.lookback, f"{batch}-before")
         history.append(validated.accepted, batch)
-        first, last = span(validated.accepted, config.contract.timestamp)
-        start = first - timedelta(days=config.features.max_window_days)
-        files = history.files(start, last + timedelta(microseconds=1))
+        files = history.behind(*span(validated.accepted, config.contract.timestamp))
         return behaviour.compute(validated.accepted, files, config, folder / ".features.parquet", reviewed)
 
 

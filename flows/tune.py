@@ -18,7 +18,7 @@ from pipeline.selection.search_space import check_space
 from pipeline.selection.tuning import Best, metric_of, open_study, search, search_name
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
 from pipeline.tables import content_digest, write_text
-from pipeline.tracking.groups import Child, children, close_group, log_child, open_group
+from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
 from pipeline.workfolder import WorkFolder
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def tune_model(
         group, logged = _group(config, name, blocks, metric)
         with console.step("try", total=config.tuning.trials, unit="trials") as on_trial:
             best = search(config, name, folder, metric, _log(config, group, logged, metric, on_trial))
-        close_group(config, group, metrics={f"best_{metric}": best.value}, tags={"best_trial": str(best.number)})
+        log_group(config, group, metrics={f"best_{metric}": best.value}, tags={"best_trial": str(best.number)})
+        close_group(config, group)
     _show(config, config_path, blocks, best, group, out)
     return best
 

@@ -91,6 +91,17 @@ class History:
             if first <= date.fromisoformat(file.parent.name.removeprefix("date=")) <= last
         ]
 
+    def behind(self, first: datetime, last: datetime) -> list[Path]:
+        """Return the files that features of rows from one moment to another look back into, in order.
+
+        Parameters
+        ----------
+        first, last : datetime
+            Of the rows, UTC; both included.
+        """
+        reach = min(timedelta(days=self.config.features.max_window_days), first - datetime.min)
+        return self.files(first - reach, last + timedelta(microseconds=1))
+
     def _take_labels(self, connection: "duckdb.DuckDBPyConnection", file: Path, names: list[str]) -> None:
         """Give the rows of a stored file the labels that their copies among the accepted rows have."""
         contract = self.config.contract

@@ -137,6 +137,27 @@ def _latest_verdicts(
     return places[last], moments[last], verdicts[last]
 
 
+def taken_for_normal(labels: np.ndarray, in_table: bool) -> np.ndarray:
+    """Return which rows count as normal: those known to be or, where the table has no labels, not known to be fraud.
+
+    Review looks at few rows: in a table without labels, all others stay what such a table trains on.
+
+    Parameters
+    ----------
+    labels : array of shape (n_rows,)
+        From `known_labels`.
+    in_table : bool
+        Whether the table has a column of labels.
+
+    Examples
+    --------
+    >>> labels = np.array([1.0, 0.0, np.nan])
+    >>> taken_for_normal(labels, in_table=True).tolist(), taken_for_normal(labels, in_table=False).tolist()
+    ([False, True, False], [False, True, True])
+    """
+    return labels == 0 if in_table else labels != 1
+
+
 def latest_moment(
     last: datetime, config: Config, reviewed: Sequence[Path] = (), now: datetime | None = None
 ) -> datetime:

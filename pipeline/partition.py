@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.errors import TrainingError
-from pipeline.labels import available_at, known_labels
+from pipeline.labels import available_at, known_labels, taken_for_normal
 from pipeline.tables import read_batches
 
 FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
@@ -120,8 +120,7 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     if rows.num_rows == 0:
         raise TrainingError("the training period holds no rows; train on another period")
     labels = known_labels(rows, config, as_of, reviewed)
-    # Review looks at few rows: where the table has no labels, all others stay what such a table trains on.
-    normal = labels == 0 if labelled else labels != 1
+    normal = taken_for_normal(labels, labelled)
     if not normal.any():
         raise TrainingError(_why_no_normal_rows(rows, labels, config, as_of, reviewed))
 

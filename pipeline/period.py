@@ -47,6 +47,23 @@ class Period:
 
         return cls(midnight(first, 0), midnight(last, 1))
 
+    def holds(self, moments: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """Return which moments (UTC) lie in it, as a mask of shape (n_rows,).
+
+        Examples
+        --------
+        >>> moments = pa.array([datetime(2018, 7, 10), datetime(2018, 7, 11)], pa.timestamp("us"))
+        >>> Period(datetime(2018, 7, 10), datetime(2018, 7, 11)).holds(moments).tolist()
+        [True, False]
+        """
+        at = local_times(moments, "UTC")
+        inside = np.ones(len(at), dtype=bool)
+        if self.start is not None:
+            inside &= at >= np.datetime64(self.start, "us")
+        if self.end is not None:
+            inside &= at < np.datetime64(self.end, "us")
+        return inside
+
 
 def local_times(moments: pa.Array | pa.ChunkedArray, time_zone: str) -> np.ndarray:
     """Return what the clocks of a time zone show at UTC moments, as datetime64[us], shape (n_rows,).

@@ -13,6 +13,7 @@ from pipeline import thresholds
 from pipeline.detector import Detector
 from pipeline.errors import InputError
 from pipeline.history import History
+from pipeline.labels import taken_for_normal
 from pipeline.ledger import Entry
 from pipeline.scoring import Scored
 from pipeline.thresholds import Got, Rows
@@ -108,8 +109,6 @@ def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detect
     scores, labels : arrays of shape (n_rows,)
     detector : Detector
     """
-    # As in training: without labels in the table, all rows count as normal that review has not found to be fraud.
-    is_labelled = detector.summary["labels"] == detector.config.contract.label
-    normal = labels == 0 if is_labelled else labels != 1
+    normal = taken_for_normal(labels, detector.summary["labels"] == detector.config.contract.label)
     table = pq.read_table(features, columns=Rows.columns(detector.config))
     return Rows.of(table, detector.config, scores, labels, normal)

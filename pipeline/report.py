@@ -17,7 +17,6 @@ import pyarrow as pa
 from pipeline.config import Config
 from pipeline.contract import MASK, Contract
 from pipeline.evaluation.intervals import Interval
-from pipeline.evaluation.measures import LEFT_OUT
 from pipeline.evaluation.metrics import Evaluation
 
 if TYPE_CHECKING:
@@ -251,6 +250,8 @@ def render(report: Report) -> str:
         .get_template("report.html")
         .render(
             report=report,
+            title=report.title,
+            subtitle=report.subtitle,
             charts=pictures,
             maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
             hidden=MASK,
@@ -261,7 +262,6 @@ def render(report: Report) -> str:
             docs=_relative(report.docs),
             has_fraud=report.labels is not None and bool((report.labels == 1).any()),
             nan=math.nan,
-            left_out=LEFT_OUT if measured is not None and measured.intervals else "",
             made_at=datetime.now(UTC),
         )
     )

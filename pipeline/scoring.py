@@ -112,8 +112,7 @@ def score_table(
                 writer.write(batch)
         ids_and_scores = pq.read_table(raw, columns=[contract.id, "anomaly_score"])
         given = ids_and_scores.column("anomaly_score").to_numpy()
-        segment = detector.cut.segment
-        cuts = detector.cuts(given, pq.read_table(features, columns=[segment])[segment] if segment else None)
+        cuts = cuts_of(features, given, detector)
         flags, ranks = detector.flag(given, ids_and_scores.column(contract.id), cuts)
         marks: dict[str, str | datetime] = {
             "batch_id": batch_id,
@@ -140,6 +139,12 @@ def score_table(
         alerts=paths["alerts.parquet"],
         alerts_csv=paths["alerts.csv"],
     )
+
+
+def cuts_of(features: Path, scores: np.ndarray, detector: Detector) -> float | np.ndarray:
+    """Return the score above which each row of a whole feature table is flagged, or the one for all rows."""
+    segment = detector.cut.segment
+    return detector.cuts(scores, pq.read_table(features, columns=[segment])[segment] if segment else None)
 
 
 def _shown(cuts: float | np.ndarray, detector: Detector) -> float | None:

@@ -6,8 +6,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import thresholds
@@ -19,11 +17,11 @@ from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels import known_labels
 from pipeline.maps import Map
 from pipeline.model_choice import parameters_of
-from pipeline.period import local_days
+from pipeline.period import Period, local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
 from pipeline.selection.shadow import Shadow
-from pipeline.tables import ParquetWriter, read_batches
+from pipeline.tables import filter_rows
 from pipeline.thresholds import Got
 from pipeline.validation import Validated
 
@@ -86,11 +84,8 @@ def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
     Path
         ``out``.
     """
-    timestamp = detector.config.contract.timestamp
-    start = pa.scalar(detector.calibration_start, pa.timestamp("us"))
-    with ParquetWriter(out, pq.read_schema(features)) as writer:
-        for batch in read_batches(features):
-            writer.write(batch.filter(pc.greater_equal(batch.column(timestamp), start)))
+    moments = pq.read_table(features, columns=[detector.config.contract.timestamp]).column(0)
+    filter_rows(features, out, Period(detector.calibration_start, None).holds(moments))
     return out
 
 

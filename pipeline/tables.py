@@ -292,6 +292,23 @@ def take_rows(path: Path, places: np.ndarray) -> pa.Table:
     return table.take(pa.array(np.searchsorted(ordered, places)))
 
 
+def filter_rows(path: Path, out: Path, mask: np.ndarray) -> int:
+    """Write the rows of a Parquet file of our own making that a mask keeps, in its order; return how many there are.
+
+    Parameters
+    ----------
+    path, out : Path
+        May be the same.
+    mask : array of bool, shape (n_rows,)
+    """
+    start = 0
+    with ParquetWriter(out, pq.read_schema(path)) as writer:
+        for batch in read_batches(path):
+            writer.write(batch.filter(pa.array(mask[start : start + batch.num_rows])))
+            start += batch.num_rows
+    return int(np.count_nonzero(mask))
+
+
 def span(path: Path, column: str) -> tuple[datetime, datetime]:
     """Return the first and the last timestamp of a Parquet file that has a row at least."""
     found = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]

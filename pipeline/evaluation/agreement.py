@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import Config
 from pipeline.detector import Detector
 from pipeline.evaluation.measures import top_of_days
 from pipeline.period import local_days
-from pipeline.tables import read_batches
+from pipeline.scoring import cuts_of
+from pipeline.tables import filter_rows, read_batches
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,11 @@ def stability(
     if not halves:
         other = Detector.fit(train, _seeded(config, config.model.seed + 1), as_of, reviewed=reviewed)
         return _compare(detector, other, rows, k)
-    table = pq.read_table(train)
-    first = np.random.default_rng(config.model.seed).permutation(table.num_rows) % 2 == 0
+    first = np.random.default_rng(config.model.seed).permutation(pq.read_metadata(train).num_rows) % 2 == 0
     fits = []
     for number, half in enumerate((first, ~first)):
         path = train.with_name(f".{train.stem}-half-{number}.parquet")
-        pq.write_table(table.filter(pa.array(half)), path)
+        filter_rows(train, path, half)
         try:
             fits.append(Detector.fit(path, config, as_of, reviewed=reviewed))
         finally:
@@ -144,18 +143,18 @@ def stability(
     return _compare(one, other, rows, k)
 
 
-def score_rows(detector: Detector, rows: Path) -> np.ndarray:
-    """Return the scores of a feature table's rows, in its order; shape (n_rows,)."""
+def score_rows(detector: Detector, rows: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of a feature table's rows and which are flagged, in its order; both of shape (n_rows,)."""
     found = [batch.column("anomaly_score").to_numpy() for batch in detector.score(read_batches(rows))]
-    return np.concatenate(found) if found else np.empty(0)
+    scores = np.concatenate(found) if found else np.empty(0)
+    return scores, scores > cuts_of(rows, scores, detector)
 
 
 def _compare(one: Detector, other: Detector, rows: Path, k: int) -> Agreement:
-    first, second = score_rows(one, rows), score_rows(other, rows)
+    (first, one_flags), (second, other_flags) = score_rows(one, rows), score_rows(other, rows)
     config = one.config
     moments = pq.read_table(rows, columns=[config.contract.timestamp]).column(0)
-    flagged = first > one.threshold, second > other.threshold
-    return agreement(first, second, local_days(moments, config.table.time_zone), k, flagged)
+    return agreement(first, second, local_days(moments, config.table.time_zone), k, (one_flags, other_flags))
 
 
 def _seeded(config: Config, seed: int) -> Config:

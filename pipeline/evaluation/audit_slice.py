@@ -189,9 +189,8 @@ def missed_fraud(
         answered = int((~np.isnan(known)).sum())
         if len(known) and not answered:
             continue
-        flagged = pq.read_table(folder / "scores.parquet", columns=["is_flagged"]).column(0)
         alerts, _ = _labels(folder / "alerts.parquet", config, as_of, reviewed)
-        rows = len(flagged) - len(alerts)
+        rows = pq.read_metadata(folder / "scores.parquet").num_rows - len(alerts)
         numbers += [1, rows, len(known), (alerts == 1).sum(), len(alerts), np.isnan(alerts).sum()]
         weights.append(len(known) / max(answered, 1) / chance[~np.isnan(known)])
         labels.append(known[~np.isnan(known)] == 1)

@@ -27,6 +27,7 @@ from pipeline.evaluation.measures import Outcomes
 from pipeline.labels import known_labels
 from pipeline.period import Period, local_days
 from pipeline.scoring import score_table
+from pipeline.tables import filter_rows
 
 INSTANT = timedelta(microseconds=1)
 
@@ -216,10 +217,12 @@ def run(
         seconds = time.monotonic() - start
         known, frauds = np.zeros(0, bool), 0
         if leave_out_known and config.contract.entities:
-            labelled = folder / "labelled.parquet"
-            _cut(features, Period(block.train.start, block.test.end), config, labelled)
-            known = known_cards(pq.read_table(labelled), pq.read_table(test), config, reviewed)
-            frauds = _write_others(test, known, config, measured_as_of, reviewed)
+            earlier = _labelled(features, config)
+            since = Period(block.train.start, block.test.end).holds(earlier.column(config.contract.timestamp))
+            rows = _labelled(test, config)
+            known = known_cards(earlier.filter(pa.array(since)), rows, config, reviewed)
+            frauds = int((known_labels(rows.filter(pa.array(known)), config, measured_as_of, reviewed) == 1).sum())
+            filter_rows(test, test, ~known)
         if pq.read_metadata(test).num_rows == 0:
             continue
         outcomes, ids, values = _score(detector, test, folder, measured_as_of, reviewed, segment)
@@ -287,21 +290,15 @@ def scores_table(tested: Sequence[Tested], config: Config) -> pa.Table:
 
 def _cut(features: Path, period: Period, config: Config, out: Path) -> int:
     """Write the rows of a period; return how many there are."""
-    at = config.contract.timestamp
-    limits = [(at, ">=", period.start), (at, "<", period.end)]
-    rows = pq.read_table(features, filters=[limit for limit in limits if limit[2] is not None])
-    pq.write_table(rows, out)
-    return int(rows.num_rows)
+    moments = pq.read_table(features, columns=[config.contract.timestamp]).column(0)
+    return filter_rows(features, out, period.holds(moments))
 
 
-def _write_others(test: Path, known: np.ndarray, config: Config, as_of: datetime, reviewed: Sequence[Path]) -> int:
-    """Take rows out of the test; return how many frauds are among them."""
-    if not known.any():
-        return 0
-    rows = pq.read_table(test)
-    gone = rows.filter(pa.array(known))
-    pq.write_table(rows.filter(pa.array(~known)), test)
-    return int((known_labels(gone, config, as_of, reviewed) == 1).sum())
+def _labelled(path: Path, config: Config) -> pa.Table:
+    """Return what `known_cards` looks at."""
+    contract, names = config.contract, pq.read_schema(path).names
+    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at, *contract.entities[:1])
+    return pq.read_table(path, columns=[name for name in wanted if name in names])
 
 
 def _score(
@@ -329,5 +326,5 @@ def _score(
 
 
 def _against(last: Detector, outcomes: Outcomes, test: Path, k: int) -> Agreement:
-    scores = score_rows(last, test)
-    return agreement(scores, outcomes.scores, outcomes.days, k, (scores > last.threshold, outcomes.flagged))
+    scores, flagged = score_rows(last, test)
+    return agreement(scores, outcomes.scores, outcomes.days, k, (flagged, outcomes.flagged))

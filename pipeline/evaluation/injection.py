@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.detector import Detector
 from pipeline.evaluation.intervals import LEVEL, Interval
 from pipeline.explanation import assign
-from pipeline.labels import known_labels
+from pipeline.labels import known_labels, taken_for_normal
 
 STEP = 6.0
 ROWS = 400
@@ -66,11 +66,6 @@ class Injected:
         return share(self.named, self.rows)
 
     @property
-    def top_reason_of_flagged(self) -> Interval:
-        """The same among the flagged rows, the only ones whose reasons people read."""
-        return share(self.flagged_and_named, self.flagged)
-
-    @property
     def figures(self) -> dict[str, float]:
         """What is defined, by the name it is logged under."""
         values = {
@@ -80,7 +75,7 @@ class Injected:
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def share(part: int, whole: int) -> Interval:
+def share(part: int, whole: int, level: float = LEVEL) -> Interval:
     """Return a share with its Wilson score interval (Wilson, JASA 1927); nan of nothing.
 
     Examples
@@ -92,7 +87,7 @@ def share(part: int, whole: int) -> Interval:
 
     if not whole:
         return Interval(math.nan, math.nan, math.nan)
-    low, high = binomtest(part, whole).proportion_ci(LEVEL, method="wilson")
+    low, high = binomtest(part, whole).proportion_ci(level, method="wilson")
     return Interval(part / whole, float(low), float(high))
 
 
@@ -102,7 +97,8 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = ROWS, seed: int =
     Each perturbed row is a random one of those that are not flagged as they are, changed in a random feature: all
     features have the same chance, so the counts are means over rows and features. Perturbed cells are in the units of
     the encoder: standard deviations of the fit rows. A swap changes all columns of a feature and the value of it; a
-    rare value is the encoder's column of rare and new ones.
+    rare value is the encoder's column of rare and new ones. Flagged is what lies above `Detector.threshold`: with cuts
+    by segment that is the common one, with one by batch the lowest that there can be.
 
     Parameters
     ----------
@@ -161,7 +157,7 @@ def inject_into(
         return []
     table = pa.Table.from_batches(kept)
     labels = known_labels(table, detector.config, detector.as_of, reviewed)
-    normal = labels == 0 if (labels == 0).any() else labels != 1
+    normal = taken_for_normal(labels, contract.label in schema.names)
     return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
 
 

@@ -170,24 +170,6 @@ def expanded(tail: float, groups: int) -> float:
     return float(norm.cdf(math.sqrt(groups / (groups - 1)) * t.ppf(tail, groups - 1)))
 
 
-def difference(
-    one: Metric, other: Metric, groups: ArrayLike, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Interval:
-    """Return the difference of two metrics of the same rows, ``one`` less ``other``, with its interval.
-
-    Both are taken with the same weights in every draw, so what moves both, such as which customers were drawn, falls
-    out of the difference.
-
-    Examples
-    --------
-    >>> values = np.arange(100.0)
-    >>> def mean(drawn): return np.average(values, weights=drawn)
-    >>> print(difference(lambda drawn: mean(drawn) + 1, mean, np.arange(100)))
-    1.000 (1.000 to 1.000)
-    """
-    return bootstrap(lambda drawn: one(drawn) - other(drawn), groups, draws, seed, level)
-
-
 def _codes(groups: ArrayLike) -> tuple[np.ndarray, int]:
     """Number the groups in their order, not that of the rows; return each row's number and how many there are."""
     import pandas as pd

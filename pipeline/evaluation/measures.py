@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -80,6 +80,11 @@ class Outcomes:
         """Rows whose label is known; (n_rows,) bool."""
         return ~np.isnan(self.labels)
 
+    @property
+    def left_out(self) -> str:
+        """What intervals of their measures hold, and what they leave out."""
+        return WITHOUT_CARDS if self.cards is None else LEFT_OUT
+
     def where(self, rows: np.ndarray) -> Self:
         """Return some of the rows, by a mask or by their places."""
         cards = None if self.cards is None else self.cards[rows]
@@ -140,32 +145,6 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
     return found
 
 
-def by_group(
-    outcomes: Outcomes, groups: ArrayLike, k: int = K, draws: int = DRAWS, seed: int = 0, most: int = 20
-) -> dict[Any, dict[str, Interval]]:
-    """Return the measures of each value of a column (a segment, a week), the most frequent values first.
-
-    Parameters
-    ----------
-    outcomes : Outcomes
-    groups : array-like, shape (n_rows,)
-        A missing value is a group, None.
-    k, draws, seed
-        As for :func:`measure`; the k of each day are of the group's own rows.
-    most : int
-        Groups at most; the rarer ones are left out.
-    """
-    import pandas as pd
-
-    codes, names = pd.factorize(np.asarray(groups, dtype=object))
-    sizes = np.bincount(codes + 1, minlength=len(names) + 1)  # the first is the missing values
-    order = [place for place in np.argsort(-sizes, kind="stable")[:most] if sizes[place]]
-    return {
-        None if place == 0 else names[place - 1]: measure(outcomes.where(codes == place - 1), k, draws, seed)
-        for place in order
-    }
-
-
 def top_of_days(days: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     """Return which rows are among the k with the highest scores of their day; ties go by position.
 
@@ -182,27 +161,50 @@ def top_of_days(days: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
     return top
 
 
+class Caught:
+    """What flagging some rows catches, for many different weights of the rows.
+
+    Parameters
+    ----------
+    flagged, fraud : ndarray of bool, shape (n_rows,)
+    money : ndarray of float64, shape (n_rows,)
+        At stake in each row.
+
+    Examples
+    --------
+    >>> caught = Caught(np.array([True, True, False]), np.array([True, False, True]), np.array([30.0, 5.0, 10.0]))
+    >>> caught.measures(np.ones(3))
+    (0.5, 0.5, 0.75)
+    """
+
+    def __init__(self, flagged: np.ndarray, fraud: np.ndarray, money: np.ndarray) -> None:
+        self.flagged, self.frauds = np.flatnonzero(flagged), np.flatnonzero(fraud)
+        self.hit, self.money = flagged[self.frauds], money[self.frauds]
+
+    def measures(self, weights: np.ndarray) -> tuple[float, float, float]:
+        """Return precision, recall and money-weighted recall; nan where undefined."""
+        frauds = weights[self.frauds]
+        lost, caught = frauds * self.money, frauds[self.hit].sum()
+        return (
+            _share(caught, weights[self.flagged].sum()),
+            _share(caught, frauds.sum()),
+            _share(lost[self.hit].sum(), lost.sum()),
+        )
+
+
 def _of_rows(known: list[Outcomes], at_k: list[np.ndarray], k: int, draws: int, seed: int) -> dict[str, Interval]:
     rankings = [Ranking(*as_arrays(block.scores, block.labels == 1)) for block in known]
     cuts = np.cumsum([0, *(len(block.scores) for block in known)])
     fraud = np.concatenate([block.labels == 1 for block in known])
     money = np.concatenate([block.amounts for block in known])
     chosen = {"": np.concatenate([block.flagged for block in known]), f"_at_{k}": np.concatenate(at_k)}
-    frauds = np.flatnonzero(fraud)
-    picks = [(np.flatnonzero(mask), mask[frauds]) for mask in chosen.values()]
+    caught = [Caught(mask, fraud, money) for mask in chosen.values()]
 
     def metrics(drawn: np.ndarray) -> np.ndarray:
         parts = [drawn[start:end] for start, end in pairwise(cuts)]
         curves = np.array([ranking.auroc_and_ap(part) for ranking, part in zip(rankings, parts, strict=True)])
-        fraud_weight = drawn[frauds]
-        fraud_money = fraud_weight * money[frauds]
-        values = [_mean(curves[:, 0]), _mean(curves[:, 1])]
-        for picked, hit in picks:
-            caught = fraud_weight[hit].sum()
-            values.append(_share(caught, drawn[picked].sum()))
-            values.append(_share(caught, fraud_weight.sum()))
-            values.append(_share(fraud_money[hit].sum(), fraud_money.sum()))
-        return np.array(values)
+        at_cuts = [value for each in caught for value in each.measures(drawn)]
+        return np.array([_mean(curves[:, 0]), _mean(curves[:, 1]), *at_cuts])
 
     names = ["auroc", "average_precision"]
     names += [f"{name}{at}" for at in chosen for name in ("precision", "recall", "money_recall")]

@@ -63,6 +63,8 @@ class Evaluation:
         Every measure of `pipeline.evaluation.measures.measure`, by name.
     found, money : Curve or None
         Share of the frauds, and of their amount, over alerts a day.
+    left_out : str
+        What the intervals hold, and what they leave out.
     """
 
     rows: int
@@ -78,6 +80,7 @@ class Evaluation:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     found: Curve | None = None
     money: Curve | None = None
+    left_out: str = ""
 
     @property
     def precision(self) -> float:
@@ -117,7 +120,7 @@ class Evaluation:
         return {text: str(self.intervals[name]) for name, text in names.items() if name in self.figures}
 
 
-def auroc(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None) -> float:
+def auroc(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     """Area under the ROC curve: the chance that a fraud scores above a normal row, ties counted half.
 
     Parameters
@@ -125,8 +128,6 @@ def auroc(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = No
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
-    weights : array-like of float, shape (n_rows,), optional
-        How often each row counts, 0 or more (bootstrap draws); once each when left out.
 
     Returns
     -------
@@ -140,13 +141,13 @@ def auroc(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = No
     """
     from sklearn.metrics import roc_auc_score
 
-    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
+    scores, is_fraud = as_arrays(scores, is_fraud)
     if not _has_both(is_fraud):
         return math.nan
-    return float(roc_auc_score(is_fraud, scores, sample_weight=counts))
+    return float(roc_auc_score(is_fraud, scores))
 
 
-def average_precision(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None) -> float:
+def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     """Average precision: the mean of the precisions at each fraud's rank, without interpolation.
 
     Parameters
@@ -154,8 +155,6 @@ def average_precision(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
-    weights : array-like of float, shape (n_rows,), optional
-        How often each row counts, 0 or more (bootstrap draws); once each when left out.
 
     Returns
     -------
@@ -169,15 +168,13 @@ def average_precision(scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike
     """
     from sklearn.metrics import average_precision_score
 
-    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
+    scores, is_fraud = as_arrays(scores, is_fraud)
     if not _has_both(is_fraud):
         return math.nan
-    return float(average_precision_score(is_fraud, scores, sample_weight=counts))
+    return float(average_precision_score(is_fraud, scores))
 
 
-def precision_recall(
-    scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None = None, *, max_points: int = 400
-) -> PrecisionRecall | None:
+def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int = 400) -> PrecisionRecall | None:
     """Compute the precision-recall curve at every threshold, then thin it for drawing.
 
     Parameters
@@ -185,8 +182,6 @@ def precision_recall(
     scores : array-like of float, shape (n_rows,)
         Higher = more anomalous; finite.
     is_fraud : array-like of bool or 0/1, shape (n_rows,)
-    weights : array-like of float, shape (n_rows,), optional
-        How often each row counts, 0 or more (bootstrap draws); once each when left out.
     max_points : int
         At least 2. The highest and the lowest threshold are kept; the others are spread evenly over recall.
 
@@ -197,21 +192,19 @@ def precision_recall(
     """
     from sklearn.metrics import precision_recall_curve
 
-    scores, is_fraud, counts = _counted(scores, is_fraud, weights)
+    scores, is_fraud = as_arrays(scores, is_fraud)
     if max_points < 2:
         raise ValueError(f"max_points is {max_points}; a curve needs at least 2")
     if not _has_both(is_fraud):
         return None
-    precision, recall, thresholds = precision_recall_curve(
-        is_fraud, scores, sample_weight=counts, drop_intermediate=True
-    )
+    precision, recall, thresholds = precision_recall_curve(is_fraud, scores, drop_intermediate=True)
     # scikit-learn goes from the lowest threshold up and adds the point (0, 1), which no threshold gives.
     precision, recall, thresholds = precision[-2::-1], recall[-2::-1], thresholds[::-1]
     keep = np.arange(len(recall))
     if len(keep) > max_points:
         keep = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1.0, max_points - 1)))
         keep = np.union1d(keep, [0, len(recall) - 1])
-    return PrecisionRecall(recall[keep], precision[keep], thresholds[keep], float(np.average(is_fraud, weights=counts)))
+    return PrecisionRecall(recall[keep], precision[keep], thresholds[keep], float(np.mean(is_fraud)))
 
 
 def evaluate(
@@ -263,20 +256,8 @@ def evaluate(
         intervals=found,
         found=found_over_alerts(outcomes),
         money=None if amounts is None else found_over_alerts(outcomes, by_amount=True),
+        left_out=outcomes.left_out,
     )
-
-
-def _counted(
-    scores: ArrayLike, is_fraud: ArrayLike, weights: ArrayLike | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return the rows that count, with how often they do."""
-    values, fraud = as_arrays(scores, is_fraud)
-    if weights is None:
-        return values, fraud, None
-    counts = np.asarray(weights, dtype=np.float64)
-    if counts.shape != values.shape or not (counts >= 0).all():
-        raise ValueError(f"weights have shape {counts.shape}; they must be one number a row, 0 or more")
-    return values[counts > 0], fraud[counts > 0], counts[counts > 0]
 
 
 def _has_both(is_fraud: np.ndarray) -> bool:

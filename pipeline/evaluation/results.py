@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.evaluation.backtest import Tested
 from pipeline.evaluation.curves import Curve, found_over_alerts, precision_over_recall
 from pipeline.evaluation.intervals import Interval
-from pipeline.evaluation.measures import LEFT_OUT, WITHOUT_CARDS, K, Outcomes, measure
+from pipeline.evaluation.measures import K, Outcomes, measure
 
 Measures = Mapping[str, Interval]
 MOST_SEGMENTS = 20
@@ -82,7 +82,7 @@ class Result:
     @property
     def left_out(self) -> str:
         """What the intervals hold, and what they leave out."""
-        return LEFT_OUT if all(item.outcomes.cards is not None for item in self.tested) else WITHOUT_CARDS
+        return self.tested[0].outcomes.left_out
 
     def table(self) -> pa.Table:
         """Return one row a block (none: all of them), segment (none: all rows) and measure."""

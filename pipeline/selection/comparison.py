@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -204,7 +204,7 @@ def compare(
         source=chosen.source,
         days=chosen.days,
         outcomes=outcomes,
-        figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected)],
+        figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected, config.promotion)],
         scored=scored,
         changes=[
             queue_change(scored[0], part, config, (titles[0], title), labels)
@@ -287,10 +287,7 @@ def _drifts(
 
 
 def _with_features(rows: Path, config: Config, folder: Path, name: str) -> Path:
-    start, end = span(rows, config.contract.timestamp)
-    past = History(WorkFolder(config).history, config).files(
-        start - timedelta(days=config.features.max_window_days), end
-    )
+    past = History(WorkFolder(config).history, config).behind(*span(rows, config.contract.timestamp))
     return feature_tables(rows, past, [config], folder, name)[0]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.evaluation.cards import card_precision_by_day
 from pipeline.evaluation.injection import Injected, share
 from pipeline.evaluation.intervals import Interval, bootstrap_all
-from pipeline.evaluation.measures import K, Outcomes
+from pipeline.evaluation.measures import Caught, K, Outcomes
 from pipeline.evaluation.ranking import Ranking
 from pipeline.selection.settings import PromotionConfig
 
@@ -72,7 +72,7 @@ def measure_versions(versions: Sequence[Outcomes], settings: PromotionConfig) ->
     return [*found, _alerts_a_day(versions, settings)]
 
 
-def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
+def measure_injected(versions: Sequence[Sequence[Injected]], settings: PromotionConfig) -> list[Figure]:
     """Return the recall of injected anomalies, and how often the first reason names the column that was changed.
 
     Intervals are Wilson's; those of differences, of rows drawn anew for each version, are Newcombe's (Interval
@@ -82,6 +82,8 @@ def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
     ----------
     versions : sequence of sequences of Injected
         Empty for a version into which nothing could be injected, whose values are nan.
+    settings : PromotionConfig
+        Confidence.
     """
     chosen = [[item for item in found if item.kind in FAR_OUT] for found in versions]
     if not any(chosen):
@@ -93,41 +95,31 @@ def measure_injected(versions: Sequence[Sequence[Injected]]) -> list[Figure]:
     }
     figures = []
     for name, (title, parts) in counts.items():
-        values = [share(part, whole) for part, whole in zip(parts, rows, strict=True)]
+        values = [share(part, whole, settings.confidence) for part, whole in zip(parts, rows, strict=True)]
         differences = [Interval(0.0, 0.0, 0.0), *(_newcombe(value, values[0]) for value in values[1:])]
         figures.append(Figure(name, title, NOTE, values, differences))
     return figures
 
 
 def _of_rows(known: Sequence[Outcomes], settings: PromotionConfig) -> list[Figure]:
-    first = known[0]
-    fraud, money = first.labels == 1, first.amounts * (first.labels == 1)
+    first, fraud = known[0], known[0].labels == 1
     rankings = [Ranking(version.scores, fraud) for version in known]
+    caught = [Caught(version.flagged, fraud, version.amounts) for version in known]
 
     def metrics(drawn: np.ndarray) -> np.ndarray:
-        values = np.empty((5, len(known)))
-        frauds, lost = drawn @ fraud, drawn @ money
-        for place, (version, ranking) in enumerate(zip(known, rankings, strict=True)):
-            caught = drawn[version.flagged] @ fraud[version.flagged]
-            auroc, precision = ranking.auroc_and_ap(drawn)
-            values[:, place] = (
-                precision,
-                auroc,
-                _share(caught, drawn[version.flagged].sum()),
-                _share(caught, frauds),
-                _share(drawn[version.flagged] @ money[version.flagged], lost),
-            )
-        return values
+        pairs = zip(rankings, caught, strict=True)
+        return np.array([[*ranking.auroc_and_ap(drawn), *found.measures(drawn)] for ranking, found in pairs]).T
 
     named = [
-        ("average_precision", "Average precision", ""),
         ("auroc", "AUROC", "0.5 is chance"),
+        ("average_precision", "Average precision", ""),
         ("precision", "Precision", "flagged rows that are fraud"),
         ("recall", "Recall", "frauds that are flagged"),
         ("money_recall", "Recall by amount", "share of the fraudulent amount that is flagged"),
     ]
     groups = np.arange(len(fraud)) if first.cards is None else first.cards
-    return _paired(named, metrics, groups, settings)
+    auroc, precision, *others = _paired(named, metrics, groups, settings)
+    return [precision, auroc, *others]
 
 
 def _of_cards(known: Sequence[Outcomes], settings: PromotionConfig) -> Figure:
@@ -192,7 +184,3 @@ def _newcombe(one: Interval, other: Interval) -> Interval:
     above = math.hypot(one.high - one.value, other.value - other.low)
     less = one.value - other.value
     return Interval(less, less - below, less + above)
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part) / float(whole) if whole else math.nan

@@ -21,7 +21,7 @@ from pipeline.labels import known_labels
 from pipeline.ledger import batch_id
 from pipeline.period import Period, local_days
 from pipeline.reviewed import ReviewedLabels
-from pipeline.tables import ParquetWriter, open_table, read_batches, span
+from pipeline.tables import filter_rows, open_table, span
 from pipeline.validation import validate
 from pipeline.workfolder import WorkFolder
 
@@ -89,7 +89,7 @@ def period_after(
 
 
 def choose_rows(
-    config: Config,
+    configs: Sequence[Config],
     period: Period,
     table: str,
     folder: Path,
@@ -101,7 +101,8 @@ def choose_rows(
 
     Parameters
     ----------
-    config : Config
+    configs : sequence of Config
+        What each version scores with; rows before the period are kept for the one that looks back furthest.
     period : Period
     table : str
         File or folder. Left empty: the configuration's table and, where that has no row in the period, the history.
@@ -117,6 +118,7 @@ def choose_rows(
     InputError
         When no row lies in the period, or the table cannot be read.
     """
+    config = max(configs, key=lambda each: each.features.max_window_days)
     work = WorkFolder(config)
     history = History(work.history, config)
     reach = timedelta(days=config.features.max_window_days)
@@ -137,7 +139,7 @@ def choose_rows(
         source = "the history of scored rows"
     rows = folder / "compared.parquet"
     kept = _latest_labelled(accepted, config, ReviewedLabels(work.labels, config).files(), all_days)
-    _filter(accepted, kept, rows)
+    filter_rows(accepted, rows, kept)
     ends = local_days(pa.array(span(rows, config.contract.timestamp), pa.timestamp("us")), config.table.time_zone)
     return Chosen(rows, [*past, accepted], Path(source).name if source else "", (ends[0].item(), ends[1].item()))
 
@@ -187,11 +189,3 @@ def _latest_labelled(accepted: Path, config: Config, reviewed: Sequence[Path], a
     known = ~np.isnan(known_labels(rows, config, datetime.now(UTC).replace(tzinfo=None), reviewed))
     last = days[known].max() if known.any() else days.max()
     return (days <= last) & (days > last - np.timedelta64(config.promotion.days, "D"))
-
-
-def _filter(path: Path, kept: np.ndarray, out: Path) -> None:
-    start = 0
-    with ParquetWriter(out, pq.read_schema(path)) as writer:
-        for batch in read_batches(path):
-            writer.write(batch.filter(pa.array(kept[start : start + batch.num_rows])))
-            start += batch.num_rows

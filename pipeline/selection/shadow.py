@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +141,7 @@ def score_in_shadow(
 
 def _features(accepted: Path, config: Config, scratch: Path, reviewed: Sequence[Path]) -> Path:
     scratch.mkdir(exist_ok=True)
-    first, last = span(accepted, config.contract.timestamp)
-    start = first - timedelta(days=config.features.max_window_days)
-    past = History(WorkFolder(config).history, config).files(start, last + timedelta(microseconds=1))
+    past = History(WorkFolder(config).history, config).behind(*span(accepted, config.contract.timestamp))
     return compute(accepted, past, config, scratch / "features.parquet", reviewed)
 
 

@@ -24,7 +24,7 @@ from pipeline.partition import EARLY_STOPPING, FIT, split
 from pipeline.period import Period, local_days
 from pipeline.reviewed import ReviewedLabels
 from pipeline.selection.figures import FAR_OUT
-from pipeline.tables import ParquetWriter, open_table, read_batches, span
+from pipeline.tables import filter_rows, open_table, span
 from pipeline.validation import Validated, validate
 from pipeline.workfolder import WorkFolder
 
@@ -205,15 +205,10 @@ def _accepted(
 
 def _cut(features: Path, config: Config, boundary: datetime, folder: Path) -> tuple[Path, Path]:
     """Write the rows before a moment, and those from it on."""
-    schema = pq.read_schema(features)
     paths = folder / "to-fit.parquet", folder / "to-judge.parquet"
-    with ParquetWriter(paths[0], schema) as before, ParquetWriter(paths[1], schema) as after:
-        for batch in read_batches(features):
-            at = batch.column(config.contract.timestamp).to_numpy(zero_copy_only=False).astype("datetime64[us]")
-            is_early = at < np.datetime64(boundary, "us")
-            before.write(batch.filter(pa.array(is_early)))
-            after.write(batch.filter(pa.array(~is_early)))
-    if pq.read_metadata(paths[1]).num_rows < 2:
+    is_early = Period(None, boundary).holds(pq.read_table(features, columns=[config.contract.timestamp]).column(0))
+    filter_rows(features, paths[0], is_early)
+    if filter_rows(features, paths[1], ~is_early) < 2:
         raise InputError(f"there are no rows to judge on from {boundary:%Y-%m-%d %H:%M} UTC; tune on a longer period")
     return paths
 

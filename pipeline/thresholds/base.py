@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -251,6 +252,28 @@ def percent(share: float) -> str:
     ('0.12 %', '12.3 %', '0.0012 %')
     """
     return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.3g} %"
+
+
+def at_least(value: float) -> str:
+    """Write a bound that is kept by what is written, two digits rounded up.
+
+    Examples
+    --------
+    >>> at_least(1 / 98), at_least(0.5)
+    ('0.011', '0.5')
+    """
+    return f"{Context(prec=2, rounding=ROUND_CEILING).create_decimal_from_float(value).normalize():f}"
+
+
+def at_most(value: float) -> str:
+    """Write a bound that is kept by what is written, two digits rounded down.
+
+    Examples
+    --------
+    >>> at_most(2 / 3), at_most(1000 / 1001)
+    ('0.66', '0.99')
+    """
+    return f"{Context(prec=2, rounding=ROUND_FLOOR).create_decimal_from_float(value).normalize():f}"
 
 
 def per_day(alerts: float, unit: str = "alerts") -> str:

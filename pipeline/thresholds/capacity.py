@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, between, per_day, percent
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_least, between, per_day, percent
 from pipeline.thresholds.intervals import day_variance, queue_interval
 from pipeline.thresholds.rows import Rows
 
@@ -113,7 +113,7 @@ class Capacity(Strategy):
             raise TrainingError(
                 f"threshold.alerts_per_day is {self.alerts_per_day:g} and the calibration block is {days:.2g} days "
                 "long, which makes less than one alert; train on a longer period, or raise "
-                f"threshold.alerts_per_day to at least {1 / days:.2g}"
+                f"threshold.alerts_per_day to at least {at_least(1 / days)}"
             )
 
 

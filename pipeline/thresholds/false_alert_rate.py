@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, between, per_day, percent
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_least, between, per_day, percent
 from pipeline.thresholds.intervals import rank_for_rate, realised_count, realised_rate, rows_for_rate
 from pipeline.thresholds.rows import Rows
 
@@ -37,7 +37,7 @@ class FalseAlertRate(Strategy):
             raise TrainingError(
                 f"a false-alert rate of {self.rate:g} needs at least {rows_for_rate(self.rate):,} normal rows to "
                 f"calibrate on and there are {n:,}; train on a longer period, raise threshold.false_alert_rate to at "
-                f'least {1 / (n + 1):.2g}, or take threshold.strategy = "tail"'
+                f'least {at_least(1 / (n + 1))}, or take threshold.strategy = "tail"'
             )
         value = float(np.partition(normal, n - k)[n - k])
         flagged = int(np.count_nonzero(rows.scores > value))

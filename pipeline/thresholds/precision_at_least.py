@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, between, known_rows, per_day, percent, steps
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_most, between, known_rows, per_day, percent, steps
 from pipeline.thresholds.intervals import predicted_count, share_interval
 from pipeline.thresholds.rows import Rows
 
@@ -35,7 +35,7 @@ class PrecisionAtLeast(Strategy):
             raise TrainingError(
                 f"no cut has a precision of threshold.min_precision = {self.precision:g} on the {len(fraud):,} rows "
                 f"with a known label; the most is {percent(hits[best] / flagged[best])}, with {flagged[best]:,} "
-                "alerts, so lower it to at most that"
+                f"alerts, so lower it to at most {at_most(hits[best] / flagged[best])}"
             )
         best = int(enough[-1])
         alerts, frauds = int(flagged[best]), int(hits[best])
@@ -45,7 +45,8 @@ class PrecisionAtLeast(Strategy):
             f"{percent(frauds / alerts)} of alerts are fraud (nine times in ten between {percent(low)} and "
             f"{percent(high)} in the long run), with {percent(frauds / fraud.sum())} of the frauds among them, about "
             f"{per_day(threshold.alerts_per_day)}: the most alerts of any cut with at least {percent(self.precision)} "
-            f"on the {len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on."
+            f"on the {len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on, so "
+            "expect somewhat less of others."
         )
         return replace(threshold, promise=promise)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, between, known_rows, per_day, percent
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_most, between, known_rows, per_day, percent
 from pipeline.thresholds.intervals import realised_count, realised_rate
 from pipeline.thresholds.rows import Rows
 
@@ -38,7 +38,7 @@ class RecallAtLeast(Strategy):
             raise TrainingError(
                 f"a recall of threshold.min_recall = {self.recall:g} needs at least {needed:,} known frauds among the "
                 f"rows held out for calibration and there are {frauds:,}; train on a longer period, or lower it to at "
-                f"most {frauds / (frauds + 1):.2g}"
+                f"most {at_most(frauds / (frauds + 1))}"
             )
         value = float(np.nextafter(scores[fraud][j - 1], -np.inf))
         low, high = realised_rate(frauds, j)

@@ -119,15 +119,16 @@ def cut_for(tail: Tail, survival: float) -> float:
 def rates(tail: Tail, rows: int, cut: float) -> np.ndarray:
     """Return draws of the share of normal rows above a cut, as uncertain as the law's fit is.
 
-    The share above the level is drawn from its beta law, shape and scale from the normal law of their maximum
-    likelihood estimates, with n cov = (1 + shape) [[1 + shape, -scale], [-scale, 2 scale²]].
+    With k scores above it, the level is the (k + 1)-th largest, and the share above it is drawn from its beta law,
+    Beta(k + 1, rows - k) (see `pipeline.thresholds.intervals.realised_rate`); shape and scale from the normal law of
+    their maximum likelihood estimates, with n cov = (1 + shape) [[1 + shape, -scale], [-scale, 2 scale²]].
 
     Returns
     -------
     array of shape (4000,), in [0, 1]
     """
     generator = np.random.default_rng(0)
-    level = generator.beta(tail.exceedances, rows + 1 - tail.exceedances, DRAWS)
+    level = generator.beta(tail.exceedances + 1, rows - tail.exceedances, DRAWS)
     one = 1 + tail.shape
     covariance = one / tail.exceedances * np.array([[one, -1.0], [-1.0, 2.0]])
     shape, log_scale = generator.multivariate_normal([tail.shape, math.log(tail.scale)], covariance, DRAWS).T

@@ -4,24 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import time
-from typing import TYPE_CHECKING
 
 from pipeline.config import Config
-from pipeline.tracking import store
-from pipeline.tracking.content import flatten, key, without_passwords
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from pipeline.tracking.content import flatten, without_passwords
+from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 
 
 @dataclass(frozen=True)
 class BacktestRun:
     """An open run of a backtest. Made by :func:`backtest_run`."""
 
-    client: "MlflowClient"
     config: Config
-    experiment: str
     run_id: str
 
     def log_block(self, number: int, name: str, metrics: Mapping[str, float], params: Mapping[str, object]) -> str:
@@ -35,21 +28,15 @@ class BacktestRun:
             What the child is called.
         metrics, params : mapping
         """
-        with store._answering(self.config):
-            tags = {"mlflow.parentRunId": self.run_id, "mlflow.runName": name}
-            child = self.client.create_run(self.experiment, tags=tags).info.run_id
-            store._log_in_batches(self.client, child, {key(k): v for k, v in params.items()}, _metrics(metrics, 0))
-            steps = {f"block_{name}": value for name, value in metrics.items()}
-            store._log_in_batches(self.client, self.run_id, {}, _metrics(steps, number))
-            self.client.set_terminated(child)
+        child = log_child(self.config, self.run_id, Child(name, params=params, metrics=metrics))
+        log_group(
+            self.config, self.run_id, series={f"block_{name}": [(number, value)] for name, value in metrics.items()}
+        )
         return child
 
     def log_result(self, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
         """Log what all blocks come to, and files."""
-        with store._answering(self.config):
-            store._log_in_batches(self.client, self.run_id, {}, _metrics(metrics, 0))
-            for file in files:
-                self.client.log_artifact(self.run_id, str(file))
+        log_group(self.config, self.run_id, artefacts=files, metrics=metrics)
 
 
 @contextmanager
@@ -69,24 +56,10 @@ def backtest_run(config: Config, params: Mapping[str, object], tags: Mapping[str
     StoreError
         When the store does not answer.
     """
-    client = store.start(config)
-    with store._answering(config):
-        experiment = store._experiment_id(client, config)
-        every_tag = {**tags, "mlflow.runName": f"backtest of {config.name}", "model_name": config.name}
-        run_id = client.create_run(experiment, tags=every_tag).info.run_id
-        shown = without_passwords(config)
-        every_param = {key(name): value for name, value in {**flatten(shown), **params}.items()}
-        store._log_in_batches(client, run_id, every_param, [])
-    status = "FAILED"
+    run_id = open_group(config, f"backtest of {config.name}", tags, {**flatten(without_passwords(config)), **params})
+    is_failed = True
     try:
-        yield BacktestRun(client, config, experiment, run_id)
-        status = "FINISHED"
+        yield BacktestRun(config, run_id)
+        is_failed = False
     finally:
-        with store._answering(config):
-            client.set_terminated(run_id, status)
-
-
-def _metrics(values: Mapping[str, float], step: int) -> list:
-    from mlflow.entities import Metric
-
-    return [Metric(key(name), value, round(time() * 1000), step) for name, value in values.items()]
+        close_group(config, run_id, is_failed)

@@ -1,13 +1,20 @@
-"""A run in MLflow with runs under it: one a version that is compared, one a trial of a search."""
+"""A run in MLflow with runs under it: one a version that is compared, a trial of a search, a block of a backtest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import time
+from typing import TYPE_CHECKING
 
 from pipeline.config import Config
 from pipeline.tracking.content import key
 from pipeline.tracking.store import _answering, _experiment_id, _log_in_batches, _log_plot, start
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+Series = Mapping[str, Sequence[tuple[int, float]]]
+"""By the name of a metric, its (step, value): MLflow draws them as lines."""
 
 
 @dataclass(frozen=True)
@@ -19,26 +26,23 @@ class Child:
     name : str
     params, tags : mapping
     metrics : mapping of str to float
-    series : mapping of str to sequence of (step, value)
-        Metrics that MLflow draws as lines.
+    series : Series
     pictures : mapping of str to Path
         Image files by the name that they are shown under; the same name in several runs is shown side by side.
     model_id : str
         Of the model that the metrics are of; they are logged to it, too.
-    is_failed : bool
     """
 
     name: str
     params: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    series: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    series: Series = field(default_factory=dict)
     pictures: Mapping[str, Path] = field(default_factory=dict)
     model_id: str = ""
-    is_failed: bool = False
 
 
-def open_group(config: Config, name: str, tags: Mapping[str, str]) -> str:
+def open_group(config: Config, name: str, tags: Mapping[str, str], params: Mapping[str, object] | None = None) -> str:
     """Begin a run and return its id.
 
     Raises
@@ -51,7 +55,9 @@ def open_group(config: Config, name: str, tags: Mapping[str, str]) -> str:
         made = client.create_run(
             _experiment_id(client, config), run_name=name, tags={**tags, "model_name": config.name}
         )
-        return str(made.info.run_id)
+        run_id = str(made.info.run_id)
+        _log_in_batches(client, run_id, {key(name): value for name, value in (params or {}).items()}, [])
+        return run_id
 
 
 def children(config: Config, group: str, tag: str) -> set[str]:
@@ -72,41 +78,53 @@ def log_child(config: Config, group: str, child: Child) -> str:
     """Log a run under another one, and return its id."""
     client = start(config)
     import mlflow
-    from mlflow.entities import Metric
 
-    now = round(time() * 1000)
     with _answering(config):
         tags = {**child.tags, "mlflow.parentRunId": group, "model_name": config.name}
         run = client.create_run(_experiment_id(client, config), run_name=child.name, tags=tags)
         run_id = str(run.info.run_id)
-        points = [Metric(key(name), value, now, step) for name, line in child.series.items() for step, value in line]
-        _log_in_batches(client, run_id, {key(name): value for name, value in child.params.items()}, points)
-        numbers = {key(name): float(value) for name, value in child.metrics.items()}
-        if numbers and child.model_id:
+        own = {} if child.model_id else child.metrics
+        _log_in_batches(
+            client, run_id, {key(name): value for name, value in child.params.items()}, _points(own, child.series)
+        )
+        if child.metrics and child.model_id:
+            numbers = {key(name): float(value) for name, value in child.metrics.items()}
             mlflow.log_metrics(numbers, run_id=run_id, model_id=child.model_id)
-        elif numbers:
-            client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in numbers.items()])
         for name, picture in child.pictures.items():
             _log_plot(client, run_id, name, picture)
-        client.set_terminated(run_id, "FAILED" if child.is_failed else "FINISHED")
+        client.set_terminated(run_id, "FINISHED")
     return run_id
 
 
-def close_group(
+def log_group(
     config: Config,
     group: str,
     *,
     artefacts: Sequence[Path] = (),
     metrics: Mapping[str, float] | None = None,
+    series: Series | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """End a run with what it came to; it may be opened again by logging more runs under it."""
+    """Log to a run that has others under it."""
     client = start(config)
     with _answering(config):
         for path in artefacts:
             client.log_artifact(group, str(path))
-        for name, value in (metrics or {}).items():
-            client.log_metric(group, key(name), value)
+        _log_in_batches(client, group, {}, _points(metrics or {}, series or {}))
         for name, text in (tags or {}).items():
             client.set_tag(group, name, text)
-        client.set_terminated(group, "FINISHED")
+
+
+def close_group(config: Config, group: str, is_failed: bool = False) -> None:
+    """End a run; it may be opened again by logging more runs under it."""
+    client = start(config)
+    with _answering(config):
+        client.set_terminated(group, "FAILED" if is_failed else "FINISHED")
+
+
+def _points(metrics: Mapping[str, float], series: Series) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    lines = {**{name: [(0, value)] for name, value in metrics.items()}, **series}
+    now = round(time() * 1000)
+    return [Metric(key(name), float(value), now, step) for name, line in lines.items() for step, value in line]

@@ -6,7 +6,6 @@ a note that says why; the others are scored all the same.
 """
 
 import tempfile
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +145,10 @@ def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np
     """Write the rows' scores into `values`; return whether there was a history to look back into."""
     config = detector.config
     moments = rows[config.contract.timestamp]
-    first, last = pc.min(moments).as_py(), pc.max(moments).as_py()
-    start = first - min(timedelta(days=config.features.max_window_days), first - datetime.min)
     # Path("") is the current folder.
     past, reviewed = [], []
     if folder and Path(folder).is_dir():
-        past = History(Path(folder), config).files(start, last)
+        past = History(Path(folder), config).behind(pc.min(moments).as_py(), pc.max(moments).as_py())
         reviewed = ReviewedLabels(WorkFolder.labels_beside(Path(folder).resolve()), config).files()
     with tempfile.TemporaryDirectory() as scratch:
         typed = Path(scratch) / "rows.parquet"

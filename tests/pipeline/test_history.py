@@ -137,3 +137,13 @@ def test_names_and_paths_that_look_like_sql_are_only_names(tmp_path):
     history.append(tmp_path / "rows.parquet", "batch")
     history.append(tmp_path / "rows.parquet", "again")
     assert stored(history).equals(table)
+
+
+def test_features_look_back_over_the_longest_window_and_into_the_days_of_the_rows(tmp_path):
+    settings = config()
+    days = settings.features.max_window_days
+    history = History(tmp_path / "history", settings)
+    history.append(write(tmp_path, "a", [1, 2, 3, 4], [0, 1, days + 1, days + 2]), "batch")
+    first = DAY + timedelta(days=days + 1)
+    assert [pq.read_table(file)["tx"][0].as_py() for file in history.behind(first, first)] == [2, 3]
+    assert [pq.read_table(file)["tx"][0].as_py() for file in history.behind(datetime.min, DAY)] == [1]

@@ -357,3 +357,11 @@ def test_maps_and_suspect_fit_rows_are_on_the_page_and_the_rows_are_folded_away(
     without = render(Report(kind="training", title="cards"))
     assert "Where the alerts lie" not in without
     assert "Fitted on as normal" not in without
+
+
+@pytest.mark.parametrize(("cards", "drawn"), [(np.arange(40) % 8, "whole customers"), (None, "single rows")])
+def test_the_text_of_intervals_says_what_was_drawn(cards, drawn):
+    scores = np.arange(40.0)
+    measured = evaluate(np.arange(40) % 6, cards, scores, scores % 3 == 0, scores > 30)
+    text = render(Report(kind="batch", title="t", evaluation=measured))
+    assert f"of {drawn} for measures of rows" in text

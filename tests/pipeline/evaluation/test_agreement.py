@@ -1,13 +1,16 @@
 """How far two scores agree, against plain NumPy; and fits of another seed or of halves."""
 
 import math
+from datetime import datetime
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import rankdata
 
+from pipeline.config import ThresholdConfig
 from pipeline.evaluation.agreement import agreement, score_rows, stability
+from pipeline.scoring import score_table
 
 
 def test_is_what_plain_numpy_says():
@@ -56,4 +59,21 @@ def test_two_fits_of_one_model_agree_far_better_than_by_chance(fitted, halves):
     assert found.overlap > 2 * found.chance
     assert set(features.parent.iterdir()) == before
     expected = pq.read_table(scored.scores)["anomaly_score"].to_numpy()
-    np.testing.assert_array_equal(score_rows(detector, block), expected)
+    np.testing.assert_array_equal(score_rows(detector, block)[0], expected)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"segment": "channel", "min_segment_rows": 20, "false_alert_rate": 0.1},
+        {"strategy": "fdr", "false_discovery_rate": 0.3},
+    ],
+)
+def test_flags_are_those_of_a_scored_batch_whatever_the_cuts(fitted, settings, tmp_path):
+    _, detector, block, _ = fitted
+    changed = detector.with_threshold(ThresholdConfig(**settings))
+    scored = score_table(block, changed, tmp_path, batch_id="b", model_version="1", scored_at=datetime(2025, 5, 1))
+    expected = pq.read_table(scored.scores)["is_flagged"].to_numpy()
+    scores, flags = score_rows(changed, block)
+    np.testing.assert_array_equal(flags, expected)
+    assert not np.array_equal(flags, scores > changed.threshold)  # the common cut is another line

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from pipeline.evaluation.injection import CHANGES, KINDS, Injected, inject, inject_into, share
 from pipeline.explanation import assign
 from pipeline.labels import known_labels
+from pipeline.reviewed import ReviewedLabels
 
 
 def calm_rows(fitted):
@@ -88,6 +89,13 @@ def test_frauds_and_flagged_rows_are_never_perturbed(fitted, tmp_path):
     pq.write_table(rows.drop_columns(["fraud"]), tmp_path / "rows.parquet")
     everything = inject(detector, detector.encoder.transform(rows), rows=100)
     assert inject_into(tmp_path / "rows.parquet", detector, rows=100) == everything
+    # Also where review has found some of them, the most unusual ones as a rule, to be normal.
+    key = frauds["tx"].filter(pa.array(flagged))[0].as_py()
+    verdict = {"tx": [key], "fraud": [0], "labelled_at": [detector.as_of]}
+    review = ReviewedLabels(tmp_path / "review", detector.config)
+    pq.write_table(pa.table(verdict), tmp_path / "verdict.parquet")
+    review.append(tmp_path / "verdict.parquet")
+    assert inject_into(tmp_path / "rows.parquet", detector, review.files(), rows=100) == everything
     pq.write_table(rows.slice(0, 0), tmp_path / "none.parquet")
     assert inject_into(tmp_path / "none.parquet", detector) == []
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from pipeline.evaluation.intervals import Interval, bootstrap, bootstrap_all, difference, weights
-from pipeline.evaluation.metrics import auroc
+from pipeline.evaluation.intervals import Interval, bootstrap, bootstrap_all, weights
+from pipeline.evaluation.ranking import Ranking
 
 
 def mean_of(values):
@@ -91,11 +91,12 @@ def test_a_difference_is_paired():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(50), 4)
     noise = rng.normal(size=200)
-    found = difference(mean_of(noise + 0.1), mean_of(noise), groups)
+    less = mean_of(noise)
+    found = bootstrap(lambda drawn: mean_of(noise + 0.1)(drawn) - less(drawn), groups)
     assert (found.value, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
     better = noise + 0.1 + 0.05 * rng.normal(size=200)
     apart = bootstrap(mean_of(better), groups)
-    paired = difference(mean_of(better), mean_of(noise), groups)
+    paired = bootstrap(lambda drawn: mean_of(better)(drawn) - less(drawn), groups)
     assert paired.high - paired.low < (apart.high - apart.low) / 5
     assert paired.low <= 0.1 <= paired.high
 
@@ -107,7 +108,7 @@ def test_an_undefined_metric_has_no_interval():
     assert str(few_groups) == "2.000"
     # One customer with all frauds: it is missing from a third of the draws, where AUROC is undefined.
     frauds = np.array([1, 1, 0, 0, 0, 0, 0])
-    found = bootstrap(lambda drawn: auroc(np.arange(7.0), frauds, drawn), [1, 1, 2, 3, 4, 5, 6])
+    found = bootstrap(lambda drawn: Ranking(np.arange(7.0), frauds).auroc(drawn), [1, 1, 2, 3, 4, 5, 6])
     assert str(found) == ".000"
     empty = bootstrap(lambda drawn: math.nan, [])
     assert math.isnan(empty.value)

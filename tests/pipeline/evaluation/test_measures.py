@@ -1,4 +1,4 @@
-"""Measures with intervals: against plain NumPy, over blocks, by group, with partial labels, and in time."""
+"""Measures with intervals: against plain NumPy, over blocks, with partial labels, and in time."""
 
 import time
 
@@ -8,8 +8,8 @@ from scored import outcomes
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.evaluation.intervals import bootstrap
-from pipeline.evaluation.measures import Outcomes, by_group, measure, top_of_days
-from pipeline.evaluation.metrics import auroc, card_precision_by_day
+from pipeline.evaluation.measures import Outcomes, measure, top_of_days
+from pipeline.evaluation.metrics import card_precision_by_day
 
 
 def test_every_measure_is_the_one_worked_out_by_hand():
@@ -38,7 +38,7 @@ def test_intervals_are_those_of_each_measure_by_itself():
     rows, k = outcomes(), 20
     found = measure(rows, k, draws=60, seed=3)
     fraud = rows.labels == 1
-    by_card = bootstrap(lambda drawn: auroc(rows.scores, fraud, drawn), rows.cards, 60, seed=3)
+    by_card = bootstrap(lambda drawn: roc_auc_score(fraud, rows.scores, sample_weight=drawn), rows.cards, 60, seed=3)
     assert (found["auroc"].low, found["auroc"].high) == pytest.approx((by_card.low, by_card.high))
     daily = card_precision_by_day(rows.days, rows.cards, rows.scores, fraud, k)
     assert found["card_precision_at_20"] == bootstrap(daily.mean, daily.days, 60, seed=3)
@@ -77,18 +77,6 @@ def test_recall_by_labels_that_only_alerts_have_says_too_much_and_the_text_warns
     partial = Outcomes(**{**vars(rows), "labels": np.where(looked_at, rows.labels, np.nan)})
     assert measure(partial)["recall"].value > measure(rows)["recall"].high
     assert "recall looks too high" in " ".join(measure.__doc__.split())
-
-
-def test_groups_are_measured_apart_the_largest_first():
-    rows = outcomes()
-    channel = np.where(np.arange(4000) % 4 == 0, "web", "shop").astype(object)
-    channel[:5] = None
-    found = by_group(rows, channel, draws=50)
-    assert list(found) == ["shop", "web", None]
-    assert found["web"] == measure(rows.where(channel == "web"), draws=50)
-    assert list(by_group(rows, channel, draws=50, most=1)) == ["shop"]
-    weeks = by_group(rows, rows.days // 4, draws=50)
-    assert set(weeks) == {0, 1}
 
 
 def test_without_cards_rows_are_drawn_and_there_is_no_card_precision():

@@ -182,25 +182,6 @@ def test_every_measure_has_its_interval_under_a_name_of_its_own():
     assert len(found.texts) == 6
 
 
-@settings(max_examples=60, deadline=None)
-@given(SCORED, st.integers(0, 2**32 - 1))
-def test_weights_are_how_often_a_row_is_there(rows, seed):
-    scores, labels = map(np.array, zip(*rows, strict=True))
-    counts = np.random.default_rng(seed).integers(0, 4, len(scores))
-    repeated = np.repeat(np.arange(len(scores)), counts)
-    for metric in (auroc, average_precision):
-        expected = metric(scores[repeated], labels[repeated])
-        assert metric(scores, labels, counts) == pytest.approx(expected, nan_ok=True)
-    curve = precision_recall(scores, labels, counts)
-    plain = precision_recall(scores[repeated], labels[repeated])
-    if plain is None:
-        assert curve is None
-    else:
-        np.testing.assert_allclose(curve.precision, plain.precision)
-        np.testing.assert_allclose(curve.recall, plain.recall)
-        assert curve.base_rate == pytest.approx(plain.base_rate)
-
-
 def test_days_can_be_counted_more_than_once():
     rng = np.random.default_rng(8)
     days, cards = np.repeat(np.arange(5), 80), rng.integers(0, 30, 400)
@@ -211,9 +192,3 @@ def test_days_can_be_counted_more_than_once():
     assert daily.mean() == card_precision_at_k(days, cards, scores, is_fraud, k=3)
     assert daily.mean([2, 0, 1, 0, 1]) == pytest.approx(daily.precision[[0, 0, 2, 4]].mean())
     assert math.isnan(daily.mean([0] * 5))
-
-
-@pytest.mark.parametrize("bad", [[1, 1], [1, 1, -1], [1, 1, math.nan]])
-def test_refuses_weights_that_count_nothing(bad):
-    with pytest.raises(ValueError, match="one number a row, 0 or more"):
-        auroc([1, 2, 3], [0, 1, 1], bad)

@@ -10,6 +10,7 @@ from fitted import AFTER, START, config, feature_table, replace, transactions
 from pipeline.detector import Detector
 from pipeline.errors import InputError
 from pipeline.history import History
+from pipeline.period import Period
 from pipeline.selection import page
 from pipeline.selection.comparison import Contender, compare
 from pipeline.selection.gates import gates
@@ -132,6 +133,25 @@ def test_the_latest_labelled_days_are_chosen_unless_days_are_named(compared, tmp
     ):
         folder = tmp_path / str(all_days)
         folder.mkdir()
-        chosen = choose_rows(settings, period, str(tmp_path / "later.parquet"), folder, all_days=all_days)
+        chosen = choose_rows([settings], period, str(tmp_path / "later.parquet"), folder, all_days=all_days)
         assert chosen.days == days
         assert chosen.source == "later.parquet"
+
+
+def test_rows_are_kept_for_the_version_that_looks_back_furthest(tmp_path):
+    short, long = (
+        config(
+            work_dir=str(tmp_path / "work"),
+            features={"history_days": days, "windows_days": (1,), "label_delay_days": 1, "recent_days": 1},
+        )
+        for days in (2, 20)
+    )
+    assert (short.features.max_window_days, long.features.max_window_days) == (2, 20)
+    pq.write_table(transactions(days=30), tmp_path / "rows.parquet")
+    period = Period(datetime(2025, 3, 25), None)
+    for number, configs in enumerate(([short, long], [long, short])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        chosen = choose_rows(configs, period, str(tmp_path / "rows.parquet"), folder, all_days=True)
+        past = pq.read_table(chosen.past[0])["at"].to_numpy()
+        assert past.min().astype("datetime64[D]") == np.datetime64("2025-03-05")

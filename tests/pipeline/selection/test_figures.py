@@ -106,21 +106,23 @@ def test_without_labels_or_cards_what_needs_them_is_left_out():
 def test_injected_anomalies_are_shares_of_those_far_out():
     good = [Injected("plus", 100, 90, 95, 88), Injected("minus", 100, 80, 85, 78), Injected("swap", 100, 1, 1, 1)]
     bad = [Injected("plus", 100, 40, 60, 30), Injected("minus", 100, 30, 50, 20)]
-    recall, reason = measure_injected([bad, good])
+    recall, reason = measure_injected([bad, good], SETTINGS)
     assert recall.values[1].value == pytest.approx(0.85)
     assert reason.values[0].value == pytest.approx(0.55)
     assert recall.differences[1].value == pytest.approx(0.5)
     assert 0.4 < recall.differences[1].low < 0.5 < recall.differences[1].high < 0.6
-    recall, _ = measure_injected([[], good])
+    recall, _ = measure_injected([[], good], SETTINGS)
     assert np.isnan(recall.values[0].value)
     assert np.isnan(recall.differences[1].low)
     assert recall.values[1].value == pytest.approx(0.85)
-    assert measure_injected([[], []]) == []
+    assert measure_injected([[], []], SETTINGS) == []
 
 
-def test_newcombes_interval_holds_the_difference_as_often_as_it_says():
+@pytest.mark.parametrize("confidence", [0.7, 0.9])
+def test_newcombes_interval_holds_the_difference_as_often_as_it_says(confidence):
     rng, held = np.random.default_rng(0), 0
     for one, other in rng.binomial(400, [0.9, 0.8], (400, 2)):
-        recall = measure_injected([[Injected("plus", 400, other, 0, 0)], [Injected("plus", 400, one, 0, 0)]])[0]
+        pair = [[Injected("plus", 400, count, 0, 0)] for count in (other, one)]
+        recall = measure_injected(pair, PromotionConfig(confidence=confidence))[0]
         held += recall.differences[1].low <= 0.1 <= recall.differences[1].high
-    assert 0.86 < held / 400 < 0.95
+    assert confidence - 0.05 < held / 400 < confidence + 0.05

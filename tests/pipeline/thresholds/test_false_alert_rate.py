@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from made import made
@@ -31,6 +33,14 @@ def test_too_few_normal_rows_for_a_rate_are_refused_with_the_number_needed():
     assert FalseAlertRate(rate=0.01).solve(made(np.arange(99.0))).value == 98
     with pytest.raises(TrainingError, match=r"rate of 0\.29 needs at least 3 normal rows"):
         FalseAlertRate(rate=0.29).solve(made(np.arange(2.0)))
+
+
+def test_the_rate_that_the_refusal_names_can_be_kept():
+    for rows in range(60, 130):
+        with pytest.raises(TrainingError, match="to at least") as refused:
+            FalseAlertRate(rate=0.001).solve(made(np.arange(float(rows))))
+        rate = float(re.search(r"to at least ([\d.]+),", str(refused.value))[1])
+        assert FalseAlertRate(rate=rate).solve(made(np.arange(float(rows)))).facts["k"] == 1
 
 
 @pytest.mark.parametrize("law", ["normal", "heavy"])

@@ -1,5 +1,7 @@
 """Cost, F-beta, precision and recall: each cut against a search over every score."""
 
+import re
+
 import numpy as np
 import pytest
 from made import made
@@ -154,3 +156,15 @@ def test_a_recall_that_too_few_frauds_can_show_is_refused():
     rows = made(np.arange(50.0), labels=np.arange(50) >= 45)
     with pytest.raises(TrainingError, match=r"min_recall = 0\.9 needs at least 9 known frauds .* there are 5.*0\.83"):
         RecallAtLeast(recall=0.9).solve(rows)
+
+
+@pytest.mark.parametrize(
+    "strategy", [lambda share: RecallAtLeast(recall=share), lambda x: PrecisionAtLeast(precision=x)]
+)
+def test_the_share_that_a_refusal_names_can_be_kept(strategy):
+    for frauds in range(2, 40):
+        rows = made(np.arange(100.0), labels=(np.arange(100) > 98 - frauds) & (np.arange(100) < 99))
+        with pytest.raises(TrainingError, match="at most") as refused:
+            strategy(0.999).solve(rows)
+        share = float(re.search(r"to at most ([\d.]+)", " ".join(str(refused.value).split()))[1])
+        assert strategy(share).solve(rows).alert_share > 0

@@ -44,6 +44,13 @@ def test_the_draws_of_the_rate_are_those_of_the_law_with_its_parameters_known_to
     assert ((found >= 0) & (found <= 1)).all()
 
 
+def test_the_share_above_the_level_is_on_average_the_p_value_there():
+    scores = np.random.default_rng(8).exponential(size=500)
+    tail = Calibration.fit(scores).tail
+    assert tail.exceedances == 50
+    assert rates(tail, 500, tail.level).mean() == pytest.approx(51 / 501, abs=0.001)  # Beta(51, 450)
+
+
 def test_a_bad_fit_is_refused_with_the_reason():
     generator = np.random.default_rng(3)
     two_lumps = np.concatenate([generator.uniform(size=9000), *(generator.normal(at, 0.1, 500) for at in (3, 5))])

@@ -5,7 +5,7 @@ from pathlib import Path
 from small_training import Trained
 
 from pipeline.tracking import store
-from pipeline.tracking.groups import Child, children, close_group, log_child, open_group
+from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
 
 
 def test_children_carry_the_same_metrics_series_and_pictures(trained: Trained, tmp_path: Path) -> None:
@@ -31,7 +31,8 @@ def test_children_carry_the_same_metrics_series_and_pictures(trained: Trained, t
         )
         for number in (1, 2)
     ]
-    close_group(config, group, artefacts=[tmp_path / "page.html"], metrics={"gate": 1.0}, tags={"verdict": "yes"})
+    log_group(config, group, artefacts=[tmp_path / "page.html"], metrics={"gate": 1.0}, tags={"verdict": "yes"})
+    close_group(config, group)
     client = store.start(config)
     for number, run_id in enumerate(runs, 1):
         run = client.get_run(run_id)
