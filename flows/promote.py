@@ -48,7 +48,7 @@ def promote_version(
             raise
         missed = ["no comparison"]
         console.warning(f"it could not be compared with the champion: {error}")
-    _say(promote(config, number, why.strip() or "passed all gates", missed))
+    _say(promote(config, number, why.strip() or "passed all gates", missed, over=champion))
 
 
 def _hold_against_gates(
