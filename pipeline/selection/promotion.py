@@ -4,10 +4,26 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pipeline.config import Config
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords, current_user
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
 from pipeline.tracking.store import CANDIDATE, CHAMPION, PREVIOUS, Registered, load_detector
+
+LONGEST_REASON = 2000
+
+
+def check_reason(why: str) -> None:
+    """Refuse a reason that is too long to be kept with a change.
+
+    Raises
+    ------
+    ConfigError
+        When it has more than `LONGEST_REASON` characters.
+    """
+    if len(why) > LONGEST_REASON:
+        raise ConfigError(
+            f"--why has {len(why):,} characters and at most {LONGEST_REASON:,} are kept with a change; make it shorter"
+        )
 
 
 def check_promotable(config: Config, asked: str) -> tuple[str, str | None]:

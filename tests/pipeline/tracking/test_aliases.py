@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from small_training import Trained
 
-from pipeline.errors import AssayError
-from pipeline.selection.promotion import check_promotable, promote, record_registered, roll_back
+from pipeline.errors import AssayError, ConfigError
+from pipeline.selection.promotion import check_promotable, check_reason, promote, record_registered, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases, passes
@@ -39,6 +39,25 @@ def test_moves_are_made_in_order_and_noted_on_the_version(trained: Trained) -> N
     tags = store.start(config).get_model_version("moved", "2").tags
     assert json.loads(tags["assay.champion"]) == {"why": "better", "who": "ann"}
     move_aliases(config, {"candidate": None}, {})  # it is gone already
+
+
+def test_a_move_that_the_store_does_not_take_moves_nothing(trained: Trained) -> None:
+    config = trained.named("unmoved")
+    for _ in range(3):
+        trained.log(config)
+    before = find_aliases(config)
+    with pytest.raises(store.StoreError, match="exceeds the maximum length"):
+        move_aliases(config, {"previous": "1", "champion": "2"}, {"why": "x" * 200_000})
+    assert find_aliases(config) == before
+    with pytest.raises(store.StoreError):  # of the second alias only, when the first one has moved
+        move_aliases(config, {"previous": "1", "not an alias/": "2"}, {"why": "better"})
+    assert find_aliases(config) == before
+
+
+def test_a_reason_has_a_length_that_can_be_kept() -> None:
+    check_reason("x" * 2000)
+    with pytest.raises(ConfigError, match="--why has 2,001 characters and at most 2,000 are kept with a change"):
+        check_reason("x" * 2001)
 
 
 @pytest.mark.parametrize(
