@@ -88,6 +88,11 @@ def _backtest(
         raise ConfigError(
             f"--by {asked['segment']} is no column of the contract; it has {', '.join(sorted(config.contract.columns))}"
         )
+    if asked["segment"] in config.contract.sensitive:
+        raise ConfigError(
+            f"--by {asked['segment']} is a sensitive column, and its values would stand in clear in the page and in "
+            "MLflow; name one that is not, or take it out of contract.sensitive"
+        )
     batch = batch_id(digest, period, config.contract)
     reviewed = ReviewedLabels(work.labels, config).files()
     final = work.backtests / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch}"

@@ -351,7 +351,10 @@ def _plain_errors() -> Iterator[None]:
     except AssayError as error:
         console.error(str(error))
         raise typer.Exit(1) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # DuckDB takes Ctrl-C while a query runs, and says so in an error of its own.
+        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+            raise
         console.error("stopped; nothing is half written, the same command may be run again")
         raise typer.Exit(130) from None
 

@@ -10,7 +10,7 @@ from pipeline.config import Config
 from pipeline.config_file import read_config
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.gates import failed, gates
-from pipeline.selection.promotion import check_promotable, promote, roll_back
+from pipeline.selection.promotion import check_promotable, check_reason, promote, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
 
 
@@ -37,6 +37,7 @@ def promote_version(
     config = read_config(config_path)
     if force and not why.strip():
         raise ConfigError("--force needs a reason that is kept with the promotion; add --why TEXT")
+    check_reason(why)
     number, champion = check_promotable(config, asked)
     versions = [champion, number] if champion else [number]
     try:
@@ -48,7 +49,7 @@ def promote_version(
             raise
         missed = ["no comparison"]
         console.warning(f"it could not be compared with the champion: {error}")
-    _say(promote(config, number, why.strip() or "passed all gates", missed))
+    _say(promote(config, number, why.strip() or "passed all gates", missed, over=champion))
 
 
 def _hold_against_gates(
@@ -74,6 +75,7 @@ def _hold_against_gates(
 
 def roll_back_champion(config_path: Path, why: str) -> None:
     """Make the previous champion the champion again."""
+    check_reason(why)
     _say(roll_back(read_config(config_path), why.strip() or "no reason given"))
 
 

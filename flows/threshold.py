@@ -101,11 +101,16 @@ def _settings(
         raise ConfigError(f"{names} are several strategies, and a threshold has one; give one of them")
     changes: dict[str, object] = {}
     for name, value in given.items():
-        strategy, setting = OPTIONS[name]
-        changes = {"strategy": strategy, setting: value}
-        if strategy == "capacity":
+        named, setting = OPTIONS[name]
+        changes = {"strategy": named, setting: value}
+        if named == "capacity":
             changes["unit"] = "customers" if name == "customers" else "alerts"
     changes |= {} if recovered is None else {"recovered_share": recovered}
+    strategy = str(changes.get("strategy", config.threshold.strategy))
+    if recovered is not None and strategy != "cost":
+        raise ConfigError(
+            f"--recovered {recovered:g} belongs to the strategy cost, and {strategy} does not use it; give --cost, too"
+        )
     changes |= {} if segment is None else {"segment": segment}
     whole = {**detector.config.model_dump(), "threshold": {**config.threshold.model_dump(), **changes}}
     try:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class ThresholdConfig(BaseModel, frozen=True, extra="forbid"):
+class ThresholdConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Where the line between an alert and the rest is drawn."""
 
     strategy: Literal[

@@ -1,14 +1,18 @@
 """The database of what has been done: SQLite in the work folder, or another one at ``tracking.ledger_url``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 
+WAIT = 60
+"""Seconds that a writer to SQLite waits for another process's transaction, instead of failing at once."""
 NO_URL = (
     "tracking.ledger_url is no SQLAlchemy URL; write one such as postgresql+psycopg://user@host/assay, "
     'or "" for SQLite in the work folder'
@@ -56,8 +60,7 @@ def connect(config: Config, table: sa.Table) -> sa.Engine:
     try:
         if not config.tracking.ledger_url:
             Path(config.work_dir).absolute().mkdir(parents=True, exist_ok=True)
-        # A writer waits for another process's transaction instead of failing at once.
-        waits = {"timeout": 60} if url.get_backend_name() == "sqlite" else {}
+        waits = {"timeout": WAIT} if url.get_backend_name() == "sqlite" else {}
         engine = sa.create_engine(url, connect_args=waits)
         _create(engine, table)
     except ArgumentError:
@@ -68,12 +71,33 @@ def connect(config: Config, table: sa.Table) -> sa.Engine:
             "install it with pip"
         ) from None
     except (SQLAlchemyError, OSError) as error:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise ConfigError(
-            f"the ledger of scored batches at {where} cannot be used: {cause}; mend it there, or name "
-            "another database in tracking.ledger_url"
-        ) from None
+        raise _unusable(where, error) from None
     return engine
+
+
+@contextmanager
+def answering(engine: sa.Engine) -> Iterator[None]:
+    """Turn a failure of the database inside the block into one sentence.
+
+    Raises
+    ------
+    ConfigError
+        When the database fails: another process holds it for longer than a writer waits, the server is gone, the disk
+        is full.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise _unusable(engine.url.render_as_string(hide_password=True), error) from None
+
+
+def _unusable(where: str, error: Exception) -> ConfigError:
+    cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    if "locked" in cause:
+        remedy = "another process is writing to it: wait for that one to end, then run this again"
+    else:
+        remedy = "mend it there, or name another database in tracking.ledger_url"
+    return ConfigError(f"the ledger of scored batches at {where} cannot be used: {cause}; {remedy}")
 
 
 def _create(engine: sa.Engine, table: sa.Table) -> None:

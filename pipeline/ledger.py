@@ -36,7 +36,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.config import Config
 from pipeline.contract import Contract
-from pipeline.database import Utc, connect
+from pipeline.database import Utc, answering, connect
 from pipeline.errors import AssayError, ConfigError
 from pipeline.period import Period
 
@@ -262,7 +262,7 @@ class Ledger:
             self._mine(),
         )
         row = asdict(replace(entry, source=_absolute(entry.source)))
-        with self._engine.begin() as connection:
+        with answering(self._engine), self._engine.begin() as connection:
             connection.execute(
                 sa.update(_BATCHES)
                 .where(_BATCHES.c.batch_id.in_(list(replaces)), _live(), self._mine())
@@ -283,7 +283,7 @@ class Ledger:
 
     def _select(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
         columns = [_BATCHES.c[field.name] for field in fields(Entry)]
-        with self._engine.connect() as connection:
+        with answering(self._engine), self._engine.connect() as connection:
             rows: Sequence[Any] = connection.execute(sa.select(*columns).where(*conditions)).all()
         return [Entry(**row._mapping) for row in rows]
 

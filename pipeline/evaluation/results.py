@@ -71,8 +71,8 @@ class Result:
 
     @property
     def segment_rows(self) -> list[dict[str, str]]:
-        """A row a segment, like those of the blocks."""
-        return [self._row(name, None, measures) for name, measures in self.of_segments.items()]
+        """A row a segment, like those of the blocks; a long value is cut off."""
+        return [self._row(short_text(name), None, measures) for name, measures in self.of_segments.items()]
 
     @property
     def figures(self) -> dict[str, float]:
@@ -190,6 +190,18 @@ def figures(measures: Measures) -> dict[str, float]:
     for name, found in measures.items():
         values |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
     return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def short_text(value: str, most: int = 24) -> str:
+    """Return a cell's text for a narrow column: on one line, without control characters, cut off where it is long.
+
+    Examples
+    --------
+    >>> short_text("chip"), short_text("a\\x1b[31m b" + "c" * 90)
+    ('chip', 'a [31m bccccccccccccccc…')
+    """
+    text = "".join(letter if letter.isprintable() else " " for letter in value)
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def cell(found: Interval | None, digits: int = 3) -> str:

@@ -8,6 +8,7 @@ from pipeline.report import number
 from pipeline.selection.comparison import Comparison
 from pipeline.selection.figures import CARD_PRECISION, Figure
 from pipeline.thresholds.capacity import predicted_queue
+from pipeline.thresholds.intervals import queue_interval
 from pipeline.tracking.aliases import passes
 
 
@@ -121,16 +122,20 @@ def _enough(figure: Figure, place: int, least: float) -> Gate:
 
 
 def _volume(comparison: Comparison, place: int) -> list[Gate]:
-    settings, cut = comparison.config.promotion, comparison.contenders[place].detector.cut
+    settings, detector = comparison.config.promotion, comparison.contenders[place].detector
+    cut, days = detector.cut, (comparison.days[1] - comparison.days[0]).days + 1
     figure = comparison.figure("alerts_per_day")
     value = math.nan if figure is None else figure.values[place].value
     if settings.alerts_per_day:
         low, high = settings.alerts_per_day
         why = "promotion.alerts_per_day says so"
     elif cut.strategy == "capacity" and cut.settings["unit"] == "alerts":
-        days = (comparison.days[1] - comparison.days[0]).days + 1
         low, high = (end / days for end in predicted_queue(cut, days))
         why = f"its capacity of {number(cut.settings['alerts_per_day'], 1)} a day predicts that for {days} days"
+    elif cut.alerts_per_day == 0:
+        # A share of nothing is nothing, and no rate is zero because a block of some days had no alert.
+        low, high = (end / days for end in queue_interval(0, math.nan, detector.held_out.days, days))
+        why = f"its calibration rows had none, which predicts that for {days} days"
     else:
         low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
         why = f"its threshold expects {number(cut.alerts_per_day, 1)}, give or take {settings.volume_tolerance:.0%}"

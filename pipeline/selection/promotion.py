@@ -4,10 +4,26 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pipeline.config import Config
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords, current_user
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
 from pipeline.tracking.store import CANDIDATE, CHAMPION, PREVIOUS, Registered, load_detector
+
+LONGEST_REASON = 2000
+
+
+def check_reason(why: str) -> None:
+    """Refuse a reason that is too long to be kept with a change.
+
+    Raises
+    ------
+    ConfigError
+        When it has more than `LONGEST_REASON` characters.
+    """
+    if len(why) > LONGEST_REASON:
+        raise ConfigError(
+            f"--why has {len(why):,} characters and at most {LONGEST_REASON:,} are kept with a change; make it shorter"
+        )
 
 
 def check_promotable(config: Config, asked: str) -> tuple[str, str | None]:
@@ -24,7 +40,9 @@ def check_promotable(config: Config, asked: str) -> tuple[str, str | None]:
     return number, champion
 
 
-def promote(config: Config, number: str, why: str, failed_gates: Sequence[str] = ()) -> list[AliasChange]:
+def promote(
+    config: Config, number: str, why: str, failed_gates: Sequence[str] = (), *, over: str | None
+) -> list[AliasChange]:
     """Make a version the champion, the champion ``previous``, and record both.
 
     Parameters
@@ -34,12 +52,20 @@ def promote(config: Config, number: str, why: str, failed_gates: Sequence[str] =
     why : str
     failed_gates : sequence of str
         Those that the promotion is forced against.
+    over : str or None
+        The champion that the version was held against, None where there was none.
 
     Returns
     -------
     list of AliasChange
+
+    Raises
+    ------
+    AssayError
+        When another process has changed the champion meanwhile.
     """
     held = find_aliases(config)
+    _check_champion(config, held, over)
     moves: dict[str, str | None] = {}
     if CHAMPION in held:
         moves[PREVIOUS] = held[CHAMPION]
@@ -112,5 +138,15 @@ def _move(
     if failed_gates:
         note["failed_gates"] = list(failed_gates)
     with AliasRecords(config).recording(changes):
+        # Who records waits for whoever records, so that of two at the same time the second one sees the first.
+        _check_champion(config, find_aliases(config), held.get(CHAMPION))
         move_aliases(config, {change.alias: change.version for change in changes}, note)
     return changes
+
+
+def _check_champion(config: Config, held: Mapping[str, str], expected: str | None) -> None:
+    if held.get(CHAMPION) != expected:
+        raise AssayError(
+            f"the champion of model {config.name!r} was changed meanwhile, from version {expected or 'none'} to "
+            f"{held.get(CHAMPION, 'none')}; nothing was done: look at assay history, and run the command again"
+        )

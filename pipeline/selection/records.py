@@ -11,7 +11,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipeline.config import Config
-from pipeline.database import Utc, connect
+from pipeline.database import Utc, answering, connect
 
 Action = Literal["register", "promote", "force", "rollback"]
 
@@ -88,7 +88,7 @@ class AliasRecords:
             {"model_name": self.name, **asdict(change), "failed_gates": json.dumps(change.failed_gates)}
             for change in changes
         ]
-        with self._engine.begin() as connection:
+        with answering(self._engine), self._engine.begin() as connection:
             connection.execute(sa.insert(_CHANGES), rows)
             yield
 
@@ -96,7 +96,7 @@ class AliasRecords:
         """Return every change, oldest first."""
         columns = [_CHANGES.c[item.name] for item in fields(AliasChange)]
         asked = sa.select(*columns).where(_CHANGES.c.model_name == self.name).order_by(_CHANGES.c.number)
-        with self._engine.connect() as connection:
+        with answering(self._engine), self._engine.connect() as connection:
             found: list[dict[str, Any]] = [dict(row._mapping) for row in connection.execute(asked)]
         return [AliasChange(**row | {"failed_gates": tuple(json.loads(row["failed_gates"]))}) for row in found]
 

@@ -70,7 +70,7 @@ class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class TuningConfig(BaseModel, frozen=True, extra="forbid"):
+class TuningConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """What assay tune searches, and for how long. A setting that a family has no use for is not tried with it."""
 
     trials: int = Field(default=40, ge=1, description="Settings tried; a search that was stopped goes on.")

@@ -126,9 +126,10 @@ class Material:
 
 def period_of(config: Config, table: str, first: date | None, last: date | None, folder: Path) -> tuple[date, date]:
     """Return the first and last day to tune on: those asked for, else those of the table's accepted rows."""
+    period = Period.of_days(first, last, config.table.time_zone)
     if first and last:
         return first, last
-    found = _accepted(config, table, Period.of_days(first, last, config.table.time_zone), folder / "span")
+    found = _accepted(config, table, period, folder / "span")
     ends = local_days(
         pa.array(span(found.accepted, config.contract.timestamp), pa.timestamp("us")), config.table.time_zone
     )

@@ -147,6 +147,11 @@ def _strategy(threshold: Threshold) -> Strategy:
 
 def _segments_in_words(threshold: Threshold, values: int, settings: "ThresholdConfig") -> str:
     own = len(threshold.parts)
+    if not own:
+        return (
+            f"None of the {values} values of {settings.segment} has the {settings.min_segment_rows:,} rows, or enough "
+            "for what is asked, to have a cut of its own: all share this one."
+        )
     same = "" if _strategy(threshold).is_of_all_rows else ", each promising the same of its rows"
     if own == values:
         text = f"Each of the {values} values of {settings.segment} has a cut of its own{same}"
@@ -156,4 +161,4 @@ def _segments_in_words(threshold: Threshold, values: int, settings: "ThresholdCo
             f"the others, with fewer than {settings.min_segment_rows:,} rows or too few for what is asked, share "
             "the common one"
         )
-    return f"{text}: about {per_day(threshold.alerts_per_day)} in all."
+    return f"{text}: with these cuts about {per_day(threshold.alerts_per_day)} in all."

@@ -32,7 +32,14 @@ class Cost(Strategy):
     def solve(self, rows: Rows) -> Threshold:
         """Return the cut; `facts` has what it saves a day, and what flagging every fraud and nothing else would."""
         known, cuts, _, saved = self._savings(rows)
-        best = int(np.argmax(saved))
+        best, frauds = int(np.argmax(saved)), known.labels == 1
+        assert known.amounts is not None
+        if not known.amounts[frauds].sum():
+            raise TrainingError(
+                f'threshold.strategy = "cost" weighs frauds by their amounts, and those of the {int(frauds.sum()):,} '
+                "known frauds held out for calibration are all 0, so that no review recovers anything; take another "
+                "strategy, or train on a period with amounts"
+            )
         if saved[best] <= 0:
             raise TrainingError(
                 f"no cut saves money: with threshold.review_cost = {self.review_cost:g} and "
@@ -40,7 +47,6 @@ class Cost(Strategy):
                 f"{len(known):,} rows with a known label costs more than it recovers; lower the cost, or take another "
                 "strategy"
             )
-        frauds = known.labels == 1
         most = float(self._saved(known, frauds).sum())
         days = _days(known, rows)
         a_day = float(saved[best]) / days

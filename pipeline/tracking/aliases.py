@@ -91,18 +91,35 @@ def move_aliases(config: Config, changes: Mapping[str, str | None], note: Mappin
         None takes the alias away.
     note : mapping
         Who, when, why; kept as JSON in the version's tag ``assay.<alias>``.
+
+    Raises
+    ------
+    StoreError
+        When the store does not answer, or does not take it: then every alias is where it was.
     """
     client = start(config)
     from mlflow.exceptions import MlflowException
 
+    def give(alias: str, version: str | None) -> None:
+        if version is not None:
+            client.set_registered_model_alias(config.name, alias, version)
+            return
+        with suppress(MlflowException):  # it is gone already
+            client.delete_registered_model_alias(config.name, alias)
+
     with _answering(config):
+        # The notes first: one that the store does not take shall not leave an alias moved.
         for alias, version in changes.items():
-            if version is None:
-                with suppress(MlflowException):  # it is gone already
-                    client.delete_registered_model_alias(config.name, alias)
-            else:
-                client.set_registered_model_alias(config.name, alias, version)
+            if version is not None:
                 client.set_model_version_tag(config.name, version, f"assay.{alias}", json.dumps(dict(note)))
+        held = _aliases(client, config)
+        try:
+            for alias, version in changes.items():
+                give(alias, version)
+        except BaseException:
+            for alias in changes:
+                give(alias, held.get(alias))
+            raise
 
 
 def passes(name: str, value: float, limit: float, at_least: bool) -> bool:

@@ -63,3 +63,14 @@ def test_a_backtest_that_cannot_be_is_refused_in_one_sentence(home: Path, words:
     assert message in " ".join(done.output.split())
     assert "Traceback" not in done.output
     assert not list((home / "assay-data").glob("backtests/*"))
+
+
+def test_the_values_of_a_sensitive_column_are_no_segments(home: Path) -> None:
+    text = (home / "assay.toml").read_text()
+    (home / "assay.toml").write_text(text.replace("sensitive = []", 'sensitive = ["CUSTOMER_ID"]'))
+    done = backtest(home, "--from", "2025-02-01", "--by", "CUSTOMER_ID")
+    assert done.exit_code == 1
+    assert "--by CUSTOMER_ID is a sensitive column, and its values would stand in clear" in " ".join(
+        done.output.split()
+    )
+    assert not list((home / "assay-data").glob("backtests/*"))

@@ -1,15 +1,20 @@
 """The command line: help, what it imports, and one sentence for every mistake."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
-from flows.cli import app
+from flows.cli import _plain_errors, app
 from pipeline.config_file import read_config
 from pipeline.features import list_features
 
@@ -150,3 +155,14 @@ def test_a_work_folder_that_is_a_file_is_said_in_one_sentence(tmp_path: Path, mo
     assert result.exit_code == 1
     assert "work can't be made" in "".join(result.output.splitlines())
     assert "Traceback" not in result.output
+
+
+def test_ctrl_c_while_a_query_runs_ends_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(typer.Exit) as ended, _plain_errors():
+        duckdb.sql("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b").fetchall()
+    assert ended.value.exit_code == 130
+    assert "stopped; nothing is half written" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(RuntimeError, match="a defect"), _plain_errors():
+        raise RuntimeError("a defect")

@@ -123,6 +123,13 @@ def test_mistakes_end_in_one_sentence_and_register_nothing(home: Path) -> None:
     for words, message in {
         ("--capacity", "1e9"): "every row would be flagged; lower threshold.alerts_per_day",
         ("--capacity", "5", "--fdr", "0.1"): "--capacity, --fdr are several strategies",
+        (
+            "--capacity",
+            "5",
+            "--recovered",
+            "0.5",
+        ): "--recovered 0.5 belongs to the strategy cost, and capacity does not",
+        ("--capacity", "inf"): "threshold.alerts_per_day = inf: input should be a finite number",
         ("--false-alert-rate", "2"): "threshold.false_alert_rate = 2.0: input should be less than 1",
         ("--false-alert-rate", "0.0000001"): "needs at least 9,999,999 normal rows",
         ("--segment", "TX_AMOUNT"): "threshold.segment is 'TX_AMOUNT'",

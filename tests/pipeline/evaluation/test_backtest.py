@@ -1,5 +1,6 @@
 """Prequential evaluation: which days, what a fit and a score may see, which cards are left out, what comes out."""
 
+import dataclasses
 import json
 import math
 from dataclasses import replace as changed
@@ -168,6 +169,8 @@ def test_the_result_has_each_block_all_of_them_and_each_segment(results):
     assert [row["tested"] for row in result.rows] == ["03-14 to 03-20", "03-21 to 03-27", "03-28 to 03-30", "all"]
     assert result.rows[-1]["rows"] == f"{sum(len(item.outcomes.scores) for item in results):,}"
     assert {row["tested"] for row in result.segment_rows} == {"web", "shop", "phone"}
+    hostile = dataclasses.replace(result, of_segments={"x\x1b[2J" + "y" * 3000: result.pooled})
+    assert [row["tested"] for row in hostile.segment_rows] == ["x [2J" + "y" * 18 + "…"]
     rows = result.table().to_pylist()
     one = next(row for row in rows if row["block"] == 2 and row["measure"] == "auroc")
     expected = measure(results[1].outcomes, 5)["auroc"]

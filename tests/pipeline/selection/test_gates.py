@@ -7,6 +7,7 @@ from datetime import date, datetime
 import numpy as np
 import pytest
 from fitted import config
+from scipy import stats
 
 from pipeline.config import ThresholdConfig
 from pipeline.evaluation.intervals import Interval
@@ -85,6 +86,22 @@ def test_a_capacity_is_held_to_the_queue_that_it_predicts(two):
         found = failed(gates(comparison(capable, [volume(alerts / 2)])))
         assert [gate.title for gate in found] == missed
     assert found[0].text.endswith("its capacity of 5 a day predicts that for 2 days.")
+
+
+def test_a_threshold_that_flagged_no_calibration_row_may_flag_a_few_later(two):
+    """The law of counts after none: gamma(1/2) over the days seen, so a negative binomial over those to come."""
+    path, (old, (new, _)) = two[0], two[1]
+    rare = new.with_threshold(ThresholdConfig(strategy="fdr", false_discovery_rate=0.01))
+    assert rare.cut.alerts_per_day == 0
+    days = rare.held_out.days
+    most = stats.nbinom.ppf(0.95, 0.5, days / (days + 2)) / 2
+    assert most > 0
+    none, few, many = (
+        failed(gates(comparison((path, [old, (rare, None)]), [volume(value)]))) for value in (0, most, most + 0.5)
+    )
+    assert none == few == []
+    assert [gate.title for gate in many] == ["too many alerts"]
+    assert many[0].text.endswith("its calibration rows had none, which predicts that for 2 days.")
 
 
 def test_the_teams_own_interval_of_alerts_goes_before_the_thresholds(two):

@@ -1,8 +1,11 @@
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 
 import pytest
 from fitted import config
 
+from pipeline.errors import ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords
 
 
@@ -36,6 +39,23 @@ def test_nothing_is_recorded_of_a_change_that_failed(tmp_path):
     records = AliasRecords(settings(tmp_path))
     with pytest.raises(OSError, match="no store"), records.recording([change("1", None)]):
         raise OSError("no store")
+    assert records.all() == []
+
+
+def test_a_database_that_another_process_holds_is_told_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.database.WAIT", 0.1)
+    records = AliasRecords(settings(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with (
+            pytest.raises(ConfigError, match="cannot be used: database is locked; another process is writing to it"),
+            records.recording([change("1", None)]),
+        ):
+            pytest.fail("what is not recorded is not done")
+        other.execute("COMMIT")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ConfigError, match="database is locked"):
+            records.all()
     assert records.all() == []
 
 

@@ -144,6 +144,12 @@ def test_without_labels_it_is_refused_and_what_came_is_not_known(strategy):
     assert "known" in got.text
 
 
+def test_frauds_of_no_amount_are_told_from_reviews_that_cost_too_much():
+    rows = made([1.0, 2.0, 3.0, 4.0], labels=[0, 0, 1, 1], amounts=[5.0, 0.0, 0.0, 0.0])
+    with pytest.raises(TrainingError, match="those of the 2 known frauds held out for calibration are all 0"):
+        Cost(review_cost=0, recovered_share=1).solve(rows)
+
+
 def test_a_cost_that_no_cut_is_worth_and_amounts_that_are_not_kept_are_refused():
     rows = labelled(2)
     with pytest.raises(TrainingError, match=r"no cut saves money: with threshold\.review_cost = 1e\+06"):

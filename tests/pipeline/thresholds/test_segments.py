@@ -40,8 +40,19 @@ def test_each_large_segment_has_the_rate_and_the_others_share_the_common_cut():
     assert (flags[others] == (rows.scores[others] > common.value)).all()
     assert flags.sum() / 4 == threshold.alerts_per_day
     assert "Of the 3 values of channel, 2 have a cut of their own" in threshold.promise
+    assert f"with these cuts about {flags.sum() / 4:.3g} alerts a day in all" in threshold.promise
     unseen = pa.array(["pigeon", None, "shop"])
     assert threshold.fixed_cuts(unseen).tolist() == [common.value, common.value, threshold.parts["shop"].value]
+
+
+def test_where_no_segment_is_large_enough_the_promise_says_so_and_gives_one_volume():
+    few = {**SETTINGS, "min_segment_rows": 1_000_000}
+    common, none = (solve(mixed(), ThresholdConfig(false_alert_rate=0.05, **more)) for more in ({}, few))
+    assert none.parts == {}
+    assert none.alerts_per_day == common.alerts_per_day
+    assert none.promise.startswith(f"{common.promise} None of the 3 values of channel has the 1,000,000 rows")
+    assert none.promise.endswith("all share this one.")
+    assert none.promise.count("alerts a day") == 1
 
 
 def test_capacity_is_shared_among_segments_and_stays_what_was_asked_in_all():

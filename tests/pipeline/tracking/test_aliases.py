@@ -1,13 +1,14 @@
 """Versions and aliases in a real MLflow registry, and its validation as the judge of a gate."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from small_training import Trained
 
-from pipeline.errors import AssayError
-from pipeline.selection.promotion import check_promotable, promote, record_registered, roll_back
-from pipeline.selection.records import AliasRecords
+from pipeline.errors import AssayError, ConfigError
+from pipeline.selection.promotion import check_promotable, check_reason, promote, record_registered, roll_back
+from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases, passes
 
@@ -40,6 +41,25 @@ def test_moves_are_made_in_order_and_noted_on_the_version(trained: Trained) -> N
     move_aliases(config, {"candidate": None}, {})  # it is gone already
 
 
+def test_a_move_that_the_store_does_not_take_moves_nothing(trained: Trained) -> None:
+    config = trained.named("unmoved")
+    for _ in range(3):
+        trained.log(config)
+    before = find_aliases(config)
+    with pytest.raises(store.StoreError, match="exceeds the maximum length"):
+        move_aliases(config, {"previous": "1", "champion": "2"}, {"why": "x" * 200_000})
+    assert find_aliases(config) == before
+    with pytest.raises(store.StoreError):  # of the second alias only, when the first one has moved
+        move_aliases(config, {"previous": "1", "not an alias/": "2"}, {"why": "better"})
+    assert find_aliases(config) == before
+
+
+def test_a_reason_has_a_length_that_can_be_kept() -> None:
+    check_reason("x" * 2000)
+    with pytest.raises(ConfigError, match="--why has 2,001 characters and at most 2,000 are kept with a change"):
+        check_reason("x" * 2001)
+
+
 @pytest.mark.parametrize(
     ("value", "limit", "at_least", "is_passed"),
     [
@@ -64,9 +84,9 @@ def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None
     assert check_promotable(config, "candidate") == ("3", "1")
     with pytest.raises(AssayError, match="version 1 of model 'promoted' is the champion already"):
         check_promotable(config, "1")
-    promote(config, "3", "better")
+    promote(config, "3", "better", over="1")
     assert find_aliases(config) == {"champion": "3", "previous": "1"}
-    promote(config, "2", "a try", ["recall"])
+    promote(config, "2", "a try", ["recall"], over="3")
     assert find_aliases(config) == {"champion": "2", "previous": "3"}
     roll_back(config, "too many alerts")
     assert find_aliases(config) == {"champion": "3", "previous": "1"}
@@ -94,12 +114,34 @@ def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None
     assert (note["action"], note["why"], note["failed_gates"]) == ("force", "a try", ["recall"])
 
 
+def test_of_two_promotions_at_the_same_time_the_second_one_is_refused(trained: Trained) -> None:
+    config = trained.named("raced")
+    for _ in range(4):
+        trained.log(config)
+    promote(config, "2", "held against version 1", over="1")
+    with pytest.raises(AssayError, match="was changed meanwhile, from version 1 to 2; nothing was done"):
+        promote(config, "3", "held against version 1, too", over="1")
+    # Both have passed the first look when the second one comes to wait for the ledger.
+    with ThreadPoolExecutor() as pool:
+        with AliasRecords(config).recording(
+            [AliasChange(alias="champion", version="3", replaced="2", action="promote", why="first")]
+        ):
+            late = pool.submit(promote, config, "4", "second", over="2")
+            with pytest.raises(TimeoutError):
+                late.result(timeout=1)
+            move_aliases(config, {"previous": "2", "champion": "3"}, {})
+        with pytest.raises(AssayError, match="from version 2 to 3; nothing was done"):
+            late.result(timeout=60)
+    assert find_aliases(config) == {"candidate": "4", "champion": "3", "previous": "2"}
+    assert AliasRecords(config).champions() == ["1", "2", "3"]
+
+
 def test_a_first_champion_needs_no_previous_one(trained: Trained) -> None:
     config = trained.named("first")
     trained.log(config)
     move_aliases(config, {"champion": None}, {})
     assert check_promotable(config, "1") == ("1", None)
-    promote(config, "1", "the only one")
+    promote(config, "1", "the only one", over=None)
     assert find_aliases(config) == {"champion": "1"}
     assert AliasRecords(config).champions() == ["1"]
 
@@ -112,7 +154,7 @@ def test_a_champion_whose_files_are_gone_is_not_restored(trained: Trained) -> No
     config = trained.named("unrestorable")
     for _ in range(2):
         trained.log(config)
-    promote(config, "2", "better")
+    promote(config, "2", "better", over="1")
     uri = store.start(config).get_model_version_download_uri(config.name, "1")
     shutil.rmtree(Path(unquote(urlsplit(uri).path)))
     with pytest.raises(AssayError, match="version 1 of model 'unrestorable' is registered, but its files"):
