@@ -74,7 +74,8 @@ class Blocks:
         validation = max(1, round(settings.validation_share * days))
         if days - test - validation < 1:
             raise InputError(
-                f"the {days} days from {first} to {last} are too few to fit, judge and test on; tune on a longer period"
+                f"{days} day{'s' * (days != 1)} from {first} to {last} are too few to fit, "
+                "judge and test on; tune on a longer period"
             )
         end = last + timedelta(days=1)
         return cls(first, end - timedelta(days=test + validation), end - timedelta(days=test), end)

@@ -362,6 +362,7 @@ def _resolve(client: "MlflowClient", config: Config, version: str) -> str:
     if number not in found:
         raise AssayError(
             f"model {config.name!r} has no version or alias {version!r}; there are "
-            f"{', '.join(sorted(found, key=int))} and {', '.join(sorted(aliases)) or 'no alias'}"
+            f"{', '.join(sorted(found, key=int))} and {', '.join(sorted(aliases)) or 'no alias'}; name one of them"
+            + (f", or make one the {CHAMPION} with: assay promote VERSION" if version == CHAMPION else "")
         )
     return number

@@ -24,6 +24,9 @@ def test_a_version_is_found_by_number_alias_and_run(trained: Trained) -> None:
     assert store.load_detector(config, made[0].run_id)[1] == "1"
     with pytest.raises(AssayError, match="has no version or alias '3'"):
         find_version(config, "3")
+    store.start(config).delete_registered_model_alias("found", "champion")
+    with pytest.raises(AssayError, match="name one of them, or make one the champion with: assay promote VERSION"):
+        store.load_detector(config)
 
 
 def test_there_are_no_aliases_before_the_first_training(trained: Trained) -> None:

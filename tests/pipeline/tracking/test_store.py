@@ -124,7 +124,8 @@ def test_nothing_registered_yet_says_what_to_run(trained: Trained) -> None:
 
 @pytest.mark.parametrize("asked", ["7", "chmapion", "", "m-0123"])
 def test_an_unknown_version_lists_the_known_ones(trained: Trained, registered: store.Registered, asked: str) -> None:
-    with pytest.raises(AssayError, match=r"'cards' has no version or alias '.*'; there are 1 and champion$"):
+    text = r"'cards' has no version or alias '.*'; there are 1 and champion; name one of them$"
+    with pytest.raises(AssayError, match=text):
         store.load_detector(trained.config, asked)
 
 
