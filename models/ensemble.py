@@ -1,8 +1,10 @@
 """The ensemble: memories, denoising networks and each column by itself, combined on calibrated tails."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +14,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import training
+from models import checkpoints, training
 from models.blocks import at_random, in_blocks, is_streamed
 from models.memory import MemoryAutoencoder, hash_rows
 from models.one_class import OneClassModel, with_prefix
@@ -107,6 +109,9 @@ class EnsembleAutoencoder(OneClassModel):
     leave_out : bool
         Whether rows that come after the fit, too, are scored without the fit row that they are a copy of; see
         ``models.memory.MemoryAutoencoder``.
+    checkpoint : str or Path, optional
+        Folder of its own, where each pass is saved: a killed fit goes on from there when it is called again in the
+        same way, and ends the same to the last bit. Cleared when the fit ends.
     contamination : float
         Share of the fit rows, above 0 and at most 0.5, that ``predict`` calls outliers.
     random_state : int, RandomState or None
@@ -148,6 +153,7 @@ class EnsembleAutoencoder(OneClassModel):
     bandwidth: float = 0.35
     smoothing: float = 0.7
     leave_out: bool = True
+    checkpoint: str | Path | None = None
     contamination: float = 0.1
     random_state: int | np.random.RandomState | None = 0
     on_epoch: training.OnEpoch | None = None
@@ -199,6 +205,8 @@ class EnsembleAutoencoder(OneClassModel):
             patience=self.patience,
             seed=seed,
             column_names=self._column_names(),
+            checkpoint=None if self.checkpoint is None else Path(self.checkpoint),
+            identity=json.dumps([type(self).__name__, self._parameters()]),
         )
         to_train = rows if is_streamed(rows) else torch.from_numpy(np.require(rows, requirements="W"))
         self.epochs_ = training.fit(self.networks_, self._loss, to_train, held_out, settings, self.on_epoch)
@@ -210,6 +218,8 @@ class EnsembleAutoencoder(OneClassModel):
         members = in_blocks(some, lambda block: torch.stack(self._sums(self._out_of_fit(block)), dim=1))
         self.tails_ = {name: Tail.fit(scores) for name, scores in zip(NAMES, members.T, strict=True)}
         self._set_offset(self._scores(rows, leave_out=True))
+        if self.checkpoint is not None:
+            checkpoints.clear(self.checkpoint)
         return self
 
     def _memory(self, seed: int) -> MemoryAutoencoder:

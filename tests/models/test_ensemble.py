@@ -218,3 +218,22 @@ def test_a_table_on_disk_is_read_from_there_and_scores_as_well(tmp_path):
     odd = rows(500, seed=1) + np.float32(1.5) * np.eye(5, dtype=np.float32)[0]
     for model in (streamed, in_memory):
         assert np.median(model.anomaly_score(odd)) > np.quantile(model.anomaly_score(data), 0.95)
+
+
+def test_a_killed_fit_goes_on_where_it_was_and_ends_the_same(tmp_path):
+    settings = {"n_steps": 60, "batch_size": 100}
+    whole, heard = fitted(**settings), []
+
+    def kill(epoch, max_epochs, losses):
+        heard.append(epoch)
+        if len(heard) == 5:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        fitted(**settings, checkpoint=folder, on_epoch=kill)
+    resumed = fitted(**settings, checkpoint=folder, on_epoch=kill)
+    assert heard == list(range(1, 13))
+    assert_same(outputs(resumed, rows(seed=1)), outputs(whole, rows(seed=1)))
+    assert resumed.epochs_ == whole.epochs_
+    assert not list(folder.glob("*"))
