@@ -135,6 +135,9 @@ def inject_into(
 ) -> list[Injected]:
     """Read a feature table's normal rows, as far as labels are known as of the fit, and :func:`inject` into them.
 
+    Where no label was known by then, as of rows that came after the fit, every row is taken: few are fraud, and those
+    that look like it are flagged and left out.
+
     Parameters
     ----------
     features : Path
@@ -157,7 +160,7 @@ def inject_into(
         return []
     table = pa.Table.from_batches(kept)
     labels = known_labels(table, detector.config, detector.as_of, reviewed)
-    normal = taken_for_normal(labels, contract.label in schema.names)
+    normal = taken_for_normal(labels, contract.label in schema.names and not np.isnan(labels).all())
     return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
 
 

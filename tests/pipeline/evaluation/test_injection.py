@@ -1,7 +1,10 @@
 """Injected anomalies: what is changed, what is counted, and that the first reason names the column."""
 
+from datetime import timedelta
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import norm
@@ -96,6 +99,10 @@ def test_frauds_and_flagged_rows_are_never_perturbed(fitted, tmp_path):
     pq.write_table(pa.table(verdict), tmp_path / "verdict.parquet")
     review.append(tmp_path / "verdict.parquet")
     assert inject_into(tmp_path / "rows.parquet", detector, review.files(), rows=100) == everything
+    # And of rows that came after the fit, whose labels nobody knew then.
+    later = pc.add(pc.cast(rows["at"], pa.timestamp("us")), pa.scalar(timedelta(days=365)))
+    pq.write_table(rows.set_column(rows.schema.get_field_index("at"), "at", later), tmp_path / "later.parquet")
+    assert inject_into(tmp_path / "later.parquet", detector, rows=100) == everything
     pq.write_table(rows.slice(0, 0), tmp_path / "none.parquet")
     assert inject_into(tmp_path / "none.parquet", detector) == []
 
