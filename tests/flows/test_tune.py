@@ -92,7 +92,7 @@ def test_the_test_block_changes_nothing_of_what_is_chosen(config: Path) -> None:
         (("--out", "tuned.yaml"), "must name a .toml file beside"),
         (("--out", "/tmp/tuned.toml"), "must name a .toml file beside"),
         (("--from", "2025-02-21", "--to", "2025-02-20"), "comes after its last day 2025-02-20; swap --from and --to"),
-        (("--from", "2025-02-20", "--to", "2025-02-21"), "the 2 days from 2025-02-20 to 2025-02-21 are too few"),
+        (("--from", "2025-02-20", "--to", "2025-02-21"), "2 days from 2025-02-20 to 2025-02-21 are too few"),
     ],
 )
 def test_mistakes_end_in_one_sentence(config: Path, words: tuple[str, ...], message: str) -> None:
