@@ -193,7 +193,7 @@ class EnsembleAutoencoder(OneClassModel):
         generator = torch.Generator().manual_seed(seed)
         sample = self._memory(seed).draw(rows)
         some = at_random(rows, CALIBRATION_ROWS, generator)
-        self.ranks_ = NormalRanks.fit(np.asarray(some))
+        self.ranks_ = NormalRanks.fit(np.asarray(some[: len(some)]))
         self.memory_ = self._memory(seed).fit(sample)
         self.rank_memory_ = self._memory(seed).fit(in_blocks(sample, self.ranks_))
         self.networks_ = self._build(rows.shape[1], generator)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator
+from test_blocks import Table
 
 from models.base import load
 from models.ensemble import NAMES, EnsembleAutoencoder
@@ -237,3 +238,10 @@ def test_a_killed_fit_goes_on_where_it_was_and_ends_the_same(tmp_path):
     assert_same(outputs(resumed, rows(seed=1)), outputs(whole, rows(seed=1)))
     assert resumed.epochs_ == whole.epochs_
     assert not list(folder.glob("*"))
+
+
+def test_a_small_table_that_only_gives_slices_is_read_all_the_same():
+    streamed, in_memory = fitted(Table(rows())), fitted(rows())
+    for name, values in in_memory.ranks_.arrays().items():
+        np.testing.assert_array_equal(streamed.ranks_.arrays()[name], values)
+    np.testing.assert_array_equal(streamed.anomaly_score(Table(rows())), streamed.anomaly_score(rows()))
