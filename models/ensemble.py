@@ -33,19 +33,24 @@ class Networks(nn.Module):
 
     Parameters
     ----------
-    n_networks : int
+    noises : sequence of float
+        Standard deviation of the noise that each network is trained with.
     sizes : sequence of int
         Nodes of the input and of each layer.
     generator : Generator
         Draws the weights as torch draws those of a Linear.
     """
 
-    def __init__(self, n_networks: int, sizes: Sequence[int], generator: torch.Generator) -> None:
+    noise: Tensor
+
+    def __init__(self, noises: Sequence[float], sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
+        # Not a weight, but it has to lie where they do.
+        self.register_buffer("noise", torch.tensor(noises, dtype=torch.float32)[:, None, None], persistent=False)
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for n_in, n_out in pairwise(sizes):
             bound = n_in**-0.5
-            for to, shape in ((self.weights, (n_networks, n_in, n_out)), (self.biases, (n_networks, 1, n_out))):
+            for to, shape in ((self.weights, (len(noises), n_in, n_out)), (self.biases, (len(noises), 1, n_out))):
                 to.append(nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator)))
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -227,9 +232,8 @@ class EnsembleAutoencoder(OneClassModel):
         return MemoryAutoencoder(**{name: getattr(self, name) for name in names}, random_state=seed)
 
     def _build(self, n_columns: int, generator: torch.Generator) -> Networks:
-        networks = Networks(self.n_networks, [n_columns, *self.hidden, n_columns], generator)
-        self._noise = torch.tensor([self.noises[m % len(self.noises)] for m in range(self.n_networks)])[:, None, None]
-        return networks.eval()
+        noises = [self.noises[number % len(self.noises)] for number in range(self.n_networks)]
+        return Networks(noises, [n_columns, *self.hidden, n_columns], generator).eval()
 
     def _in_fold(self, rows: Tensor) -> Tensor:
         """Return which network each row is left out of, as 0 and 1 of shape (n_networks, n_rows, 1)."""
@@ -239,7 +243,7 @@ class EnsembleAutoencoder(OneClassModel):
     def _loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Return the squared error of each cell, the mean of the networks that the row is not left out of."""
         noise = torch.randn((self.n_networks, *batch.shape), generator=generator, device=batch.device)
-        noisy = noise.mul_(self._noise.to(batch.device)).add_(batch)
+        noisy = noise.mul_(self.networks_.noise).add_(batch)
         errors = (self.networks_(noisy) - batch).square() * (1 - self._in_fold(batch))
         return errors.sum(dim=0) / (self.n_networks - 1)
 
