@@ -32,8 +32,6 @@ from models.base import MODELS, OneClassModel, model_class
 
 METRICS = ("auroc", "average_precision")
 NEIGHBOURS, DEFAULT = "knn", "ensemble"
-VARIANTS = {"ensemble, copies kept": ("ensemble", {"leave_out": False})}
-"""Models with another setting than they come with; it too is the same for every set."""
 PROTOCOLS = ("published", "honest")
 SHOWN = ("DTE-NP", "KNN", "LOF", "VAE")
 CHECKED = {"cardio": 92.00, "thyroid": 98.68, "mammography": 87.58}  # AUROC of the 5th neighbour at seed 0
@@ -67,9 +65,8 @@ def split(X: np.ndarray, y: np.ndarray, protocol: str, seed: int) -> Split:
 
 
 def make(name: str, seed: int) -> OneClassModel:
-    """Return the model of that name, unfitted, as it comes or as ``VARIANTS`` has it."""
-    family, settings = VARIANTS.get(name, (name, {}))
-    model = model_class(family)(**settings)
+    """Return the model of that name, unfitted, as it comes."""
+    model = model_class(name)()
     if "random_state" in model.get_params(deep=False):
         model.set_params(random_state=seed)
     return model
@@ -264,7 +261,7 @@ def main() -> None:
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
     parser.add_argument("--seeds", type=int, default=5, help="seeds of the default, the neighbours and those named")
     parser.add_argument("--other-seeds", type=int, default=1, help="seeds of the other families")
-    parser.add_argument("--model", nargs="+", choices=[*MODELS, *VARIANTS], action="extend", help="without it, all")
+    parser.add_argument("--model", nargs="+", choices=MODELS, action="extend", help="without it, all")
     parser.add_argument("--sets", nargs="+", action="extend", help="without it, every set of the folder")
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
     arguments = parser.parse_args()
@@ -272,7 +269,7 @@ def main() -> None:
     results = Results(arguments.json.with_suffix(".jsonl") if arguments.json else None)
     for line in check(paths, arguments.seeds, results):
         print(line, flush=True)
-    named = arguments.model or [*MODELS, *VARIANTS]
+    named = arguments.model or list(MODELS)
     many = set(arguments.model or (DEFAULT, NEIGHBOURS))
     seeds = {name: arguments.seeds if name in many else arguments.other_seeds for name in named}
     rows = records(measure_all(paths, seeds, arguments.protocol, results), published(arguments.data))

@@ -111,9 +111,6 @@ class EnsembleAutoencoder(OneClassModel):
         Of the memory's attention, in median distances of a prototype to its 5th neighbour, above 0.
     smoothing : float
         Bandwidth of the memory's local variances, in the same unit, above 0.
-    leave_out : bool
-        Whether rows that come after the fit, too, are scored without the fit row that they are a copy of; see
-        ``models.memory.MemoryAutoencoder``.
     checkpoint : str or Path, optional
         Folder of its own, where each pass is saved: a killed fit goes on from there when it is called again in the
         same way, and ends the same to the last bit. Cleared when the fit ends.
@@ -157,7 +154,6 @@ class EnsembleAutoencoder(OneClassModel):
     n_prototypes: int = 8192
     bandwidth: float = 0.35
     smoothing: float = 0.7
-    leave_out: bool = True
     checkpoint: str | Path | None = None
     contamination: float = 0.1
     random_state: int | np.random.RandomState | None = 0
@@ -228,7 +224,7 @@ class EnsembleAutoencoder(OneClassModel):
         return self
 
     def _memory(self, seed: int) -> MemoryAutoencoder:
-        names = ("n_prototypes", "bandwidth", "smoothing", "leave_out")
+        names = ("n_prototypes", "bandwidth", "smoothing")
         return MemoryAutoencoder(**{name: getattr(self, name) for name in names}, random_state=seed)
 
     def _build(self, n_columns: int, generator: torch.Generator) -> Networks:
@@ -294,7 +290,7 @@ class EnsembleAutoencoder(OneClassModel):
         ValueError
             When a row's score is not finite: its values are too large for float32.
         """
-        return self._scores(self._check_rows(X), self.leave_out)
+        return self._scores(self._check_rows(X), leave_out=False)
 
     def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
         scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
@@ -302,7 +298,7 @@ class EnsembleAutoencoder(OneClassModel):
 
     def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
-        return in_blocks(self._check_rows(X), lambda block: self._contributions(block, self.leave_out))
+        return in_blocks(self._check_rows(X), lambda block: self._contributions(block, leave_out=False))
 
     def residuals(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return the rows less their reconstruction, float32 of shape (n_rows, n_columns)."""
@@ -314,7 +310,7 @@ class EnsembleAutoencoder(OneClassModel):
 
     def _reconstruct(self, block: Tensor) -> Tensor:
         networks = block - self._network_residuals(block).mean(dim=0)
-        return (networks + self.memory_.read(block, self.leave_out)[0]) / 2
+        return (networks + self.memory_.read(block, leave_out=False)[0]) / 2
 
     def encode(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return the memory's codes, float32 of shape (n_rows, code_size)."""

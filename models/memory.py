@@ -50,10 +50,13 @@ class MemoryAutoencoder(OneClassModel):
     weights of bandwidth ``smoothing``, plus w_j, a tenth of their mean over all prototypes, so that no column scores
     below zero.
 
-    **A row that was fitted on is left out when it is scored**: one copy of a prototype that equals the row in every
-    cell takes no part in that row's attention. A new row that is a copy of a fit row cannot be told from it, and is
-    scored as if that had not been there; where the fit rows held two copies or more, the others stay. With
-    ``leave_out=False`` that holds for the fit rows while they are fitted on, and rows that come later are all new.
+    **A row that was fitted on is left out while the model is fitted**: one copy of a prototype that equals the row in
+    every cell takes no part in that row's attention. A later row with c copies among the n prototypes drawn may be one
+    of these once more, or a new one like them. The first has probability c / n; the second c* / n, where
+    ``c* = (c + 1) N_(c+1) / N_c`` and N_c rows came c times (Good, "The population frequencies of species and the
+    estimation of population parameters", 1953, equation 2'; Turing's estimate). With even odds for both beforehand,
+    ``c - c / (c + c*)`` copies are to be expected without the row itself, and as many take part: where no two rows are
+    alike one is left out, and where rows are often repeated it stays.
 
     Parameters
     ----------
@@ -68,8 +71,6 @@ class MemoryAutoencoder(OneClassModel):
         How residuals become a score; see ``models.scores`` for the others.
     code_size : int
         ``encode`` gives as many principal components of what is read from the memory, or one for each column.
-    leave_out : bool
-        Whether rows that come after the fit, too, are scored without the fit row that they are a copy of.
     contamination : float
         Share of the fit rows, above 0 and at most 0.5, that ``predict`` calls outliers.
     random_state : int, RandomState or None
@@ -104,7 +105,6 @@ class MemoryAutoencoder(OneClassModel):
     smoothing: float = 0.7
     residual_score: str = "likelihood"
     code_size: int = 2
-    leave_out: bool = True
     contamination: float = 0.1
     random_state: int | np.random.RandomState | None = 0
 
@@ -185,8 +185,12 @@ class MemoryAutoencoder(OneClassModel):
         self._values = _with_counts(self.prototypes_, counts)
         self._variances = _with_counts(self.local_variances_, counts) if hasattr(self, "local_variances_") else None
         self._stored = torch.from_numpy(self.prototypes_)
-        copies = torch.from_numpy(self.copies_).double()
-        self._fewer = torch.log1p(-1 / copies).float()  # minus infinity for a single copy
+        copies = self.copies_.astype(np.float64)
+        times = np.bincount(self.copies_, minlength=self.copies_.max() + 2)
+        again = (copies + 1) * times[self.copies_ + 1] / times[self.copies_]
+        with np.errstate(divide="ignore"):  # minus infinity for a single copy
+            fewer = np.log1p(-1 / copies), np.log1p(-1 / (copies + again))
+        self._fewer, self._fewer_of_later = (torch.from_numpy(logs).float() for logs in fewer)
         self._hashes, self._by_hash = hash_rows(self._stored).sort()
 
     def _copies(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,26 +211,20 @@ class MemoryAutoencoder(OneClassModel):
         read, variances = torch.empty(2, len(block), self._values.shape[1])
         closeness = torch.empty(ATTENTION_ROWS, self._keys.shape[1])
         smoothed = torch.empty_like(closeness)
-        left_out = self._copies(block) if leave_out else None
+        row, prototype = self._copies(block)
+        fewer = (self._fewer if leave_out else self._fewer_of_later)[prototype]
         for start in range(0, len(block), ATTENTION_ROWS):
             part = slice(start, start + ATTENTION_ROWS)
             torch.mm(queries[part], self._keys, out=closeness)
+            here = slice(*torch.searchsorted(row, torch.tensor([start, start + ATTENTION_ROWS])).tolist())
+            at = row[here] - start, prototype[here]
             if local is not None:
                 torch.mul(closeness, (self.bandwidth / self.smoothing) ** 2, out=smoothed)
-                self._read(smoothed, left_out, start, local, variances[part])
-            self._read(closeness, left_out, start, self._values, read[part])
+                smoothed[at] += fewer[here]
+                _read(smoothed, local, variances[part])
+            closeness[at] += fewer[here]
+            _read(closeness, self._values, read[part])
         return _over_counts(read, n_columns), _over_counts(variances, n_columns) if local is not None else variances
-
-    def _read(
-        self, closeness: Tensor, left_out: tuple[Tensor, Tensor] | None, start: int, values: Tensor, out: Tensor
-    ) -> None:
-        """Write the sums of values under softmax weights; ``closeness`` is used up."""
-        if left_out is not None:
-            row, prototype = left_out
-            here = slice(*torch.searchsorted(row, torch.tensor([start, start + len(closeness)])).tolist())
-            closeness[row[here] - start, prototype[here]] += self._fewer[prototype[here]]
-        torch.softmax(closeness, dim=1, out=closeness)
-        torch.mm(closeness, values, out=out)
 
     def anomaly_score(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return one score a row, float64 of shape (n_rows,); higher is more anomalous.
@@ -236,7 +234,7 @@ class MemoryAutoencoder(OneClassModel):
         ValueError
             When a row's score is not finite: its values are too large for float32.
         """
-        return self._scores(self._check_rows(X), self.leave_out)
+        return self._scores(self._check_rows(X), leave_out=False)
 
     def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
         scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
@@ -245,16 +243,16 @@ class MemoryAutoencoder(OneClassModel):
     def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
         return in_blocks(
-            self._check_rows(X), lambda block: self._contributions(block, self.leave_out)[:, : block.shape[1]]
+            self._check_rows(X), lambda block: self._contributions(block, leave_out=False)[:, : block.shape[1]]
         )
 
     def residuals(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return the rows less their reconstruction, float32 of shape (n_rows, n_columns)."""
-        return in_blocks(self._check_rows(X), lambda block: self._residuals(block, self.leave_out))
+        return in_blocks(self._check_rows(X), lambda block: self._residuals(block, leave_out=False))
 
     def reconstruct(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return what is read from the memory, float32 of shape (n_rows, n_columns)."""
-        return in_blocks(self._check_rows(X), lambda block: self._reconstruct(block, self.leave_out))
+        return in_blocks(self._check_rows(X), lambda block: self._reconstruct(block, leave_out=False))
 
     def encode(self, X: ArrayLike | Rows) -> np.ndarray:
         """Return principal components of what is read from the memory, float32 of shape (n_rows, code_size).
@@ -265,7 +263,7 @@ class MemoryAutoencoder(OneClassModel):
         axes = functional.pad(torch.from_numpy(self.axes_), (0, more[1], 0, more[0]))
 
         def encode(block: Tensor) -> Tensor:
-            read = self._reconstruct(block, self.leave_out) - torch.from_numpy(self.mean_)
+            read = self._reconstruct(block, leave_out=False) - torch.from_numpy(self.mean_)
             return (functional.pad(read, (0, more[0])) @ axes)[:, : self.axes_.shape[1]]
 
         return in_blocks(self._check_rows(X), encode)
@@ -316,6 +314,12 @@ class MemoryAutoencoder(OneClassModel):
         self._prepare()
         if self.residual_score != "likelihood":
             self._score = SCORES[self.residual_score].from_arrays(with_prefix(arrays, "score."))
+
+
+def _read(closeness: Tensor, values: Tensor, out: Tensor) -> None:
+    """Write the sums of values under softmax weights; ``closeness`` is used up."""
+    torch.softmax(closeness, dim=1, out=closeness)
+    torch.mm(closeness, values, out=out)
 
 
 def hash_rows(rows: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from models.blocks import check_streamed, is_streamed
 from models.training import Rows
 
-FORMAT = 1
+FORMAT = 2
 """Version of the saved format; a reader refuses any other."""
 
 

@@ -105,10 +105,10 @@ def test_mistakes_end_in_one_sentence(config: Path, words: tuple[str, ...], mess
 def test_a_configuration_keeps_its_comments_and_all_but_the_model() -> None:
     section = '[model]\n# Family\nname = "dense"  # chosen by us\nscore = "elbo"\ntrim = 0.1\n'
     text = f'# ours\nname = "cards"\n\n{section}\n[x]\na = 1\n'
-    model = ModelConfig(name="memory", code_size=3, options={"bandwidth": 0.5, "leave_out": True})
+    model = ModelConfig(name="memory", code_size=3, options={"bandwidth": 0.5, "n_prototypes": 512})
     made = configuration(text, model)
     assert made.startswith('# ours\nname = "cards"\n')
     for line in ('name = "memory"  # chosen by us', "code_size = 3", "trim = 0.0", "[x]\na = 1"):
         assert line in made
-    assert "options = {bandwidth = 0.5, leave_out = true}" in made
+    assert "options = {bandwidth = 0.5, n_prototypes = 512}" in made
     assert "score" not in made

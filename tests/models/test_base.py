@@ -178,7 +178,7 @@ def test_a_saved_model_scores_bit_for_bit_in_another_process(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "has format 2, and this version reads 1"),
+        ({"format": 1}, "has format 1, and this version reads 2"),
         ({"format": None}, "has format None"),
         ({"class": "Popen"}, "names the class 'Popen'; known are DenoisingAutoencoder"),
         ({"class": "os.system"}, "names the class 'os.system'"),

@@ -84,20 +84,34 @@ def test_the_likelihood_is_that_of_the_formula():
     assert (model.contributions(data) >= 0).all()
 
 
-def test_one_copy_is_left_out_and_the_others_stay():
-    fit_rows = np.concatenate([rows(50), rows(50)[:10]])  # ten rows twice
-    model = MemoryAutoencoder(bandwidth=0.02).fit(fit_rows)
-    assert model.prototypes_.shape == (50, 5)
-    assert sorted(model.copies_) == [1] * 40 + [2] * 10
-    near = np.abs(model.residuals(rows(50))).max(axis=1) < 1e-3
-    assert near[:10].all()
-    assert not near[10:].any()
-    # Without leaving out, rows that come later are their own nearest prototype; the fit is the same.
-    other = MemoryAutoencoder(bandwidth=0.02, leave_out=False).fit(fit_rows)
-    assert np.abs(other.residuals(rows(50))).max() < 1e-3
-    assert other.offset_ == model.offset_
-    np.testing.assert_array_equal(other.local_variances_, model.local_variances_)
-    assert_same(outputs(other, rows(seed=1)), outputs(model, rows(seed=1)))
+def test_a_row_that_equals_a_fit_row_is_taken_for_it_where_no_two_are_alike():
+    model = MemoryAutoencoder(bandwidth=0.02).fit(rows(50))
+    assert np.abs(model.residuals(rows(50))).max(axis=1).min() > 1e-3
+
+
+def test_a_row_that_equals_a_fit_row_counts_as_often_as_rows_are_repeated():
+    once, twice, thrice = rows(50)[:30], rows(50)[30:42], rows(50)[42:]
+    fit_rows = np.concatenate([once, *[twice] * 2, *[thrice] * 3])
+    model = MemoryAutoencoder(bandwidth=0.8).fit(fit_rows)
+    assert sorted(model.copies_) == [1] * 30 + [2] * 12 + [3] * 8
+    # Turing's estimates of how often rows seen once, twice and three times come: 2 x 12 / 30, 3 x 8 / 12, and 0.
+    stay = {1: 1 - 1 / (1 + 0.8), 2: 2 - 2 / (2 + 2.0), 3: 3 - 3 / 3}
+    distances = np.square(rows(50)[:, None].astype(float) - rows(50)[None]).sum(axis=2)
+    counts = np.repeat([1.0, 2, 3], [30, 12, 8])
+    weights = np.exp(-distances / (2 * model.bandwidth_**2)) * counts
+    np.fill_diagonal(weights, [stay[count] for count in counts])
+    expected = weights @ rows(50) / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.reconstruct(rows(50)), expected, atol=2e-5)
+
+
+def test_fit_rows_are_judged_without_one_of_their_copies():
+    fit_rows = np.concatenate([rows(50), rows(50)[:10]])
+    model = MemoryAutoencoder(residual_score="mean_squared", contamination=0.1).fit(fit_rows)
+    distances = np.square(fit_rows[:, None].astype(float) - fit_rows[None]).sum(axis=2)
+    np.fill_diagonal(distances, np.inf)
+    weights = np.exp(-distances / (2 * model.bandwidth_**2))
+    residuals = fit_rows - weights @ fit_rows / weights.sum(axis=1, keepdims=True)
+    assert -model.offset_ == pytest.approx(np.quantile(np.square(residuals).mean(axis=1), 0.9), rel=1e-3)
 
 
 def test_copies_weigh_as_much_as_they_are():

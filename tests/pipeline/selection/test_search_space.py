@@ -46,12 +46,12 @@ def test_ranges_are_drawn_in_factors_and_lists_as_they_are():
     noises = sorted(suggest(trial, settings).options["noise"] for trial in trials(settings, 200))
     assert sum(noise < 0.0316 for noise in noises) == pytest.approx(100, abs=25)  # half of them below the middle factor
     assert suggest(next(trials(settings)), settings).hidden == (16,)
-    options = {"bandwidth": [0.1, 0.2, 0.4], "leave_out": [True, False]}
-    listed = space(families=("memory",), options={"memory": options})
+    options = {"noise": [0.1, 0.2, 0.4], "scale_loss": [True, False]}
+    listed = space(families=("denoising",), options={"denoising": options})
     check_space(listed)
     found = [suggest(trial, listed).options for trial in trials(listed)]
-    assert {each["bandwidth"] for each in found} == {0.1, 0.2, 0.4}
-    assert {each["leave_out"] for each in found} == {True, False}
+    assert {each["noise"] for each in found} == {0.1, 0.2, 0.4}
+    assert {each["scale_loss"] for each in found} == {True, False}
 
 
 @pytest.mark.parametrize(
