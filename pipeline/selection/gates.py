@@ -142,7 +142,12 @@ def _volume(comparison: Comparison, place: int) -> list[Gate]:
     text = f"{number(value, 1)} alerts a day;"
     least = f"{text} at least {number(low, 1)} are asked for: {why}."
     most = f"{text} at most {number(high, 1)} are let through: {why}."
-    return [
+    found = [
         Gate("alerts_per_day_least", "too few alerts", least, value, low, at_least=True),
         Gate("alerts_per_day_most", "too many alerts", most, value, high, at_least=False),
     ]
+    if figure is not None and place and value == 0 < figure.values[0].value:
+        # An fdr threshold may expect none; these rows cannot tell such a version from one that sees nothing.
+        text = f"It flags none of these rows, and the champion {number(figure.values[0].value, 1)} a day."
+        found.append(Gate("is_silent", "no alerts", text, 1.0, 0.0, at_least=False))
+    return found

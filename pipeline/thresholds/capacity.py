@@ -45,7 +45,15 @@ class Capacity(Strategy):
         k = math.floor(self.alerts_per_day * days + 1e-9)
         self._check(k, queue, days)
         value = float(np.partition(queue.scores, len(queue) - k - 1)[len(queue) - k - 1])
-        return self.join(self._threshold(value, rows, ""), rows, rows.scores > value)
+        found = self.join(self._threshold(value, rows, ""), rows, rows.scores > value)
+        above, tied = np.count_nonzero(queue.scores > value), np.count_nonzero(queue.scores == value)
+        if above == k:
+            return found
+        why = (
+            f" Of the {k:,} {self.unit} asked for in that time only {above:,} lie above the cut: the next {tied:,} "
+            f"score all alike, and flagging them would make {above + tied:,}."
+        )
+        return replace(found, promise=found.promise + why)
 
     def split(self, rows: Rows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
         """Share what the other rows leave of the capacity among the groups, in proportion to their rows."""

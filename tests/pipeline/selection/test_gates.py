@@ -104,6 +104,17 @@ def test_a_threshold_that_flagged_no_calibration_row_may_flag_a_few_later(two):
     assert many[0].text.endswith("its calibration rows had none, which predicts that for 2 days.")
 
 
+@pytest.mark.parametrize(("champion", "missed"), [(3.5, ["no alerts"]), (0.0, [])])
+def test_a_version_that_flags_nothing_does_not_take_over_from_one_that_does(two, champion, missed):
+    path, (old, (new, _)) = two[0], two[1]
+    rare = new.with_threshold(ThresholdConfig(strategy="fdr", false_discovery_rate=0.01))
+    values = [Interval(value, value, value) for value in (champion, 0.0)]
+    silent = Figure("alerts_per_day", "Alerts a day", "", values, [], is_share=False)
+    found = failed(gates(comparison((path, [old, (rare, None)]), [silent])))
+    assert [gate.title for gate in found] == missed
+    assert [gate.text for gate in found] in ([], ["It flags none of these rows, and the champion 3.5 a day."])
+
+
 def test_the_teams_own_interval_of_alerts_goes_before_the_thresholds(two):
     found = comparison(two, [volume(50.0)], alerts_per_day=(40, 60))
     assert failed(gates(found)) == []

@@ -44,8 +44,13 @@ def test_days_that_are_not_whole_are_left_out_where_two_others_are():
 
 def test_no_more_are_flagged_than_asked_when_scores_tie():
     rows = made(np.repeat([1.0, 2.0, 3.0], [80, 15, 5]))
-    assert (rows.scores > Capacity(alerts_per_day=10).solve(rows).value).sum() == 5
-    assert (rows.scores > Capacity(alerts_per_day=20).solve(rows).value).sum() == 20
+    tied, whole = (Capacity(alerts_per_day=each).solve(rows) for each in (10, 20))
+    assert [(rows.scores > each.value).sum() for each in (tied, whole)] == [5, 20]
+    assert tied.promise.endswith(
+        "Of the 10 alerts asked for in that time only 5 lie above the cut: the next 15 score all alike, and flagging "
+        "them would make 20."
+    )
+    assert "asked for" not in whole.promise
 
 
 def test_customers_count_once_a_day_however_many_alerts_they_have():
