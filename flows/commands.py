@@ -175,29 +175,27 @@ def _computed(
     config: Config, table: str, first: date | None, last: date | None, out: Path
 ) -> Iterator[tuple["Validated", Path]]:
     """Validate a table and give its features in a scratch file beside ``out``; nothing is remembered or learned."""
-    from tempfile import TemporaryDirectory
-
     from pipeline.features import compute
     from pipeline.history import History
     from pipeline.ledger import batch_id
     from pipeline.reviewed import ReviewedLabels
     from pipeline.tables import span
     from pipeline.validation import validate
-    from pipeline.workfolder import WorkFolder
+    from pipeline.workfolder import WorkFolder, hidden
 
     path, work = Path(_named(table, config)), WorkFolder(config)
     period = Period.of_days(first, last, config.table.time_zone)
     work.make(out.resolve().parent)
-    with console.live(), TemporaryDirectory(prefix=f".{out.name}-", dir=out.resolve().parent) as scratch:
+    with console.live(), hidden(out.resolve().parent, out.name) as scratch:
         with console.step("read"):
             opened = open_table(path, config.table)
             batch = batch_id(content_digest(path, config.table), period, config.contract)
         with console.step("validate") as on_rows:
-            validated = validate(opened, config, folder=Path(scratch), batch_id=batch, period=period, on_rows=on_rows)
+            validated = validate(opened, config, folder=scratch, batch_id=batch, period=period, on_rows=on_rows)
         with console.step("features"):
             stored = History(work.history, config).behind(*span(validated.accepted, config.contract.timestamp))
             reviewed = ReviewedLabels(work.labels, config).files()
-            rows = Path(scratch) / "features.parquet"
+            rows = scratch / "features.parquet"
             compute(validated.accepted, [*stored, validated.lookback], config, rows, reviewed)
         yield validated, rows
 

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from flows import console
 from pipeline.config import Config
@@ -22,7 +21,7 @@ from pipeline.tracking.aliases import find_aliases, find_version
 from pipeline.tracking.content import flatten
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
-from pipeline.workfolder import WorkFolder
+from pipeline.workfolder import WorkFolder, hidden
 
 
 def compare_versions(
@@ -62,7 +61,7 @@ def compared(
     """Compare versions; the files that the comparison names lie in a scratch folder until the block ends."""
     work = WorkFolder(config)
     work.make(work.comparisons)
-    with TemporaryDirectory(prefix=".comparing-", dir=work.comparisons) as scratch:
+    with hidden(work.comparisons, "comparing") as scratch:
         with console.step("load the versions"):
             contenders = _contenders(config, asked)
         period, is_asked = period_after(
@@ -70,10 +69,10 @@ def compared(
         )
         settled = [contender.detector.config for contender in contenders]
         with console.step("validate") as on_rows:
-            chosen = choose_rows(settled, period, table, Path(scratch), all_days=is_asked, on_rows=on_rows)
+            chosen = choose_rows(settled, period, table, scratch, all_days=is_asked, on_rows=on_rows)
         with console.step("score with each version, and compare") as on_rows:
             reviewed = ReviewedLabels(work.labels, config).files()
-            comparison = compare(contenders, chosen, config, Path(scratch), reviewed, on_rows)
+            comparison = compare(contenders, chosen, config, scratch, reviewed, on_rows)
         yield comparison
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import tomlkit
@@ -19,7 +18,7 @@ from pipeline.selection.tuning import Best, metric_of, open_study, search, searc
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
 from pipeline.tables import content_digest, write_text
 from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
-from pipeline.workfolder import WorkFolder
+from pipeline.workfolder import WorkFolder, hidden
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -55,8 +54,7 @@ def tune_model(
     check_space(config)
     path, work = _named(table, config), WorkFolder(config)
     work.make(work.root)
-    with console.live(), TemporaryDirectory(prefix=".tuning-", dir=work.root) as scratch:
-        folder = Path(scratch)
+    with console.live(), hidden(work.root, "tuning") as folder:
         with console.step("read"):
             digest = content_digest(path, config.table)
             blocks = Blocks.of(*period_of(config, path, first, last, folder), config)

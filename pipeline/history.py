@@ -3,7 +3,6 @@
 import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,6 +13,7 @@ from filelock import FileLock
 
 from pipeline.config import Config
 from pipeline.labels import quote
+from pipeline.workfolder import hidden
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,10 +50,10 @@ class History:
         key, at = quote(contract.id), quote(contract.timestamp)
         with (
             self._locked(),
-            TemporaryDirectory(prefix=".append-", dir=self.folder) as scratch,
+            hidden(self.folder, "append") as scratch,
             duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection,
         ):
-            connection.execute("SET temp_directory = ?", [scratch])
+            connection.execute("SET temp_directory = ?", [str(scratch)])
             connection.register("incoming", ds.dataset(rows))
             connection.execute(
                 f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS {day_} FROM incoming"
@@ -71,7 +71,7 @@ class History:
                     fresh += f" AND NOT EXISTS (SELECT 1 FROM stored WHERE stored.{key} = accepted.{key})"
                 found = connection.sql(fresh).to_arrow_table()
                 if found.num_rows:
-                    _replace(found, folder / f"{batch_id}.parquet", Path(scratch))
+                    _replace(found, folder / f"{batch_id}.parquet", scratch)
 
     def remove(self, batch_id: str) -> None:
         """Take a batch's rows out again; a batch that is not there changes nothing."""
@@ -125,8 +125,8 @@ class History:
                 updated = updated.drop_columns([name])
             updated = updated.append_column(name, values)
         if not updated.equals(table.select([name for name in updated.column_names if name in table.column_names])):
-            with TemporaryDirectory(prefix=".labels-", dir=self.folder) as scratch:
-                _replace(updated, file, Path(scratch))
+            with hidden(self.folder, "labels") as scratch:
+                _replace(updated, file, scratch)
 
     def missing_days(self, start: datetime, end: datetime) -> list[date]:
         """Return the days of the half-open interval of which the store holds no row, in order."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ from pipeline.parsing import RULES, check_columns, parse_column
 from pipeline.period import Period
 from pipeline.quarantine import describe_cells
 from pipeline.tables import ParquetWriter, Table, open_table
+from pipeline.workfolder import hidden
 
 
 @dataclass(frozen=True)
@@ -209,10 +209,10 @@ class ReviewedLabels:
 
         key = self.config.contract.id
         with (
-            TemporaryDirectory(prefix=".unknown-", dir=self.folder) as scratch,
+            hidden(self.folder, "unknown") as scratch,
             duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection,
         ):
-            connection.execute("SET temp_directory = ?", [scratch])
+            connection.execute("SET temp_directory = ?", [str(scratch)])
             connection.register("given", ds.dataset(file))
             rows = ds.dataset(list(history), schema=pa.schema({key: self.schema.field("id").type}))
             connection.register("history", rows)

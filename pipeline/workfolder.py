@@ -3,12 +3,53 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from pipeline.config import Config
 from pipeline.errors import InputError
+
+LOCK = ".lock"
+"""Held by whoever works in a hidden folder, for as long as the process lives."""
+SETTLED = 60
+"""Seconds after which a lock that nobody holds is one of a process that was killed, and not about to be taken."""
+
+
+@contextmanager
+def hidden(parent: Path, name: str) -> Iterator[Path]:
+    """Give a hidden folder in ``parent`` that vanishes with the block.
+
+    A process that is killed cannot clear up: what such processes left in ``parent`` is removed first.
+
+    Parameters
+    ----------
+    parent : Path
+        A folder that exists.
+    name : str
+        What the hidden folder's name begins with, after a dot.
+    """
+    for lock in parent.glob(f".*/{LOCK}"):
+        _remove_if_left(lock)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+    try:
+        with FileLock(folder / LOCK):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_if_left(lock: Path) -> None:
+    try:
+        if time.time() - lock.stat().st_mtime < SETTLED:
+            return
+        with FileLock(lock, timeout=0):
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    except (Timeout, OSError):  # at work, or gone meanwhile
+        return
 
 
 class WorkFolder:
@@ -56,8 +97,7 @@ class WorkFolder:
         folder are scratch and do not move along.
         """
         self.make(final.parent)
-        folder = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-        try:
+        with hidden(final.parent, final.name) as folder:
             yield folder
             for scratch in folder.glob(".*"):
                 shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
@@ -65,8 +105,6 @@ class WorkFolder:
             if final.exists():
                 self._set_aside(final)
             folder.rename(final)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def retire(self, folder: Path) -> None:
         """Move the results of a replaced batch out of the way; they are kept under ``replaced``."""
@@ -91,6 +129,5 @@ class WorkFolder:
 
     def _set_aside(self, final: Path) -> None:
         """Take the old results away in one step, so that no reader meets a folder that is half old and half new."""
-        old = Path(tempfile.mkdtemp(prefix=f".old-{final.name}-", dir=final.parent))
-        final.rename(old / "results")
-        shutil.rmtree(old)
+        with hidden(final.parent, f"old-{final.name}") as old:
+            final.rename(old / "results")
