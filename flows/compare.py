@@ -10,6 +10,7 @@ from flows import console
 from pipeline.config import Config
 from pipeline.config_file import read_config
 from pipeline.errors import ConfigError
+from pipeline.numbers import percent
 from pipeline.reviewed import ReviewedLabels
 from pipeline.selection import page
 from pipeline.selection.comparison import Comparison, Contender, compare
@@ -123,7 +124,8 @@ def _queue(change: QueueChange) -> dict[str, object]:
     ]
     return {
         "change": change.sentence,
-        "overlap": f"{change.overlap:.0%} of the alerts of either; scores correlate by {change.rank_correlation:.3f}",
+        "overlap": f"{percent(change.overlap)} of the alerts of either; scores correlate by "
+        f"{change.rank_correlation:.3f}",
         **{f"enters, #{number}": text for number, text in enumerate(reasons, 1)},
     }
 

@@ -56,14 +56,16 @@ def check_not_degenerate(model: Any, X: ArrayLike) -> None:
     share = float((-scores < model.offset_).mean())
     if share > FLAGGED:
         raise ValueError(
-            f"{name} flags {share:.0%} of {len(scores):,} normal rows, against {model.contamination:.0%} of those that "
-            "it was fitted on: these rows are of another kind, or it has learnt its fit rows by heart"
+            f"{name} flags {100 * share:.0f} % of {len(scores):,} normal rows, against "
+            f"{100 * model.contamination:.3g} % of those that it was fitted on: these rows are of another kind, "
+            "or it has learnt its fit rows by heart"
         )
     if hasattr(model, "encode"):
         code = model.encode(X).astype(np.float64)
         apart = np.abs(code - np.median(code, axis=0)) > CODE_SPREAD * max(1.0, np.abs(code).max())
-        if apart.any(axis=1).mean() < CODED:
+        coded = float(apart.any(axis=1).mean())
+        if coded < CODED:
             raise ValueError(
-                f"{name} gives {1 - apart.any(axis=1).mean():.0%} of {len(scores):,} rows the same code: it has "
-                f"collapsed; lower its penalty or its learning_rate={model.learning_rate:g}"
+                f"{name} gives {100 * (1 - coded):.0f} % of {len(scores):,} rows the same code: it has collapsed; "
+                f"lower its penalty or its learning_rate={model.learning_rate:g}"
             )

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from pipeline.evaluation.curves import Curve
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.metrics import PrecisionRecall
+from pipeline.numbers import percent
 
 WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
@@ -215,7 +216,7 @@ def precision_recall(curve: PrecisionRecall, at: tuple[float, float] | None = No
     points = list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True))
     parts.append(_line(points, x, y, "line curve"))
     if at is not None:
-        tip = f"at the threshold: recall {at[0]:.1%}, precision {at[1]:.1%}"
+        tip = f"at the threshold: recall {percent(at[0])}, precision {percent(at[1])}"
         parts.append(_dot(x(at[0]), y(at[1]), "best", tip))
         side, shift = ("end", -9) if at[0] > 0.6 else ("start", 9)
         parts.append(_text(x(at[0]) + shift, y(at[1]) - 7, "threshold", "strong", side))

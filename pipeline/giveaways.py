@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pipeline.config import Config
 from pipeline.contract import Contract
 from pipeline.errors import TrainingError
+from pipeline.numbers import percent
 from pipeline.tables import read_batches
 
 EXPLAINED = 0.7  # share of the label's entropy that a column may explain on rows held out
@@ -67,8 +68,8 @@ def giveaways(rows: pa.Table, contract: Contract) -> dict[str, str]:
         judged = _judge(column, label, learns)
         if judged is not None:
             found[name] = (
-                f"{name!r} alone tells {judged[0]:.0%} of what there is to know about {contract.label!r} "
-                f"(AUROC {judged[1]:.3f} on rows held out; at {EXPLAINED:.0%} and above a column counts as "
+                f"{name!r} alone tells {percent(judged[0])} of what there is to know about {contract.label!r} "
+                f"(AUROC {judged[1]:.3f} on rows held out; at {percent(EXPLAINED)} and above a column counts as "
                 f"written after the fact)"
             )
     return found

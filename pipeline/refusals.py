@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.config import Config
 from pipeline.errors import BatchRefused
+from pipeline.numbers import percent
 from pipeline.period import Period
 from pipeline.quarantine import BROKEN_LINE, describe_cells
 from pipeline.tables import Table
@@ -73,8 +74,8 @@ def check_share(
         parts.append(f"{name} ({counts[name]:,} rows{example})")
     more = f" and {len(counts) - _TOP} more rules" if len(counts) > _TOP else ""
     raise BatchRefused(
-        f"{table.path}: {rejected:,} of {judged:,} rows ({rejected / judged:.2%}) break a rule, more than "
-        f"max_rejected = {limit:.2%}: {'; '.join(parts)}{more}; {_remedy(top[0], config)}",
+        f"{table.path}: {rejected:,} of {judged:,} rows ({percent(rejected / judged)}) break a rule, more than "
+        f"max_rejected = {percent(limit)}: {'; '.join(parts)}{more}; {_remedy(top[0], config)}",
         read,
     )
 

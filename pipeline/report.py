@@ -18,6 +18,7 @@ from pipeline.config import Config
 from pipeline.contract import MASK, Contract
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.metrics import Evaluation
+from pipeline.numbers import number, percent
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -265,40 +266,6 @@ def render(report: Report) -> str:
             made_at=datetime.now(UTC),
         )
     )
-
-
-def number(value: Any, digits: int = 2) -> str:
-    """Write a number for people: thousands apart, no digits that say nothing; other values as they are.
-
-    Examples
-    --------
-    >>> [number(x) for x in (1240, 1240.5, 0.00123, 1e300, None, "DE")]
-    ['1,240', '1,240.50', '0.00123', '1e+300', 'none', 'DE']
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "none"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value and (abs(value) < 0.01 or abs(value) >= 1e12):
-        return f"{value:.3g}"
-    return f"{value:,.{digits}f}" if value != round(value) or abs(value) < 1 else f"{value:,.0f}"
-
-
-def percent(share: float) -> str:
-    """Write a share of 1 in per cent.
-
-    Examples
-    --------
-    >>> [percent(x) for x in (0, 0.00001, 0.0117, 0.5, 1, float("nan"))]
-    ['0 %', '< 0.01 %', '1.2 %', '50 %', '100 %', 'not defined']
-    """
-    if math.isnan(share):
-        return "not defined"
-    if 0 < share < 0.0001:
-        return "< 0.01 %"
-    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 
 def p_value(value: float) -> str:

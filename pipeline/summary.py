@@ -17,6 +17,7 @@ from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels import known_labels
 from pipeline.maps import Map
 from pipeline.model_choice import parameters_of
+from pipeline.numbers import percent
 from pipeline.period import Period, local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
@@ -64,7 +65,7 @@ class Measured:
         """The metrics with their intervals, in words."""
         texts = self.evaluation.texts if self.evaluation else {}
         return texts | {
-            f"injected: {item.text}": f"flagged {item.recall:.0%}, named first {item.top_reason:.0%}"
+            f"injected: {item.text}": f"flagged {item.recall:%}, named first {item.top_reason:%}"
             for item in self.injected
         }
 
@@ -252,8 +253,8 @@ def outcome(scored: Scored, got: Got | None = None) -> str:
     days = max(len(scored.alerts_per_day), 1)
     share = scored.flagged / scored.scored if scored.scored else 0.0
     return (
-        f"{scored.flagged:,} of {scored.scored:,} rows were flagged ({share:.2%}), {scored.flagged / days:,.1f} alerts "
-        f"a day over {days} {'day' if days == 1 else 'days'}." + (f" {got.text}" if got else "")
+        f"{scored.flagged:,} of {scored.scored:,} rows were flagged ({percent(share)}), {scored.flagged / days:,.1f} "
+        f"alerts a day over {days} {'day' if days == 1 else 'days'}." + (f" {got.text}" if got else "")
     )
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.config import Config
 from pipeline.detector import Detector
 from pipeline.evaluation.measures import top_of_days
+from pipeline.numbers import percent
 from pipeline.period import local_days
 from pipeline.scoring import cuts_of
 from pipeline.tables import filter_rows, read_batches
@@ -55,9 +56,9 @@ class Agreement:
     def __str__(self) -> str:
         """Return the agreement in a sentence."""
         return (
-            f"ranks correlate by {self.rank_correlation:.3f}; of the {self.k:,} highest rows a day {self.overlap:.0%} "
-            f"are the same (by chance {self.chance:.1%}); {self.both:,} rows are flagged by both, "
-            f"{self.only_first:,} by the first only and {self.only_second:,} by the second only"
+            f"ranks correlate by {self.rank_correlation:.3f}; of the {self.k:,} highest rows a day "
+            f"{percent(self.overlap)} are the same (by chance {percent(self.chance)}); {self.both:,} rows are "
+            f"flagged by both, {self.only_first:,} by the first only and {self.only_second:,} by the second only"
         )
 
 

@@ -77,7 +77,7 @@ class MissedFraud:
         if self.labelled < self.audited:
             text += f"; {self.audited - self.labelled:,} more wait for a label and are taken to be like these"
         if self.caught:
-            text += f". With {self.caught:,} frauds flagged, that is a recall of {self.recall:.0%}"
+            text += f". With {self.caught:,} frauds flagged, that is a recall of {self.recall:%}"
             if self.unlabelled_alerts:
                 text += f", or more: {self.unlabelled_alerts:,} alerts wait for a label"
         return text + "."

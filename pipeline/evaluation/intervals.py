@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pipeline.numbers import percent
+
 Metric = Callable[[np.ndarray], float]
 LEVEL = 0.9
 DRAWS = 500
@@ -31,8 +33,8 @@ class Interval:
     --------
     >>> print(Interval(0.639, 0.601, 0.672))
     .639 (.601 to .672)
-    >>> f"{Interval(0.639, 0.601, 0.672):.0%}"
-    '64% (60% to 67%)'
+    >>> f"{Interval(0.639, 0.601, 0.672):%}"
+    '63.9 % (60.1 % to 67.2 %)'
     >>> print(Interval(0.5, math.nan, math.nan), Interval(math.nan, math.nan, math.nan))
     .500 undefined
     """
@@ -46,10 +48,11 @@ class Interval:
         return format(self, "")
 
     def __format__(self, spec: str) -> str:
-        """Return the three numbers, each in a number's format."""
+        """Return the three numbers, each in a number's format; "%" writes them in per cent."""
         if math.isnan(self.value):
             return "undefined"
-        value, low, high = (_short(x) if not spec else format(x, spec) for x in (self.value, self.low, self.high))
+        write = {"": _short, "%": percent}.get(spec, lambda x: format(x, spec))
+        value, low, high = (write(x) for x in (self.value, self.low, self.high))
         return value if math.isnan(self.low) or math.isnan(self.high) else f"{value} ({low} to {high})"
 
 

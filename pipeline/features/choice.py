@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 
 from pipeline.contract import Contract
 from pipeline.labels import DAY_US
+from pipeline.numbers import percent
 
 LIKENESS = 0.1
 """Least share of the variance of log amounts between entities, for a change against one's own past to say much."""
@@ -47,7 +48,8 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
     shares = {entity: likeness(rows, entity, contract.amount) for entity in contract.entities}
     chosen = [entity for entity, share in shares.items() if share >= LIKENESS]
     reasons += [
-        f"{shares[entity]:.0%} of the variance of amounts lies between one {entity} and another" for entity in chosen
+        f"{percent(shares[entity])} of the variance of amounts lies between one {entity} and another"
+        for entity in chosen
     ]
     if contract.entities and not chosen:
         chosen = list(contract.entities[:1])
@@ -57,7 +59,7 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
     steady = max(hours, key=hours.__getitem__, default=None)
     if steady is not None and hours[steady] >= SETTLED:
         families.append(f"hours:{steady}")
-        reasons.append(f"{steady} settles {hours[steady]:.0%} of the variance of the time of day")
+        reasons.append(f"{steady} settles {percent(hours[steady])} of the variance of the time of day")
     if contract.label is not None:
         for entity in contract.entities[1:] or contract.entities:
             families.append(f"risk:{entity}")

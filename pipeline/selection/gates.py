@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report import number
+from pipeline.numbers import number, percent
 from pipeline.selection.comparison import Comparison
 from pipeline.selection.figures import CARD_PRECISION, Figure
 from pipeline.thresholds.capacity import predicted_queue
@@ -82,8 +82,8 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
     if reasons is not None and settings.min_top_reason > 0:
         value = reasons.values[place].value
         text = (
-            f"The top reason is the column that was changed in {value:.0%} of the injected anomalies; at least "
-            f"{settings.min_top_reason:.0%} are asked for."
+            f"The top reason is the column that was changed in {percent(value)} of the injected anomalies; at least "
+            f"{percent(settings.min_top_reason)} are asked for."
         )
         found.append(Gate("top_reason", "reasons", text, value, settings.min_top_reason, at_least=True))
     return found
@@ -102,8 +102,8 @@ def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gat
     else:
         text = (
             f"{figure.title} is {own.value:.3f} and the champion's {champion.value:.3f}: a difference of "
-            f"{less.value:+.3f}, between {less.low:+.3f} and {less.high:+.3f} with {confidence:.0%} confidence; the "
-            f"lower end may be down to {-loss:+.3f}."
+            f"{less.value:+.3f}, between {less.low:+.3f} and {less.high:+.3f} with {percent(confidence)} confidence; "
+            f"the lower end may be down to {-loss:+.3f}."
         )
     return Gate(
         f"{figure.name}_less_baseline_low",
@@ -117,7 +117,7 @@ def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gat
 
 def _enough(figure: Figure, place: int, least: float) -> Gate:
     value = figure.values[place].value
-    text = f"{value:.0%} of the injected anomalies are flagged; at least {least:.0%} are asked for."
+    text = f"{percent(value)} of the injected anomalies are flagged; at least {percent(least)} are asked for."
     return Gate("injected_recall", "injected anomalies", text, value, least, at_least=True)
 
 
@@ -138,7 +138,9 @@ def _volume(comparison: Comparison, place: int) -> list[Gate]:
         why = f"its calibration rows had none, which predicts that for {days} days"
     else:
         low, high = (cut.alerts_per_day * (1 + sign * settings.volume_tolerance) for sign in (-1, 1))
-        why = f"its threshold expects {number(cut.alerts_per_day, 1)}, give or take {settings.volume_tolerance:.0%}"
+        why = (
+            f"its threshold expects {number(cut.alerts_per_day, 1)}, give or take {percent(settings.volume_tolerance)}"
+        )
     text = f"{number(value, 1)} alerts a day;"
     least = f"{text} at least {number(low, 1)} are asked for: {why}."
     most = f"{text} at most {number(high, 1)} are let through: {why}."

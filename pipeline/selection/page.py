@@ -12,7 +12,8 @@ from pipeline import charts
 from pipeline.charts import save_score_distribution
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.metrics import PrecisionRecall, precision_recall
-from pipeline.report import environment, number
+from pipeline.numbers import number, percent
+from pipeline.report import environment
 from pipeline.selection.comparison import Comparison
 from pipeline.selection.figures import Figure
 from pipeline.selection.gates import Gate
@@ -102,7 +103,7 @@ def intervals_in_words(comparison: Comparison) -> str:
     settings = comparison.config.promotion
     drawn = "whole customers" if comparison.outcomes[0].cards is not None else "single rows"
     return (
-        f"Intervals hold {settings.confidence:.0%} of {settings.draws:,} bootstrap draws: of {drawn} for metrics "
+        f"Intervals hold {percent(settings.confidence)} of {settings.draws:,} bootstrap draws: of {drawn} for metrics "
         "of rows, of whole days for those a day; differences are to the first version, on the same draws. They leave "
         "out what comes in other clusters, such as frauds by terminal, and the chance in fitting a model."
     )

@@ -243,17 +243,6 @@ def thinned(x: np.ndarray, y: np.ndarray, points: int = 200) -> list[tuple[float
     return list(zip(x[places].tolist(), y[places].tolist(), strict=True))
 
 
-def percent(share: float) -> str:
-    """Write a share in per cent.
-
-    Examples
-    --------
-    >>> percent(0.0012345), percent(0.123456), percent(0.00001234)
-    ('0.12 %', '12.3 %', '0.0012 %')
-    """
-    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.3g} %"
-
-
 def at_least(value: float) -> str:
     """Write a bound that is kept by what is written, two digits rounded up.
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, at_least, between, per_day, percent
+from pipeline.numbers import percent
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_least, between, per_day
 from pipeline.thresholds.intervals import day_variance, queue_interval
 from pipeline.thresholds.rows import Rows
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Curve, Got, Strategy, Threshold, known_rows, per_day, percent, steps, thinned
+from pipeline.numbers import percent
+from pipeline.thresholds.base import Curve, Got, Strategy, Threshold, known_rows, per_day, steps, thinned
 from pipeline.thresholds.rows import Rows
 
 

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.thresholds.base import Curve, Got, Strategy, Threshold, known_rows, per_day, percent, steps, thinned
+from pipeline.numbers import percent
+from pipeline.thresholds.base import Curve, Got, Strategy, Threshold, known_rows, per_day, steps, thinned
 from pipeline.thresholds.rows import Rows
 
 

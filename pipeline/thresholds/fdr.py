@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from pipeline.calibration import Calibration
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, per_day, percent
+from pipeline.numbers import percent
+from pipeline.thresholds.base import Got, Strategy, Threshold, per_day
 from pipeline.thresholds.intervals import rank_for_rate, rows_for_rate
 from pipeline.thresholds.rows import Rows, segment
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, at_most, between, known_rows, per_day, percent, steps
+from pipeline.numbers import percent
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_most, between, known_rows, per_day, steps
 from pipeline.thresholds.intervals import predicted_count, share_interval
 from pipeline.thresholds.rows import Rows
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Got, Strategy, Threshold, at_most, between, known_rows, per_day, percent
+from pipeline.numbers import percent
+from pipeline.thresholds.base import Got, Strategy, Threshold, at_most, between, known_rows, per_day
 from pipeline.thresholds.intervals import realised_count, realised_rate
 from pipeline.thresholds.rows import Rows
 

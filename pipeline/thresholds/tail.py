@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.calibration import Calibration, Tail, fit_tail_or_why
 from pipeline.errors import TrainingError
-from pipeline.thresholds.base import Curve, Got, Strategy, Threshold, per_day, percent, thinned
+from pipeline.numbers import percent
+from pipeline.thresholds.base import Curve, Got, Strategy, Threshold, per_day, thinned
 from pipeline.thresholds.false_alert_rate import realised
 from pipeline.thresholds.intervals import HIGH, LOW
 from pipeline.thresholds.rows import Rows

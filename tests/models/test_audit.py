@@ -30,7 +30,7 @@ def test_a_collapsed_code_is_refused():
 
 def test_flagging_everything_is_refused():
     model = DenseAutoencoder(max_epochs=5).fit(rows())
-    with pytest.raises(ValueError, match=r"flags 100% of 200 normal rows, against 10% of those"):
+    with pytest.raises(ValueError, match=r"flags 100 % of 200 normal rows, against 10 % of those"):
         check_not_degenerate(model, rows(200, seed=1) + 20)
 
 

@@ -78,9 +78,7 @@ def test_the_report_says_what_was_promised_what_came_and_what_is_missing(run, tm
     assert "&lt;gap&gt; in the history" in page
     assert "data-docs/index.html" in page
     assert "eur: not negative" in page
-    assert outcome(replace(scored, scored=0, flagged=0, alerts_per_day={})).startswith(
-        "0 of 0 rows were flagged (0.00%)"
-    )
+    assert outcome(replace(scored, scored=0, flagged=0, alerts_per_day={})).startswith("0 of 0 rows were flagged (0 %)")
 
 
 def test_a_training_report_names_the_model_what_it_left_out_and_the_rows_to_look_at_again(run, tmp_path):

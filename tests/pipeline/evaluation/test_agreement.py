@@ -32,7 +32,7 @@ def test_is_what_plain_numpy_says():
         ((first <= 1) & (second > 1.5)).sum(),
     )
     assert set(found.figures) == {"rank_correlation", "overlap_at_30", "flagged_by_both"}
-    assert f"of the 30 highest rows a day {found.overlap:.0%} are the same" in str(found)
+    assert f"of the 30 highest rows a day {100 * found.overlap:.3g} % are the same" in str(found)
 
 
 def test_scores_of_nothing_in_common_overlap_by_chance():
