@@ -1,25 +1,29 @@
 """A search over families of models and their sizes, with Optuna: judged on a validation block, never on the test block.
 
 A search is known by its table, its blocks and its settings. It is kept in the work folder's database, so that one that
-was stopped goes on, and several processes may take part.
+was stopped goes on. One command runs it at a time, in as many processes as ``tuning.jobs`` says.
 """
 
 import hashlib
 import inspect
 import json
 import multiprocessing
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import current_thread, main_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from pipeline.config import Config, ModelConfig
 from pipeline.database import database_url
-from pipeline.errors import TrainingError
+from pipeline.errors import AssayError, TrainingError
 from pipeline.evaluation.metrics import average_precision
 from pipeline.model_choice import build_model
 from pipeline.selection.search_space import settings_of, suggest
@@ -125,9 +129,24 @@ def search(config: Config, name: str, folder: Path, metric: str, on_trial: "Call
 
     Raises
     ------
+    AssayError
+        When another command runs this search.
     TrainingError
         When no trial ended well.
     """
+    path = Path(config.work_dir) / "searches" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            return _search(config, name, folder, metric, on_trial)
+    except Timeout:
+        raise AssayError(
+            f"another command runs this search, {name}: wait for its end, which this one then goes on from, or stop "
+            "it; --jobs lets one command use more cores"
+        ) from None
+
+
+def _search(config: Config, name: str, folder: Path, metric: str, on_trial: "Callable[[FrozenTrial], None]") -> Best:
     from optuna.trial import TrialState
 
     study = open_study(config, name)
@@ -150,18 +169,37 @@ def search(config: Config, name: str, folder: Path, metric: str, on_trial: "Call
         run_trials(config, name, folder, metric, shares[0], seed, config.tuning.seconds, tell)
     else:
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-            running = {
-                pool.submit(run_trials, config, name, folder, metric, share, seed + place, deadline - monotonic())
-                for place, share in enumerate(shares)
-                if share
-            }
-            while running:
-                done, running = wait(running, timeout=1)
-                tell()
-                for future in done:
-                    future.result()
+            with _interrupts_ignored():  # by the processes that start here, for as long as they live
+                running = {
+                    pool.submit(run_trials, config, name, folder, metric, share, seed + place, deadline - monotonic())
+                    for place, share in enumerate(shares)
+                    if share
+                }
+            try:
+                while running:
+                    done, running = wait(running, timeout=1)
+                    tell()
+                    for future in done:
+                        future.result()
+            except BaseException:
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
     tell()
     return best_of(study, config, metric)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let Ctrl-C be this process's to answer: one that is started meanwhile would end in a traceback of its own."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def best_of(study: "Study", config: Config, metric: str) -> Best:

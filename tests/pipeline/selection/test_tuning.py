@@ -1,15 +1,21 @@
 """A search: it goes on where it was, never sees the test block, and judges as plain NumPy does."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from datetime import date
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from fitted import config, contents, replace, transactions
 from sklearn.metrics import average_precision_score
 
-from pipeline.errors import InputError, TrainingError
+from pipeline.errors import AssayError, InputError, TrainingError
 from pipeline.selection.tuning import finished, judge, metric_of, open_study, search, search_name
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
 
@@ -119,6 +125,53 @@ def on_a_plane(folder):
         np.save(folder / f"{name}.npy", part)
     (folder / "column_groups.json").write_text('[["number", 6]]')
     return folder
+
+
+def test_a_search_is_run_by_one_command_at_a_time(prepared, tmp_path):
+    _, folder = prepared
+    given = settings(tmp_path, trials=2)
+    run(given, folder)
+    with (
+        FileLock(tmp_path / "work" / "searches" / "a search.lock"),
+        pytest.raises(AssayError, match=r"^another command runs this search, a search: wait for its end"),
+    ):
+        run(with_tuning(given, trials=4), folder)
+    assert len(finished(open_study(given, "a search"))) == 2
+    assert len(run(with_tuning(given, trials=4), folder)[1]) == 4
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+from pipeline.config import Config
+from pipeline.selection.tuning import search
+
+if __name__ == "__main__":
+    config = Config.model_validate_json(Path(sys.argv[1]).read_text())
+    try:
+        search(config, "a search", Path(sys.argv[2]), "average_precision", lambda trial: None)
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+def test_ctrl_c_ends_all_processes_of_a_search_without_a_traceback(prepared, tmp_path):
+    _, folder = prepared
+    given = settings(tmp_path, jobs=2, trials=10_000)
+    (tmp_path / "config.json").write_text(given.model_dump_json())
+    (tmp_path / "run.py").write_text(SEARCH)
+    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path / "config.json"), str(folder)]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    study, deadline = open_study(given, "a search"), time.monotonic() + 60
+    while not finished(study):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    out, err = running.communicate(timeout=30)  # ends when the last of them has closed its output
+    assert out == "stopped\n"
+    assert "Traceback" not in err
 
 
 def test_a_hopeless_trial_is_stopped_on_the_way(tmp_path):
