@@ -136,13 +136,12 @@ class Detector:
         parts = split(features, config, as_of, reviewed)
         listed = list_features(config)
         columns = list(dict.fromkeys(feature.column for feature in listed))
-        encoder = Encoder.fit(parts.read(features, columns, FIT, ENCODER_ROWS), listed, config.encoding)
+        encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), listed, config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
         watched = {}
         if "X_held_out" in signature(model.fit).parameters:
-            watched["X_held_out"] = encoder.transform(
-                parts.read(features, columns, EARLY_STOPPING, EARLY_STOPPING_ROWS)
-            )
+            some = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
+            watched["X_held_out"] = encoder.transform(some.read(columns))
         try:
             with _matrix(encoder, parts, features, columns, config.model.seed) as matrix:
                 model.fit(matrix, **watched)
@@ -153,7 +152,8 @@ class Detector:
         block = parts.role == CALIBRATION
         scores, looked_at, kept = np.full(len(block), np.nan), [], []
         normal = np.flatnonzero(block & parts.normal)
-        some = np.isin(np.arange(len(block)), normal[:: -(-len(normal) // CHECKED_ROWS)])
+        some = np.zeros(len(block), dtype=bool)
+        some[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
         start, wanted = 0, Rows.columns(config)
         for batch in read_batches(features, columns=list(dict.fromkeys([*columns, *wanted]))):
             chosen = np.flatnonzero(block[start : start + batch.num_rows])
