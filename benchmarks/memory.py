@@ -196,7 +196,9 @@ def main() -> None:
                 found = measure(work, folder)
                 record = {"what": what, "rows": rows, "numbers": arguments.numbers, "table": size, **found}
                 records.append(record | {"limit": arguments.limit, "memory_limit": arguments.memory_limit})
-                sizes = "".join(f"{found[key] / 1e6:>{width},.0f}" for key, width in (("resident", 10), ("anonymous", 11)))
+                sizes = "".join(
+                    f"{found[key] / 1e6:>{width},.0f}" for key, width in (("resident", 10), ("anonymous", 11))
+                )
                 line = f"{what:<14}{rows:>12,}{size / 1e6:>10,.0f}{sizes}{found['seconds']:>9.1f}"
                 print(line + (f"  ended with {found['status']}" if found["status"] else ""), flush=True)
                 if found["status"] and what.startswith("assay"):

@@ -159,7 +159,8 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
     order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().view(np.int64)
     moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]", copy=False)
-    del rows  # the ids have done their part
+    del rows  # the ids have done their part, and Arrow would keep their memory
+    pa.default_memory_pool().release_unused()
     ordered = moments[order]
     old = int(np.searchsorted(ordered, _latest_labelled(config, as_of), side="right")) if labelled else 0
     old = old or len(ordered)

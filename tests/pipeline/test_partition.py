@@ -24,7 +24,8 @@ def test_the_parts_are_disjoint_and_calibration_is_last_in_time(features):
     pq.write_table(table.take(shuffled), features.with_name("shuffled.parquet"))
     parts = split(features.with_name("shuffled.parquet"), config(), AFTER)
     taken = {
-        role: parts.sample(features.with_name("shuffled.parquet"), role).read(["tx", "at", "fraud"]) for role in (1, 2, 3)
+        role: parts.sample(features.with_name("shuffled.parquet"), role).read(["tx", "at", "fraud"])
+        for role in (1, 2, 3)
     }
     assert (FIT, EARLY_STOPPING, CALIBRATION) == (1, 2, 3)
     ids = [set(rows["tx"].to_pylist()) for rows in taken.values()]
