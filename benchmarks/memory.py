@@ -12,8 +12,8 @@ epochs, for more take time and no memory.
   pages of files among it, which the system takes back when it needs them. *anonymous* is what it cannot take back.
 - *bytes a row* is what a further row adds to the anonymous peak, against the size before.
 
-With --limit only the commands run, each with so much memory for its data at the most (RLIMIT_DATA): a command that
-asks for more fails. Linux only, for it reads /proc.
+With --limit only the commands run, each in a control group that may use so much memory, pages of files included: the
+system kills a command that needs more. That takes root. Linux only, for it reads /proc.
 """
 
 import argparse
@@ -21,12 +21,12 @@ import json
 import multiprocessing
 import os
 import re
-import resource
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -109,10 +109,32 @@ def score(folder: Path) -> None:
     score_table(folder / "features.parquet", detector, folder / "scored", **marks)
 
 
-def command(name: str, limit: int | None, folder: Path) -> None:
+@contextmanager
+def control_group(limit: int | None) -> Iterator[Path | None]:
+    """Make a control group whose processes together may use so much memory; None without a limit."""
+    if limit is None:
+        yield None
+        return
+    root = Path("/sys/fs/cgroup")
+    is_first = (root / "memory").is_dir()  # version 1 has a tree for each resource
+    group = (root / "memory" if is_first else root) / f"assay-memory-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / ("memory.limit_in_bytes" if is_first else "memory.max")).write_text(str(limit))
+        yield group
+    finally:
+        # A command that was killed leaves Prefect's temporary server behind.
+        while left := (group / "cgroup.procs").read_text().split():
+            for pid in left:
+                os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.1)
+        group.rmdir()
+
+
+def command(name: str, group: Path | None, folder: Path) -> None:
     """Become the command; what it prints goes into a file."""
-    if limit is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    if group is not None:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "flows.cli", name, "--config", str(folder / "assay.toml")]
     with (folder / f"{name}.txt").open("w") as out:
@@ -177,41 +199,44 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[500_000, 2_000_000], help="sizes of the tables")
     parser.add_argument("--numbers", type=int, default=0, help="further numeric columns")
     parser.add_argument("--memory-limit", default="2GB", help="features.memory_limit, DuckDB's own")
-    parser.add_argument("--limit", type=bytes_of, help="memory for the data of a command, such as 2GB")
-    parser.add_argument("--only", nargs="+", help="names of stages, or 'assay train' and the like")
+    parser.add_argument("--limit", type=bytes_of, help="memory that a command may use, such as 2GB")
     parser.add_argument("--folder", type=Path, help="where the tables go while it runs; needs room for them")
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
     arguments = parser.parse_args()
-    works = {} if arguments.limit else dict(STAGES)
-    works |= {f"assay {name}": partial(command, name, arguments.limit) for name in COMMANDS}
-    if arguments.only:
-        works = {name: work for name, work in works.items() if name in arguments.only}
     records: list[dict[str, Any]] = []
-    print(f"{'':<14}{'rows':>12}{'table':>10}{'resident':>10}{'anonymous':>11}{'seconds':>9}")
-    for rows in sorted(arguments.rows):
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-            folder = Path(name)
-            size = make_table(folder, rows, arguments.numbers, arguments.memory_limit)
-            for what, work in works.items():
-                found = measure(work, folder)
-                record = {"what": what, "rows": rows, "numbers": arguments.numbers, "table": size, **found}
-                records.append(record | {"limit": arguments.limit, "memory_limit": arguments.memory_limit})
-                sizes = "".join(
-                    f"{found[key] / 1e6:>{width},.0f}" for key, width in (("resident", 10), ("anonymous", 11))
-                )
-                line = f"{what:<14}{rows:>12,}{size / 1e6:>10,.0f}{sizes}{found['seconds']:>9.1f}"
-                print(line + (f"  ended with {found['status']}" if found["status"] else ""), flush=True)
-                if found["status"] and what.startswith("assay"):
-                    print((folder / f"{what.removeprefix('assay ')}.txt").read_text()[-2000:], flush=True)
+    print(f"{'sizes in MB':<14}{'rows':>12}{'table':>10}{'resident':>10}{'anonymous':>11}{'seconds':>9}")
+    with control_group(arguments.limit) as group:
+        works = {} if group else dict(STAGES)
+        works |= {f"assay {name}": partial(command, name, group) for name in COMMANDS}
+        for rows in sorted(arguments.rows):
+            with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+                folder = Path(name)
+                size = make_table(folder, rows, arguments.numbers, arguments.memory_limit)
+                settings = {"limit": arguments.limit, "memory_limit": arguments.memory_limit}
+                for what, work in works.items():
+                    record = {"what": what, "rows": rows, "numbers": arguments.numbers, "table": size, **settings}
+                    records.append(record | measure(work, folder))
+                    show(records[-1], folder)
     for what in works if len(arguments.rows) > 1 else ():
-        ours = [record for record in records if record["what"] == what]
-        for small, large in pairwise(ours):
+        for small, large in pairwise(record for record in records if record["what"] == what):
             added = (large["anonymous"] - small["anonymous"]) / (large["rows"] - small["rows"])
             large["bytes_per_row"] = added
             print(f"{what:<14}{small['rows']:>12,} to {large['rows']:,} rows: {added:,.0f} bytes a row")
-    print("Sizes are in MB.")
     if arguments.json:
         arguments.json.write_text(json.dumps(records, indent=1))
+    if any(record["status"] for record in records):
+        sys.exit(1)
+
+
+def show(record: dict[str, Any], folder: Path) -> None:
+    """Print a measurement; of one that failed, what a command said last."""
+    widths = {"table": 10, "resident": 10, "anonymous": 11}
+    sizes = "".join(f"{record[key] / 1e6:>{width},.0f}" for key, width in widths.items())
+    line = f"{record['what']:<14}{record['rows']:>12,}{sizes}{record['seconds']:>9.1f}"
+    print(line + (f"  ended with {record['status']}" if record["status"] else ""), flush=True)
+    said = folder / f"{record['what'].removeprefix('assay ')}.txt"
+    if record["status"] and said.is_file():
+        print(said.read_text()[-2000:], flush=True)
 
 
 if __name__ == "__main__":
