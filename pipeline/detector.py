@@ -103,10 +103,12 @@ class Detector:
     ) -> Self:
         """Fit encoder, model, calibration and threshold, each on its own part of the training period.
 
-        The table is streamed. Of it, memory holds ids, moments and labels, the calibration block's scores, and at
-        most 2 M fit rows, which the encoder is fitted on, and 250,000 early-stopping rows, evenly taken in the order of
-        time where there are more. A matrix of fit rows above 1 GiB lies on disk, from where an autoencoder, a memory
-        and the ensemble stream it. See `pipeline.partition.split`.
+        The table is streamed. Of a row, memory holds about 50 bytes while the parts are drawn (its id as a number, a
+        text more; its moment, label and place in time) and about 30 after, whatever the columns, and of one of the
+        calibration block about 130 more. Besides, it holds one column of at most 2 M fit rows, which the encoder is
+        fitted on, and 250,000 early-stopping rows, evenly taken in the order of time where there are more; about 0.5 GB
+        while the covariance of residuals is taken; and the matrix of fit rows up to 1 GiB: a larger one lies on disk,
+        from where an autoencoder, a memory and the ensemble stream it. See `pipeline.partition.split`.
 
         Parameters
         ----------
