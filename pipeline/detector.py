@@ -142,8 +142,8 @@ class Detector:
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
         watched = {}
         if "X_held_out" in signature(model.fit).parameters:
-            some = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
-            watched["X_held_out"] = encoder.transform(some.read(columns))
+            stopping = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
+            watched["X_held_out"] = encoder.transform(stopping.read(columns))
         try:
             with _matrix(encoder, parts, features, columns, config.model.seed) as matrix:
                 model.fit(matrix, **watched)

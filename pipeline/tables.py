@@ -279,13 +279,12 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = R
 
     What Arrow keeps of earlier reads goes back to the system before and after: of large tables, hundreds of MB.
     """
-    pool = pa.default_memory_pool()
-    pool.release_unused()
+    pa.default_memory_pool().release_unused()
     try:
         with parquet_file(path) as reader:
             yield from reader.iter_batches(rows, columns=list(columns) if columns is not None else None)
     finally:
-        pool.release_unused()
+        pa.default_memory_pool().release_unused()
 
 
 def take_rows(path: Path, places: np.ndarray) -> pa.Table:

@@ -78,8 +78,8 @@ class Rows:
         contract, zone = config.contract, config.table.time_zone
         times = local_times(table[contract.timestamp], zone)
         ends = pa.array([before] if before is not None else [], pa.timestamp("us"))
-        first = times.min(initial=np.datetime64("9999-12-31")).astype("datetime64[D]")
-        day = (times.astype("datetime64[D]") - first).astype(np.int32)
+        day = times.astype("datetime64[D]").astype(np.int64)
+        day = (day - day.min(initial=2**31)).astype(np.int32)
         customers = None
         if contract.entities:
             customers = _numbered(table[contract.entities[0]])
