@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--numbers", type=int, default=0, help="further numeric columns")
     parser.add_argument("--memory-limit", default="2GB", help="features.memory_limit, DuckDB's own")
     parser.add_argument("--limit", type=bytes_of, help="memory that a command may use, such as 2GB")
+    parser.add_argument("--only", nargs="+", help="what to measure, such as: validate features 'assay train'")
     parser.add_argument("--folder", type=Path, help="where the tables go while it runs; needs room for them")
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
     arguments = parser.parse_args()
@@ -208,6 +209,7 @@ def main() -> None:
     with control_group(arguments.limit) as group:
         works = {} if group else dict(STAGES)
         works |= {f"assay {name}": partial(command, name, group) for name in COMMANDS}
+        works = {what: work for what, work in works.items() if not arguments.only or what in arguments.only}
         for rows in sorted(arguments.rows):
             with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
                 folder = Path(name)

@@ -5,21 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(300)
-def test_prints_the_peak_of_each_stage_and_command(tmp_path):
-    words = ["--rows", "3000", "--numbers", "2", "--folder", tmp_path, "--json", tmp_path / "out.json"]
+def test_prints_the_peak_of_each_stage(tmp_path):
+    words = ["--rows", "3000", "--numbers", "2", "--only", "validate", "features"]
+    words += ["--folder", tmp_path, "--json", tmp_path / "out.json"]
     command = [sys.executable, "benchmarks/memory.py", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     records = json.loads((tmp_path / "out.json").read_text())
-    assert [record["what"] for record in records] == [
-        "validate", "features", "fit", "score", "assay train", "assay score",
-    ]  # fmt: skip
+    assert [record["what"] for record in records] == ["validate", "features"]
     for record in records:
         assert f"{record['what']:<14}{3000:>12,}" in done.stdout
         assert 50e6 < record["anonymous"] < record["resident"] < 4e9
