@@ -222,8 +222,8 @@ class Autoencoder(OneClassModel):
         self.epochs_ = training.fit(self.network_, self._objective(), to_train, held_out, settings, self.on_epoch)
         self.network_.freeze()
         if self.residual_score in SCORES:
-            some = at_random(rows, max(2, SCORE_CELLS // n_columns), generator)
-            self._score: Score = SCORES[self.residual_score].fit(in_blocks(some, self._residuals))
+            residuals = in_blocks(at_random(rows, max(2, SCORE_CELLS // n_columns), generator), self._residuals)
+            self._score: Score = SCORES[self.residual_score].fit(residuals)
 
     def _head(self, weight: Tensor | None) -> losses.Head:
         return losses.Head(self.column_groups_, "squared" if self.loss == "mixed" else self.loss, weight)

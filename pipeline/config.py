@@ -85,7 +85,9 @@ class ValidationConfig(_Section):
     negative_amounts: bool = Field(default=False, description="Whether amounts below zero (refunds) are allowed.")
     max_amount: float = Field(default=1e9, gt=0, description="An amount beyond this is taken for a mistake.")
     batch_rows: int = Field(
-        default=500_000, ge=1, description="Rows validated at a time; the outcome does not depend on it."
+        default=500_000,
+        ge=1,
+        description="Rows validated at a time at most, fewer of a wide table; the outcome does not depend on it.",
     )
 
 

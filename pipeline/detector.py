@@ -103,10 +103,12 @@ class Detector:
     ) -> Self:
         """Fit encoder, model, calibration and threshold, each on its own part of the training period.
 
-        The table is streamed. Of it, memory holds ids, moments and labels, the calibration block's scores, and at
-        most 2 M fit rows, which the encoder is fitted on, and 250,000 early-stopping rows, evenly taken in the order of
-        time where there are more. A matrix of fit rows above 1 GiB lies on disk, from where an autoencoder, a memory
-        and the ensemble stream it. See `pipeline.partition.split`.
+        The table is streamed. Of a row, memory holds about 50 bytes while the parts are drawn (its id as a number, a
+        text more; its moment, label and place in time) and about 30 after, whatever the columns, and of one of the
+        calibration block about 130 more. Besides, it holds one column of at most 2 M fit rows, which the encoder is
+        fitted on, and 250,000 early-stopping rows, evenly taken in the order of time where there are more; about 0.5 GB
+        while the covariance of residuals is taken; and the matrix of fit rows up to 1 GiB: a larger one lies on disk,
+        from where an autoencoder, a memory and the ensemble stream it. See `pipeline.partition.split`.
 
         Parameters
         ----------
@@ -136,13 +138,12 @@ class Detector:
         parts = split(features, config, as_of, reviewed)
         listed = list_features(config)
         columns = list(dict.fromkeys(feature.column for feature in listed))
-        encoder = Encoder.fit(parts.read(features, columns, FIT, ENCODER_ROWS), listed, config.encoding)
+        encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), listed, config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
         watched = {}
         if "X_held_out" in signature(model.fit).parameters:
-            watched["X_held_out"] = encoder.transform(
-                parts.read(features, columns, EARLY_STOPPING, EARLY_STOPPING_ROWS)
-            )
+            stopping = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
+            watched["X_held_out"] = encoder.transform(stopping.read(columns))
         try:
             with _matrix(encoder, parts, features, columns, config.model.seed) as matrix:
                 model.fit(matrix, **watched)
@@ -153,7 +154,8 @@ class Detector:
         block = parts.role == CALIBRATION
         scores, looked_at, kept = np.full(len(block), np.nan), [], []
         normal = np.flatnonzero(block & parts.normal)
-        some = np.isin(np.arange(len(block)), normal[:: -(-len(normal) // CHECKED_ROWS)])
+        some = np.zeros(len(block), dtype=bool)
+        some[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
         start, wanted = 0, Rows.columns(config)
         for batch in read_batches(features, columns=list(dict.fromkeys([*columns, *wanted]))):
             chosen = np.flatnonzero(block[start : start + batch.num_rows])

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,9 @@ from pipeline.column_encoding import CategoryEncoding, EncodedColumn, NumberEnco
 from pipeline.config import EncodingConfig
 from pipeline.errors import TrainingError
 from pipeline.features import Feature
+
+if TYPE_CHECKING:
+    from pipeline.partition import Sample
 
 UNSEEN_SHARE = 0.01
 
@@ -44,13 +47,13 @@ class Encoder:
         )
 
     @classmethod
-    def fit(cls, table: pa.Table, features: Sequence[Feature], settings: EncodingConfig) -> Self:
+    def fit(cls, table: "pa.Table | Sample", features: Sequence[Feature], settings: EncodingConfig) -> Self:
         """Learn scales and categories.
 
         Parameters
         ----------
-        table : pa.Table
-            Normal fit rows, with the column that each feature reads.
+        table : pa.Table or Sample
+            Normal fit rows, with the column that each feature reads. Of a sample, memory holds a column at a time.
         features : sequence of Feature
         settings : EncodingConfig
 
@@ -72,7 +75,7 @@ class Encoder:
                 indicator = indicators.setdefault(np.packbits(missing).tobytes(), feature.name)
             encodings.append(NumberEncoding.fit(feature, values, indicator))
         encoder = cls(encodings, settings.bound)
-        if not any(_varies(encoding, table) for encoding in encodings):
+        if not any(_varies(encoding) for encoding in encodings):
             raise TrainingError(
                 f"no feature varies among the {table.num_rows:,} rows to fit on, so that nothing can be "
                 "learned from them; train on rows that differ, or name more columns in the contract"
@@ -266,17 +269,17 @@ def _group(column: EncodedColumn) -> str:
     return column.feature if column.role == "category" else ""
 
 
-def _array(rows: Rows, feature: Feature) -> pa.Array:
+def _array(rows: "Rows | Sample", feature: Feature) -> pa.Array:
     column = rows.column(feature.column)
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _numbers(rows: Rows, feature: Feature) -> np.ndarray:
+def _numbers(rows: "Rows | Sample", feature: Feature) -> np.ndarray:
     values = np.asarray(_array(rows, feature).cast(pa.float64()).to_numpy(zero_copy_only=False))
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _varies(encoding: NumberEncoding | CategoryEncoding, table: pa.Table) -> bool:
+def _varies(encoding: NumberEncoding | CategoryEncoding) -> bool:
     if isinstance(encoding, NumberEncoding):
         return bool(encoding.columns)
     return len(encoding.values) > 1

@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from pipeline.config import Config
 from pipeline.labels import quote
+from pipeline.tables import read_batches
 from pipeline.workfolder import hidden
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class History:
         import duckdb
 
         contract = self.config.contract
-        names = [name for name in pq.read_schema(rows).names if name in contract.columns]
+        schema = pq.read_schema(rows)
+        names = [name for name in schema.names if name in contract.columns]
         columns = ", ".join(quote(name) for name in names)
         day_ = quote("".join(names) + " day")  # longer than any of the columns' names
         key, at = quote(contract.id), quote(contract.timestamp)
@@ -54,7 +56,11 @@ class History:
             duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection,
         ):
             connection.execute("SET temp_directory = ?", [str(scratch)])
-            connection.register("incoming", ds.dataset(rows))
+            # Not as a dataset, of which Arrow would read gigabytes ahead.
+            incoming = pa.RecordBatchReader.from_batches(
+                pa.schema([schema.field(name) for name in names]), read_batches(rows, names)
+            )
+            connection.register("incoming", incoming)
             connection.execute(
                 f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS {day_} FROM incoming"
             )

@@ -18,6 +18,8 @@ from pipeline.config import Config
 
 DAY_US = 86_400_000_000
 TIMESTAMP = pa.timestamp("us")
+SLICE_ROWS = 2**20
+"""Rows whose labels are looked up at a time, to bound memory."""
 
 
 def quote(name: str) -> str:
@@ -102,18 +104,32 @@ def known_labels(rows: pa.Table, config: Config, as_of: datetime, reviewed: Sequ
     labels = np.full(rows.num_rows, np.nan)
     if contract.label is None:
         return labels
-    since = np.full(rows.num_rows, np.iinfo(np.int64).min)  # when the label that is known became so
     if contract.label in rows.column_names:
-        available = available_at(rows, config)
-        known = pc.and_(pc.less_equal(available, pa.scalar(as_of, TIMESTAMP)), pc.is_valid(rows[contract.label]))
-        places = np.flatnonzero(pc.fill_null(known, False).to_numpy())
-        labels[places] = rows[contract.label].take(pa.array(places)).to_numpy()
-        since[places] = available.take(pa.array(places)).cast(pa.int64()).to_numpy()
+        for start in range(0, rows.num_rows, SLICE_ROWS):
+            part = rows.slice(start, SLICE_ROWS)
+            known = _is_known(part, config, as_of)
+            labels[start + known] = part[contract.label].take(pa.array(known)).to_numpy()
     if reviewed:
         places, moments, verdicts = _latest_verdicts(rows, config, as_of, reviewed)
-        holds = moments >= since[places]
+        holds = moments >= _known_since(rows.take(pa.array(places)), config, as_of)
         labels[places[holds]] = verdicts[holds]
     return labels
+
+
+def _is_known(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
+    """Return the places of the rows whose own label is known by then."""
+    at_hand = pc.less_equal(available_at(rows, config), pa.scalar(as_of, TIMESTAMP))
+    known = pc.and_(at_hand, pc.is_valid(rows[config.contract.label]))
+    return np.flatnonzero(pc.fill_null(known, False).to_numpy())
+
+
+def _known_since(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
+    """Return when each row's own label became known (microseconds); before all time where it is not by then."""
+    since = np.full(rows.num_rows, np.iinfo(np.int64).min)
+    if config.contract.label in rows.column_names:
+        known = _is_known(rows, config, as_of)
+        since[known] = available_at(rows, config).take(pa.array(known)).cast(pa.int64()).to_numpy()
+    return since
 
 
 def _latest_verdicts(
@@ -122,13 +138,9 @@ def _latest_verdicts(
     """Return which rows have a label from review by then, when it was given (microseconds), and the label."""
     limit = pa.scalar(as_of, TIMESTAMP)
     given = ds.dataset(list(reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
-    asked = pa.table(
-        {
-            "id": rows[config.contract.id],
-            "at": rows[config.contract.timestamp].cast(TIMESTAMP),
-            "place": np.arange(rows.num_rows),
-        }
-    ).filter(pc.field("at") <= limit)
+    named = np.flatnonzero(pc.is_in(rows[config.contract.id], given["id"].combine_chunks()).to_numpy())
+    some = rows.select([config.contract.id, config.contract.timestamp]).take(pa.array(named))
+    asked = pa.table({"id": some[0], "at": some[1].cast(TIMESTAMP), "place": named}).filter(pc.field("at") <= limit)
     found = asked.join(given, "id", join_type="inner")
     moments = pc.max_element_wise(found["labelled_at"], found["at"]).cast(pa.int64()).to_numpy()
     places, verdicts = found["place"].to_numpy(), found["label"].to_numpy()

@@ -19,6 +19,42 @@ FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Rows of one part in the order of time, ties by id. A column is read when it is asked for, and not kept.
+
+    Parameters
+    ----------
+    features : Path
+        Feature table (Parquet).
+    mask : array of bool, shape (n_rows,)
+        Which rows of the file these are.
+    order : array of int64, shape (n_sample_rows,)
+        Their positions among these, in the order of time.
+    """
+
+    features: Path
+    mask: np.ndarray
+    order: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.order)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one column."""
+        return self.read([name]).column(0)
+
+    def read(self, columns: list[str]) -> pa.Table:
+        """Return some columns; only these rows are held in memory."""
+        kept, start = [], 0
+        for batch in read_batches(self.features, columns=columns):
+            kept.append(batch.filter(pa.array(self.mask[start : start + batch.num_rows])))
+            start += batch.num_rows
+        return pa.Table.from_batches(kept).take(pa.array(self.order))
+
+
+@dataclass(frozen=True)
 class Parts:
     """Which row of the training period takes which part; arrays of shape (n_rows,).
 
@@ -70,18 +106,14 @@ class Parts:
                 yield places[done : done + rows.num_rows], rows
                 done += rows.num_rows
 
-    def read(self, features: Path, columns: list[str], role: int, most: int | None = None) -> pa.Table:
-        """Return the rows of one part in the order of time, ties by id; only they are held in memory.
-
-        Of more than ``most`` rows, every second, third ... in that order.
-        """
-        step = max(1, -(-np.count_nonzero(self.role == role) // most)) if most else 1
-        kept, found = [], []
-        for places, rows in self.batches(features, columns, role):
-            chosen = places % step == 0
-            kept.append(rows.filter(pa.array(chosen)))
-            found.append(places[chosen])
-        return pa.Table.from_batches(kept).take(pa.array(np.argsort(np.concatenate(found))))
+    def sample(self, features: Path, role: int, most: int | None = None) -> Sample:
+        """Return the rows of one part; of more than ``most``, every second, third ... in the order of time."""
+        places = self.places(role)
+        step = max(1, -(-len(places) // most)) if most else 1
+        chosen = places % step == 0
+        mask = self.role == role
+        mask[mask] = chosen
+        return Sample(features, mask, np.argsort(places[chosen]))
 
 
 def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> Parts:
@@ -125,8 +157,10 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
         raise TrainingError(_why_no_normal_rows(rows, labels, config, as_of, reviewed))
 
     by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
-    order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().astype(np.int64)
-    moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]")
+    order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().view(np.int64)
+    moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]", copy=False)
+    del rows  # the ids have done their part, and Arrow would keep their memory
+    pa.default_memory_pool().release_unused()
     ordered = moments[order]
     old = int(np.searchsorted(ordered, _latest_labelled(config, as_of), side="right")) if labelled else 0
     old = old or len(ordered)
@@ -141,7 +175,7 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
 
     days = _days(ordered[ordered >= start])
     summary: dict[str, float | int | str] = {
-        "rows": rows.num_rows,
+        "rows": len(moments),
         "fit_rows": int((role == FIT).sum()),
         "early_stopping_rows": int((role == EARLY_STOPPING).sum()),
         "calibration_rows": int(block.sum()),

@@ -75,7 +75,7 @@ def local_times(moments: pa.Array | pa.ChunkedArray, time_zone: str) -> np.ndarr
     [datetime.datetime(2018, 7, 11, 0, 30)]
     """
     found = moments.to_numpy(zero_copy_only=False) if isinstance(moments, pa.Array) else moments.to_numpy()
-    utc = np.asarray(found).astype("datetime64[us]")
+    utc = np.asarray(found).astype("datetime64[us]", copy=False)
     if time_zone == "UTC":
         return utc
     import pandas as pd

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from pipeline.history import History
 from pipeline.labels import taken_for_normal
 from pipeline.ledger import Entry
 from pipeline.scoring import Scored
+from pipeline.tables import read_batches
 from pipeline.thresholds import Got, Rows
 
 MICROSECOND = timedelta(microseconds=1)
@@ -110,5 +112,6 @@ def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detect
     detector : Detector
     """
     normal = taken_for_normal(labels, detector.summary["labels"] == detector.config.contract.label)
-    table = pq.read_table(features, columns=Rows.columns(detector.config))
+    batches = read_batches(features, columns=Rows.columns(detector.config))
+    table = pa.Table.from_batches([Rows.read(batch, detector.config) for batch in batches]).unify_dictionaries()
     return Rows.of(table, detector.config, scores, labels, normal)

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import thresholds
@@ -22,7 +23,7 @@ from pipeline.period import Period, local_days
 from pipeline.report import ROWS, Report, alert_rows
 from pipeline.scoring import Scored
 from pipeline.selection.shadow import Shadow
-from pipeline.tables import filter_rows
+from pipeline.tables import filter_rows, read_batches
 from pipeline.thresholds import Got
 from pipeline.validation import Validated
 
@@ -85,8 +86,9 @@ def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
     Path
         ``out``.
     """
-    moments = pq.read_table(features, columns=[detector.config.contract.timestamp]).column(0)
-    filter_rows(features, out, Period(detector.calibration_start, None).holds(moments))
+    block = Period(detector.calibration_start, None)
+    moments = read_batches(features, columns=[detector.config.contract.timestamp])
+    filter_rows(features, out, np.concatenate([block.holds(batch.column(0)) for batch in moments]))
     return out
 
 
@@ -110,21 +112,35 @@ def measure(
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     scores = results.column("anomaly_score").to_numpy()
     names = pq.read_schema(features).names
-    card = contract.entities[:1]
-    wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
+    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
     rows = pq.read_table(features, columns=[name for name in wanted if name in names])
     labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None), reviewed)
+    del rows  # before others are read: of a large batch, each column counts
     if contract.label not in names and np.isnan(labels).all():
         return Measured(scores, None, None)
+
+    def column(name: str) -> pa.ChunkedArray:
+        return pa.chunked_array([batch.column(0) for batch in read_batches(features, columns=[name])])
+
     evaluation = evaluate(
-        local_days(rows.column(contract.timestamp), config.table.time_zone),
-        rows.column(card[0]).to_numpy(zero_copy_only=False) if card else None,
+        local_days(column(contract.timestamp), config.table.time_zone),
+        _cards(column(contract.entities[0])) if contract.entities else None,
         scores,
         labels,
         results.column("is_flagged").to_numpy(zero_copy_only=False),
-        amounts=rows.column(contract.amount).to_numpy(zero_copy_only=False),
+        amounts=column(contract.amount).to_numpy(zero_copy_only=False),
     )
     return Measured(scores, labels, evaluation)
+
+
+def _cards(column: pa.ChunkedArray) -> np.ndarray:
+    """Return the card of each row, a text as its place among all texts in their order: an object a row is large."""
+    import pandas as pd
+
+    if not pa.types.is_string(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    places, _ = pd.factorize(column.to_pandas(), sort=True)
+    return np.where(places < 0, np.nan, places) if column.null_count else places
 
 
 def count_rows(validated: Validated) -> dict[str, int]:

@@ -42,15 +42,17 @@ def write_suspects(
     """
     contract = detector.config.contract
     fitted = split(features, detector.config, detector.as_of, reviewed).role == FIT
-    scores, start = np.full(len(fitted), -np.inf), 0
+    scores, worst, start = np.empty(0), np.empty(0, dtype=np.int64), 0
     columns = list(dict.fromkeys(feature.column for feature in detector.features))
     for batch in read_batches(features, columns=columns):
-        places = start + np.flatnonzero(fitted[start : start + batch.num_rows])
+        places = np.flatnonzero(fitted[start : start + batch.num_rows])
         if len(places):
-            rows = detector.encoder.transform(batch.take(pa.array(places - start)))
-            scores[places] = detector.model.anomaly_score(rows)
+            rows = detector.encoder.transform(batch.take(pa.array(places)))
+            scores = np.append(scores, detector.model.anomaly_score(rows))
+            worst = np.append(worst, start + places)
+            first = np.argsort(-scores, kind="stable")[:n]
+            scores, worst = scores[first], worst[first]
         start += batch.num_rows
-    worst = np.argsort(-scores, kind="stable")[: min(n, int(fitted.sum()))]
     rows = take_rows(features, worst)
     reasons = explain(detector, rows)
     keys = dict.fromkeys([*contract.key_columns, contract.timestamp, contract.amount])
@@ -58,8 +60,8 @@ def write_suspects(
         {
             **{name: rows.column(name) for name in keys},
             "rank": np.arange(1, len(worst) + 1),
-            "anomaly_score": scores[worst],
-            "p_value": detector.calibration.p_value(scores[worst]),
+            "anomaly_score": scores,
+            "p_value": detector.calibration.p_value(scores),
             "reasons": reasons,
             "reason": sentence(reasons),
         }

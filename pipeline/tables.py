@@ -275,9 +275,16 @@ def _kind(file: Path) -> Literal["csv", "parquet"]:
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = ROWS_READ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Parquet file of our own making, ``rows`` at a time at most."""
-    with parquet_file(path) as reader:
-        yield from reader.iter_batches(rows, columns=list(columns) if columns is not None else None)
+    """Yield the rows of a Parquet file of our own making, ``rows`` at a time at most.
+
+    What Arrow keeps of earlier reads goes back to the system before and after: of large tables, hundreds of MB.
+    """
+    pa.default_memory_pool().release_unused()
+    try:
+        with parquet_file(path) as reader:
+            yield from reader.iter_batches(rows, columns=list(columns) if columns is not None else None)
+    finally:
+        pa.default_memory_pool().release_unused()
 
 
 def take_rows(path: Path, places: np.ndarray) -> pa.Table:

@@ -34,7 +34,7 @@ from pipeline.period import Period
 from pipeline.quarantine import BROKEN_LINE, union, write_quarantine
 from pipeline.refusals import MASKED, check_any_accepted, check_share, check_types
 from pipeline.tables import ParquetWriter, Table, read_batches, write_text
-from pipeline.validation_rows import Part, Reading, Rows, not_seen, unique
+from pipeline.validation_rows import Part, Reading, Rows, not_seen, rows_at_a_time, unique
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -290,7 +290,11 @@ class _Verdict:
             _drop(part)
         quarantine = self.scratch / "quarantine.parquet"
         write_quarantine(
-            quarantine, self.table, broken, batch_id=batch_id, batch_rows=self.config.validation.batch_rows
+            quarantine,
+            self.table,
+            broken,
+            batch_id=batch_id,
+            batch_rows=rows_at_a_time(self.config, len(reading.schema)),
         )
         rejected = len(union(broken.values()))
         counts = Counts(

@@ -20,12 +20,28 @@ from pipeline.period import Period
 from pipeline.quarantine import BROKEN_LINE, as_text
 from pipeline.tables import ParquetWriter, Table
 
+CELLS = 4_000_000
+"""Of a wide table, as many cells are judged at a time: pandas and Great Expectations copy each several times."""
+LEAST_ROWS = 10_000
+
 Rows = np.ndarray  # int64 places in the order of Table.batches
 
 
 def unique(config: Config) -> str:
     """Return the name of the rule that no id comes twice in a table."""
     return f"{config.contract.id}: unique"
+
+
+def rows_at_a_time(config: Config, columns: int) -> int:
+    """Return how many rows of a table with so many columns are read at a time.
+
+    Examples
+    --------
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> rows_at_a_time(config, 8), rows_at_a_time(config, 40), rows_at_a_time(config, 4000)
+    (500000, 100000, 10000)
+    """
+    return min(config.validation.batch_rows, max(LEAST_ROWS, CELLS // columns))
 
 
 def not_seen(config: Config) -> str:
@@ -123,7 +139,7 @@ class Reading:
                 )
                 for part in (self.inside, self.lookback)
             ]
-            for raw in self.table.batches(self.config.validation.batch_rows):
+            for raw in self.table.batches(rows_at_a_time(self.config, len(self.schema))):
                 typed, unparsed = parse(raw, self.config)
                 self._count_cells(typed, unparsed)
                 for mask, (part, rows, keys) in zip(self._split(typed), writers, strict=True):

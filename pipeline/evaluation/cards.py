@@ -89,17 +89,21 @@ def card_precision_by_day(
     scores, is_fraud = as_arrays(scores, is_fraud)
     if k < 1:
         raise ValueError(f"k is {k}; at least one card a day has to be reviewed")
-    frame = pd.DataFrame({"day": np.asarray(days), "card": np.asarray(cards), "score": scores, "fraud": is_fraud})
-    frame = frame.groupby(["day", "card"], as_index=False).max()  # sorted by day and card
+    days, cards = np.asarray(days), np.asarray(cards)
+    there = np.flatnonzero(~(pd.isna(days) | pd.isna(cards)))
+    place, names = pd.factorize(days[there], sort=True)
+    by_day = there[np.argsort(place, kind="stable")]
     found: set[Any] = set()
     shares = []
-    for _, day in frame.groupby("day"):
+    # Day by day, for a group needs many times the memory of its rows.
+    for rows in np.split(by_day, np.cumsum(np.bincount(place, minlength=len(names)))[:-1]) if len(names) else ():
+        frame = pd.DataFrame({"card": cards[rows], "score": scores[rows], "fraud": is_fraud[rows]})
+        day = frame.groupby("card", as_index=False).max()  # sorted by card
         open_cards = day[~day["card"].isin(found)]
         top = open_cards.sort_values("score", ascending=False, kind="stable").head(k)
         hits = top.loc[top["fraud"], "card"]
         shares.append(len(hits) / k)
         found.update(hits)
-    names = np.sort(frame["day"].unique())
     return DailyPrecision(names, np.array(shares) if is_fraud.any() else np.full(len(names), math.nan))
 
 

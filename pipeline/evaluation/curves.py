@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from pipeline.evaluation.intervals import bootstrap_all
-from pipeline.evaluation.measures import Outcomes
+from pipeline.evaluation.measures import Outcomes, drawn_as_a_whole
 from pipeline.evaluation.ranking import Ranking
 
 POINTS = 60
@@ -100,16 +99,18 @@ def found_over_alerts(
     flagged = sum(int(block.flagged.sum()) for block in blocks) / sum(days)
     most = min(max(0.05 * rows, 10 * flagged, 1.0), rows)
     grid = np.linspace(most / points, most, points)
-    cuts = []
-    for block, n in zip(blocks, days, strict=True):
+    known = [block.where(block.known) for block in blocks]
+    highest = []  # for each block, how many different scores reach each cut
+    for block, labelled, n in zip(blocks, known, days, strict=True):
         alerts = np.clip(np.round(grid * n).astype(int), 1, len(block.scores))
-        cuts.append(-np.sort(-block.scores)[alerts - 1])
+        cuts = np.sort(block.scores)[-alerts]
+        different = np.unique(labelled.scores)
+        highest.append(len(different) - np.searchsorted(different, cuts))
 
     def found(number: int, ranking: Ranking, drawn: np.ndarray) -> np.ndarray:
-        block = blocks[number]
-        frauds, _ = ranking.counts(drawn * block.amounts[block.known] if by_amount else drawn)
-        above = np.searchsorted(-ranking.scores[ranking.ends], -cuts[number], side="right")
-        return np.append(0, frauds)[above] / frauds[-1] if frauds[-1] else np.full(points, np.nan)
+        weights = drawn * known[number].amounts if by_amount else drawn
+        frauds, total = ranking.found(weights, highest[number])
+        return frauds / total if total else np.full(points, np.nan)
 
     return _banded(blocks, grid, found, draws, seed)
 
@@ -131,17 +132,13 @@ def _banded(
     known = [block.where(block.known) for block in blocks]
     rankings = [Ranking(block.scores, block.labels == 1) for block in known]
     sizes = np.cumsum([0, *(len(block.scores) for block in known)])
-    groups: ArrayLike = np.arange(sizes[-1])
-    if all(block.cards is not None for block in known):
-        groups = np.concatenate([np.asarray(block.cards, dtype=object) for block in known])
-
     draws = max(min(draws, MOST_DRAWN // max(int(sizes[-1]), 1)), min(draws, LEAST_DRAWS))
 
     def metrics(drawn: np.ndarray) -> np.ndarray:
         parts = [drawn[start:end] for start, end in pairwise(sizes)]
         return _mean(np.array([curve(n, rankings[n], part) for n, part in enumerate(parts)]))
 
-    return Curve(grid, *bootstrap_all(metrics, groups, draws, seed))
+    return Curve(grid, *bootstrap_all(metrics, drawn_as_a_whole(known), draws, seed))
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

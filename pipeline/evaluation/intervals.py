@@ -79,10 +79,7 @@ def weights(groups: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Iterator[np
     [0 2 2 1]
     [3 0 0 0]
     """
-    codes, count = _codes(groups)
-    rng = np.random.default_rng(seed)
-    for _ in range(draws if count else 0):
-        yield np.bincount(rng.integers(0, count, count), minlength=count)[codes].astype(np.int64)
+    yield from _weights(*_codes(groups), draws, seed)
 
 
 def bootstrap(metric: Metric, groups: ArrayLike, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Interval:
@@ -150,7 +147,7 @@ def bootstrap_all(
     values = np.asarray(metrics(np.ones(len(codes), dtype=np.int64)), dtype=np.float64)
     if count < LEAST_GROUPS or draws < 1:
         return values, np.full(len(values), np.nan), np.full(len(values), np.nan)
-    found = np.stack([np.asarray(metrics(drawn), dtype=np.float64) for drawn in weights(codes, draws, seed)])
+    found = np.stack([np.asarray(metrics(drawn), dtype=np.float64) for drawn in _weights(codes, count, draws, seed)])
     missing = np.isnan(found)
     tail = expanded((1 - level) / 2, count)
     low = np.quantile(np.where(missing, -np.inf, found), tail, axis=0, method="lower")
@@ -173,13 +170,20 @@ def expanded(tail: float, groups: int) -> float:
     return float(norm.cdf(math.sqrt(groups / (groups - 1)) * t.ppf(tail, groups - 1)))
 
 
+def _weights(codes: np.ndarray, count: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    for _ in range(draws if count else 0):
+        yield np.bincount(rng.integers(0, count, count), minlength=count).astype(np.int64, copy=False)[codes]
+
+
 def _codes(groups: ArrayLike) -> tuple[np.ndarray, int]:
     """Number the groups in their order, not that of the rows; return each row's number and how many there are."""
     import pandas as pd
 
     codes, names = pd.factorize(np.asarray(groups), sort=True)
     missing = codes < 0  # last, wherever they come: left to itself, pandas sorts a missing value among others by chance
-    return np.where(missing, len(names), codes), len(names) + bool(missing.any())
+    codes[missing] = len(names)
+    return codes, len(names) + bool(missing.any())
 
 
 def _short(number: float) -> str:

@@ -87,6 +87,8 @@ class Outcomes:
 
     def where(self, rows: np.ndarray) -> Self:
         """Return some of the rows, by a mask or by their places."""
+        if rows.dtype == bool and rows.all():
+            return self
         cards = None if self.cards is None else self.cards[rows]
         return replace(
             self,
@@ -143,6 +145,16 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
         lambda drawn: float(np.average(alerts, weights=drawn)) if len(each) else math.nan, each, draws, seed
     )
     return found
+
+
+def drawn_as_a_whole(blocks: Sequence[Outcomes]) -> np.ndarray:
+    """Return what a bootstrap of rows draws, for all rows of the blocks: cards or, where there are none, rows."""
+    cards = [block.cards for block in blocks if block.cards is not None]
+    if len(cards) < len(blocks):
+        return np.arange(sum(len(block.scores) for block in blocks))
+    if len(cards) == 1:
+        return cards[0]
+    return np.concatenate([np.asarray(each, dtype=object) for each in cards])  # numbers and text stay apart
 
 
 def top_of_days(days: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
@@ -208,11 +220,7 @@ def _of_rows(known: list[Outcomes], at_k: list[np.ndarray], k: int, draws: int, 
 
     names = ["auroc", "average_precision"]
     names += [f"{name}{at}" for at in chosen for name in ("precision", "recall", "money_recall")]
-    if any(block.cards is None for block in known):
-        groups: ArrayLike = np.arange(len(fraud))
-    else:
-        groups = np.concatenate([np.asarray(block.cards, dtype=object) for block in known])
-    values, low, high = bootstrap_all(metrics, groups, draws, seed)
+    values, low, high = bootstrap_all(metrics, drawn_as_a_whole(known), draws, seed)
     return {name: Interval(float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 

@@ -33,6 +33,8 @@ class Ranking:
         self.ends = np.flatnonzero(np.append(self.scores[1:] != self.scores[:-1], len(values) > 0))
         self.frauds = np.flatnonzero(self.fraud)
         self.frauds_by = np.searchsorted(self.frauds, self.ends, side="right")
+        # Of the different scores, those that a fraud has: what most metrics look at.
+        self.hits = np.flatnonzero(np.diff(self.frauds_by, prepend=0))
 
     def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the weight of frauds, and of all rows, that score at least as high as each different score.
@@ -47,10 +49,23 @@ class Ranking:
         frauds, rows : ndarray, shape (n_different_scores,)
             By falling score.
         """
-        ordered = weights[self.order]
-        rows = np.cumsum(ordered)[self.ends]
-        frauds = np.cumsum(np.append(0, ordered[self.frauds]))
-        return frauds[self.frauds_by], rows
+        return self._frauds(weights)[self.frauds_by], np.cumsum(weights[self.order])[self.ends]
+
+    def found(self, weights: np.ndarray, highest: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the weight of the frauds that have one of the highest scores, and that of all frauds.
+
+        Parameters
+        ----------
+        weights : ndarray, shape (n_rows,)
+        highest : ndarray of int64, shape (n_cuts,)
+            How many of the different scores to look at, the highest first.
+        """
+        frauds = self._frauds(weights)
+        return frauds[np.where(highest > 0, self.frauds_by[highest - 1], 0)], frauds[-1]
+
+    def _frauds(self, weights: np.ndarray) -> np.ndarray:
+        """Return the weight of the first 0, 1, ... frauds by falling score; shape (n_frauds + 1,)."""
+        return np.cumsum(np.append(0, weights[self.order[self.frauds]]))
 
     def auroc(self, weights: np.ndarray) -> float:
         """Return the area under the ROC curve; nan where only one class has weight."""
@@ -61,14 +76,23 @@ class Ranking:
         return self.auroc_and_ap(weights)[1]
 
     def auroc_and_ap(self, weights: np.ndarray) -> tuple[float, float]:
-        """Return both, in the time of one."""
-        frauds, rows = self.counts(weights)
-        if not len(rows) or frauds[-1] == 0 or rows[-1] == frauds[-1]:
+        """Return both, in the time of one.
+
+        Both are sums over the frauds: AUROC of the normal rows that score lower, those that score alike counted half.
+        """
+        if not len(self.hits):
             return math.nan, math.nan
-        normals = rows - frauds
-        area = np.trapezoid(np.append(0, frauds), np.append(0, normals))
+        rows = np.cumsum(weights[self.order])
+        at, before = self.ends[self.hits], self.hits - 1
+        total, above = rows[-1], np.where(before < 0, 0, rows[self.ends[before]])
+        frauds = self._frauds(weights)[self.frauds_by[self.hits]]
+        if frauds[-1] == 0 or total == frauds[-1]:
+            return math.nan, math.nan
         found = np.diff(frauds, prepend=0)
+        alike = rows[at] - above - found
+        lower = (total - frauds[-1]) - (above - (frauds - found)) - alike
+        area = np.sum(found * (lower + alike / 2))
         steps = np.flatnonzero(found)
-        precision = frauds[steps] / rows[steps]
-        total = float(frauds[-1])
-        return float(area) / (total * float(normals[-1])), float(np.sum(found[steps] * precision) / total)
+        precision = frauds[steps] / rows[at][steps]
+        fraud = float(frauds[-1])
+        return float(area) / (fraud * float(total - frauds[-1])), float(np.sum(found[steps] * precision) / fraud)

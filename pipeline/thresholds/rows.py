@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SEGMENT = "segment: "
 """Begins the names of the saved columns that a threshold may be set by."""
-HOUR = np.timedelta64(1, "h")
+DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,6 +79,7 @@ class Rows:
         times = local_times(table[contract.timestamp], zone)
         ends = pa.array([before] if before is not None else [], pa.timestamp("us"))
         day = times.astype("datetime64[D]").astype(np.int64)
+        day = (day - day.min(initial=2**31)).astype(np.int32)
         customers = None
         if contract.entities:
             customers = _numbered(table[contract.entities[0]])
@@ -86,9 +87,9 @@ class Rows:
             scores=np.asarray(scores, dtype=np.float64),
             labels=np.asarray(labels, dtype=np.float64),
             normal=np.asarray(normal, dtype=bool),
-            day=(day - day.min(initial=2**31)).astype(np.int32),
-            whole=_whole(times, local_times(ends, zone)),
-            days=float(len(np.unique(day))) if days is None else days,
+            day=day,
+            whole=_whole(times, day, local_times(ends, zone)),
+            days=float(np.count_nonzero(np.bincount(day))) if days is None else days,
             amounts=None if contract.amount in contract.sensitive else table[contract.amount].to_numpy(),
             customers=customers,
             segments={name: segment(table[name]) for name in segment_columns(config)},
@@ -224,19 +225,18 @@ def _numbered(column: pa.ChunkedArray) -> np.ndarray:
     return pd.factorize(encoded.indices.to_numpy(zero_copy_only=False))[0].astype(np.int32)
 
 
-def _whole(times: np.ndarray, before: np.ndarray) -> np.ndarray:
+def _whole(times: np.ndarray, day: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Return which rows lie on a day that is wholly there.
 
     The first day is not where there was a row before on it; the last is not where it ends more than an hour before all
     the others do.
     """
-    days = times.astype("datetime64[D]")
-    found, place = np.unique(days, return_inverse=True)
-    whole = np.ones(len(found), dtype=bool)
+    found = np.flatnonzero(np.bincount(day))
+    whole = np.ones(found.max(initial=-1) + 1, dtype=bool)
     if len(found) and len(before):
-        whole[0] = before[-1].astype("datetime64[D]") != found[0]
+        whole[0] = before[-1].astype("datetime64[D]") != times.min().astype("datetime64[D]")
     if len(found) > 1:
-        ends = np.zeros(len(found), dtype="timedelta64[us]")
-        np.maximum.at(ends, place, times - days)
-        whole[-1] &= bool(ends[-1] >= ends[:-1].min() - HOUR)
-    return whole[place]
+        ends = np.zeros(len(whole), dtype=np.int64)
+        np.maximum.at(ends, day, times.astype("datetime64[us]", copy=False).view(np.int64) % DAY_US)
+        whole[-1] &= bool(ends[-1] >= ends[found[:-1]].min() - HOUR_US)
+    return whole[day]

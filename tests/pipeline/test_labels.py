@@ -155,6 +155,21 @@ def test_a_label_from_review_replaces_the_tables_own_from_its_moment_on(tmp_path
     assert np.isnan(known_labels(rows, config(label=None), START + 9 * day, files)).all()
 
 
+def test_looking_labels_up_in_slices_changes_nothing(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    hours = random.integers(0, 240, 500).astype("timedelta64[h]")
+    columns = {"tx": np.arange(500), "at": pa.array(np.datetime64(START, "us") + hours)}
+    rows = pa.table(
+        {**columns, "fraud": pa.array(random.integers(0, 2, 500), pa.int8(), mask=random.random(500) < 0.2)}
+    )
+    verdicts = [(int(tx), int(tx) % 2, START + timedelta(days=12)) for tx in random.choice(500, 90, replace=False)]
+    files, as_of = [review(tmp_path, verdicts)], START + timedelta(days=14)
+    whole = known_labels(rows, config(), as_of, files)
+    monkeypatch.setattr("pipeline.labels.SLICE_ROWS", 7)
+    np.testing.assert_array_equal(known_labels(rows, config(), as_of, files), whole)
+    assert {*np.unique(whole[:400])} >= {0.0, 1.0}
+
+
 @pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize(("first", "second", "expected"), [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1)])
 def test_of_equally_late_labels_review_goes_before_the_table_and_fraud_before_normal(

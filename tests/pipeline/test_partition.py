@@ -24,7 +24,8 @@ def test_the_parts_are_disjoint_and_calibration_is_last_in_time(features):
     pq.write_table(table.take(shuffled), features.with_name("shuffled.parquet"))
     parts = split(features.with_name("shuffled.parquet"), config(), AFTER)
     taken = {
-        role: parts.read(features.with_name("shuffled.parquet"), ["tx", "at", "fraud"], role) for role in (1, 2, 3)
+        role: parts.sample(features.with_name("shuffled.parquet"), role).read(["tx", "at", "fraud"])
+        for role in (1, 2, 3)
     }
     assert (FIT, EARLY_STOPPING, CALIBRATION) == (1, 2, 3)
     ids = [set(rows["tx"].to_pylist()) for rows in taken.values()]
@@ -33,7 +34,7 @@ def test_the_parts_are_disjoint_and_calibration_is_last_in_time(features):
     assert ids[2] == set(table["tx"].slice(1125).to_pylist())
     for rows in taken.values():
         assert rows["at"].to_pylist() == sorted(rows["at"].to_pylist())
-    in_order = split(features, config(), AFTER).read(features, ["tx"], 1)["tx"]
+    in_order = split(features, config(), AFTER).sample(features, 1).read(["tx"])["tx"]
     assert taken[FIT]["tx"].to_pylist() == in_order.to_pylist()
     assert set(taken[FIT]["fraud"].to_pylist()) == set(taken[EARLY_STOPPING]["fraud"].to_pylist()) == {0}
 
@@ -44,8 +45,8 @@ def test_of_many_rows_an_even_sample_in_time_is_read(features, most):
     path = features.with_name("shuffled.parquet")
     pq.write_table(pq.read_table(features).take(shuffled), path, row_group_size=97)
     parts = split(path, config(), AFTER)
-    whole = parts.read(path, ["tx"], FIT)["tx"].to_pylist()
-    some = parts.read(path, ["tx"], FIT, most)["tx"].to_pylist()
+    whole = parts.sample(path, FIT).column("tx").to_pylist()
+    some = parts.sample(path, FIT, most).column("tx").to_pylist()
     assert some == whole[:: -(-len(whole) // most)]
     assert len(some) <= most
     in_file = {}

@@ -38,6 +38,19 @@ def test_the_calibration_block_is_the_last_share_of_the_rows_in_time(run):
     assert kept.to_pylist() == sorted(times.to_pylist())[-detector.summary["calibration_rows"] :]
 
 
+def test_a_card_named_by_a_text_counts_as_one_named_by_a_number_does(run, tmp_path):
+    _, detector, block, scored = run
+    rows = pq.read_table(block)
+    number = pc.cast(pc.utf8_slice_codeunits(rows["card"], 5, 7), pa.int64())
+    pq.write_table(rows.set_column(rows.column_names.index("card"), "card", number), tmp_path / "numbers.parquet")
+    by_text, by_number = (
+        measure(path, scored, detector.config, AFTER) for path in (block, tmp_path / "numbers.parquet")
+    )
+    assert by_text.figures == by_number.figures
+    assert by_text.bounds == by_number.bounds
+    assert by_text.figures["card_precision_at_100"] > 0
+
+
 def test_measures_are_those_of_the_scores_and_the_labels_known_by_then(run):
     _, detector, block, scored = run
     rows, scores = pq.read_table(block), pq.read_table(scored.scores)

@@ -34,6 +34,15 @@ def test_is_undefined_where_only_one_class_has_weight():
     assert all(math.isnan(value) for value in Ranking([], []).auroc_and_ap(np.array([], int)))
 
 
+def test_frauds_found_are_those_that_have_one_of_the_highest_scores():
+    rng = np.random.default_rng(5)
+    scores, is_fraud, drawn = rng.integers(0, 9, 200), rng.random(200) < 0.3, rng.random(200)
+    found, total = Ranking(scores, is_fraud).found(drawn, np.array([0, 1, 4, 9]))
+    assert total == pytest.approx(drawn[is_fraud].sum())
+    for weight, lowest in zip(found, [9, 8, 5, 0], strict=True):
+        assert weight == pytest.approx(drawn[(scores >= lowest) & is_fraud].sum())
+
+
 def test_counts_are_of_rows_that_score_at_least_as_high():
     rng = np.random.default_rng(4)
     scores, is_fraud, drawn = rng.integers(0, 9, 200), rng.random(200) < 0.3, rng.integers(0, 3, 200)
