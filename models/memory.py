@@ -236,6 +236,10 @@ class MemoryAutoencoder(OneClassModel):
         """
         return self._scores(self._check_rows(X), leave_out=False)
 
+    def fit_row_scores(self, X: ArrayLike | Rows) -> np.ndarray:
+        """Return the scores of fit rows, each without the copy of it that the memory holds."""
+        return self._scores(self._check_rows(X), leave_out=True)
+
     def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
         scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
         return self._require_finite(scores, rows)

@@ -60,12 +60,16 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         """Return -1 for each row whose ``decision_function`` is below zero, else +1."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def suspects(self, X: ArrayLike, n: int = 20) -> np.ndarray:
-        """Return the positions of the ``n`` rows with the highest scores, the highest first, shape (n,).
+    def fit_row_scores(self, X: ArrayLike) -> np.ndarray:
+        """Return the scores of rows that the model was fitted on, each judged by the others where it holds rows."""
+        return self.anomaly_score(X)
 
-        Asked of the fit rows, these are the first to look at when some of them may not be normal.
+    def suspects(self, X: ArrayLike, n: int = 20) -> np.ndarray:
+        """Return the positions of the ``n`` fit rows with the highest scores, the highest first, shape (n,).
+
+        These are the first to look at when some of the fit rows may not be normal.
         """
-        return np.argsort(-self.anomaly_score(X), kind="stable")[:n]
+        return np.argsort(-self.fit_row_scores(X), kind="stable")[:n]
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.json`` and ``model.safetensors`` into a folder, which is made; ``load`` reads them.

@@ -48,7 +48,7 @@ def write_suspects(
         places = np.flatnonzero(fitted[start : start + batch.num_rows])
         if len(places):
             rows = detector.encoder.transform(batch.take(pa.array(places)))
-            scores = np.append(scores, detector.model.anomaly_score(rows))
+            scores = np.append(scores, detector.model.fit_row_scores(rows))
             worst = np.append(worst, start + places)
             first = np.argsort(-scores, kind="stable")[:n]
             scores, worst = scores[first], worst[first]

@@ -245,3 +245,12 @@ def test_a_small_table_that_only_gives_slices_is_read_all_the_same():
     for name, values in in_memory.ranks_.arrays().items():
         np.testing.assert_array_equal(streamed.ranks_.arrays()[name], values)
     np.testing.assert_array_equal(streamed.anomaly_score(Table(rows())), streamed.anomaly_score(rows()))
+
+
+def test_fit_rows_are_judged_without_themselves():
+    fit_rows = np.concatenate([*[rows(60)] * 2, rows(60, seed=1)])
+    model = fitted(fit_rows)
+    assert -model.offset_ == pytest.approx(np.quantile(model.fit_row_scores(fit_rows), 0.9))
+    alone = fit_rows[120:]
+    assert (model.fit_row_scores(alone) > model.anomaly_score(alone)).all()  # once more, they may be one of many
+    np.testing.assert_allclose(model.fit_row_scores(rows(50, seed=2)), model.anomaly_score(rows(50, seed=2)))

@@ -111,7 +111,16 @@ def test_fit_rows_are_judged_without_one_of_their_copies():
     np.fill_diagonal(distances, np.inf)
     weights = np.exp(-distances / (2 * model.bandwidth_**2))
     residuals = fit_rows - weights @ fit_rows / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.fit_row_scores(fit_rows), np.square(residuals).mean(axis=1), rtol=1e-3)
     assert -model.offset_ == pytest.approx(np.quantile(np.square(residuals).mean(axis=1), 0.9), rel=1e-3)
+
+
+def test_a_fit_row_that_is_alone_is_suspected_also_where_rows_are_repeated():
+    odd = np.full((1, 5), 9, np.float32)
+    fit_rows = np.concatenate([*[rows(40)] * 2, rows(30, seed=1), odd])
+    model = MemoryAutoencoder().fit(fit_rows)
+    assert model.suspects(fit_rows, 1).tolist() == [len(fit_rows) - 1]
+    assert model.anomaly_score(odd) < model.fit_row_scores(odd)  # once more, it may as well be one of many
 
 
 def test_copies_weigh_as_much_as_they_are():
