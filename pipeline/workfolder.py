@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 from pipeline.config import Config
 from pipeline.errors import InputError
 
-LOCK = ".lock"
-"""Held by whoever works in a hidden folder, for as long as the process lives."""
+LOCK = ".assay-scratch"
+"""Held by whoever works in a hidden folder, for as long as the process lives. Only folders that have it are removed."""
 SETTLED = 60
 """Seconds after which a lock that nobody holds is one of a process that was killed, and not about to be taken."""
 
@@ -71,6 +71,8 @@ class WorkFolder:
         What a killed training of this table goes on from.
     comparisons : Path
         One page a comparison of versions.
+    searches : Path
+        A lock a search over models, held by the command that runs it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -83,6 +85,7 @@ class WorkFolder:
         self.replaced = self.root / "replaced"
         self.checkpoints = self.root / "checkpoints" / config.name
         self.comparisons = self.root / "comparisons"
+        self.searches = self.root / "searches"
 
     @staticmethod
     def labels_beside(history: Path) -> Path:

@@ -28,6 +28,7 @@ from pipeline.evaluation.metrics import average_precision
 from pipeline.model_choice import build_model
 from pipeline.selection.search_space import settings_of, suggest
 from pipeline.selection.tuning_data import Blocks, Material
+from pipeline.workfolder import WorkFolder
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -134,10 +135,10 @@ def search(config: Config, name: str, folder: Path, metric: str, on_trial: "Call
     TrainingError
         When no trial ended well.
     """
-    path = Path(config.work_dir) / "searches" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    work = WorkFolder(config)
+    work.make(work.searches)
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(work.searches / f"{name}.lock", timeout=0):
             return _search(config, name, folder, metric, on_trial)
     except Timeout:
         raise AssayError(

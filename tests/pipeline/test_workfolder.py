@@ -107,6 +107,14 @@ def test_a_folder_that_is_worked_in_stays(tmp_path: Path) -> None:
             with hidden(tmp_path, "three"):
                 assert one.exists()
                 assert two.exists()
-    (tmp_path / ".mine").mkdir()
-    with hidden(tmp_path, "four"):
-        assert (tmp_path / ".mine").exists()  # no lock: not ours
+
+
+def test_hidden_folders_of_others_stay(tmp_path: Path) -> None:
+    """Results may go anywhere, also beside the hidden folders of other programs, which have locks of their own."""
+    theirs = [tmp_path / ".mine" / "notes", tmp_path / ".browser" / ".lock", tmp_path / ".store" / "lock"]
+    for file in theirs:
+        file.parent.mkdir()
+        file.touch()
+        os.utime(file, (time.time() - 2 * SETTLED,) * 2)
+    with hidden(tmp_path, "scores"):
+        assert all(file.exists() for file in theirs)
