@@ -36,16 +36,16 @@ from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
 from models.base import MODELS
-from pipeline.calibration import Calibration
-from pipeline.config import Config, ThresholdConfig
-from pipeline.detector import Detector
+from pipeline.calibration.intervals import INTERVAL, rank_for_rate, realised_count
+from pipeline.calibration.p_values import Calibration
+from pipeline.calibration.strategies import got
+from pipeline.calibration.strategies.capacity import predicted_queue
+from pipeline.calibration.strategies.fdr import last_p_value
+from pipeline.detector.artefact import Detector
 from pipeline.features import compute
-from pipeline.promise import rows_of_batch
-from pipeline.tables import read_batches
-from pipeline.thresholds import got
-from pipeline.thresholds.capacity import predicted_queue
-from pipeline.thresholds.fdr import last_p_value
-from pipeline.thresholds.intervals import INTERVAL, rank_for_rate, realised_count
+from pipeline.scoring.promise import rows_of_batch
+from pipeline.settings.config import Config, ThresholdConfig
+from pipeline.tables.parquet import read_batches
 
 RATES = (0.01, 0.05, 0.1)
 SHARE = 0.1

@@ -27,15 +27,15 @@ import handbook
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.config import Config, TableConfig
-from pipeline.config_file import read_config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.evaluation.injection import inject_into, share
-from pipeline.explanation import assign
 from pipeline.features import compute
-from pipeline.inference import infer
+from pipeline.inference.roles import infer
+from pipeline.scoring.reasons import assign
+from pipeline.settings.config import Config, TableConfig
+from pipeline.settings.file import read_config
 from pipeline.simulation import simulate
-from pipeline.tables import open_table
+from pipeline.tables.reading import open_table
 
 SCENARIOS = {
     1: ("1: amount over 220", "amount"),

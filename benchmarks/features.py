@@ -28,9 +28,9 @@ import duckdb
 import pyarrow.parquet as pq
 from handbook import accept, configuration
 
-from pipeline.config import Config
 from pipeline.features import compute, list_features
-from pipeline.history import History
+from pipeline.settings.config import Config
+from pipeline.workspace.history import History
 
 WINDOWS = (1, 7, 30)
 FUNCTIONS = {"count": "count(*)", "sum": "sum(TX_AMOUNT)", "mean": "avg(TX_AMOUNT)", "max": "max(TX_AMOUNT)"}

@@ -27,15 +27,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import ENTITY_FAMILIES, Config, TableConfig
-from pipeline.config_file import read_config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.evaluation.metrics import auroc, average_precision, card_precision_at_k
 from pipeline.features import compute, list_features
-from pipeline.inference import infer
-from pipeline.labels import known_labels
-from pipeline.parsing import parse, typed_schema
-from pipeline.tables import ParquetWriter, open_table, read_batches
+from pipeline.inference.roles import infer
+from pipeline.labels.known import known_labels
+from pipeline.settings.config import ENTITY_FAMILIES, Config, TableConfig
+from pipeline.settings.file import read_config
+from pipeline.tables.parquet import read_batches
+from pipeline.tables.parsing import parse, typed_schema
+from pipeline.tables.reading import open_table
+from pipeline.tables.writing import ParquetWriter
 
 CUSTOMER, LABEL, SCENARIO = "CUSTOMER_ID", "TX_FRAUD", "TX_FRAUD_SCENARIO"
 DAY = timedelta(days=1)

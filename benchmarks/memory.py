@@ -45,11 +45,13 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 
 def make_table(folder: Path, rows: int, numbers: int, memory_limit: str) -> int:
     """Simulate the table, write the configuration that `assay init` would, and return the table's bytes as Arrow."""
-    from pipeline.config import TableConfig
-    from pipeline.config_file import write_config
-    from pipeline.inference import infer
+    from pipeline.inference.roles import infer
+    from pipeline.settings.config import TableConfig
+    from pipeline.settings.file import write_config
     from pipeline.simulation import simulate
-    from pipeline.tables import ParquetWriter, open_table, read_batches
+    from pipeline.tables.parquet import read_batches
+    from pipeline.tables.reading import open_table
+    from pipeline.tables.writing import ParquetWriter
 
     path, plain = folder / "transactions.parquet", folder / "simulated.parquet"
     simulate(plain, rows=rows, days=60)
@@ -73,14 +75,14 @@ def make_table(folder: Path, rows: int, numbers: int, memory_limit: str) -> int:
 
 
 def _config(folder: Path) -> Any:
-    from pipeline.config_file import read_config
+    from pipeline.settings.file import read_config
 
     return read_config(folder / "assay.toml")
 
 
 def validate(folder: Path) -> None:
-    from pipeline.tables import open_table
-    from pipeline.validation import validate
+    from pipeline.tables.reading import open_table
+    from pipeline.validation.validate import validate
 
     config = _config(folder)
     table = open_table(config.table.path, config.table)
@@ -94,15 +96,15 @@ def features(folder: Path) -> None:
 
 
 def fit(folder: Path) -> None:
-    from pipeline.detector import Detector
+    from pipeline.detector.artefact import Detector
 
     as_of = datetime.max - timedelta(days=1)
     Detector.fit(folder / "features.parquet", _config(folder), as_of).save(folder / "detector")
 
 
 def score(folder: Path) -> None:
-    from pipeline.detector import Detector
-    from pipeline.scoring import score_table
+    from pipeline.detector.artefact import Detector
+    from pipeline.scoring.score import score_table
 
     detector = Detector.load(folder / "detector")
     marks: dict[str, Any] = {"batch_id": "memory", "model_version": "1", "scored_at": datetime(2026, 1, 1)}

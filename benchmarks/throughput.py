@@ -32,9 +32,9 @@ BLOCK = 16_384
 
 def configuration(folder: Path) -> Any:
     """Return the configuration that `assay init` would write for the simulated table."""
-    from pipeline.config import TableConfig
-    from pipeline.inference import infer
-    from pipeline.tables import open_table
+    from pipeline.inference.roles import infer
+    from pipeline.settings.config import TableConfig
+    from pipeline.tables.reading import open_table
 
     table = open_table(folder / "transactions.parquet", TableConfig())
     return infer(table, settings=TableConfig(), label="TX_FRAUD")[0]
@@ -57,8 +57,8 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 def validate(folder: Path) -> tuple[int, float]:
     import great_expectations  # noqa: F401
 
-    from pipeline.tables import open_table
-    from pipeline.validation import validate
+    from pipeline.tables.reading import open_table
+    from pipeline.validation.validate import validate
 
     config = configuration(folder)
     table = open_table(folder / "transactions.parquet", config.table)
@@ -78,7 +78,7 @@ def features(folder: Path) -> tuple[int, float]:
 
 def fit(folder: Path) -> tuple[int, float]:
     import models.denoising  # noqa: F401
-    from pipeline.detector import Detector
+    from pipeline.detector.artefact import Detector
 
     config, as_of = configuration(folder), datetime.max - timedelta(days=1)
     detector, seconds = timed(lambda: Detector.fit(folder / "features.parquet", config, as_of))
@@ -87,8 +87,8 @@ def fit(folder: Path) -> tuple[int, float]:
 
 
 def score(folder: Path) -> tuple[int, float]:
-    from pipeline.detector import Detector
-    from pipeline.scoring import score_table
+    from pipeline.detector.artefact import Detector
+    from pipeline.scoring.score import score_table
 
     detector = Detector.load(folder / "detector")
     start = time.perf_counter()

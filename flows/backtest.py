@@ -13,23 +13,25 @@ from prefect.states import Failed
 from flows import console
 from flows.stages import say_what_to_do, stage, validate
 from pipeline import features as behaviour
-from pipeline.config import Config
-from pipeline.config_file import read_config
+from pipeline.detector.family import build_model
 from pipeline.errors import AssayError, ConfigError
 from pipeline.evaluation.backtest import Block, Tested, blocks, run, scores_table
 from pipeline.evaluation.measures import measure
-from pipeline.evaluation.page import agreements, render_backtest
 from pipeline.evaluation.results import Measures, Result, counts, figures, summarise
-from pipeline.giveaways import refuse_giveaways
-from pipeline.history import History
-from pipeline.labels import latest_moment
-from pipeline.ledger import batch_id
-from pipeline.model_choice import build_model
-from pipeline.period import Period, local_days
-from pipeline.reviewed import ReviewedLabels
-from pipeline.tables import ParquetWriter, open_table, span, write_text
+from pipeline.inference.giveaways import refuse_giveaways
+from pipeline.labels.known import latest_moment
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.pages.backtest import agreements, render_backtest
+from pipeline.settings.config import Config
+from pipeline.settings.file import read_config
+from pipeline.tables.batch import batch_id
+from pipeline.tables.parquet import span
+from pipeline.tables.period import Period, local_days
+from pipeline.tables.reading import open_table
+from pipeline.tables.writing import ParquetWriter, write_text
 from pipeline.tracking.backtests import BacktestRun, backtest_run
-from pipeline.workfolder import WorkFolder
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
 
 
 @flow(name="assay-backtest", flow_run_name="backtest-{config_path}", on_failure=[say_what_to_do])

@@ -325,7 +325,7 @@ def schedule(
 ) -> None:
     """Serve scoring (and training) on a schedule, against a Prefect server."""
     with _plain_errors():
-        from pipeline.config_file import read_config
+        from pipeline.settings.file import read_config
 
         settings = read_config(config)
         settle(settings.work_dir)

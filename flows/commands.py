@@ -13,14 +13,15 @@ from pydantic import ValidationError
 
 from flows import console
 from flows.environment import settle
-from pipeline.config import Config, TableConfig
-from pipeline.config_file import explain, read_config, write_config
 from pipeline.errors import AssayError, ConfigError
-from pipeline.period import Period
-from pipeline.tables import content_digest, open_table, write_text
+from pipeline.settings.config import Config, TableConfig
+from pipeline.settings.file import explain, read_config, write_config
+from pipeline.tables.period import Period
+from pipeline.tables.reading import content_digest, open_table
+from pipeline.tables.writing import write_text
 
 if TYPE_CHECKING:
-    from pipeline.validation import Validated
+    from pipeline.validation.validate import Validated
 
 
 def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], given: dict[str, Any]) -> None:
@@ -42,7 +43,7 @@ def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], give
     AssayError
         When the table cannot be read or lacks an id, a timestamp or an amount, or ``out`` exists.
     """
-    from pipeline.inference import infer
+    from pipeline.inference.roles import infer
 
     if out.exists() and not force:
         raise ConfigError(f"{out} exists already; edit it, write another file with --out, or replace it with --force")
@@ -94,9 +95,9 @@ def simulate_table(out: Path, *, rows: int, days: int, seed: int, malformed: boo
 
 def validate_table(config_path: Path, table: str, first: date | None, last: date | None, out: Path) -> None:
     """Validate a table into a folder of its own; nothing is remembered, learned or scored."""
-    from pipeline.ledger import batch_id
-    from pipeline.summary import count_rows
-    from pipeline.validation import validate
+    from pipeline.pages.runs import count_rows
+    from pipeline.tables.batch import batch_id
+    from pipeline.validation.validate import validate
 
     config = read_config(config_path)
     path = Path(_named(table, config))
@@ -151,7 +152,7 @@ def write_representation(
     """Write what a registered model makes of a table's accepted rows: their codes, or what it expects them to be."""
     from dataclasses import replace
 
-    from pipeline.representation import write_codes, write_expected
+    from pipeline.scoring.representation import write_codes, write_expected
     from pipeline.tracking.store import load_detector
 
     given, target = read_config(config_path), _parquet(out)
@@ -176,12 +177,13 @@ def _computed(
 ) -> Iterator[tuple["Validated", Path]]:
     """Validate a table and give its features in a scratch file beside ``out``; nothing is remembered or learned."""
     from pipeline.features import compute
-    from pipeline.history import History
-    from pipeline.ledger import batch_id
-    from pipeline.reviewed import ReviewedLabels
-    from pipeline.tables import span
-    from pipeline.validation import validate
-    from pipeline.workfolder import WorkFolder, hidden
+    from pipeline.labels.reviewed import ReviewedLabels
+    from pipeline.tables.batch import batch_id
+    from pipeline.tables.parquet import span
+    from pipeline.tables.scratch import hidden
+    from pipeline.validation.validate import validate
+    from pipeline.workspace.folder import WorkFolder
+    from pipeline.workspace.history import History
 
     path, work = Path(_named(table, config)), WorkFolder(config)
     period = Period.of_days(first, last, config.table.time_zone)
@@ -202,7 +204,7 @@ def _computed(
 
 def _wrote(out: Path, validated: "Validated", more: dict[str, object], table: str, config_path: Path) -> None:
     """Say what was written, and how to see what was not."""
-    from pipeline.summary import count_rows
+    from pipeline.pages.runs import count_rows
 
     console.table(f"Wrote {out}", {**count_rows(validated), **more})
     if validated.counts.quarantined:
@@ -213,9 +215,9 @@ def _wrote(out: Path, validated: "Validated", more: dict[str, object], table: st
 def take_labels(config_path: Path, labels: str) -> None:
     """Take in a table of labels from review, and say what is in it and what becomes of it."""
     from flows.missed import missed_by_version
-    from pipeline.history import History
-    from pipeline.reviewed import ReviewedLabels
-    from pipeline.workfolder import WorkFolder
+    from pipeline.labels.reviewed import ReviewedLabels
+    from pipeline.workspace.folder import WorkFolder
+    from pipeline.workspace.history import History
 
     config = read_config(config_path)
     work, path = WorkFolder(config), Path(_named(labels, config))

@@ -7,22 +7,23 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from flows import console
-from pipeline.config import Config
-from pipeline.config_file import read_config
 from pipeline.errors import ConfigError
+from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.numbers import percent
-from pipeline.reviewed import ReviewedLabels
-from pipeline.selection import page
+from pipeline.pages import comparison as page
+from pipeline.scoring.queue import QueueChange
+from pipeline.selection.compared_rows import choose_rows, period_after
 from pipeline.selection.comparison import Comparison, Contender, compare
 from pipeline.selection.gates import Gate
-from pipeline.selection.queue import QueueChange
-from pipeline.selection.rows import choose_rows, period_after
-from pipeline.tables import write_text
+from pipeline.settings.config import Config
+from pipeline.settings.file import read_config
+from pipeline.tables.scratch import hidden
+from pipeline.tables.writing import write_text
 from pipeline.tracking.aliases import find_aliases, find_version
 from pipeline.tracking.content import flatten
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
-from pipeline.workfolder import WorkFolder, hidden
+from pipeline.workspace.folder import WorkFolder
 
 
 def compare_versions(
@@ -36,7 +37,7 @@ def compare_versions(
     asked : sequence of str
         Versions, aliases or runs; the champion and the candidate when empty.
     table : str
-        File or folder; see `pipeline.selection.rows.choose_rows` for the default.
+        File or folder; see `pipeline.selection.compared_rows.choose_rows` for the default.
     first, last : date, optional
         Period, both days inclusive; the latest labelled days after all trainings by default.
 

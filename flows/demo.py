@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 
 from flows import console
 from flows.commands import run_flow
-from pipeline.config import TableConfig
-from pipeline.config_file import write_config
-from pipeline.inference import infer
+from pipeline.inference.roles import infer
+from pipeline.settings.config import TableConfig
+from pipeline.settings.file import write_config
 from pipeline.simulation import Simulated, simulate
-from pipeline.tables import open_table, write_text
+from pipeline.tables.reading import open_table
+from pipeline.tables.writing import write_text
 
 DAYS = 61  # one more than features look back, so that the last day's past is whole
 WARM_UP_DAYS = 30  # what came before the training period fills the windows that features look back over

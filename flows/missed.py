@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
-from pipeline.detector import Detector
-from pipeline.evaluation.audit_slice import FILE, MissedFraud, missed_fraud, write_audit
-from pipeline.reviewed import ReviewedLabels
-from pipeline.scoring import Scored
-from pipeline.workfolder import WorkFolder
+from pipeline.detector.artefact import Detector
+from pipeline.evaluation.missed import MissedFraud, missed_fraud
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.scoring.audit import FILE, write_audit
+from pipeline.scoring.score import Scored
+from pipeline.settings.config import Config
+from pipeline.workspace.folder import WorkFolder
 
 
 def draw(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from flows import console
 from flows.compare import compared, publish, show
-from pipeline.config import Config
-from pipeline.config_file import read_config
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.gates import failed, gates
 from pipeline.selection.promotion import check_promotable, check_reason, promote, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
+from pipeline.settings.config import Config
+from pipeline.settings.file import read_config
 
 
 class NotPromoted(AssayError):

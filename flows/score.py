@@ -14,22 +14,26 @@ from prefect.states import Completed, Failed
 from flows import console
 from flows.missed import draw, missed_text
 from flows.stages import features, forget, gap, refuse_gap, retried, say_what_to_do, stage, validate
-from pipeline.config import Config
-from pipeline.config_file import read_config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
-from pipeline.ledger import Entry, Ledger, batch_id, lock
-from pipeline.maps import Map, make_maps
-from pipeline.period import Period
-from pipeline.promise import held_against
-from pipeline.report import render
-from pipeline.reviewed import ReviewedLabels
-from pipeline.scoring import Scored, score_table
-from pipeline.selection.shadow import Candidate, Shadow, load_candidate, score_in_shadow
-from pipeline.summary import Measured, batch_report, count_rows, measure, outcome
-from pipeline.tables import content_digest, open_table, span, write_text
+from pipeline.evaluation.measured import Measured, measure
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.pages.report import render
+from pipeline.pages.runs import batch_report, count_rows, outcome
+from pipeline.scoring.maps import Map, make_maps
+from pipeline.scoring.promise import held_against
+from pipeline.scoring.score import Scored, score_table
+from pipeline.scoring.shadow import Candidate, Shadow, load_candidate, score_in_shadow
+from pipeline.settings.config import Config
+from pipeline.settings.file import read_config
+from pipeline.tables.batch import batch_id
+from pipeline.tables.parquet import span
+from pipeline.tables.period import Period
+from pipeline.tables.reading import content_digest, open_table
+from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
-from pipeline.workfolder import WorkFolder
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.ledger import Entry, Ledger, lock
 
 
 @flow(name="assay-score", flow_run_name="score-{config_path}", on_failure=[say_what_to_do])

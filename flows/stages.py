@@ -15,14 +15,15 @@ from prefect.logging import get_logger
 
 from flows import console
 from pipeline import features as behaviour
-from pipeline import validation
-from pipeline.config import Config
 from pipeline.errors import AssayError, BatchRefused
-from pipeline.history import History
-from pipeline.period import Period
-from pipeline.tables import Table, read_batches, span
+from pipeline.settings.config import Config
+from pipeline.tables.parquet import read_batches, span
+from pipeline.tables.period import Period
+from pipeline.tables.reading import Table
 from pipeline.tracking.store import StoreError
-from pipeline.workfolder import WorkFolder
+from pipeline.validation import validate as validation
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
 
 
 def worth_a_retry(task: Any, run: Any, state: Any) -> bool:

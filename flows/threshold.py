@@ -7,21 +7,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows import console
-from pipeline import thresholds
-from pipeline.charts import save_score_distribution
-from pipeline.config import Config, ThresholdConfig
-from pipeline.config_file import explain, read_config
-from pipeline.detector import Detector
+from pipeline.calibration import strategies as thresholds
+from pipeline.detector.artefact import Detector
 from pipeline.errors import ConfigError
-from pipeline.history import History
-from pipeline.ledger import Ledger
-from pipeline.promise import Moved, moved
-from pipeline.report import Report, render
+from pipeline.pages.charts import save_score_distribution
+from pipeline.pages.report import Report, render
+from pipeline.scoring.promise import Moved, moved
 from pipeline.selection.promotion import record_registered
-from pipeline.tables import write_text
+from pipeline.settings.config import Config, ThresholdConfig
+from pipeline.settings.file import explain, read_config
+from pipeline.tables.writing import write_text
 from pipeline.tracking.derived import WEIGHTS_OF, Origin, origin
 from pipeline.tracking.store import Registered, load_detector, log_training
-from pipeline.workfolder import WorkFolder
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
+from pipeline.workspace.ledger import Ledger
 
 # What each option of the command sets: the strategy, and the setting that takes its value.
 OPTIONS = {

@@ -16,28 +16,32 @@ from prefect.states import Failed
 
 from flows import console
 from flows.stages import features, gap, retried, say_what_to_do, stage, validate
-from pipeline.charts import save_losses, save_score_distribution
-from pipeline.config import Config
-from pipeline.config_file import read_config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
+from pipeline.detector.family import build_model, parameters_of
 from pipeline.errors import AssayError
 from pipeline.evaluation.injection import inject_into
-from pipeline.giveaways import refuse_giveaways
-from pipeline.labels import latest_moment
-from pipeline.ledger import batch_id, lock
-from pipeline.maps import Map, make_maps
-from pipeline.model_choice import build_model, parameters_of
-from pipeline.period import Period
-from pipeline.report import render
-from pipeline.reviewed import ReviewedLabels
-from pipeline.scoring import Scored, score_table
+from pipeline.evaluation.measured import Measured, calibration_block, measure
+from pipeline.inference.giveaways import refuse_giveaways
+from pipeline.labels.known import latest_moment
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.pages.charts import save_losses, save_score_distribution
+from pipeline.pages.report import render
+from pipeline.pages.runs import count_rows, training_report
+from pipeline.scoring.maps import Map, make_maps
+from pipeline.scoring.score import Scored, score_table
+from pipeline.scoring.suspects import write_suspects
 from pipeline.selection.promotion import record_registered
-from pipeline.summary import Measured, calibration_block, count_rows, measure, training_report
-from pipeline.suspects import write_suspects
-from pipeline.tables import open_table, span, write_text
+from pipeline.settings.config import Config
+from pipeline.settings.file import read_config
+from pipeline.tables.batch import batch_id
+from pipeline.tables.parquet import span
+from pipeline.tables.period import Period
+from pipeline.tables.reading import open_table
+from pipeline.tables.writing import write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
-from pipeline.validation import Validated
-from pipeline.workfolder import WorkFolder
+from pipeline.validation.validate import Validated
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.ledger import lock
 
 EXAMPLE_ROWS = 5
 

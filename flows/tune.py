@@ -10,15 +10,17 @@ import tomlkit
 
 from flows import console
 from flows.commands import _named
-from pipeline.config import Config, ModelConfig
-from pipeline.config_file import read_config
 from pipeline.errors import ConfigError
 from pipeline.selection.search_space import check_space
 from pipeline.selection.tuning import Best, metric_of, open_study, search, search_name
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
-from pipeline.tables import content_digest, write_text
+from pipeline.settings.config import Config, ModelConfig
+from pipeline.settings.file import read_config
+from pipeline.tables.reading import content_digest
+from pipeline.tables.scratch import hidden
+from pipeline.tables.writing import write_text
 from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
-from pipeline.workfolder import WorkFolder, hidden
+from pipeline.workspace.folder import WorkFolder
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

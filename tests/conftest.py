@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import free_port, wait_for
 
 from flows.environment import settle
+from tests.servers import free_port, wait_for
 
 settle()
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import free_port, wait_for
+
+from tests.servers import free_port, wait_for
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,9 +19,15 @@ FORBIDDEN = {
 ONLY_IN = {
     "prefect": ("flows/",),
     "mlflow": ("pipeline/tracking/",),
-    "great_expectations": ("expectations/", "pipeline/validation"),
-    "expectations": ("expectations/", "pipeline/validation"),
+    "great_expectations": ("expectations/", "pipeline/validation/"),
+    "expectations": ("expectations/", "pipeline/validation/"),
 }
+# The rooms of pipeline/ in the order of the data's way: a room imports those before it, and itself.
+ORDER = [
+    *("errors", "numbers", "settings", "tables", "validation", "inference", "labels", "workspace"),
+    *("features", "calibration", "detector", "tracking", "scoring", "evaluation", "monitoring"),
+    *("selection", "pages", "simulation"),
+]
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 PICKLING = {"torch.save", "torch.load", "pandas.read_pickle", "torch.jit.save", "torch.jit.load"}
 
@@ -45,6 +51,16 @@ def imported(tree: ast.AST, path: str) -> Iterator[tuple[str, str]]:
                 yield node.args[0].value, ""
 
 
+def is_against_the_order(path: str, module: str) -> bool:
+    """Whether a file of pipeline/ imports a room that comes after its own."""
+    own, other = (
+        words[1].removesuffix(".py") if len(words) > 1 else "" for words in (path.split("/"), module.split("."))
+    )
+    if not (path.startswith("pipeline/") and module.startswith("pipeline.") and own in ORDER and other in ORDER):
+        return False
+    return ORDER.index(other) > ORDER.index(own)
+
+
 def violations(path: str, source: str) -> list[str]:
     """Return what a file of the packages imports or calls against the rules, `path` relative to the root."""
     tree = ast.parse(source)
@@ -59,6 +75,8 @@ def violations(path: str, source: str) -> list[str]:
             found.append(f"{path} imports {module}, which only {' and '.join(ONLY_IN[top])} may")
         elif top in PICKLES:
             found.append(f"{path} imports {module}")
+        elif is_against_the_order(path, module):
+            found.append(f"{path} imports {module}, which comes after it in the order of the rooms")
         if module in PICKLING:
             found.append(f"{path} imports {module}")
     for node in ast.walk(tree):
@@ -80,7 +98,12 @@ def files() -> list[str]:
 def test_every_package_is_looked_at() -> None:
     seen = {path.split("/")[0] for path in files()}
     assert seen == set(PACKAGES)
-    assert {"pipeline/tracking/store.py", "pipeline/ledger.py"} <= set(files())
+    assert {"pipeline/tracking/store.py", "pipeline/workspace/ledger.py"} <= set(files())
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    names = {path.split("/")[1].removesuffix(".py") for path in files() if path.startswith("pipeline/")}
+    assert names - {"__init__"} == set(ORDER)
 
 
 def test_no_file_reaches_over_a_wall() -> None:
@@ -91,29 +114,33 @@ def test_no_file_reaches_over_a_wall() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("models/dense.py", "from pipeline.config import Config"),
+        ("models/dense.py", "from pipeline.settings.config import Config"),
         ("models/dense.py", "import flows.train"),
         ("models/dense.py", "import expectations"),
-        ("models/dense.py", "from ..pipeline import config"),
+        ("models/dense.py", "from ..pipeline import settings"),
         ("models/dense.py", "def f():\n    import mlflow"),
         ("models/dense.py", "import great_expectations as gx"),
         ("expectations/suites.py", "from pipeline.errors import InputError"),
         ("expectations/suites.py", "import models.base"),
-        ("pipeline/scoring.py", "from flows import score"),
-        ("pipeline/scoring.py", "def f():\n    if True:\n        from flows.score import score"),
-        ("pipeline/scoring.py", "from prefect import task"),
-        ("pipeline/scoring.py", "class A:\n    def f(self):\n        import prefect.client"),
-        ("pipeline/scoring.py", "import numpy, mlflow"),
-        ("pipeline/scoring.py", "from mlflow.pyfunc import load_model"),
-        ("pipeline/scoring.py", "import importlib\nimportlib.import_module('mlflow.pyfunc')"),
-        ("pipeline/scoring.py", "__import__('prefect')"),
-        ("pipeline/scoring.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import mlflow"),
-        ("pipeline/scoring.py", "from expectations.suites import read_suite"),
-        ("pipeline/scoring.py", "import great_expectations"),
+        ("pipeline/scoring/score.py", "from flows import score"),
+        ("pipeline/scoring/score.py", "def f():\n    if True:\n        from flows.score import score"),
+        ("pipeline/scoring/score.py", "from prefect import task"),
+        ("pipeline/scoring/score.py", "class A:\n    def f(self):\n        import prefect.client"),
+        ("pipeline/scoring/score.py", "import numpy, mlflow"),
+        ("pipeline/scoring/score.py", "from mlflow.pyfunc import load_model"),
+        ("pipeline/scoring/score.py", "import importlib\nimportlib.import_module('mlflow.pyfunc')"),
+        ("pipeline/scoring/score.py", "__import__('prefect')"),
+        ("pipeline/scoring/score.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import mlflow"),
+        ("pipeline/scoring/score.py", "from expectations.suites import read_suite"),
+        ("pipeline/scoring/score.py", "import great_expectations"),
         ("pipeline/features/table.py", "from ...flows import score"),
+        ("pipeline/features/table.py", "from pipeline.detector.artefact import Detector"),
+        ("pipeline/features/table.py", "from pipeline import scoring"),
+        ("pipeline/tables/reading.py", "def f():\n    from pipeline.workspace.history import History"),
+        ("pipeline/errors.py", "from ..pipeline.numbers import percent"),
         ("pipeline/tracking/store.py", "import prefect"),
         ("pipeline/tracking/store.py", "import great_expectations"),
-        ("pipeline/validation.py", "import mlflow"),
+        ("pipeline/validation/validate.py", "import mlflow"),
         ("flows/train.py", "import mlflow"),
         ("flows/train.py", "import great_expectations"),
         ("flows/train.py", "from expectations import suites"),
@@ -125,8 +152,8 @@ def test_no_file_reaches_over_a_wall() -> None:
         ("models/base.py", "from torch import load"),
         ("models/base.py", "import torch.nn\ntorch.save({}, 'x')"),
         ("models/base.py", "import numpy as np\nnp.load('x', allow_pickle=True)"),
-        ("pipeline/tables.py", "import pandas as pd\npd.read_pickle('x')"),
-        ("pipeline/tables.py", "frame.to_pickle('x')"),
+        ("pipeline/tables/reading.py", "import pandas as pd\npd.read_pickle('x')"),
+        ("pipeline/tables/reading.py", "frame.to_pickle('x')"),
     ],
 )
 def test_a_breach_is_found(path: str, source: str) -> None:
@@ -141,11 +168,13 @@ def test_a_breach_is_found(path: str, source: str) -> None:
         ("models/base.py", "def load(folder):\n    return folder\nload('x')"),
         ("models/base.py", "import numpy as np\nnp.load('x', allow_pickle=False)"),
         ("expectations/suites.py", "import great_expectations as gx"),
-        ("pipeline/validation.py", "from expectations.suites import read_suite\nimport great_expectations"),
-        ("pipeline/validation_batches.py", "from expectations import rows"),
+        ("pipeline/validation/validate.py", "from expectations.suites import read_suite\nimport great_expectations"),
+        ("pipeline/validation/rows.py", "from expectations import rows"),
         ("pipeline/tracking/store.py", "def f():\n    from mlflow import MlflowClient"),
-        ("pipeline/scoring.py", "from pipeline.tracking.store import load_detector"),
-        ("pipeline/scoring.py", "from . import config"),
+        ("pipeline/scoring/score.py", "from pipeline.tracking.store import load_detector"),
+        ("pipeline/scoring/score.py", "from . import alerts"),
+        ("pipeline/scoring/score.py", "from pipeline.detector.artefact import Detector"),
+        ("pipeline/scoring/score.py", "from pipeline import numbers"),
         ("flows/train.py", "from prefect import flow\nfrom pipeline.tracking.store import log_training"),
     ],
 )

@@ -1,1 +1,5 @@
-"""How good the scores are, measured against labels."""
+"""Scores and labels in; measures with intervals out.
+
+In: scored rows and what is known of their labels. Out: metrics, curves, backtests, what became of injected anomalies,
+an estimate of missed fraud. Called by selection, pages and flows.
+"""

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.evaluation.measures import top_of_days
 from pipeline.numbers import percent
-from pipeline.period import local_days
-from pipeline.scoring import cuts_of
-from pipeline.tables import filter_rows, read_batches
+from pipeline.scoring.score import cuts_of
+from pipeline.settings.config import Config
+from pipeline.tables.parquet import filter_rows, read_batches
+from pipeline.tables.period import local_days
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, TrainingError
 from pipeline.evaluation.agreement import Agreement, agreement, score_rows, stability
 from pipeline.evaluation.measures import Outcomes
-from pipeline.labels import known_labels
-from pipeline.period import Period, local_days
-from pipeline.scoring import score_table
-from pipeline.tables import filter_rows
+from pipeline.labels.known import known_labels
+from pipeline.scoring.score import score_table
+from pipeline.settings.config import Config
+from pipeline.tables.parquet import filter_rows
+from pipeline.tables.period import Period, local_days
 
 INSTANT = timedelta(microseconds=1)
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.evaluation.intervals import bootstrap_all
+from pipeline.evaluation.bootstrap import bootstrap_all
 from pipeline.evaluation.measures import Outcomes, drawn_as_a_whole
 from pipeline.evaluation.ranking import Ranking
 

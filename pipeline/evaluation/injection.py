@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.detector import Detector
-from pipeline.evaluation.intervals import LEVEL, Interval
-from pipeline.explanation import assign
-from pipeline.labels import known_labels, taken_for_normal
+from pipeline.detector.artefact import Detector
+from pipeline.evaluation.bootstrap import LEVEL, Interval
+from pipeline.labels.known import known_labels, taken_for_normal
+from pipeline.scoring.reasons import assign
 
 STEP = 6.0
 ROWS = 400

@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pipeline.evaluation.bootstrap import DRAWS, Interval, bootstrap, bootstrap_all
 from pipeline.evaluation.cards import as_arrays, card_precision_by_day
-from pipeline.evaluation.intervals import DRAWS, Interval, bootstrap, bootstrap_all
 from pipeline.evaluation.ranking import Ranking
 
 K = 100
@@ -114,7 +114,7 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
     - ``alerts_per_day``: rows flagged, whether their label is known or not; days drawn, those with rows.
 
     All but the last are of rows whose label is known. They speak for the others only as far as labels are given
-    whatever the score: where mostly alerts get a label, recall looks too high (`pipeline.evaluation.audit_slice`).
+    whatever the score: where mostly alerts get a label, recall looks too high (`pipeline.evaluation.missed`).
 
     Parameters
     ----------

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.cards import as_arrays, card_precision_at_k, card_precision_by_day
 from pipeline.evaluation.curves import Curve, found_over_alerts
-from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.measures import K, Outcomes, measure
 
 __all__ = [

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.evaluation.backtest import Tested
+from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.curves import Curve, found_over_alerts, precision_over_recall
-from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.measures import K, Outcomes, measure
 
 Measures = Mapping[str, Interval]

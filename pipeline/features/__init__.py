@@ -1,8 +1,11 @@
-"""Behavioural features: what each entity has been doing up to a row, and no later."""
+"""Behavioural features: what each entity has been doing up to a row, and no later.
 
-from pipeline.features.choice import suggest_families
+In: accepted rows, the history behind them, labels from review. Out: a feature table, a row an accepted row. Called by
+intake, selection, scoring in the shadow, and a served model; the detector asks for the list of features.
+"""
+
 from pipeline.features.families import list_features
 from pipeline.features.plan import Feature
 from pipeline.features.table import compute
 
-__all__ = ["Feature", "compute", "list_features", "suggest_families"]
+__all__ = ["Feature", "compute", "list_features"]

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from pipeline.config import Config
 from pipeline.features.plan import CLOCK_UNIT, HOUR, HOUR_US, LOG_UNIT, SIGNED_LOG, Feature, Party, Plan, party, unit
-from pipeline.labels import DAY_US
+from pipeline.settings.config import Config
+from pipeline.tables.period import DAY_US
 
 PRIOR_RATE = 0.01
 PRIOR_ROWS = 100

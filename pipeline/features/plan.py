@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.config import Config
-from pipeline.labels import DAY_US
+from pipeline.settings.config import Config
+from pipeline.tables.period import DAY_US
 
 HOUR_US = DAY_US // 24
 LARGEST = 10**15

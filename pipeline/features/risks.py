@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.config import Config
 from pipeline.features.plan import Party, Plan, known_aliases
-from pipeline.labels import DAY_US
+from pipeline.settings.config import Config
+from pipeline.tables.period import DAY_US
 
 if TYPE_CHECKING:
     import duckdb

@@ -6,7 +6,7 @@ Definitions
   moment: t - window <= their timestamp < t. Rows with equal timestamps do not see each other.
 - Windows are lengths of time: a day is 24 hours, whatever the clocks do. The hour, the weekday, night and weekend
   are those on the clocks of ``table.time_zone``.
-- A label counts from the moment it is available (pipeline/labels.py), at the earliest its row's timestamp: a
+- A label counts from the moment it is available (pipeline/labels/known.py), at the earliest its row's timestamp: a
   row at t sees those that became available in t - window <= moment < t. Of several labels of a row, the latest
   before t holds. One that took longer than ``max_window_days`` less the longest window is not used: its row lies
   too far back.
@@ -27,12 +27,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.features.families import plan
 from pipeline.features.plan import BINS_PER_LOG, CLOCK_UNIT, HOUR, LARGEST, LOG_UNIT, SIGNED_LOG, Plan, unit
 from pipeline.features.risks import everybody_sql, known, longest_wait, verdicts
-from pipeline.labels import DAY_US, available_at_sql, quote
+from pipeline.labels.known import available_at_sql
+from pipeline.settings.config import Config
+from pipeline.tables.period import DAY_US
+from pipeline.tables.sql import quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,7 +73,7 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, labe
         " (input)" behind its name), then the feature columns and those that
         features compare with, float64 (null = not known), ordered by timestamp and id.
     labels : sequence of Path
-        Parquet: labels from review, with the columns id, label and labelled_at (pipeline/reviewed.py).
+        Parquet: labels from review, with the columns id, label and labelled_at (pipeline/labels/reviewed.py).
 
     Returns
     -------

@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.evaluation.injection import inject
 from pipeline.evaluation.measures import Outcomes
-from pipeline.history import History
-from pipeline.labels import known_labels
-from pipeline.period import local_days
-from pipeline.scoring import Scored, score_table
-from pipeline.selection.drift import Drift, drifts
+from pipeline.labels.known import known_labels
+from pipeline.monitoring.drift import Drift, drifts
+from pipeline.scoring.queue import QueueChange, queue_change
+from pipeline.scoring.score import Scored, score_table
+from pipeline.selection.compared_rows import Chosen, feature_tables, trained_from, trained_until, training_rows
 from pipeline.selection.figures import Figure, measure_injected, measure_versions
-from pipeline.selection.queue import QueueChange, queue_change
-from pipeline.selection.rows import Chosen, feature_tables, trained_from, trained_until, training_rows
-from pipeline.tables import span, take_rows
+from pipeline.settings.config import Config
+from pipeline.tables.parquet import span, take_rows
+from pipeline.tables.period import local_days
 from pipeline.tracking.aliases import Version
 from pipeline.tracking.content import flatten
-from pipeline.workfolder import WorkFolder
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
 
 IRRELEVANT = ("tracking.", "promotion.", "tuning.", "report.", "work_dir", "table.path", "table.incoming")
 """Settings that change nothing about a version."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.evaluation.bootstrap import Interval, bootstrap_all
 from pipeline.evaluation.cards import card_precision_by_day
 from pipeline.evaluation.injection import Injected, share
-from pipeline.evaluation.intervals import Interval, bootstrap_all
 from pipeline.evaluation.measures import Caught, K, Outcomes
 from pipeline.evaluation.ranking import Ranking
-from pipeline.selection.settings import PromotionConfig
+from pipeline.settings.selection import PromotionConfig
 
 CARD_PRECISION = f"card_precision_at_{K}"
 NOTE = "normal rows, one of the version's own numbers 6 standard deviations off"

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.calibration.intervals import queue_interval
+from pipeline.calibration.strategies.capacity import predicted_queue
 from pipeline.numbers import number, percent
 from pipeline.selection.comparison import Comparison
 from pipeline.selection.figures import CARD_PRECISION, Figure
-from pipeline.thresholds.capacity import predicted_queue
-from pipeline.thresholds.intervals import queue_interval
 from pipeline.tracking.aliases import passes
 
 

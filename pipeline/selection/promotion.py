@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from pipeline.config import Config
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords, current_user
+from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
 from pipeline.tracking.store import CANDIDATE, CHAMPION, PREVIOUS, Registered, load_detector
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from pipeline.config import Config
-from pipeline.database import Utc, answering, connect
+from pipeline.settings.config import Config
+from pipeline.workspace.database import Utc, answering, connect
 
 Action = Literal["register", "promote", "force", "rollback"]
 

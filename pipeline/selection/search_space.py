@@ -4,9 +4,9 @@ import inspect
 import json
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Config, ModelConfig
+from pipeline.detector.family import SETTINGS, build_model
 from pipeline.errors import ConfigError
-from pipeline.model_choice import SETTINGS, build_model
+from pipeline.settings.config import Config, ModelConfig
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from pipeline.config import Config, ModelConfig
-from pipeline.database import database_url
+from pipeline.detector.family import build_model
 from pipeline.errors import AssayError, TrainingError
 from pipeline.evaluation.metrics import average_precision
-from pipeline.model_choice import build_model
 from pipeline.selection.search_space import settings_of, suggest
 from pipeline.selection.tuning_data import Blocks, Material
-from pipeline.workfolder import WorkFolder
+from pipeline.settings.config import Config, ModelConfig
+from pipeline.workspace.database import database_url
+from pipeline.workspace.folder import WorkFolder
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -12,24 +12,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
-from pipeline.encoding import Encoder
+from pipeline.detector.encoder import Encoder
+from pipeline.detector.parts import EARLY_STOPPING, FIT, split
 from pipeline.errors import InputError
 from pipeline.evaluation.injection import CHANGES
 from pipeline.features import compute, list_features
-from pipeline.history import History
-from pipeline.labels import known_labels
-from pipeline.ledger import batch_id
-from pipeline.partition import EARLY_STOPPING, FIT, split
-from pipeline.period import Period, local_days
-from pipeline.reviewed import ReviewedLabels
+from pipeline.labels.known import known_labels
+from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.selection.figures import FAR_OUT
-from pipeline.tables import filter_rows, open_table, span
-from pipeline.validation import Validated, validate
-from pipeline.workfolder import WorkFolder
+from pipeline.settings.config import Config
+from pipeline.tables.batch import batch_id
+from pipeline.tables.parquet import filter_rows, span
+from pipeline.tables.period import Period, local_days
+from pipeline.tables.reading import open_table
+from pipeline.validation.validate import Validated, validate
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
 
 if TYPE_CHECKING:
-    from pipeline.detector import Detector
+    from pipeline.detector.artefact import Detector
 
 INJECTED = 1000
 """Anomalies of each kind."""
@@ -63,7 +64,7 @@ class Blocks:
 
         Examples
         --------
-        >>> from pipeline.config import Config
+        >>> from pipeline.settings.config import Config
         >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
         >>> found = Blocks.of(date(2025, 1, 1), date(2025, 1, 20), config)
         >>> found.validation, found.test

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.config import Config
+from pipeline.settings.config import Config
 from pipeline.tracking.store import _answering, _resolve, start
 
 if TYPE_CHECKING:

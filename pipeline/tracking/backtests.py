@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Config
+from pipeline.settings.config import Config
 from pipeline.tracking.content import flatten, without_passwords
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.config import Config
-from pipeline.contract import Contract
+from pipeline.settings.config import Config
+from pipeline.settings.contract import Contract
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def signature(contract: Contract) -> "ModelSignature":
     """Return what the served model takes and gives.
 
     Inputs are of type "any": with "double", MLflow refuses whole numbers, and all rows for one bad cell;
-    pipeline.parsing judges the cells instead, row by row.
+    pipeline.tables.parsing judges the cells instead, row by row.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Config
+from pipeline.settings.config import Config
 from pipeline.tracking.store import _answering, _resolve, start
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
-from pipeline.config import Config
+from pipeline.settings.config import Config
 from pipeline.tracking.content import key
 from pipeline.tracking.store import _answering, _experiment_id, _log_in_batches, _log_plot, start
 

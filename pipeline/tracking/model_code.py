@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, ConfigError
 from pipeline.features import compute
-from pipeline.history import History
-from pipeline.parsing import check_columns, parse
-from pipeline.reviewed import ReviewedLabels
-from pipeline.tables import SOURCE_ROW
-from pipeline.workfolder import WorkFolder
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.tables.parsing import check_columns, parse
+from pipeline.tables.reading import SOURCE_ROW
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
 
 SCORES = ("anomaly_score", "p_value", "tail_p_value")
 

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from filelock import FileLock
 
-from pipeline.config import Config
 from pipeline.errors import AssayError
+from pipeline.settings.config import Config
 from pipeline.tracking.content import (
     Dataset,
     dataset_input,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-    from pipeline.detector import Detector
+    from pipeline.detector.artefact import Detector
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 
@@ -215,7 +215,7 @@ def load_detector(config: Config, version: str = CHAMPION) -> tuple["Detector", 
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    from pipeline.detector import Detector
+    from pipeline.detector.artefact import Detector
 
     with _answering(config):
         number = _resolve(client, config, version)

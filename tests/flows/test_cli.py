@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import _plain_errors, app
-from pipeline.config_file import read_config
 from pipeline.features import list_features
+from pipeline.settings.file import read_config
 
 COMMANDS = ["init", "simulate", "validate", "features", "encode", "reconstruct", "train", "score", "label", "demo"]
 COMMANDS += ["schedule", "threshold", "backtest", "compare", "promote", "rollback", "history", "tune"]

@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 from flows import console
 from flows.cli import app
 from flows.commands import run_flow
-from pipeline.config_file import read_config
 from pipeline.selection.records import AliasRecords
+from pipeline.settings.file import read_config
 from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, move_aliases
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.commands import run_flow
-from pipeline.config_file import read_config
+from pipeline.settings.file import read_config
 from pipeline.tracking.store import load_detector, start
 
 DAY = date(2025, 3, 1)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.tune import configuration
-from pipeline.config import ModelConfig
-from pipeline.config_file import read_config
+from pipeline.settings.config import ModelConfig
+from pipeline.settings.file import read_config
 
 DAYS = ("--from", "2025-01-25", "--to", "2025-02-21")
 

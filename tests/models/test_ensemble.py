@@ -4,13 +4,13 @@ import pytest
 import torch
 from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator
-from test_blocks import Table
 
 from models.base import load
 from models.ensemble import NAMES, EnsembleAutoencoder
 from models.memory import MemoryAutoencoder, hash_rows
 from models.scores import Mahalanobis
 from models.tails import Tail
+from tests.models.test_blocks import Table
 
 
 def rows(n_rows=500, n_columns=5, seed=0):

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
 from pipeline.features import compute
+from pipeline.settings.config import Config
 
 START = datetime(2025, 3, 1)
 DAYS = 30

@@ -1,18 +1,13 @@
 """What the tests of this folder share: the small tables and detectors of the folder above."""
 
-import sys
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1]))
-
-from fitted import AFTER, config, feature_table, transactions
-
-from pipeline.detector import Detector
-from pipeline.scoring import score_table
-from pipeline.summary import calibration_block
+from pipeline.detector.artefact import Detector
+from pipeline.evaluation.measured import calibration_block
+from pipeline.scoring.score import score_table
+from tests.pipeline.fitted import AFTER, config, feature_table, transactions
 
 
 @pytest.fixture(scope="session")

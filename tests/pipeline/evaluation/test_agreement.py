@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import rankdata
 
-from pipeline.config import ThresholdConfig
 from pipeline.evaluation.agreement import agreement, score_rows, stability
-from pipeline.scoring import score_table
+from pipeline.scoring.score import score_table
+from pipeline.settings.config import ThresholdConfig
 
 
 def test_is_what_plain_numpy_says():

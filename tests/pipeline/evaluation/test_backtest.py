@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fitted import AFTER, START, config, feature_table, replace, transactions
 from sklearn.metrics import roc_auc_score
 
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, TrainingError
 from pipeline.evaluation.backtest import blocks, known_cards, run, scores_table
 from pipeline.evaluation.measures import measure
-from pipeline.evaluation.page import agreements, render_backtest
 from pipeline.evaluation.results import counts, figures, summarise
-from pipeline.scoring import score_table
+from pipeline.pages.backtest import agreements, render_backtest
+from pipeline.scoring.score import score_table
+from tests.pipeline.fitted import AFTER, START, config, feature_table, replace, transactions
 
 SETTINGS = config(features={"families": ("amount", "columns", "change", "risk"), "label_delay_days": 5})
 FIRST, LAST = START.date(), (START + timedelta(days=29)).date()

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scored import outcomes
 
 from pipeline.evaluation.curves import found_over_alerts, precision_over_recall
 from pipeline.evaluation.measures import Outcomes
+from tests.pipeline.evaluation.scored import outcomes
 
 
 def test_precision_is_that_of_the_highest_threshold_that_reaches_the_recall():

@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import norm
 
 from pipeline.evaluation.injection import CHANGES, KINDS, Injected, inject, inject_into, share
-from pipeline.explanation import assign
-from pipeline.labels import known_labels
-from pipeline.reviewed import ReviewedLabels
+from pipeline.labels.known import known_labels
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.scoring.reasons import assign
 
 
 def calm_rows(fitted):

@@ -4,12 +4,12 @@ import time
 
 import numpy as np
 import pytest
-from scored import outcomes
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pipeline.evaluation.intervals import bootstrap
+from pipeline.evaluation.bootstrap import bootstrap
 from pipeline.evaluation.measures import Outcomes, measure, top_of_days
 from pipeline.evaluation.metrics import card_precision_by_day
+from tests.pipeline.evaluation.scored import outcomes
 
 
 def test_every_measure_is_the_one_worked_out_by_hand():

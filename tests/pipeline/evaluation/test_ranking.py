@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from pipeline.evaluation.intervals import weights
+from pipeline.evaluation.bootstrap import weights
 from pipeline.evaluation.ranking import Ranking
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import ENTITY_FAMILIES, FAMILIES, Config
 from pipeline.features import compute
+from pipeline.settings.config import ENTITY_FAMILIES, FAMILIES, Config
 
 START = datetime(2025, 3, 28)
 DAY = timedelta(days=1)

@@ -1,9 +1,8 @@
 """The families of features that a configuration can name."""
 
-from by_hand import config
-
-from pipeline.config import FAMILIES
 from pipeline.features import list_features
+from pipeline.settings.config import FAMILIES
+from tests.pipeline.features.by_hand import config
 
 
 def test_features_are_declared_by_family_and_entity():

@@ -5,7 +5,18 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from by_hand import DAY, START, assert_alike, by_hand, config, features_of, own_label, reviews, transactions
+
+from tests.pipeline.features.by_hand import (
+    DAY,
+    START,
+    assert_alike,
+    by_hand,
+    config,
+    features_of,
+    own_label,
+    reviews,
+    transactions,
+)
 
 RISKS = ("amount", "risk", "risk:card+shop")
 

@@ -8,7 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from by_hand import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import ConfigError
+from pipeline.features import compute, list_features
+from pipeline.workspace.history import History
+from tests.pipeline.features.by_hand import (
     AGGREGATES,
     DAY,
     EVERY_FAMILY_AND_PAIR,
@@ -20,12 +26,6 @@ from by_hand import (
     reviews,
     transactions,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from pipeline.errors import ConfigError
-from pipeline.features import compute, list_features
-from pipeline.history import History
 
 
 @pytest.mark.parametrize(

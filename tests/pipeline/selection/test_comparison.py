@@ -5,18 +5,18 @@ from datetime import date, datetime
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from fitted import AFTER, START, config, feature_table, replace, transactions
 
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
-from pipeline.history import History
-from pipeline.period import Period
-from pipeline.selection import page
+from pipeline.pages import comparison as page
+from pipeline.selection.compared_rows import Chosen, choose_rows, period_after
 from pipeline.selection.comparison import Contender, compare
 from pipeline.selection.gates import gates
-from pipeline.selection.rows import Chosen, choose_rows, period_after
+from pipeline.tables.period import Period
 from pipeline.tracking.aliases import Version
-from pipeline.workfolder import WorkFolder
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
+from tests.pipeline.fitted import AFTER, START, config, feature_table, replace, transactions
 
 LATER = datetime(2025, 4, 1)
 

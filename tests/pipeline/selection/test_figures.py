@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from pipeline.evaluation.bootstrap import weights
 from pipeline.evaluation.injection import Injected
-from pipeline.evaluation.intervals import weights
 from pipeline.evaluation.measures import Outcomes
 from pipeline.selection.figures import measure_injected, measure_versions
-from pipeline.selection.settings import PromotionConfig
+from pipeline.settings.selection import PromotionConfig
 
 SETTINGS = PromotionConfig(draws=100)
 

@@ -6,17 +6,17 @@ from datetime import date, datetime
 
 import numpy as np
 import pytest
-from fitted import config
 from scipy import stats
 
-from pipeline.config import ThresholdConfig
-from pipeline.evaluation.intervals import Interval
+from pipeline.calibration.strategies.capacity import predicted_queue
+from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.measures import Outcomes
 from pipeline.selection.comparison import Comparison, Contender
 from pipeline.selection.figures import Figure
 from pipeline.selection.gates import failed, gates
-from pipeline.thresholds.capacity import predicted_queue
+from pipeline.settings.config import ThresholdConfig
 from pipeline.tracking.aliases import Version
+from tests.pipeline.fitted import config
 
 
 def comparison(two, figures, degenerate="", labelled=True, **promotion):

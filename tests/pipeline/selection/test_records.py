@@ -3,10 +3,10 @@ from contextlib import closing
 from datetime import datetime
 
 import pytest
-from fitted import config
 
 from pipeline.errors import ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords
+from tests.pipeline.fitted import config
 
 
 def settings(folder, name="assay"):
@@ -43,7 +43,7 @@ def test_nothing_is_recorded_of_a_change_that_failed(tmp_path):
 
 
 def test_a_database_that_another_process_holds_is_told_in_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.database.WAIT", 0.1)
+    monkeypatch.setattr("pipeline.workspace.database.WAIT", 0.1)
     records = AliasRecords(settings(tmp_path))
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -1,10 +1,10 @@
 import optuna
 import pytest
-from fitted import config
 
-from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.selection.search_space import check_space, settings_of, suggest
+from pipeline.settings.config import Config
+from tests.pipeline.fitted import config
 
 
 def space(**tuning):

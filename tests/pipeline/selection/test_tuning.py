@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
-from fitted import config, contents, replace, transactions
 from sklearn.metrics import average_precision_score
 
 from pipeline.errors import AssayError, InputError, TrainingError
 from pipeline.selection.tuning import finished, judge, metric_of, open_study, search, search_name
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
+from tests.pipeline.fitted import config, contents, replace, transactions
 
 DAYS = date(2025, 3, 1), date(2025, 3, 30)
 
@@ -143,7 +143,7 @@ def test_a_search_is_run_by_one_command_at_a_time(prepared, tmp_path):
 SEARCH = """
 import sys
 from pathlib import Path
-from pipeline.config import Config
+from pipeline.settings.config import Config
 from pipeline.selection.tuning import search
 
 if __name__ == "__main__":

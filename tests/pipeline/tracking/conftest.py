@@ -6,11 +6,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_training import Trained, train
 
 from pipeline.features import compute
-from pipeline.parsing import parse
+from pipeline.tables.parsing import parse
 from pipeline.tracking import store
+from tests.pipeline.tracking.small_training import Trained, train
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import Config
-from pipeline.detector import Detector
+from pipeline.detector.artefact import Detector
 from pipeline.features import compute
-from pipeline.history import History
-from pipeline.parsing import parse
+from pipeline.settings.config import Config
+from pipeline.tables.parsing import parse
 from pipeline.tracking import store
+from pipeline.workspace.history import History
 
 COUNTS = {"read": 640, "accepted": 600, "quarantined": 10, "outside": 30, "refused": 0}
 

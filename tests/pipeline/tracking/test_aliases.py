@@ -4,13 +4,13 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from small_training import Trained
 
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.promotion import check_promotable, check_reason, promote, record_registered, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases, passes
+from tests.pipeline.tracking.small_training import Trained
 
 
 def test_a_version_is_found_by_number_alias_and_run(trained: Trained) -> None:

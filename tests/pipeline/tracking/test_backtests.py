@@ -1,10 +1,10 @@
 """A backtest in a real MLflow store: a run, a child a block, and what a failure leaves."""
 
 import pytest
-from small_training import Trained
 
 from pipeline.tracking import store
 from pipeline.tracking.backtests import backtest_run
+from tests.pipeline.tracking.small_training import Trained
 
 
 def test_a_backtest_is_a_run_with_a_child_a_block_and_steps(trained: Trained, tmp_path) -> None:

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from small_training import Trained
-
 from pipeline.tracking import store
 from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
+from tests.pipeline.tracking.small_training import Trained
 
 
 def test_children_carry_the_same_metrics_series_and_pictures(trained: Trained, tmp_path: Path) -> None:

@@ -19,11 +19,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from mlflow.exceptions import MlflowException
-from small_training import Trained
 
-from pipeline.config import ThresholdConfig
 from pipeline.errors import ConfigError
+from pipeline.settings.config import ThresholdConfig
 from pipeline.tracking import store
+from tests.pipeline.tracking.small_training import Trained
 
 NO_HISTORY = "no history: entities have no past"
 Scores = Callable[[pd.DataFrame], pd.DataFrame]

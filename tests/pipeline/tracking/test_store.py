@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_training import COUNTS, Trained
 
-from pipeline.config import Config
 from pipeline.errors import AssayError
+from pipeline.settings.config import Config
 from pipeline.tracking import store
 from pipeline.tracking.content import flatten
+from tests.pipeline.tracking.small_training import COUNTS, Trained
 
 
 def experiment_runs(config: Config) -> list:
@@ -248,7 +248,7 @@ def test_processes_that_make_the_store_at_once_share_it_in_silence(trained: Trai
     (tmp_path / "config.json").write_text(config.model_dump_json())
     code = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.config import Config; from pipeline.tracking import store\n"
+        "from pipeline.settings.config import Config; from pipeline.tracking import store\n"
         "config = Config.model_validate_json(Path(sys.argv[1]).read_text())\n"
         "client = store.start(config); client.create_run(client.get_experiment_by_name('assay').experiment_id)"
     )

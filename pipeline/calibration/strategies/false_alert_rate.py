@@ -1,0 +1,70 @@
+"""At most a share of normal rows, by the conformal quantile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.calibration.held_out import Rows
+from pipeline.calibration.intervals import rank_for_rate, realised_count, realised_rate, rows_for_rate
+from pipeline.calibration.threshold import Got, Strategy, Threshold, at_least, between, per_day
+from pipeline.errors import TrainingError
+from pipeline.numbers import percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class FalseAlertRate(Strategy):
+    """Flag at most this share of normal rows, by the conformal quantile of those that took no part in fitting.
+
+    With n normal scores the cut is the k-th largest, k = floor(rate (n + 1)): a row is flagged exactly when its
+    p-value is at most the rate. For a further row exchangeable with the n, the chance to be flagged is at most
+    k / (n + 1), whatever the law of the scores and however few rows there are.
+
+    Parameters
+    ----------
+    rate : float
+        In (0, 1).
+    """
+
+    rate: float
+    name: ClassVar[str] = "false_alert_rate"
+
+    def solve(self, rows: Rows) -> Threshold:
+        """Return the cut; `facts` has n (``normal_rows``) and ``k``."""
+        normal = rows.scores[rows.normal]
+        n, k = len(normal), rank_for_rate(len(normal), self.rate)
+        if k == 0:
+            raise TrainingError(
+                f"a false-alert rate of {self.rate:g} needs at least {rows_for_rate(self.rate):,} normal rows to "
+                f"calibrate on and there are {n:,}; train on a longer period, raise threshold.false_alert_rate to at "
+                f'least {at_least(1 / (n + 1))}, or take threshold.strategy = "tail"'
+            )
+        value = float(np.partition(normal, n - k)[n - k])
+        flagged = int(np.count_nonzero(rows.scores > value))
+        low, high = realised_rate(n, k)
+        promise = (
+            f"At most {percent(self.rate)} of normal rows are flagged on average (nine times in ten between "
+            f"{percent(low)} and {percent(high)} in the long run), and all rows together give about "
+            f"{per_day(flagged / rows.days)} ({percent(flagged / len(rows))} of rows), as long as rows are "
+            f"exchangeable with the {n:,} normal rows calibrated on."
+        )
+        return self._threshold(value, rows, promise, normal_rows=n, k=k)
+
+    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+        """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
+        n, k = int(threshold.facts["normal_rows"]), int(threshold.facts["k"])
+        return realised(rows, flags, lambda normal: realised_count(n, k, normal))
+
+
+def realised(rows: Rows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Got:
+    """Say how many normal rows were flagged, beside the interval that is given for their number."""
+    normal, flagged = int(rows.normal.sum()), int((flags & rows.normal).sum())
+    if not normal:
+        return Got("No label of these rows is known yet, so the realised false-alert rate is not known either.")
+    low, high = interval(normal)
+    return Got(
+        f"Of {normal:,} rows taken for normal by now, {flagged:,} were flagged ({percent(flagged / normal)}), "
+        f"{between(low, high, flagged)}: between {low:,} and {high:,} were predicted.",
+        low <= flagged <= high,
+    )

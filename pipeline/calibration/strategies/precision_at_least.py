@@ -1,0 +1,65 @@
+"""As many alerts as there can be while a share of them is fraud, from labels."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.calibration.held_out import Rows
+from pipeline.calibration.intervals import predicted_count, share_interval
+from pipeline.calibration.threshold import Got, Strategy, Threshold, at_most, between, known_rows, per_day, steps
+from pipeline.errors import TrainingError
+from pipeline.numbers import percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionAtLeast(Strategy):
+    """Take the lowest cut at which at least this share of the alerts with a known label is fraud.
+
+    Parameters
+    ----------
+    precision : float
+        In (0, 1).
+    """
+
+    precision: float
+    name: ClassVar[str] = "precision_at_least"
+
+    def solve(self, rows: Rows) -> Threshold:
+        """Return the cut; `facts` has the alerts with a known label there, and the frauds among them."""
+        scores, fraud, _ = known_rows(rows, self.name)
+        cuts, flagged = steps(scores)
+        hits = np.cumsum(fraud)[flagged - 1]
+        enough = np.flatnonzero(hits >= self.precision * flagged - 1e-9)
+        if not len(enough):
+            best = int(np.argmax(hits / flagged))
+            raise TrainingError(
+                f"no cut has a precision of threshold.min_precision = {self.precision:g} on the {len(fraud):,} rows "
+                f"with a known label; the most is {percent(hits[best] / flagged[best])}, with {flagged[best]:,} "
+                f"alerts, so lower it to at most {at_most(hits[best] / flagged[best])}"
+            )
+        best = int(enough[-1])
+        alerts, frauds = int(flagged[best]), int(hits[best])
+        low, high = share_interval(frauds, alerts)
+        threshold = self._threshold(float(cuts[best]), rows, "", alerts=alerts, frauds=frauds)
+        promise = (
+            f"{percent(frauds / alerts)} of alerts are fraud (nine times in ten between {percent(low)} and "
+            f"{percent(high)} in the long run), with {percent(frauds / fraud.sum())} of the frauds among them, about "
+            f"{per_day(threshold.alerts_per_day)}: the most alerts of any cut with at least {percent(self.precision)} "
+            f"on the {len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on, so "
+            "expect somewhat less of others."
+        )
+        return replace(threshold, promise=promise)
+
+    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+        """Say how many of the alerts with a known label are fraud, and whether that is inside the interval."""
+        known = flags & ~np.isnan(rows.labels)
+        alerts, frauds = int(known.sum()), int((known & (rows.labels == 1)).sum())
+        if not alerts:
+            return Got("No label of an alert is known yet, so the realised precision is not known either.")
+        low, high = predicted_count(int(threshold.facts["frauds"]), int(threshold.facts["alerts"]), alerts)
+        return Got(
+            f"Of {alerts:,} alerts with a known label {frauds:,} are fraud ({percent(frauds / alerts)}), "
+            f"{between(low, high, frauds)}: between {low:,} and {high:,} were predicted.",
+            low <= frauds <= high,
+        )

@@ -1,0 +1,146 @@
+"""A rate so low that no calibration row is above its cut, by the law of the largest scores."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from pipeline.calibration.held_out import Rows
+from pipeline.calibration.intervals import HIGH, LOW
+from pipeline.calibration.p_values import Calibration, Tail, fit_tail_or_why
+from pipeline.calibration.strategies.false_alert_rate import realised
+from pipeline.calibration.threshold import Curve, Got, Strategy, Threshold, per_day, thinned
+from pipeline.errors import TrainingError
+from pipeline.numbers import percent
+
+DRAWS = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeaksOverThreshold(Strategy):
+    """Flag about this share of normal rows, extrapolated beyond the largest calibration scores.
+
+    The generalised Pareto law of `pipeline.calibration.p_values.fit_tail` gives the cut; a bad fit is refused. Unlike
+    the conformal rate this rests on the law and holds no guarantee: the interval counts how uncertain the law's two
+    parameters are (Smith, Biometrika 72(1), 1985) and how many scores lie above its level, not whether it is the
+    right law.
+
+    Parameters
+    ----------
+    rate : float
+        In (0, 1), below the tenth of the scores that the law is fitted to.
+    """
+
+    rate: float
+    name: ClassVar[str] = "tail"
+
+    def solve(self, rows: Rows) -> Threshold:
+        """Return the cut; `facts` has the law and the number of normal rows."""
+        normal = rows.scores[rows.normal]
+        tail, why = fit_tail_or_why(normal)
+        if tail is None:
+            raise TrainingError(
+                f'threshold.strategy = "tail" cannot be used, for {why}; train on a longer period, or take '
+                "false_alert_rate"
+            )
+        share = level_share(tail, len(normal))
+        if self.rate >= share:
+            raise TrainingError(
+                f"threshold.false_alert_rate is {self.rate:g} and the tail law holds below {share:.3g}; take "
+                'threshold.strategy = "false_alert_rate", which needs no law there, or a lower rate'
+            )
+        value = cut_for(tail, self.rate / share)
+        low, high = np.quantile(rates(tail, len(normal), value), [LOW, HIGH])
+        facts = {"normal_rows": len(normal), **vars(tail), "low": float(low), "high": float(high)}
+        threshold = self._threshold(value, rows, "", **facts)
+        promise = (
+            f"About {percent(self.rate)} of normal rows, one in {1 / self.rate:,.0f}, are flagged (nine times in ten "
+            f"between {percent(low)} and {percent(high)}, if the law is right), and all rows together give about "
+            f"{per_day(threshold.alerts_per_day)}: extrapolated from the {tail.exceedances:,} largest of "
+            f"{len(normal):,} normal scores by a generalised Pareto law (shape {tail.shape:.2f}), which guarantees "
+            "nothing, and for rows exchangeable with these."
+        )
+        return replace(threshold, promise=promise)
+
+    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+        """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
+        tail, n = _tail(threshold), int(threshold.facts["normal_rows"])
+
+        def interval(normal: int) -> tuple[int, int]:
+            counts = np.random.default_rng(0).binomial(normal, rates(tail, n, threshold.value))
+            low, high = np.quantile(counts, [LOW, HIGH], method="inverted_cdf")
+            return int(low), int(high)
+
+        return realised(rows, flags, interval)
+
+    def curve(self, threshold: Threshold, rows: Rows) -> Curve:
+        """Return the share of normal rows above each score: as it is, and by the law."""
+        tail = _tail(threshold)
+        scores = np.sort(rows.scores[rows.normal])
+        beyond = scores[scores > tail.level]
+        shares = np.arange(len(beyond), 0, -1) / (1 + len(scores))
+        x = np.linspace(tail.level, max(threshold.value, float(beyond[-1])) * 1.02, 200)
+        law = Calibration(scores, tail).tail_p_value(x)
+        assert law is not None
+        return Curve(
+            title="The tail that the threshold is extrapolated from",
+            text="Share of normal rows above each score, on a log scale. The dot is the threshold; where the two lines "
+            "part, do not trust it.",
+            x_label="anomaly score",
+            lines=[
+                ("curve", "the law", thinned(x, law)),
+                ("train", f"the {len(beyond):,} scores that it was fitted to", thinned(beyond, shares)),
+            ],
+            at=(threshold.value, self.rate),
+            is_log=(False, True),
+        )
+
+
+def level_share(tail: Tail, rows: int) -> float:
+    """Return the p-value at the level of the law."""
+    return (1 + tail.exceedances) / (1 + rows)
+
+
+def cut_for(tail: Tail, survival: float) -> float:
+    """Return the score that the law has this share of its scores above.
+
+    Examples
+    --------
+    >>> from scipy import stats
+    >>> cut = cut_for(Tail(level=5.0, exceedances=100, shape=0.2, scale=2.0), 0.001)
+    >>> round(cut, 6), round(float(5 + stats.genpareto(0.2, scale=2).isf(0.001)), 6)
+    (34.810717, 34.810717)
+    """
+    if tail.shape == 0:
+        return tail.level - tail.scale * math.log(survival)
+    return tail.level + tail.scale / tail.shape * (survival**-tail.shape - 1)
+
+
+def rates(tail: Tail, rows: int, cut: float) -> np.ndarray:
+    """Return draws of the share of normal rows above a cut, as uncertain as the law's fit is.
+
+    With k scores above it, the level is the (k + 1)-th largest, and the share above it is drawn from its beta law,
+    Beta(k + 1, rows - k) (see `pipeline.calibration.intervals.realised_rate`); shape and scale from the normal law of
+    their maximum likelihood estimates, with n cov = (1 + shape) [[1 + shape, -scale], [-scale, 2 scale²]].
+
+    Returns
+    -------
+    array of shape (4000,), in [0, 1]
+    """
+    generator = np.random.default_rng(0)
+    level = generator.beta(tail.exceedances + 1, rows - tail.exceedances, DRAWS)
+    one = 1 + tail.shape
+    covariance = one / tail.exceedances * np.array([[one, -1.0], [-1.0, 2.0]])
+    shape, log_scale = generator.multivariate_normal([tail.shape, math.log(tail.scale)], covariance, DRAWS).T
+    beyond = (cut - tail.level) / np.exp(log_scale)
+    small = np.abs(shape) < 1e-9
+    inside = np.maximum(1 + np.where(small, 0.0, shape) * beyond, 0.0)
+    with np.errstate(divide="ignore"):
+        survival = np.where(small, np.exp(-beyond), np.exp(-np.log(inside) / np.where(small, 1.0, shape)))
+    return level * np.where(inside > 0, survival, 0.0)
+
+
+def _tail(threshold: Threshold) -> Tail:
+    facts = threshold.facts
+    return Tail(level=facts["level"], exceedances=int(facts["exceedances"]), shape=facts["shape"], scale=facts["scale"])

@@ -1,0 +1,386 @@
+"""The artefact: contract, features, encoder, model, calibration and threshold, saved together."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from inspect import signature
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.calibration import strategies as thresholds
+from pipeline.calibration.p_values import Calibration
+from pipeline.calibration.strategies import Rows, Threshold
+from pipeline.detector.encoder import Encoder
+from pipeline.detector.family import OnEpoch, build_model
+from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
+from pipeline.errors import ConfigError, InputError, TrainingError
+from pipeline.features import Feature, list_features
+from pipeline.settings.config import Config, ThresholdConfig, TrackingConfig
+from pipeline.tables.parquet import read_batches
+
+if TYPE_CHECKING:
+    from models.one_class import OneClassModel
+
+FORMAT = 3
+CHECKED_ROWS = 4096
+"""Whether a model is of any use is looked at on about as many normal rows of the calibration block, at most."""
+MATRIX_BYTES = 2**30
+"""A larger matrix of fit rows lies on disk."""
+ENCODER_ROWS, EARLY_STOPPING_ROWS = 2_000_000, 250_000
+"""The encoder is fitted on, and early stopping watches, as many rows at most."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Everything that turns feature-table rows into scores, p-values and flags.
+
+    Made by `fit` or `load`. Same rows, same configuration, same artefact, in whatever order the rows come.
+
+    Parameters
+    ----------
+    config : Config
+    as_of : datetime
+        UTC. Labels that became available later played no part.
+    encoder : Encoder
+    model : OneClassModel
+    calibration : Calibration
+    cut : Threshold
+    summary : dict
+        Counts of the parts of the training period and what else a person wants to know of the fit.
+    calibration_start : datetime
+        UTC; first timestamp of the calibration block.
+    held_out : Rows
+        The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
+    """
+
+    config: Config
+    as_of: datetime
+    encoder: Encoder
+    model: "OneClassModel"
+    calibration: Calibration
+    cut: Threshold
+    summary: dict[str, float | int | str]
+    calibration_start: datetime
+    held_out: Rows
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a row is flagged; for some strategies, one at or below which none ever is."""
+        return self.cut.value
+
+    @property
+    def promise(self) -> str:
+        """One sentence: what alert volume to expect."""
+        return self.cut.promise
+
+    @property
+    def features(self) -> list[Feature]:
+        """The features that the encoder reads."""
+        return self.encoder.features
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """Losses of each pass over the fit rows: epoch, train_loss, held_out_loss; none without training."""
+        return getattr(self.model, "epochs_", [])
+
+    @classmethod
+    def fit(
+        cls,
+        features: Path,
+        config: Config,
+        as_of: datetime,
+        on_epoch: OnEpoch | None = None,
+        reviewed: Sequence[Path] = (),
+        checkpoint: Path | None = None,
+    ) -> Self:
+        """Fit encoder, model, calibration and threshold, each on its own part of the training period.
+
+        The table is streamed. Of a row, memory holds about 50 bytes while the parts are drawn (its id as a number, a
+        text more; its moment, label and place in time) and about 30 after, whatever the columns, and of one of the
+        calibration block about 130 more. Besides, it holds one column of at most 2 M fit rows, which the encoder is
+        fitted on, and 250,000 early-stopping rows, evenly taken in the order of time where there are more; about 0.5 GB
+        while the covariance of residuals is taken; and the matrix of fit rows up to 1 GiB: a larger one lies on disk,
+        from where an autoencoder, a memory and the ensemble stream it. See `pipeline.partition.split`.
+
+        Parameters
+        ----------
+        features : Path
+            Feature table (Parquet) of the training period, in any order.
+        config : Config
+        as_of : datetime
+            UTC without a zone. A label that is not available by then counts as unknown.
+        on_epoch : callable, optional
+            Called after each epoch with its number, the most there can be, and the losses.
+        reviewed : sequence of Path
+            Labels from review: `pipeline.labels.reviewed.ReviewedLabels.files`.
+        checkpoint : Path, optional
+            Folder where a model that trains in epochs keeps each one, so that a killed fit goes on from there when
+            it is called again in the same way; cleared when the fit ends.
+
+        Raises
+        ------
+        ConfigError
+            For a model, or one of its options, that is not there.
+        TrainingError
+            No normal rows, too few to fit or calibrate on, no variation, a training that fails, a model that cannot
+            tell rows apart (`models.audit.check_not_degenerate`), or a threshold that cannot be kept.
+        """
+        from models.audit import check_not_degenerate
+
+        parts = split(features, config, as_of, reviewed)
+        listed = list_features(config)
+        columns = list(dict.fromkeys(feature.column for feature in listed))
+        encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), listed, config.encoding)
+        model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
+        watched = {}
+        if "X_held_out" in signature(model.fit).parameters:
+            stopping = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
+            watched["X_held_out"] = encoder.transform(stopping.read(columns))
+        try:
+            with _matrix(encoder, parts, features, columns, config.model.seed) as matrix:
+                model.fit(matrix, **watched)
+        except ValueError as error:
+            raise TrainingError(f"training failed: {error}") from error
+        model.set_params(**dict.fromkeys({"on_epoch", "checkpoint"} & model.get_params().keys()))
+
+        block = parts.role == CALIBRATION
+        scores, looked_at, kept = np.full(len(block), np.nan), [], []
+        normal = np.flatnonzero(block & parts.normal)
+        some = np.zeros(len(block), dtype=bool)
+        some[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
+        start, wanted = 0, Rows.columns(config)
+        for batch in read_batches(features, columns=list(dict.fromkeys([*columns, *wanted]))):
+            chosen = np.flatnonzero(block[start : start + batch.num_rows])
+            if len(chosen):
+                taken = batch.take(pa.array(chosen))
+                kept.append(Rows.read(taken, config))
+                rows = encoder.transform(taken)
+                scores[start + chosen] = model.anomaly_score(rows)
+                looked_at.append(rows[some[start + chosen]])
+            start += batch.num_rows
+        held_out = _held_out(pa.Table.from_batches(kept), scores, parts, config)
+        normal_scores = held_out.scores[held_out.normal]
+        if normal_scores.min() == normal_scores.max():
+            raise TrainingError(
+                f"all {len(normal_scores):,} normal rows of the calibration block have the same anomaly "
+                f"score, {normal_scores[0]:g}, so that no threshold can be set; train on a period whose "
+                "rows differ"
+            )
+        try:
+            check_not_degenerate(model, np.concatenate(looked_at))
+        except ValueError as error:
+            raise TrainingError(f"the trained model is of no use: {error}") from error
+        return cls(
+            config=config,
+            as_of=as_of,
+            encoder=encoder,
+            model=model,
+            calibration=Calibration.fit(normal_scores),
+            cut=thresholds.solve(held_out, config.threshold),
+            summary={
+                **parts.summary,
+                "model": config.model.name,
+                **{f"trimmed_{name}": value for name, value in (getattr(model, "trimmed_", None) or {}).items()},
+                "columns": len(encoder.columns),
+                "unused_features": ", ".join(encoder.unused),
+            },
+            calibration_start=parts.start,
+            held_out=held_out,
+        )
+
+    def with_threshold(self, settings: ThresholdConfig) -> Self:
+        """Return the same Detector with another threshold, solved on the rows held out: nothing is fitted or scored.
+
+        Raises
+        ------
+        TrainingError
+            When the threshold cannot be kept with these rows.
+        """
+        config = self.config.model_copy(update={"threshold": settings})
+        return replace(self, config=config, cut=thresholds.solve(self.held_out, settings))
+
+    def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Score feature-table batches, one at a time and in order.
+
+        Parameters
+        ----------
+        batches : iterable of pa.RecordBatch
+            Rows of the feature table; a row's score does not depend on the batch it comes in.
+
+        Yields
+        ------
+        pa.RecordBatch
+            The id, anomaly_score, p_value and tail_p_value (null without a tail law), a row for a row.
+        """
+        for batch in batches:
+            scores = np.empty(0)
+            if batch.num_rows:
+                scores = np.asarray(self.model.anomaly_score(self.encoder.transform(batch)), dtype=np.float64)
+            tail = self.calibration.tail_p_value(scores)
+            yield pa.record_batch(
+                {
+                    self.config.contract.id: batch.column(self.config.contract.id),
+                    "anomaly_score": pa.array(scores),
+                    "p_value": pa.array(self.calibration.p_value(scores)),
+                    "tail_p_value": pa.nulls(len(scores), pa.float64()) if tail is None else pa.array(tail),
+                }
+            )
+
+    def cuts(self, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None = None) -> float | np.ndarray:
+        """Return the score above which each row of a whole batch is flagged, or the one for all rows.
+
+        Parameters
+        ----------
+        scores : array of shape (n_rows,)
+        segments : pa.Array of shape (n_rows,), optional
+            Values of the column ``cut.segment``; needed where the threshold goes by one.
+        """
+        return thresholds.cuts(self.cut, scores, segments, self.held_out)
+
+    def flag(
+        self,
+        scores: np.ndarray,
+        ids: pa.Array | pa.ChunkedArray | None = None,
+        cuts: float | np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Flag and rank the rows of a whole batch.
+
+        Parameters
+        ----------
+        scores : array of shape (n_rows,)
+        ids : pa.Array, optional
+            Rows that score alike are ranked by it; by position without it.
+        cuts : float or array of shape (n_rows,), optional
+            From `cuts`, which is asked for them when they are left out.
+
+        Returns
+        -------
+        flags : array of shape (n_rows,), bool
+            Whether the score is strictly above its cut.
+        ranks : array of shape (n_rows,), int64
+            1 = most anomalous, counting up over the flagged rows; 0 for the others.
+        """
+        flags = np.asarray(scores) > (self.cuts(scores) if cuts is None else cuts)
+        flagged = np.flatnonzero(flags)
+        ties = pa.array(flagged) if ids is None else ids.take(pa.array(flagged))
+        order = pc.sort_indices(
+            pa.table({"score": scores[flagged], "id": ties}),
+            sort_keys=[("score", "descending"), ("id", "ascending")],
+        ).to_numpy()
+        ranks = np.zeros(len(flags), dtype=np.int64)
+        ranks[flagged[order]] = np.arange(1, len(flagged) + 1)
+        return flags, ranks
+
+    def settle(self, config: Config) -> Config:
+        """Return a configuration to score with: today's, but the features that this Detector was trained with.
+
+        Raises
+        ------
+        ConfigError
+            When a role of the contract, or the time zone, has changed since the training.
+        """
+        then, now = self.config.contract.model_dump(), config.contract.model_dump()
+        changed = [role for role in then if role not in ("ignored", "sensitive") and then[role] != now[role]]
+        if self.config.table.time_zone != config.table.time_zone:
+            changed.append("table.time_zone")
+        if changed:
+            raise ConfigError(
+                f"the contract of {config.name!r} differs from the one that its model was trained with, in "
+                f"{', '.join(changed)}; train again, or put it back"
+            )
+        today = {"memory_limit": config.features.memory_limit, "on_gap": config.features.on_gap}
+        features = self.config.features.model_copy(update=today)
+        return config.model_copy(update={"features": features})
+
+    def save(self, folder: Path) -> None:
+        """Write the artefact: detector.json, encoder.json, calibration.parquet and the model's own folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save(folder / "model")
+        _write_json(folder / "encoder.json", self.encoder.to_dict())
+        pq.write_table(self.held_out.to_table(), folder / "calibration.parquet")
+        # Last, so that a save that was interrupted cannot be loaded.
+        _write_json(
+            folder / "detector.json",
+            {
+                "format": FORMAT,
+                # Without the tracking section: its URLs may hold passwords, and the artefact travels.
+                "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(mode="json"),
+                "as_of": self.as_of.isoformat(),
+                "calibration_start": self.calibration_start.isoformat(),
+                "threshold": self.cut.to_dict(),
+                "calibration_days": self.held_out.days,
+                "calibration": self.calibration.to_dict(),
+                "summary": self.summary,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read an artefact written by `save`; it scores bit for bit as before.
+
+        Raises
+        ------
+        InputError
+            When the folder holds no artefact, or one of another format version.
+        """
+        from models.base import load
+
+        path = Path(folder) / "detector.json"
+        if not path.is_file():
+            raise InputError(
+                f"{folder} holds no detector, for detector.json is missing; give a folder that training wrote"
+            )
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["format"] != FORMAT:
+            raise InputError(
+                f"{path} has format version {raw['format']!r} and this version of Assay reads {FORMAT}; "
+                "use the version of Assay that wrote it, or train again"
+            )
+        held_out = Rows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
+        return cls(
+            config=Config.model_validate(raw["config"]),
+            as_of=datetime.fromisoformat(raw["as_of"]),
+            encoder=Encoder.from_dict(json.loads((path.parent / "encoder.json").read_text(encoding="utf-8"))),
+            model=load(path.parent / "model"),
+            calibration=Calibration.from_dict(raw["calibration"], held_out.scores[held_out.normal]),
+            cut=Threshold.from_dict(raw["threshold"]),
+            summary=raw["summary"],
+            calibration_start=datetime.fromisoformat(raw["calibration_start"]),
+            held_out=held_out,
+        )
+
+
+def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> Rows:
+    """Return the rows of the calibration block in the order of time, ties by id."""
+    in_file = np.flatnonzero(parts.role == CALIBRATION)
+    in_time = parts.order[parts.role[parts.order] == CALIBRATION]
+    rows = table.unify_dictionaries().combine_chunks().take(pa.array(np.searchsorted(in_file, in_time)))
+    known = (scores[in_time], parts.labels[in_time], parts.normal[in_time])
+    return Rows.of(rows, config, *known, days=parts.days, before=parts.before)
+
+
+@contextmanager
+def _matrix(encoder: Encoder, parts: Parts, features: Path, columns: list[str], seed: int) -> Iterator[np.ndarray]:
+    """Give the matrix to fit on, rows in the order of time; a large one in a file beside the features, gone after."""
+    shape = (int(np.count_nonzero(parts.role == FIT)), len(encoder.columns))
+    with TemporaryDirectory(dir=features.parent, prefix=".matrix-") as scratch:
+        if 4 * shape[0] * shape[1] <= MATRIX_BYTES:
+            matrix = np.empty(shape, np.float32)
+        else:
+            matrix = np.memmap(Path(scratch) / "fit", np.float32, "w+", shape=shape)
+        for places, rows in parts.batches(features, columns, FIT):
+            matrix[places] = encoder.transform(rows)
+        encoder.put_unseen(matrix, seed)
+        yield matrix
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,285 @@
+"""Columns to matrix and back: features become the float32 numbers that a model sees."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.detector.columns import CategoryEncoding, EncodedColumn, NumberEncoding, Statistics
+from pipeline.errors import TrainingError
+from pipeline.features import Feature
+from pipeline.settings.config import EncodingConfig
+
+if TYPE_CHECKING:
+    from pipeline.detector.parts import Sample
+
+UNSEEN_SHARE = 0.01
+
+Rows: TypeAlias = pa.Table | pa.RecordBatch
+
+
+class Encoder:
+    """The encoding of all features of a table, fitted on its normal fit rows only.
+
+    Examples
+    --------
+    >>> amount = Feature(name="eur", kind="number", scale="linear", source="eur", text="The amount.")
+    >>> table = pa.table({"eur": [10.0, 20.0, 30.0]})
+    >>> encoder = Encoder.fit(table, [amount], EncodingConfig())
+    >>> matrix = encoder.transform(table)
+    >>> matrix.shape, encoder.inverse(matrix)["eur"].round(3).tolist()
+    ((3, 1), [10.0, 20.0, 30.0])
+    """
+
+    def __init__(self, encodings: list[NumberEncoding | CategoryEncoding], bound: float) -> None:
+        self.encodings = encodings
+        self.bound = bound
+        self.columns = [column for encoding in encodings for column in encoding.columns]
+        self._start = dict(
+            zip(
+                (encoding.feature.name for encoding in encodings),
+                np.cumsum([0, *(len(encoding.columns) for encoding in encodings[:-1])]).tolist(),
+                strict=True,
+            )
+        )
+
+    @classmethod
+    def fit(cls, table: "pa.Table | Sample", features: Sequence[Feature], settings: EncodingConfig) -> Self:
+        """Learn scales and categories.
+
+        Parameters
+        ----------
+        table : pa.Table or Sample
+            Normal fit rows, with the column that each feature reads. Of a sample, memory holds a column at a time.
+        features : sequence of Feature
+        settings : EncodingConfig
+
+        Raises
+        ------
+        TrainingError
+            When no feature varies among the rows.
+        """
+        encodings: list[NumberEncoding | CategoryEncoding] = []
+        indicators: dict[bytes, str] = {}
+        for feature in features:
+            if feature.kind == "category":
+                encodings.append(CategoryEncoding.fit(feature, _array(table, feature), settings.max_categories))
+                continue
+            values = _numbers(table, feature)
+            missing = np.isnan(values)
+            indicator = None
+            if missing.any() and not missing.all():
+                indicator = indicators.setdefault(np.packbits(missing).tobytes(), feature.name)
+            encodings.append(NumberEncoding.fit(feature, values, indicator))
+        encoder = cls(encodings, settings.bound)
+        if not any(_varies(encoding) for encoding in encodings):
+            raise TrainingError(
+                f"no feature varies among the {table.num_rows:,} rows to fit on, so that nothing can be "
+                "learned from them; train on rows that differ, or name more columns in the contract"
+            )
+        return encoder
+
+    @property
+    def features(self) -> list[Feature]:
+        """The features encoded, in order."""
+        return [encoding.feature for encoding in self.encodings]
+
+    @property
+    def unused(self) -> list[str]:
+        """Features that got no column because they never varied among the fit rows."""
+        return [encoding.feature.name for encoding in self.encodings if not encoding.columns]
+
+    @property
+    def column_groups(self) -> list[tuple[str, int]]:
+        """Kind and width of each run of matrix columns, in order, for losses by column type.
+
+        "number", "binary" (an indicator), or "category", each as wide as its one-hot columns.
+        """
+        kinds = {"missing": "binary", "category": "category"}
+        runs = groupby(self.columns, lambda column: (kinds.get(column.role, "number"), _group(column)))
+        return [(kind, len(list(run))) for (kind, _), run in runs]
+
+    def places(self, source: str) -> list[int]:
+        """Return the positions of a source's columns in the matrix (`Feature.source`)."""
+        names = {feature.name for feature in self.features if feature.source == source}
+        return [place for place, column in enumerate(self.columns) if column.feature in names]
+
+    def places_of(self, feature: str) -> list[int]:
+        """Return the positions of a feature's columns in the matrix."""
+        return [place for place, column in enumerate(self.columns) if column.feature == feature]
+
+    def statistics(self, feature: str) -> Statistics | None:
+        """Return a number's statistics over the fit rows in its raw unit; None for a category."""
+        encoding = next(encoding for encoding in self.encodings if encoding.feature.name == feature)
+        return encoding.statistics if isinstance(encoding, NumberEncoding) else None
+
+    def transform(self, rows: Rows) -> np.ndarray:
+        """Return the matrix of feature-table rows.
+
+        Parameters
+        ----------
+        rows : pa.Table or pa.RecordBatch
+            With the column that each feature reads.
+
+        Returns
+        -------
+        array of shape (n_rows, len(self.columns)), float32
+            Finite; numbers within -bound to bound, indicators and categories 0 or 1.
+        """
+        matrix = np.empty((rows.num_rows, len(self.columns)), dtype=np.float32)
+        for encoding in self.encodings:
+            start = self._start[encoding.feature.name]
+            if isinstance(encoding, CategoryEncoding):
+                block = encoding.transform(_array(rows, encoding.feature))
+                matrix[:, start : start + block.shape[1]] = block
+                continue
+            columns = encoding.transform(_numbers(rows, encoding.feature), self.bound)
+            for offset, column in enumerate(columns):
+                matrix[:, start + offset] = column
+        return matrix
+
+    def missing(self, rows: Rows) -> np.ndarray:
+        """Return which cells of the matrix stand for a missing number: those of its values, not its indicator.
+
+        Of shape (n_rows, len(self.columns)), bool.
+        """
+        cells = np.zeros((rows.num_rows, len(self.columns)), dtype=bool)
+        for encoding in self.encodings:
+            if isinstance(encoding, NumberEncoding):
+                gone = np.isnan(_numbers(rows, encoding.feature))
+                places = self.places_of(encoding.feature.name)
+                cells[:, [place for place in places if self.columns[place].role != "missing"]] = gone[:, None]
+        return cells
+
+    def put_unseen(self, matrix: np.ndarray, seed: int) -> None:
+        """Turn, in the fit rows' matrix, one cell in 100 of each category into a value never seen.
+
+        Only for categories whose last column no fit row fills. A model fitted without it has no measure of how
+        odd such a value is, and its score would leave that of any other row far behind. (The same is done
+        to give language models a vector for unknown words.)
+
+        Parameters
+        ----------
+        matrix : array of shape (n_rows, len(self.columns))
+            Changed in place; may be a ``numpy.memmap``.
+        seed : int
+        """
+        generator = np.random.default_rng(seed)
+        for encoding in self.encodings:
+            if isinstance(encoding, CategoryEncoding) and not encoding.rare:
+                start = self._start[encoding.feature.name]
+                chosen = generator.random(len(matrix)) < UNSEEN_SHARE
+                matrix[chosen, start : start + len(encoding.columns)] = np.eye(len(encoding.columns))[-1]
+
+    def inverse(self, matrix: np.ndarray, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """Return raw values from a matrix, for the features named or for all.
+
+        Exact up to float32 for numbers within the bound and categories with a column of their own; a cycle by
+        the angle of its sine and cosine, a category by its highest column.
+
+        Parameters
+        ----------
+        matrix : array of shape (n_rows, len(self.columns))
+
+        Returns
+        -------
+        dict of feature name to array of shape (n_rows,)
+            float64 (NaN where the indicator column is above one half), or object for categories
+            (None = missing, `OTHER` = no value with a column of its own).
+        """
+        matrix = np.asarray(matrix, dtype=np.float64)
+        raw: dict[str, np.ndarray] = {}
+        for encoding in self.encodings:
+            name = encoding.feature.name
+            if names is not None and name not in names:
+                continue
+            start = self._start[name]
+            block = matrix[:, start : start + len(encoding.columns)]
+            if isinstance(encoding, CategoryEncoding):
+                raw[name] = encoding.inverse(block)
+                continue
+            values = np.broadcast_to(encoding.inverse(list(block.T)), (len(matrix),)).copy()
+            if encoding.indicator is not None:
+                # The indicator is the last column of the feature that owns it.
+                owner = self._start[encoding.indicator]
+                width = sum(column.feature == encoding.indicator for column in self.columns)
+                values[matrix[:, owner + width - 1] > 0.5] = np.nan
+            elif not encoding.statistics.quantiles:
+                values[:] = np.nan
+            raw[name] = values
+        return raw
+
+    def usual(self, source: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return usual settings of the columns of one source (`Feature.source`), the most usual first.
+
+        They are quantiles over the fit rows (the same one for all features of the source), or the categories
+        with a column of their own.
+
+        Returns
+        -------
+        columns : array of shape (n_source_columns,), int64
+            Positions in the matrix.
+        settings : array of shape (n_settings, n_source_columns)
+        """
+        blocks: list[np.ndarray] = []
+        for encoding in self.encodings:
+            if encoding.feature.source == source and encoding.columns:
+                if isinstance(encoding, CategoryEncoding):
+                    blocks.append(encoding.usual())
+                else:
+                    blocks.append(encoding.usual(self.bound))
+        if not blocks:
+            return np.empty(0, dtype=np.int64), np.empty((0, 0))
+        most = max(len(block) for block in blocks)
+        places = [np.linspace(0, len(block) - 1, most).round().astype(int) for block in blocks]
+        settings = [block[place] for block, place in zip(blocks, places, strict=True)]
+        return np.array(self.places(source)), np.column_stack(settings)
+
+    def unseen(self, rows: Rows) -> dict[str, np.ndarray]:
+        """Return, for each category, which rows hold a value that no fit row held; (n_rows,) bool."""
+        return {
+            encoding.feature.name: encoding.unseen(_array(rows, encoding.feature))
+            for encoding in self.encodings
+            if isinstance(encoding, CategoryEncoding)
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was learned as JSON types."""
+        return {
+            "bound": self.bound,
+            "features": [{"feature": asdict(item.feature), **item.to_dict()} for item in self.encodings],
+        }
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        encodings: list[NumberEncoding | CategoryEncoding] = []
+        for item in raw["features"]:
+            feature = Feature(**item["feature"])
+            kind = CategoryEncoding if feature.kind == "category" else NumberEncoding
+            encodings.append(kind.from_dict(feature, item))
+        return cls(encodings, raw["bound"])
+
+
+def _group(column: EncodedColumn) -> str:
+    """Return what keeps one category's columns apart from the next one's; other columns run on."""
+    return column.feature if column.role == "category" else ""
+
+
+def _array(rows: "Rows | Sample", feature: Feature) -> pa.Array:
+    column = rows.column(feature.column)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _numbers(rows: "Rows | Sample", feature: Feature) -> np.ndarray:
+    values = np.asarray(_array(rows, feature).cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _varies(encoding: NumberEncoding | CategoryEncoding) -> bool:
+    if isinstance(encoding, NumberEncoding):
+        return bool(encoding.columns)
+    return len(encoding.values) > 1

@@ -1,0 +1,255 @@
+"""The three parts of the training period, disjoint: fit, early stopping, calibration."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import TrainingError
+from pipeline.labels.known import available_at, known_labels, taken_for_normal
+from pipeline.settings.config import Config
+from pipeline.tables.parquet import read_batches
+
+FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of one part in the order of time, ties by id. A column is read when it is asked for, and not kept.
+
+    Parameters
+    ----------
+    features : Path
+        Feature table (Parquet).
+    mask : array of bool, shape (n_rows,)
+        Which rows of the file these are.
+    order : array of int64, shape (n_sample_rows,)
+        Their positions among these, in the order of time.
+    """
+
+    features: Path
+    mask: np.ndarray
+    order: np.ndarray
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.order)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one column."""
+        return self.read([name]).column(0)
+
+    def read(self, columns: list[str]) -> pa.Table:
+        """Return some columns; only these rows are held in memory."""
+        kept, start = [], 0
+        for batch in read_batches(self.features, columns=columns):
+            kept.append(batch.filter(pa.array(self.mask[start : start + batch.num_rows])))
+            start += batch.num_rows
+        return pa.Table.from_batches(kept).take(pa.array(self.order))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Which row of the training period takes which part; arrays of shape (n_rows,).
+
+    Parameters
+    ----------
+    role : array of int8
+        In the file's order: 0 (takes no part), `FIT`, `EARLY_STOPPING` or `CALIBRATION`.
+    labels : array of float64
+        In the file's order: 1 fraud, 0 normal, NaN not known as of then.
+    normal : array of bool
+        In the file's order: the label is known as of then and says not fraud; in a table without labels, review has
+        not found it to be fraud.
+    order : array of int64
+        File positions in the order of time, ties by id.
+    start : datetime
+        First timestamp of the calibration block, UTC.
+    before : datetime
+        Last timestamp before it, UTC.
+    days : float
+        Length of the calibration block in days.
+    summary : dict
+        Counts of the parts, for people.
+    """
+
+    role: np.ndarray
+    labels: np.ndarray
+    normal: np.ndarray
+    order: np.ndarray
+    start: datetime
+    before: datetime
+    days: float
+    summary: dict[str, float | int | str]
+
+    def places(self, role: int) -> np.ndarray:
+        """Return, for each row of one part in the file's order, its place in the order of time, ties by id."""
+        in_time = self.order[self.role[self.order] == role]
+        places = np.empty(len(in_time), dtype=np.int64)
+        places[np.searchsorted(np.flatnonzero(self.role == role), in_time)] = np.arange(len(in_time))
+        return places
+
+    def batches(self, features: Path, columns: list[str], role: int) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """Yield the rows of one part batch by batch, in the file's order, with their places in the order of time."""
+        places = self.places(role)
+        start = done = 0
+        for batch in read_batches(features, columns=columns):
+            rows = batch.filter(pa.array(self.role[start : start + batch.num_rows] == role))
+            start += batch.num_rows
+            if rows.num_rows:
+                yield places[done : done + rows.num_rows], rows
+                done += rows.num_rows
+
+    def sample(self, features: Path, role: int, most: int | None = None) -> Sample:
+        """Return the rows of one part; of more than ``most``, every second, third ... in the order of time."""
+        places = self.places(role)
+        step = max(1, -(-len(places) // most)) if most else 1
+        chosen = places % step == 0
+        mask = self.role == role
+        mask[mask] = chosen
+        return Sample(features, mask, np.argsort(places[chosen]))
+
+
+def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> Parts:
+    """Split the rows of the training period.
+
+    The last ``training.calibration_share`` of all rows in time is the calibration block, with every row of
+    its first timestamp. In a table with labels, that is a share of the rows old enough for theirs to be available,
+    and the later ones are part of the block, too: their scores say how many alerts there are to expect. Of the earlier
+    normal rows a random ``training.early_stopping_share``, drawn with ``model.seed``, is for early stopping, and the
+    rest to fit on.
+
+    Parameters
+    ----------
+    features : Path
+        Feature table (Parquet), in any order.
+    config : Config
+    as_of : datetime
+        UTC without a zone; a label that is not available by then counts as unknown.
+    reviewed : sequence of Path
+        Labels from review.
+
+    Raises
+    ------
+    TrainingError
+        No normal rows, or too few to fit or calibrate on.
+    """
+    contract, settings = config.contract, config.training
+    schema = pq.read_schema(features)
+    labelled = contract.label in schema.names
+    wanted = [contract.id, contract.timestamp]
+    if labelled:
+        wanted += [name for name in (contract.label, contract.labelled_at) if name and name in schema.names]
+    rows = pa.Table.from_batches(
+        read_batches(features, columns=wanted), schema=pa.schema([schema.field(name) for name in wanted])
+    )
+    if rows.num_rows == 0:
+        raise TrainingError("the training period holds no rows; train on another period")
+    labels = known_labels(rows, config, as_of, reviewed)
+    normal = taken_for_normal(labels, labelled)
+    if not normal.any():
+        raise TrainingError(_why_no_normal_rows(rows, labels, config, as_of, reviewed))
+
+    by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
+    order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().view(np.int64)
+    moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]", copy=False)
+    del rows  # the ids have done their part, and Arrow would keep their memory
+    pa.default_memory_pool().release_unused()
+    ordered = moments[order]
+    old = int(np.searchsorted(ordered, _latest_labelled(config, as_of), side="right")) if labelled else 0
+    old = old or len(ordered)
+    start = ordered[old - int(np.ceil(settings.calibration_share * old))]
+    block = moments >= start
+    earlier = np.random.default_rng(config.model.seed).permutation(order[(normal & ~block)[order]])
+    held_out = max(1, round(settings.early_stopping_share * len(earlier)))
+    role = np.zeros(len(moments), dtype=np.int8)
+    role[earlier[:held_out]] = EARLY_STOPPING
+    role[earlier[held_out:]] = FIT
+    role[block] = CALIBRATION
+
+    days = _days(ordered[ordered >= start])
+    summary: dict[str, float | int | str] = {
+        "rows": len(moments),
+        "fit_rows": int((role == FIT).sum()),
+        "early_stopping_rows": int((role == EARLY_STOPPING).sum()),
+        "calibration_rows": int(block.sum()),
+        "calibration_normal_rows": int((block & normal).sum()),
+        "calibration_days": days,
+        "unknown_label_rows": int(np.isnan(labels).sum()),
+        "fraud_rows": int((labels == 1).sum()),
+        "labels": str(contract.label) if labelled else "none" if np.isnan(labels).all() else "from review",
+        "first_timestamp": str(ordered[0]),
+        "last_timestamp": str(ordered[-1]),
+    }
+    _check(int(summary["fit_rows"]), "min_fit_rows", settings.min_fit_rows, "fit", summary, as_of)
+    found, least = int(summary["calibration_normal_rows"]), settings.min_calibration_rows
+    _check(found, "min_calibration_rows", least, "calibrate", summary, as_of)
+    before = ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)]
+    return Parts(role, labels, normal, order, start.astype(datetime), before.astype(datetime), days, summary)
+
+
+def _latest_labelled(config: Config, as_of: datetime) -> np.datetime64:
+    """Return the moment up to which the label of every row is available after the usual delay."""
+    delay = timedelta(days=config.features.label_delay_days)
+    return np.datetime64(as_of - min(delay, as_of - datetime.min), "us")
+
+
+def _check(
+    found: int, setting: str, least: int, purpose: str, summary: dict[str, float | int | str], as_of: datetime
+) -> None:
+    if found < least:
+        raise TrainingError(
+            f"there are {found:,} normal rows to {purpose} on and training.{setting} asks for {least:,} "
+            f"(of {summary['rows']:,} rows in the training period, {summary['unknown_label_rows']:,} have "
+            f"no label known as of {as_of:%Y-%m-%d %H:%M} UTC); train on a longer or earlier period, or "
+            f"lower training.{setting}"
+        )
+
+
+def _why_no_normal_rows(
+    rows: pa.Table, labels: np.ndarray, config: Config, as_of: datetime, reviewed: Sequence[Path]
+) -> str:
+    label = config.contract.label
+    if not np.isnan(labels).all():
+        return (
+            f"none of the {rows.num_rows:,} rows of the training period is known to be normal ({label} = 0) "
+            f"as of {as_of:%Y-%m-%d %H:%M} UTC; check what {label} means, or train on another period"
+        )
+    given = rows.filter(rows.column(label).is_valid())
+    if given.num_rows == 0:
+        later = int((~np.isnan(known_labels(rows, config, datetime.max, reviewed))).sum())
+        if later:
+            return (
+                f"{label} is empty in all {rows.num_rows:,} rows of the training period, and review labels "
+                f"{later:,} of them after {as_of:%Y-%m-%d %H:%M} UTC; set a later as-of, or train on an earlier period"
+            )
+        return (
+            f"{label} is empty in all {rows.num_rows:,} rows of the training period; "
+            "train on an earlier period, or take label out of the contract"
+        )
+    available = available_at(given, config)
+    first, last = pc.min(available).as_py(), pc.max(available).as_py()
+    return (
+        f"none of the {given.num_rows:,} labels in {label} is available as of {as_of:%Y-%m-%d %H:%M} UTC: "
+        f"they become so from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (features.label_delay_days = "
+        f"{config.features.label_delay_days:g}); train on an earlier period, set a later as-of, or lower "
+        "features.label_delay_days"
+    )
+
+
+def _days(moments: np.ndarray) -> float:
+    """Return the days that sorted timestamps cover: from first to last, and one usual step more.
+
+    The step makes rows dated by day count whole days. A single moment counts as one day.
+    """
+    distinct = np.unique(moments)
+    if len(distinct) == 1:
+        return 1.0
+    steps = np.diff(distinct).astype(np.int64)
+    return float((distinct[-1] - distinct[0]).astype(np.int64) + np.median(steps)) / 86_400e6

@@ -1,0 +1,132 @@
+"""Scores of a batch measured against the labels that are known of it by now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.detector.artefact import Detector
+from pipeline.evaluation.injection import Injected
+from pipeline.evaluation.metrics import Evaluation, evaluate
+from pipeline.labels.known import known_labels
+from pipeline.scoring.score import Scored
+from pipeline.settings.config import Config
+from pipeline.tables.parquet import filter_rows, read_batches
+from pipeline.tables.period import Period, local_days
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of a batch beside what is known of its labels.
+
+    Attributes
+    ----------
+    scores : ndarray of float64, shape (n_rows,)
+    labels : ndarray of float64, shape (n_rows,), or None
+        1 fraud, 0 normal, nan not known; None for a table without labels of which review has none either.
+    evaluation : Evaluation or None
+        None where no label is known.
+    injected : sequence of Injected
+        What became of anomalies made from the batch's normal rows.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray | None
+    evaluation: Evaluation | None
+    injected: Sequence[Injected] = ()
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The metrics that are defined, by the name they are logged under."""
+        figures = self.evaluation.figures if self.evaluation else {}
+        return figures | {name: value for item in self.injected for name, value in item.figures.items()}
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The ends of their intervals."""
+        return self.evaluation.bounds if self.evaluation else {}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The metrics with their intervals, in words."""
+        texts = self.evaluation.texts if self.evaluation else {}
+        return texts | {
+            f"injected: {item.text}": f"flagged {item.recall:%}, named first {item.top_reason:%}"
+            for item in self.injected
+        }
+
+
+def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
+    """Write the rows of a training period's feature table that its calibration block holds.
+
+    Parameters
+    ----------
+    features : Path
+    detector : Detector
+        Fitted on ``features``.
+    out : Path
+
+    Returns
+    -------
+    Path
+        ``out``.
+    """
+    block = Period(detector.calibration_start, None)
+    moments = read_batches(features, columns=[detector.config.contract.timestamp])
+    filter_rows(features, out, np.concatenate([block.holds(batch.column(0)) for batch in moments]))
+    return out
+
+
+def measure(
+    features: Path, scored: Scored, config: Config, as_of: datetime | None = None, reviewed: Sequence[Path] = ()
+) -> Measured:
+    """Measure a scored batch on its rows whose label is known.
+
+    Parameters
+    ----------
+    features : Path
+        The feature table that was scored.
+    scored : Scored
+    config : Config
+    as_of : datetime, optional
+        UTC; labels available later count as not known. Now when left out.
+    reviewed : sequence of Path
+        Labels from review.
+    """
+    contract = config.contract
+    results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
+    scores = results.column("anomaly_score").to_numpy()
+    names = pq.read_schema(features).names
+    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
+    rows = pq.read_table(features, columns=[name for name in wanted if name in names])
+    labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None), reviewed)
+    del rows  # before others are read: of a large batch, each column counts
+    if contract.label not in names and np.isnan(labels).all():
+        return Measured(scores, None, None)
+
+    def column(name: str) -> pa.ChunkedArray:
+        return pa.chunked_array([batch.column(0) for batch in read_batches(features, columns=[name])])
+
+    evaluation = evaluate(
+        local_days(column(contract.timestamp), config.table.time_zone),
+        _cards(column(contract.entities[0])) if contract.entities else None,
+        scores,
+        labels,
+        results.column("is_flagged").to_numpy(zero_copy_only=False),
+        amounts=column(contract.amount).to_numpy(zero_copy_only=False),
+    )
+    return Measured(scores, labels, evaluation)
+
+
+def _cards(column: pa.ChunkedArray) -> np.ndarray:
+    """Return the card of each row, a text as its place among all texts in their order: an object a row is large."""
+    import pandas as pd
+
+    if not pa.types.is_string(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    places, _ = pd.factorize(column.to_pandas(), sort=True)
+    return np.where(places < 0, np.nan, places) if column.null_count else places

@@ -1,0 +1,175 @@
+"""The random audit slice: rows that were not flagged, drawn with known chances, so that missed fraud can be estimated.
+
+Labels come from alerts, as a rule: what was not flagged is not looked at, and a recall measured on it is that of a
+team which looks where the model points. Rows drawn at random, whatever their score, and labelled like alerts give an
+estimate without that bias (Horvitz, Thompson: A generalization of sampling without replacement from a finite universe,
+JASA 47, 1952).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.evaluation.bootstrap import LEVEL, Interval
+from pipeline.labels.known import known_labels
+from pipeline.scoring.audit import FILE, PROBABILITY, renamed
+from pipeline.settings.config import Config
+
+
+@dataclass(frozen=True)
+class MissedFraud:
+    """What an audit says of the frauds that were not flagged.
+
+    Attributes
+    ----------
+    batches : int
+        Scored batches with an audit of which at least one row is labelled, or that drew none.
+    rows : int
+        Rows of them that were not flagged.
+    audited, labelled, found : int
+        Rows drawn, those of them with a label known by now, and the frauds among these.
+    missed : Interval
+        Estimated number of frauds among ``rows``.
+    caught, alerts, unlabelled_alerts : int
+        Flagged rows known to be fraud, flagged rows, and those without a known label.
+    """
+
+    batches: int
+    rows: int
+    audited: int
+    labelled: int
+    found: int
+    missed: Interval
+    caught: int
+    alerts: int
+    unlabelled_alerts: int
+
+    @property
+    def recall(self) -> Interval:
+        """Share of the frauds that were flagged; too low as long as alerts are without a label."""
+
+        def share(missed: float) -> float:
+            return self.caught / (self.caught + missed) if self.caught + missed else math.nan
+
+        return Interval(share(self.missed.value), share(self.missed.high), share(self.missed.low))
+
+    def __str__(self) -> str:
+        """Return the estimate in words."""
+        text = (
+            f"about {self.missed.value:,.0f} frauds ({self.missed.low:,.0f} to {self.missed.high:,.0f}, nine times in "
+            f"ten) among the {self.rows:,} rows that were not flagged, from {self.found:,} found in {self.labelled:,} "
+            f"audited rows"
+        )
+        if self.labelled < self.audited:
+            text += f"; {self.audited - self.labelled:,} more wait for a label and are taken to be like these"
+        if self.caught:
+            text += f". With {self.caught:,} frauds flagged, that is a recall of {self.recall:%}"
+            if self.unlabelled_alerts:
+                text += f", or more: {self.unlabelled_alerts:,} alerts wait for a label"
+        return text + "."
+
+
+def missed_fraud(
+    folders: Sequence[Path], config: Config, as_of: datetime, reviewed: Sequence[Path] = ()
+) -> MissedFraud | None:
+    """Estimate the frauds that were not flagged from what is known of the audited rows.
+
+    Of a batch that was drawn with the chance p, each fraud found stands for 1 / p. Where some audited rows of a batch
+    have no label yet, the others stand for them as well, which is unbiased only if labels do not come by what they
+    say. A batch of which no audited row has a label is left out, with its rows.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Of scored batches, each with its ``audit.parquet``, ``scores.parquet`` and ``alerts.parquet``; those without
+        an audit are left out.
+    config : Config
+    as_of : datetime
+        UTC; labels known by then count.
+    reviewed : sequence of Path
+        Labels from review.
+
+    Returns
+    -------
+    MissedFraud or None
+        None where no audited row has a label.
+    """
+    weights, labels, numbers = [], [], np.zeros(6, dtype=np.int64)
+    for folder in folders:
+        if not (folder / FILE).is_file():
+            continue
+        known, chance = _labels(folder / FILE, config, as_of, reviewed)
+        answered = int((~np.isnan(known)).sum())
+        if len(known) and not answered:
+            continue
+        alerts, _ = _labels(folder / "alerts.parquet", config, as_of, reviewed)
+        rows = pq.read_metadata(folder / "scores.parquet").num_rows - len(alerts)
+        numbers += [1, rows, len(known), (alerts == 1).sum(), len(alerts), np.isnan(alerts).sum()]
+        weights.append(len(known) / max(answered, 1) / chance[~np.isnan(known)])
+        labels.append(known[~np.isnan(known)] == 1)
+    if not sum(map(len, labels)):
+        return None
+    batches, rows, audited, caught, alerts_seen, unlabelled = (int(number) for number in numbers)
+    frauds = np.concatenate(labels)
+    return MissedFraud(
+        batches=batches,
+        rows=rows,
+        audited=audited,
+        labelled=len(frauds),
+        found=int(frauds.sum()),
+        missed=total(np.concatenate(weights), frauds),
+        caught=caught,
+        alerts=alerts_seen,
+        unlabelled_alerts=unlabelled,
+    )
+
+
+def total(weights: np.ndarray, frauds: np.ndarray, level: float = LEVEL) -> Interval:
+    """Return the Horvitz-Thompson estimate of a number of frauds, with an interval that holds for few of them.
+
+    The estimate is the sum of the weights of the frauds found, unbiased. The interval is that of Fay and Feuer for
+    weighted sums of rare events (Confidence intervals for directly standardized rates, Statistics in Medicine 16,
+    1997, equations 2 and 3): exact for Poisson counts of one weight, and on the safe side else and for large shares.
+
+    Parameters
+    ----------
+    weights : ndarray of float, shape (n_labelled,)
+        One over the chance that each row had to be drawn and labelled.
+    frauds : ndarray of bool, shape (n_labelled,)
+    level : float
+
+    Examples
+    --------
+    No fraud among 300 rows drawn one in 100: up to three, for each of which there would be 100.
+
+    >>> print(f"{total(np.full(300, 100.0), np.zeros(300, bool)):.0f}")
+    0 (0 to 300)
+    """
+    from scipy.stats import chi2
+
+    alpha, most = 1 - level, float(weights.max())
+    value, variance = float(weights[frauds].sum()), float((weights[frauds] ** 2).sum())
+    low = variance / (2 * value) * chi2.ppf(alpha / 2, 2 * value**2 / variance) if value else 0.0
+    above, spread = value + most, variance + most**2
+    high = spread / (2 * above) * chi2.ppf(1 - alpha / 2, 2 * above**2 / spread)
+    return Interval(value, max(float(low), float(frauds.sum())), float(high))
+
+
+def _labels(path: Path, config: Config, as_of: datetime, reviewed: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is known of the labels of audited or flagged rows, and their chances to be drawn."""
+    contract, names = config.contract, pq.read_schema(path).names
+    wanted = [contract.id, contract.timestamp, contract.label, contract.labelled_at]
+    present: dict[str, Any] = {str(name): renamed(str(name), names, there=True) for name in wanted if name}
+    present = {name: column for name, column in present.items() if column in names}
+    chance = [PROBABILITY] if PROBABILITY in names else []
+    table = pq.read_table(path, columns=[*present.values(), *chance])
+    rows = pa.table({name: table.column(column) for name, column in present.items()})
+    probability = table.column(PROBABILITY).to_numpy() if chance else np.ones(table.num_rows)
+    return known_labels(rows, config, as_of, reviewed), probability

@@ -1,0 +1,390 @@
+"""Infer a table's configuration: which column plays which role, and why.
+
+What a person says comes first. For the rest, a column's name, its type and its content speak: uniqueness for
+the id (over the whole table), repetition for entities, few values for categories; a sample of the rows
+decides on the content.
+"""
+
+import difflib
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import ValidationError
+
+from pipeline.errors import InputError
+from pipeline.inference.column_names import name_score, personal_data
+from pipeline.inference.families import suggest_families
+from pipeline.inference.giveaways import giveaways
+from pipeline.inference.profiles import FITS, Clock, Profile, profile_table, read_sample, sniff
+from pipeline.settings.config import Config, TableConfig
+from pipeline.settings.file import explain
+from pipeline.tables.parsing import parse, parse_column
+from pipeline.tables.reading import Table, open_table
+
+MAX_CATEGORIES = 200  # a text column of more values is no category
+MAX_CODES = 10  # a whole number of more values is a quantity
+MAX_ENTITIES = 8
+UNIQUE = 0.99  # of an id's values: the others are quarantined as duplicates
+MISSING_ENTITY = 0.02  # rows without an entity are quarantined, so a column that often lacks it is none
+_ID_TRIES = 5
+
+__all__ = ["giveaways", "infer", "sniff"]
+
+
+def infer(
+    table: Table | str | Path,
+    *,
+    settings: TableConfig,
+    id: str | None = None,
+    timestamp: str | None = None,
+    amount: str | None = None,
+    entities: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    label: str | None = None,
+    ignore: Sequence[str] = (),
+    sensitive: Sequence[str] = (),
+    name: str | None = None,
+) -> tuple[Config, dict[str, str], list[str]]:
+    """Infer the configuration of a table.
+
+    Parameters
+    ----------
+    table : Table, str or Path
+        A path is opened with the delimiter that its header suggests, unless ``settings`` names one.
+    settings : TableConfig
+        How the table is read; the decimal sign and the unit of numeric timestamps are found out.
+    id, timestamp, amount, label : str, optional
+        Columns of these roles, where a person names them.
+    entities, categorical, ignore, sensitive : sequence of str
+        Columns named by a person; further ones are found.
+    name : str, optional
+        Name of the model; made from the file's name by default.
+
+    Returns
+    -------
+    config : Config
+    reasons : dict
+        For a role of the contract, why its columns were chosen.
+    warnings : list of str
+        One sentence each: an id that repeats, a column that gives the label away.
+
+    Raises
+    ------
+    InputError
+        When a named column does not exist or cannot play its role, or no column can be the id, timestamp or
+        amount.
+    """
+    if not isinstance(table, Table):
+        settings = sniff(table, settings)
+        table = open_table(table, settings)
+    named = [column for column in (id, timestamp, amount, label) if column]
+    for column in (*named, *entities, *categorical, *ignore, *sensitive):
+        if column not in table.schema.names:
+            near = difflib.get_close_matches(column, table.schema.names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {_some(table.schema.names)}"
+            raise InputError(f"{table.path} has no column {column!r}; {hint}")
+    sample = read_sample(table)
+    settings, profiles = profile_table(table, sample, settings)
+    roles = _Roles(table, profiles, settings, set(named))
+    for column in ignore:
+        roles.give(column, "ignored", "named by you")
+    for column in entities:
+        roles.give(column, "entities", "named by you")
+    for column in categorical:
+        roles.give(column, "categorical", "named by you")
+    roles.find_label(label)
+    roles.find_timestamp(timestamp)
+    roles.find_id(id)
+    roles.find_amount(amount)
+    roles.find_the_rest()
+    config = roles.config(sensitive, name)
+    typed = pa.Table.from_batches([parse(batch, config)[0] for batch in sample.to_batches()])
+    for column, reason in giveaways(typed, config.contract).items():
+        roles.warnings.append(
+            f"{reason}; unless it is known when the transaction happens, leave it out with --ignore {column}"
+        )
+    families, reason = suggest_families(typed, config.contract)
+    config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
+    return config, {**roles.reasons(), "families": reason}, roles.warnings
+
+
+class _Roles:
+    """The roles given so far, with the reasons; each column gets one."""
+
+    def __init__(self, table: Table, profiles: dict[str, Profile], settings: TableConfig, named: set[str]) -> None:
+        self.table, self.profiles, self.settings = table, profiles, settings
+        self._named = named
+        self.warnings: list[str] = []
+        self._given: dict[str, tuple[str, str]] = {}
+        self._repeats: dict[str, str] = {}
+
+    def give(self, column: str, role: str, reason: str) -> None:
+        if column in self._given and self._given[column][0] != role:
+            raise InputError(f"column {column!r} is named for two roles, {self._given[column][0]} and {role}; keep one")
+        self._given[column] = (role, reason)
+
+    def _free(self) -> Iterable[Profile]:
+        taken = self._given.keys() | self._named
+        return (profile for name, profile in self.profiles.items() if name not in taken)
+
+    def _best(self, role: str, candidates: Iterable[Profile]) -> Profile | None:
+        scored = [(name_score(role, profile.name), profile) for profile in candidates]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+    def _fail(self, role: str, rule: str) -> InputError:
+        looked_at = [f"{profile.name} ({profile.kind})" for profile in self._free()]
+        return InputError(
+            f"{self.table.path}: no column can be the {role}, {rule}; looked at {_some(looked_at)}; "
+            f"name one with --{role}"
+        )
+
+    def find_label(self, named: str | None) -> None:
+        """Give the label to the named column, or to one of zeros and ones whose name speaks of fraud."""
+        if named:
+            profile = self.profiles[named]
+            _, failed = parse_column(profile.found, "label", self.settings)
+            if failed.mean() > 1 - FITS:
+                wrong = profile.found.filter(pa.array(failed))[0].as_py()
+                raise InputError(
+                    f"{self.table.path}: column {named!r} cannot be the label: it holds {wrong!r}, a label is 1 for "
+                    f"fraud, 0 for none, or empty; write it so, or name another with --label"
+                )
+            self.give(named, "label", "named by you")
+            return
+        binary = [p for p in self._free() if name_score("label", p.name) > 0 and self._is_binary(p)]
+        best = self._best("label", binary)
+        if best:
+            self.give(best.name, "label", "holds 0 and 1, and its name says so")
+            for profile in binary:
+                if profile is not best:
+                    self.give(profile.name, "ignored", f"looks like a second label beside {best.name!r}")
+            dates = [p for p in self._free() if p.kind == "timestamp" and name_score("labelled_at", p.name) > 0]
+            known = self._best("labelled_at", dates)
+            if known:
+                self.give(known.name, "labelled_at", "a date, and its name speaks of the label")
+
+    def _is_binary(self, profile: Profile) -> bool:
+        if profile.distinct > 2 or not profile.present:
+            return False
+        return not parse_column(profile.found, "label", self.settings)[1].any()
+
+    def find_timestamp(self, named: str | None) -> None:
+        """Give the timestamp, and ignore the columns that only say it again."""
+        rule = "which holds dates and times such as 2018-04-01 12:30:00 or 01.04.2018 12:30"
+        candidates = [self.profiles[named]] if named else list(self._free())
+        dates = [
+            profile
+            for profile in candidates
+            if profile.kind == "timestamp" and (named or name_score("timestamp", profile.name) >= 0)
+        ]
+        counts = [
+            profile
+            for profile in candidates
+            if profile.kind in ("integer", "number")
+            and (named or name_score("timestamp", profile.name) > 0)
+            and _unit(profile)
+        ]
+        best = self._best("timestamp", dates or counts)
+        if best is None:
+            if named:
+                found = f"{self.table.path}: column {named!r} holds {self.profiles[named].kind} values such as"
+                raise InputError(
+                    f"{found} {self.profiles[named].example} and cannot be the timestamp, {rule} or counts "
+                    f"since 1970; name another with --timestamp"
+                )
+            raise self._fail("timestamp", rule)
+        reason = "holds dates and times" if dates else "counts from 1970"
+        if best.kind != "timestamp":
+            self.settings = self.settings.model_copy(update={"timestamp_unit": _unit(best)})
+        self.give(best.name, "timestamp", "named by you" if named else reason)
+        moments = parse_column(best.found, "timestamp", self.settings)[0]
+        clock = Clock(moments, self.settings.time_zone)
+        for profile in self._free():
+            how = clock.repeated_by(profile) if profile.kind in ("integer", "number", "text") else None
+            if how:
+                self._repeats[profile.name] = how
+
+    def find_id(self, named: str | None) -> None:
+        """Give the id to a column whose values come once each, in the whole table."""
+        keys = [p for p in self._free() if p.kind in ("integer", "text") and p.missing <= 1 - FITS]
+        keys = [p for p in keys if p.unique >= (UNIQUE if name_score("id", p.name) > 0 else 1)]
+        keys = [p for p in keys if name_score("amount", p.name) <= 0 and name_score("timestamp", p.name) <= 0]
+        keys.sort(key=lambda p: -name_score("id", p.name))
+        for profile in [self.profiles[named]] if named else keys[:_ID_TRIES]:
+            present, distinct = _count_values(self.table, profile.name)
+            says_so = name_score("id", profile.name) > 0
+            if named or distinct == present or (says_so and distinct >= UNIQUE * present):
+                reason = f"its {distinct:,} values come once each" + (", and its name says so" if says_so else "")
+                if distinct < present:
+                    repeats = present - distinct
+                    reason = f"{distinct:,} values in {present:,} rows" + (", and its name says so" if says_so else "")
+                    self.warnings.append(
+                        f"{profile.name!r} repeats a value in {repeats:,} of {present:,} rows; these rows will "
+                        f"be quarantined; if that is not meant, name another column with --id"
+                    )
+                self.give(profile.name, "id", "named by you" if named else reason)
+                return
+        raise self._fail("id", "which has another value in every row")
+
+    def find_amount(self, named: str | None) -> None:
+        """Give the amount to the number whose name speaks most for it, or to the only one with decimals."""
+        if named:
+            if self.profiles[named].kind not in ("integer", "number"):
+                raise InputError(
+                    f"{self.table.path}: column {named!r} holds {self.profiles[named].kind} values such as "
+                    f"{self.profiles[named].example} and cannot be the amount, which is a number; name another "
+                    f"with --amount"
+                )
+            self.give(named, "amount", "named by you")
+            return
+        numbers = [p for p in self._free() if p.kind in ("integer", "number") and p.name not in self._repeats]
+        decimals = [p for p in numbers if p.kind == "number"]
+        # Among equal names the one with decimals wins.
+        best = self._best("amount", sorted(numbers, key=lambda p: p.kind == "integer"))
+        if best and name_score("amount", best.name) > 0:
+            self.give(best.name, "amount", "a number, and its name says so")
+        elif len(decimals) == 1:
+            self.give(decimals[0].name, "amount", "the only number with decimals")
+        else:
+            raise self._fail("amount", "a number whose name speaks of money")
+
+    def find_the_rest(self) -> None:
+        """Give every column that is left a role by its content."""
+        room = MAX_ENTITIES - sum(role == "entities" for role, _ in self._given.values())
+        coded = {p.name for p in self._free() if p.kind == "integer" and _family(p.name)}
+        families = [_family(name) for name in coded]
+        for profile in sorted(self._free(), key=lambda p: -name_score("entities", p.name)):
+            in_family = profile.name in coded and families.count(_family(profile.name)) >= 5
+            role, reason = self._role_by_content(profile, in_family)
+            if role == "entities" and room <= 0:
+                role, reason = "ignored", f"an entity too many beside {MAX_ENTITIES} others"
+            room -= role == "entities"
+            self.give(profile.name, role, reason)
+
+    def _role_by_content(self, profile: Profile, in_family: bool) -> tuple[str, str]:
+        name = profile.name
+        if profile.kind == "empty":
+            return "ignored", "always missing"
+        if profile.kind == "other":
+            return "ignored", f"of type {profile.found.type}, which is no input"
+        if profile.kind == "timestamp":
+            return "ignored", "dates other than the timestamp"
+        if profile.distinct == 1 and not profile.missing:
+            return "ignored", "the same in every row"
+        if name in self._repeats:
+            return "ignored", self._repeats[name]
+        if profile.kind == "number":
+            return "numeric", "numbers"
+        is_named = name_score("entities", name) > 0
+        repeats = profile.unique <= 0.5 or (is_named and profile.unique <= 0.9)
+        many = profile.distinct > 30 or name_score("entities", name) >= 3
+        if is_named and many and repeats:
+            if profile.missing <= MISSING_ENTITY:
+                return "entities", "come again and again, and the name says so"
+            return "ignored", "like an entity, but often missing"
+        if is_named and many:
+            return "ignored", "nearly every value comes once"
+        return self._text_role(profile) if profile.kind == "text" else self._integer_role(profile, in_family)
+
+    def _text_role(self, profile: Profile) -> tuple[str, str]:
+        if profile.distinct <= MAX_CATEGORIES and profile.unique <= 0.5:
+            return "categorical", "text of few values"
+        if profile.unique <= 0.5 and profile.missing <= MISSING_ENTITY:
+            present = profile.values.drop_null()
+            keys = pc.match_substring_regex(present, r"^\S*\d\S*$")
+            if pc.mean(keys).as_py() >= FITS:
+                return "entities", "keys that come again and again"
+        return "ignored", "text of many values"
+
+    def _integer_role(self, profile: Profile, in_family: bool) -> tuple[str, str]:
+        if name_score("code", profile.name) > 0:
+            if profile.distinct <= MAX_CATEGORIES:
+                return "categorical", "codes by their names"
+            return "ignored", "codes of many values"
+        if name_score("quantity", profile.name) > 0:
+            return "numeric", "quantities by their names"
+        if in_family:
+            return "numeric", "a family of numbered columns"
+        if profile.distinct <= MAX_CODES and profile.unique <= 0.1:
+            return "categorical", f"at most {MAX_CODES} different whole numbers, like codes"
+        return "numeric", "whole numbers of many values"
+
+    def config(self, sensitive: Sequence[str], name: str | None) -> Config:
+        """Return the configuration; ``sensitive`` are columns that a person named."""
+        by_role: dict[str, list[str]] = {}
+        for column in self.profiles:
+            by_role.setdefault(self._given[column][0], []).append(column)
+        contract: dict[str, Any] = dict(by_role)
+        for role in ("id", "timestamp", "amount", "label", "labelled_at"):
+            if role in by_role:
+                contract[role] = by_role[role][0]
+        keys = [contract["id"], *by_role.get("entities", ()), *by_role.get("categorical", ())]
+        contract["types"] = {key: "integer" if self.profiles[key].kind == "integer" else "text" for key in keys}
+        self._sensitive = {
+            column: "named by you" if column in sensitive else str(personal_data(column))
+            for column in self.profiles
+            if column in sensitive or personal_data(column)
+        }
+        contract["sensitive"] = list(self._sensitive)
+        path = self.table.path.resolve()
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name.split(".")[0]).lstrip("._-")
+        table = self.settings.model_copy(update={"path": str(path)})
+        try:
+            return Config.model_validate(
+                {"name": name or stem or "assay", "contract": contract, "table": table.model_dump()}
+            )
+        except ValidationError as error:
+            raise InputError(f"{self.table.path}: {explain(error)}") from None
+
+    def reasons(self) -> dict[str, str]:
+        """Return for each role why its columns have it."""
+        grouped: dict[str, dict[str, list[str]]] = {}
+        for column in self.profiles:
+            role, reason = self._given[column]
+            grouped.setdefault(role, {}).setdefault(reason, []).append(column)
+        for column, reason in self._sensitive.items():
+            grouped.setdefault("sensitive", {}).setdefault(reason, []).append(column)
+        return {
+            role: "; ".join(f"{_some([repr(c) for c in columns])}: {why}" for why, columns in causes.items())
+            for role, causes in grouped.items()
+        }
+
+
+def _unit(profile: Profile) -> Literal["s", "ms", "us"] | None:
+    """Return the unit in which numbers count from 1970 to a day between 2000 and 2100, or None."""
+    median = pc.quantile(profile.values, 0.5)[0].as_py() if profile.kind in ("integer", "number") else None
+    units: tuple[tuple[Literal["s", "ms", "us"], float], ...] = (("s", 1), ("ms", 1e3), ("us", 1e6))
+    return next((u for u, n in units if median and 946_684_800 <= median / n <= 4_102_444_800), None)
+
+
+def _family(name: str) -> str:
+    """Return "V" for V12, and "" for a name that is not letters and a number."""
+    match = re.fullmatch(r"([^\W\d]+?)_?\d+", name)
+    return match[1] if match else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _count_values(table: Table, column: str) -> tuple[int, int]:
+    """Return the number of rows with a value in a column, and of different values, over the whole table."""
+    import duckdb
+
+    field = table.schema.field(column).with_name("key")
+    batches = (batch.select([column]).rename_columns(["key"]) for batch in table.batches(65_536))
+    rows = pa.RecordBatchReader.from_batches(pa.schema([field]), batches)
+    query = "SELECT count(*) AS n FROM rows WHERE key IS NOT NULL GROUP BY key"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        duckdb.connect(config={"temp_directory": folder, "memory_limit": "2GB"}) as connection,
+    ):
+        connection.register("rows", rows)
+        counts = connection.execute(f"SELECT coalesce(sum(n), 0), count(*) FROM ({query})").fetchone()
+    assert counts is not None
+    return int(counts[0]), int(counts[1])

@@ -1,0 +1,188 @@
+"""What is known of a row's label as of a moment.
+
+A label is available at ``labelled_at`` where there is one, else ``label_delay_days`` after its row, and never before
+its row. Of several (the table's own and those from review), the latest available holds; of equally late ones, one
+from review goes before the table's own, and among those a fraud.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from pipeline.settings.config import Config
+from pipeline.tables.period import DAY_US, TIMESTAMP
+from pipeline.tables.sql import quote
+
+SLICE_ROWS = 2**20
+"""Rows whose labels are looked up at a time, to bound memory."""
+
+
+def available_at_sql(config: Config) -> str:
+    """Return the SQL expression of the moment at which a row's label is available: a timestamp, UTC.
+
+    Examples
+    --------
+    >>> from pipeline.settings.config import Config
+    >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur", "label": "fraud"}
+    >>> available_at_sql(Config.model_validate({"contract": contract}))
+    '"at" + to_microseconds(604800000000)'
+    """
+    contract = config.contract
+    delay = round(config.features.label_delay_days * DAY_US)
+    after_delay = f"{quote(contract.timestamp)} + to_microseconds({delay})"
+    if contract.labelled_at is None:
+        return after_delay
+    return f"coalesce({quote(contract.labelled_at)}, {after_delay})"
+
+
+def available_at(rows: pa.Table, config: Config) -> pa.ChunkedArray:
+    """Return the moment (UTC) at which the label that stands in a row itself is available, whether or not it is empty.
+
+    Parameters
+    ----------
+    rows : pa.Table
+        Typed rows; the column ``labelled_at`` may be missing.
+    config : Config
+
+    Returns
+    -------
+    pa.ChunkedArray of timestamp[us], shape (n_rows,)
+        Not before the row's timestamp.
+    """
+    contract = config.contract
+    at = rows[contract.timestamp].cast(TIMESTAMP)
+    available = pc.add(at, pa.scalar(timedelta(days=config.features.label_delay_days), pa.duration("us")))
+    if contract.labelled_at is not None and contract.labelled_at in rows.column_names:
+        available = pc.coalesce(rows[contract.labelled_at].cast(TIMESTAMP), available)
+    return pc.max_element_wise(available, at)
+
+
+def known_labels(rows: pa.Table, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> np.ndarray:
+    """Return what is known of each row's label as of a moment.
+
+    Parameters
+    ----------
+    rows : pa.Table
+        Typed rows; the label column may be missing, and ``labelled_at`` too. With `reviewed`, the id is needed.
+    config : Config
+    as_of : datetime
+        UTC, without zone. A label that becomes available at this very moment is known.
+    reviewed : sequence of Path
+        Labels from review: `pipeline.labels.reviewed.ReviewedLabels.files`. Those of other rows are not looked at.
+
+    Returns
+    -------
+    array of shape (n_rows,), float64
+        1.0 fraud, 0.0 normal, NaN not known (yet). All NaN where the contract names no label.
+
+    Examples
+    --------
+    >>> from pipeline.settings.config import Config
+    >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur", "label": "fraud"}
+    >>> config = Config.model_validate({"contract": contract})
+    >>> rows = pa.table({"at": [datetime(2025, 1, 1), datetime(2025, 1, 5)], "fraud": [1, 0]})
+    >>> known_labels(rows, config, datetime(2025, 1, 9))
+    array([ 1., nan])
+    """
+    contract = config.contract
+    labels = np.full(rows.num_rows, np.nan)
+    if contract.label is None:
+        return labels
+    if contract.label in rows.column_names:
+        for start in range(0, rows.num_rows, SLICE_ROWS):
+            part = rows.slice(start, SLICE_ROWS)
+            known = _is_known(part, config, as_of)
+            labels[start + known] = part[contract.label].take(pa.array(known)).to_numpy()
+    if reviewed:
+        places, moments, verdicts = _latest_verdicts(rows, config, as_of, reviewed)
+        holds = moments >= _known_since(rows.take(pa.array(places)), config, as_of)
+        labels[places[holds]] = verdicts[holds]
+    return labels
+
+
+def _is_known(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
+    """Return the places of the rows whose own label is known by then."""
+    at_hand = pc.less_equal(available_at(rows, config), pa.scalar(as_of, TIMESTAMP))
+    known = pc.and_(at_hand, pc.is_valid(rows[config.contract.label]))
+    return np.flatnonzero(pc.fill_null(known, False).to_numpy())
+
+
+def _known_since(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
+    """Return when each row's own label became known (microseconds); before all time where it is not by then."""
+    since = np.full(rows.num_rows, np.iinfo(np.int64).min)
+    if config.contract.label in rows.column_names:
+        known = _is_known(rows, config, as_of)
+        since[known] = available_at(rows, config).take(pa.array(known)).cast(pa.int64()).to_numpy()
+    return since
+
+
+def _latest_verdicts(
+    rows: pa.Table, config: Config, as_of: datetime, reviewed: Sequence[Path]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which rows have a label from review by then, when it was given (microseconds), and the label."""
+    limit = pa.scalar(as_of, TIMESTAMP)
+    given = ds.dataset(list(reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
+    named = np.flatnonzero(pc.is_in(rows[config.contract.id], given["id"].combine_chunks()).to_numpy())
+    some = rows.select([config.contract.id, config.contract.timestamp]).take(pa.array(named))
+    asked = pa.table({"id": some[0], "at": some[1].cast(TIMESTAMP), "place": named}).filter(pc.field("at") <= limit)
+    found = asked.join(given, "id", join_type="inner")
+    moments = pc.max_element_wise(found["labelled_at"], found["at"]).cast(pa.int64()).to_numpy()
+    places, verdicts = found["place"].to_numpy(), found["label"].to_numpy()
+    order = np.lexsort((verdicts, moments, places))
+    last = order[np.append(np.diff(places[order]) != 0, True)] if len(order) else order
+    return places[last], moments[last], verdicts[last]
+
+
+def taken_for_normal(labels: np.ndarray, in_table: bool) -> np.ndarray:
+    """Return which rows count as normal: those known to be or, where the table has no labels, not known to be fraud.
+
+    Review looks at few rows: in a table without labels, all others stay what such a table trains on.
+
+    Parameters
+    ----------
+    labels : array of shape (n_rows,)
+        From `known_labels`.
+    in_table : bool
+        Whether the table has a column of labels.
+
+    Examples
+    --------
+    >>> labels = np.array([1.0, 0.0, np.nan])
+    >>> taken_for_normal(labels, in_table=True).tolist(), taken_for_normal(labels, in_table=False).tolist()
+    ([False, True, False], [False, True, True])
+    """
+    return labels == 0 if in_table else labels != 1
+
+
+def latest_moment(
+    last: datetime, config: Config, reviewed: Sequence[Path] = (), now: datetime | None = None
+) -> datetime:
+    """Return the first moment at which every label given so far is known, or now when that is earlier.
+
+    Parameters
+    ----------
+    last : datetime
+        UTC; the last timestamp of the rows in question.
+    config : Config
+    reviewed : sequence of Path
+        Labels from review.
+    now : datetime, optional
+        UTC, without zone.
+
+    Examples
+    --------
+    >>> from pipeline.settings.config import Config
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> latest_moment(datetime(2025, 1, 1), config)
+    datetime.datetime(2025, 1, 8, 0, 0)
+    """
+    moment = last + timedelta(days=config.features.label_delay_days)
+    if reviewed:
+        given = ds.dataset(list(reviewed)).to_table(columns=["labelled_at"])
+        moment = max(moment, pc.max(given["labelled_at"]).as_py())
+    return min(moment, now or datetime.now(UTC).replace(tzinfo=None))

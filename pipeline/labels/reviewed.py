@@ -1,0 +1,221 @@
+"""The store of labels that arrive later, from review: one file a delivery, none of them ever changed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from pipeline.errors import ConfigError, InputError
+from pipeline.settings.config import Config
+from pipeline.settings.contract import MASK
+from pipeline.tables.cells import describe_cells
+from pipeline.tables.parsing import RULES, check_columns, parse_column
+from pipeline.tables.period import DAY_US, TIMESTAMP, Period
+from pipeline.tables.reading import Table, open_table
+from pipeline.tables.scratch import hidden
+from pipeline.tables.sql import quote
+from pipeline.tables.writing import ParquetWriter
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of a delivery.
+
+    Attributes
+    ----------
+    file : Path
+        Where its labels are kept.
+    rows, frauds : int
+        Labels in it, and those that say fraud.
+    unknown : int
+        Different ids in it that no row of the history has. Their labels are kept: a row may come after its label.
+    is_new : bool
+        Whether this delivery brought them, or the very same one before it.
+    """
+
+    file: Path
+    rows: int
+    frauds: int
+    unknown: int
+    is_new: bool
+
+
+class ReviewedLabels:
+    """Labels from review: ``folder/<digest of the delivery>.parquet`` with the columns id, label and labelled_at.
+
+    A file appears whole or not at all, and one process writes at a time. Which label holds at a moment is said by
+    `pipeline.labels.known.known_labels`.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it does not exist.
+    config : Config
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        Of every file: ``id`` (int64 or string, as the contract says), ``label`` (int8, 1 = fraud) and
+        ``labelled_at`` (timestamp[us], UTC without a zone).
+    """
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.folder = Path(folder)
+        self.config = config
+        key = pa.int64() if config.contract.type_of(config.contract.id) == "integer" else pa.string()
+        self.schema = pa.schema({"id": key, "label": pa.int8(), "labelled_at": TIMESTAMP})
+
+    def append(self, path: str | Path, history: Sequence[Path] = (), now: datetime | None = None) -> Taken:
+        """Take a table of labels in, as a whole or not at all; the same content again changes nothing.
+
+        Cells are read as those of transaction tables are (pipeline/tables/parsing.py). Other columns are not looked at.
+
+        Parameters
+        ----------
+        path : str or Path
+            CSV or Parquet with the contract's id and label columns and, if it is there, the contract's
+            ``labelled_at`` column or one called "labelled_at". Where that is missing or empty, a label counts from
+            the moment it is taken in.
+        history : sequence of Path
+            Parquet: the rows known so far, to count the ids that none of them has.
+        now : datetime, optional
+            The moment of taking in; UTC where it names no zone.
+
+        Raises
+        ------
+        ConfigError
+            When the contract names no label, or another type of id than the labels taken in so far have.
+        InputError
+            With one sentence: a column is missing or of the wrong type, or a cell is empty, of the wrong type, or a
+            moment that is not plausible.
+        """
+        contract = self.config.contract
+        if contract.label is None:
+            raise ConfigError(
+                f"the contract of {self.config.name!r} names no label, so there is nothing that {path} could say; add "
+                "label to [contract] and train again"
+            )
+        at = now or datetime.now(UTC)
+        at = at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
+        table = open_table(path, self.config.table)
+        columns = self._columns(table)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".lock"):
+            file = self.folder / f"{table.digest()[:16]}.parquet"
+            is_new = file not in self.files()
+            if is_new:
+                with ParquetWriter(file, self.schema) as writer:
+                    for batch in self._typed(table, columns, at):
+                        writer.write(batch)
+            labels = pq.read_table(file, columns=["label"])["label"]
+            return Taken(file, len(labels), pc.sum(labels).as_py(), self._unknown(file, history), is_new)
+
+    def files(self) -> list[Path]:
+        """Return every file, in the order of their names.
+
+        Raises
+        ------
+        ConfigError
+            When a file's ids are of another type than the contract's id is now.
+        """
+        files = sorted(self.folder.glob("*.parquet"))
+        for file in files:
+            found = pq.read_schema(file)
+            if not found.equals(self.schema):
+                raise ConfigError(
+                    f"{file} has labels of ids of type {found.field('id').type}, and the contract of "
+                    f"{self.config.name!r} now says {self.schema.field('id').type}; put contract.types back, or move "
+                    "the file away and take its labels in again"
+                )
+        return files
+
+    def _columns(self, table: Table) -> dict[str, str]:
+        """Return the table's name of each column of the store that it has."""
+        contract = self.config.contract
+        names = {"id": contract.id, "label": str(contract.label)}
+        missing = [
+            f"{name!r} (the contract's {role})" for role, name in names.items() if name not in table.schema.names
+        ]
+        if missing:
+            raise InputError(
+                f"{table.path} lacks {' and '.join(missing)} and has {', '.join(table.schema.names)}; name its columns "
+                "as the contract does"
+            )
+        moment = next((name for name in (contract.labelled_at, "labelled_at") if name in table.schema.names), None)
+        # The type is checked as that of a table of transactions would be, all of whose other columns are empty.
+        others = [pa.field(name, pa.null()) for name in contract.required if name != contract.id]
+        found = pa.schema([*(table.schema.field(name) for name in (*names.values(), moment) if name), *others])
+        roles = contract.model_copy(update={"labelled_at": moment})
+        check_columns(found, self.config.model_copy(update={"contract": roles}), str(table.path))
+        return names | ({"labelled_at": moment} if moment else {})
+
+    def _typed(self, table: Table, columns: dict[str, str], now: datetime) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of the store, or refuse the table at the first cell that cannot be one's."""
+        kinds = {"id": self.config.contract.type_of(self.config.contract.id), "label": "label"}
+        kinds["labelled_at"] = "timestamp"
+        limits = self.config.validation
+        first = Period.of_days(limits.earliest, None, self.config.table.time_zone).start or datetime.min
+        last = (now - datetime(1970, 1, 1)).total_seconds() * 1e6 + limits.latest_days_ahead * DAY_US
+        start = 0
+        for batch in table.batches(limits.batch_rows):
+            typed = {}
+            for name, column in columns.items():
+                typed[name], failed = parse_column(batch.column(column), kinds[name], self.config.table)
+                self._check(table, column, start, failed, RULES.get(kinds[name], ""))
+                if name != "labelled_at":
+                    self._check(table, column, start, typed[name].is_null().to_numpy(False), "is needed")
+            moments = typed.get("labelled_at", pa.nulls(batch.num_rows, TIMESTAMP))
+            moments = pc.coalesce(moments, pa.scalar(now, TIMESTAMP))
+            if "labelled_at" in columns:
+                early = pc.less(moments, pa.scalar(first, TIMESTAMP)).to_numpy(False)
+                rule = f"is not before validation.earliest = {limits.earliest}"
+                self._check(table, columns["labelled_at"], start, early, rule)
+                late = moments.cast(pa.int64()).to_numpy() > last
+                rule = (
+                    f"lies at most validation.latest_days_ahead = {limits.latest_days_ahead:g} days after now, "
+                    f"{now:%Y-%m-%d %H:%M} UTC"
+                )
+                self._check(table, columns["labelled_at"], start, late, rule)
+            yield pa.record_batch([typed["id"], typed["label"], moments], schema=self.schema)
+            start += batch.num_rows
+        if table.broken:
+            line = table.broken[0]
+            raise InputError(
+                f"{table.path} has another number of cells than its header in {line.source_file}, source_row "
+                f"{line.source_row}; mend the row and deliver the table again, for nothing of it was taken in"
+            )
+
+    def _check(self, table: Table, column: str, start: int, broken: np.ndarray, rule: str) -> None:
+        """Refuse a table with a cell that breaks a rule; the batch's rows begin at ``start``."""
+        if not broken.any():
+            return
+        cell = (column, start + int(np.argmax(broken)))
+        value, place = describe_cells(table, [cell], self.config.validation.batch_rows)[cell]
+        value = MASK if column in self.config.contract.sensitive else value
+        raise InputError(
+            f"{table.path}: column {column!r} holds {value} in {place}, and it {rule} in every row; mend the cell and "
+            "deliver the table again, for nothing of it was taken in"
+        )
+
+    def _unknown(self, file: Path, history: Sequence[Path]) -> int:
+        """Return how many different ids of a file no row of the history has."""
+        import duckdb
+
+        key = self.config.contract.id
+        with (
+            hidden(self.folder, "unknown") as scratch,
+            duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection,
+        ):
+            connection.execute("SET temp_directory = ?", [str(scratch)])
+            connection.register("given", ds.dataset(file))
+            rows = ds.dataset(list(history), schema=pa.schema({key: self.schema.field("id").type}))
+            connection.register("history", rows)
+            query = f"SELECT count(DISTINCT id) FROM given ANTI JOIN history ON given.id = history.{quote(key)}"
+            return int(connection.sql(query).fetchall()[0][0])

@@ -1,0 +1,398 @@
+"""The report's charts: SVG drawn by hand, so that one page holds them and they follow its colours.
+
+Colours and fonts come from the page's style sheet by class name. Two of them also as PNG files, for places
+that show pictures only, are at the end.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.curves import Curve
+from pipeline.evaluation.metrics import PrecisionRecall
+from pipeline.numbers import percent
+
+WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
+BINS = 44
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear or logarithmic scale from values to places along one side of a chart."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value; a value beyond the ends is put on the end."""
+        low, high, at = (math.log(max(v, 1e-300)) if self.is_log else v for v in (self.low, self.high, value))
+        share = (at - low) / (high - low)
+        return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
+
+    def ticks(self, number: int = 5) -> list[float]:
+        """Return about ``number`` round values between the ends."""
+        if self.is_log:
+            first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+            wide = last - first > 3
+            step = max(1, round((last - first) / number)) if wide else 1
+            factors = (1,) if wide else (1, 2, 5)
+            values = [factor * 10.0**power for power in range(first, last + 1, step) for factor in factors]
+        else:
+            rough = (self.high - self.low) / number
+            size = 10.0 ** math.floor(math.log10(rough))
+            step_size = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough * 0.999)
+            values = [
+                i * step_size for i in range(math.ceil(self.low / step_size), math.floor(self.high / step_size) + 1)
+            ]
+        return [value for value in values if self.low <= value * (1 + 1e-9) and value <= self.high * (1 + 1e-9)]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of scores between edges, in all and of frauds. ``is_log``: the edges are spaced by a factor."""
+
+    edges: np.ndarray
+    counts: np.ndarray
+    frauds: np.ndarray
+    is_log: bool
+
+
+def compact(value: float) -> str:
+    """Write a number shortly, for an axis.
+
+    Examples
+    --------
+    >>> [compact(x) for x in (0, 0.25, 12, 1500, 20_000, 3e6, 0.00001)]
+    ['0', '0.25', '12', '1.5k', '20k', '3M', '1e-05']
+    """
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if size <= abs(value) < 1e12:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None) -> Histogram:
+    """Count scores into bins, one edge of which is the threshold. Scores that are not finite are left out.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (n_rows,)
+    threshold : float or None
+    labels : ndarray of float, shape (n_rows,), optional
+        1 where a row is fraud.
+    """
+    finite = np.isfinite(scores)
+    fraud = scores[finite & (labels == 1)] if labels is not None else np.empty(0)
+    scores = scores[finite]
+    line = [threshold] if threshold is not None and math.isfinite(threshold) else []
+    seen = np.concatenate([scores, line]) if len(scores) or line else np.array([1.0])
+    low, high = float(seen.min()), float(seen.max())
+    positive = seen[seen > 0]
+    is_log = len(positive) > 0.9 * len(seen) and high > 3 * float(positive.min())
+    if is_log:
+        low = float(np.quantile(positive, 0.001))  # a few scores next to zero would take half of the axis
+        low = min([low, *line]) if line and line[0] > 0 else low
+        low, high = math.log(low), math.log(high)
+        scores, fraud = (np.log(np.maximum(part, math.exp(low))) for part in (scores, fraud))
+        line = [math.log(max(line[0], math.exp(low)))] if line else []
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        margin = max(abs(high) / 2, 0.5)
+        low, high = low - margin, high + margin
+    step = (high - low) / BINS
+    origin = line[0] if line else low
+    # A row is flagged strictly above the threshold, so each bin is open on the left: (edge, next edge].
+    edges = origin + step * np.arange(math.floor((low - origin) / step) - 1, math.ceil((high - origin) / step) + 1)
+
+    def count(part: np.ndarray) -> np.ndarray:
+        places = np.searchsorted(edges, part, side="left") - 1
+        return np.bincount(np.clip(places, 0, len(edges) - 2), minlength=len(edges) - 1)
+
+    return Histogram(np.exp(edges) if is_log else edges, count(scores), count(fraud), is_log)
+
+
+def score_distribution(scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None) -> Markup:
+    """Draw how many rows have which score, with the threshold; bars beyond it and frauds stand out."""
+    histogram = count_scores(scores, threshold, labels)
+    edges, counts = histogram.edges, histogram.counts
+    top = max(1, int(counts.max()))
+    x = Axis(float(edges[0]), float(edges[-1]), LEFT, WIDTH - RIGHT, histogram.is_log)
+    y = Axis(0.6, top * 1.4, HEIGHT - BOTTOM, TOP, True) if top > 30 else Axis(0, top * 1.15, HEIGHT - BOTTOM, TOP)
+    y_ticks = [tick for tick in y.ticks(4) if tick == round(tick) and (top <= 30 or math.log10(tick) % 1 < 1e-9)]
+    parts = _grid(x, y, y_ticks, "anomaly score" + (" (log scale)" if histogram.is_log else ""))
+    for i, (count, frauds) in enumerate(zip(counts.tolist(), histogram.frauds.tolist(), strict=True)):
+        left, right = x(edges[i]) + 0.5, x(edges[i + 1]) - 0.5
+        beyond = threshold is not None and edges[i] >= threshold * (1 - 1e-9)
+        tip = f"{count:,} rows score {compact(edges[i])} to {compact(edges[i + 1])}"
+        tip += f", {frauds:,} of them fraud" if frauds else ""
+        if count:
+            parts.append(_bar(left, right, y(count), y.start, "flagged" if beyond else "normal", tip))
+        if frauds:
+            inset = (right - left) * 0.22
+            parts.append(_bar(left + inset, right - inset, y(frauds), y.start, "fraud", tip))
+    if threshold is not None and math.isfinite(threshold):
+        at = x(threshold)
+        side = "end" if at > WIDTH * 0.6 else "start"
+        parts.append(f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 12}" y2="{y.start}"/>')
+        parts.append(
+            _text(at + (-6 if side == "end" else 6), TOP - 4, f"threshold {compact(threshold)}", "strong", side)
+        )
+    return _svg(parts, "Number of rows by anomaly score")
+
+
+def alerts_a_day(alerts: Mapping[date, int], expected: float | None = None) -> Markup:
+    """Draw the alerts of each day, days without any included, and the number expected."""
+    first, last = min(alerts), max(alerts)
+    days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
+    top = max([*alerts.values(), expected or 0, 1])
+    x = Axis(-0.5, len(days) - 0.5, LEFT, WIDTH - RIGHT)
+    y = Axis(0, top * 1.12, HEIGHT - BOTTOM, TOP)
+    ticks = [tick for tick in y.ticks(4) if tick == round(tick)]
+    parts = _grid(None, y, ticks, "")
+    half = min((x(1) - x(0)) * 0.39, 28) if len(days) > 1 else 28
+    for i, day in enumerate(days):
+        number = alerts.get(day, 0)
+        tip = f"{day:%d %B %Y}: {number:,} alert{'' if number == 1 else 's'}"
+        if number:
+            parts.append(_bar(x(i) - half, x(i) + half, y(number), y.start, "flagged", tip))
+        if number and len(days) <= 10:
+            parts.append(_text(x(i), y(number) - 5, f"{number:,}", "strong", "middle"))
+    step = math.ceil(len(days) / 6)
+    for i in range(0, len(days), step):
+        parts.append(_text(x(i), HEIGHT - BOTTOM + 19, f"{days[i].day} {days[i]:%b}", "", "middle"))
+    if expected is not None:
+        at = y(expected)
+        parts.append(f'<line class="expected" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
+    return _svg(parts, "Alerts a day")
+
+
+def losses(epochs: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draw the training and held-out loss of each epoch, and the epoch with the best held-out loss."""
+    lines = {name: _points(epochs, key) for name, key in (("train", "train_loss"), ("held-out", "held_out_loss"))}
+    values = [value for points in lines.values() for _, value in points] or [1.0]
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+    is_log = low > 0 and high > 20 * low
+    numbers = [int(epoch["epoch"]) for epoch in epochs]
+    first, last = min(numbers), max(numbers)
+    x = Axis(first - 0.5, last + 0.5, LEFT, WIDTH - RIGHT) if first == last else Axis(first, last, LEFT, WIDTH - RIGHT)
+    bounds = (
+        (low * 0.9, high * 1.1) if is_log else (max(0.0, low - margin) if low >= 0 else low - margin, high + margin)
+    )
+    y = Axis(*bounds, HEIGHT - BOTTOM, TOP, is_log)
+    x_ticks = [tick for tick in x.ticks(6) if tick == round(tick)]
+    parts = _grid(x, y, y.ticks(4), "epoch" + (" (loss on a log scale)" if is_log else ""), x_ticks)
+    for name, points in lines.items():
+        parts.append(_line(points, x, y, f"line {name}"))
+    if lines["held-out"]:
+        epoch, loss = min(lines["held-out"], key=lambda point: point[1])
+        parts.append(_dot(x(epoch), y(loss), "best", f"best held-out loss {loss:.4g} in epoch {epoch:g}"))
+    return _svg(parts, "Loss of each epoch")
+
+
+def precision_recall(curve: PrecisionRecall, at: tuple[float, float] | None = None) -> Markup:
+    """Draw precision over recall, the share of frauds as the line to beat, and the threshold's point.
+
+    Parameters
+    ----------
+    curve : PrecisionRecall
+    at : (recall, precision), optional
+        What the threshold gives.
+    """
+    x, y = Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1.04, HEIGHT - BOTTOM, TOP)
+    parts = _grid(x, y, [0, 0.25, 0.5, 0.75, 1], "recall: share of frauds flagged", [0, 0.25, 0.5, 0.75, 1])
+    base = y(curve.base_rate)
+    parts.append(f'<line class="expected" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base:.1f}" y2="{base:.1f}"/>')
+    points = list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True))
+    parts.append(_line(points, x, y, "line curve"))
+    if at is not None:
+        tip = f"at the threshold: recall {percent(at[0])}, precision {percent(at[1])}"
+        parts.append(_dot(x(at[0]), y(at[1]), "best", tip))
+        side, shift = ("end", -9) if at[0] > 0.6 else ("start", 9)
+        parts.append(_text(x(at[0]) + shift, y(at[1]) - 7, "threshold", "strong", side))
+    return _svg(parts, "Precision over recall")
+
+
+def over_blocks(names: Sequence[str], values: Sequence[Interval], label: str) -> Markup:
+    """Draw a measure of each block with its interval as a bar of error; a block where it is undefined stays empty.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the blocks, short ones.
+    values : sequence of Interval
+    label : str
+        What a screen reader says of the chart.
+    """
+    ends = [end for found in values for end in (found.value, found.low, found.high) if math.isfinite(end)] or [0, 1]
+    margin = (max(ends) - min(ends)) * 0.1 or 0.05
+    x = Axis(-0.5, len(names) - 0.5, LEFT, WIDTH - RIGHT)
+    y = Axis(max(0.0, min(ends) - margin), max(ends) + margin, HEIGHT - BOTTOM, TOP)
+    parts = _grid(None, y, y.ticks(4), "")
+    points = [(float(i), found.value) for i, found in enumerate(values) if math.isfinite(found.value)]
+    parts.append(_line(points, x, y, "line curve") if points else "")
+    step = math.ceil(len(names) / 9)
+    for i, (name, found) in enumerate(zip(names, values, strict=True)):
+        if i % step == 0:
+            parts.append(_text(x(i), HEIGHT - BOTTOM + 19, name, "", "middle"))
+        if math.isfinite(found.low) and math.isfinite(found.high):
+            ends_at = f'y1="{y(found.low):.1f}" y2="{y(found.high):.1f}"'
+            parts.append(f'<line class="error" x1="{x(i):.1f}" x2="{x(i):.1f}" {ends_at}/>')
+        if math.isfinite(found.value):
+            parts.append(_dot(x(i), y(found.value), "curve", f"{name}: {found}"))
+    return _svg(parts, label)
+
+
+def banded(curves: Mapping[str, Curve], x_label: str, label: str, top: float = 1.0) -> Markup:
+    """Draw curves with their bands.
+
+    Parameters
+    ----------
+    curves : mapping of str to Curve
+        By the class of their line: "curve", "train".
+    x_label, label : str
+    top : float
+        Where the vertical axis ends.
+    """
+    most = max(float(curve.x[-1]) for curve in curves.values())
+    x, y = Axis(0, most, LEFT, WIDTH - RIGHT), Axis(0, top * 1.04, HEIGHT - BOTTOM, TOP)
+    parts = _grid(x, y, [top * tick for tick in (0, 0.25, 0.5, 0.75, 1)], x_label)
+    for kind, curve in curves.items():
+        inside = np.isfinite(curve.low) & np.isfinite(curve.high)
+        edge = [*zip(curve.x[inside], curve.high[inside], strict=True)]
+        edge += [*zip(curve.x[inside][::-1], curve.low[inside][::-1], strict=True)]
+        parts.append(f'<polygon class="band {kind}" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in edge)}"/>')
+        some = np.isfinite(curve.value)
+        parts.append(
+            _line([*zip(curve.x[some].tolist(), curve.value[some].tolist(), strict=True)], x, y, f"line {kind}")
+        )
+    return _svg(parts, label)
+
+
+def scatter(points: np.ndarray, ranks: np.ndarray, label: str) -> Markup:
+    """Draw rows as points on a plane, alerts (``ranks`` above 0) as larger ones on top, the first ones last.
+
+    The plane covers the middle 99 % of the rows that are no alerts and as much again around them; what lies beyond is
+    drawn on its edge, so that one far alert doesn't press all others into a dot.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, 2)
+    ranks : ndarray of int, shape (n_points,)
+    label : str
+        What a screen reader says of the chart.
+    """
+    low, high = np.quantile(points[ranks == 0], (0.005, 0.995), axis=0)
+    reach = np.maximum(high - low, 1e-9 * max(1.0, float(np.abs(points).max())))
+    low = np.maximum(points.min(axis=0), low - reach / 2) - reach * 0.03
+    high = np.minimum(points.max(axis=0), high + reach / 2) + reach * 0.03
+    margin = 10.0
+    x = Axis(float(low[0]), float(high[0]), margin, WIDTH - margin)
+    y = Axis(float(low[1]), float(high[1]), SQUARE - margin, margin)
+    dots = "".join(f"M{x(a):.1f} {y(b):.1f}h.01" for a, b in points[ranks == 0].tolist())
+    parts = [f'<path class="points" d="{dots}"/>']
+    for place in np.argsort(-ranks, kind="stable")[: int((ranks > 0).sum())].tolist():
+        at = x(points[place, 0]), y(points[place, 1])
+        parts.append(_dot(*at, "alert-point", f"alert #{ranks[place]:,}"))
+    return _svg(parts, label, SQUARE)
+
+
+def _points(epochs: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    pairs = ((epoch["epoch"], epoch.get(key)) for epoch in epochs)
+    return [(float(number), float(loss)) for number, loss in pairs if loss is not None and math.isfinite(loss)]
+
+
+def _svg(parts: Iterable[str], label: str, height: float = HEIGHT) -> Markup:
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{escape(label)}">'
+    # Every text in the parts went through escape.
+    return Markup(head + "".join(parts) + "</svg>")
+
+
+def _grid(
+    x: Axis | None, y: Axis, y_ticks: Sequence[float], label: str, x_ticks: Sequence[float] | None = None
+) -> list[str]:
+    parts = []
+    for tick in y_ticks:
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(_text(LEFT - 8, y(tick) + 4, compact(tick), "", "end"))
+    parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.start}" y2="{y.start}"/>')
+    if x is not None:
+        for tick in x.ticks() if x_ticks is None else x_ticks:
+            parts.append(_text(x(tick), HEIGHT - BOTTOM + 18, compact(tick), "", "middle"))
+    if label:
+        parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, label, "", "middle"))
+    return parts
+
+
+def _bar(left: float, right: float, top: float, bottom: float, kind: str, tip: str) -> str:
+    width, height = max(0.8, right - left), max(1.0, bottom - top)
+    box = f'x="{left:.1f}" y="{bottom - height:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{kind}" {box} rx="{min(2.0, width / 3):.1f}"><title>{escape(tip)}</title></rect>'
+
+
+def _line(points: Sequence[tuple[float, float]], x: Axis, y: Axis, kind: str) -> str:
+    if len(points) == 1:
+        return _dot(x(points[0][0]), y(points[0][1]), kind, f"{points[0][1]:.4g}")
+    return f'<polyline class="{kind}" points="{" ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)}"/>'
+
+
+def _dot(x: float, y: float, kind: str, tip: str) -> str:
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"><title>{escape(tip)}</title></circle>'
+
+
+def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def save_score_distribution(
+    path: Path, scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None
+) -> None:
+    """Draw :func:`score_distribution` as a PNG file."""
+    histogram = count_scores(scores, threshold, labels)
+
+    def draw(axes: Any) -> None:
+        axes.stairs(histogram.counts, histogram.edges, fill=True, color="#8fa3bf", label="rows")
+        if histogram.frauds.any():
+            axes.stairs(histogram.frauds, histogram.edges, fill=True, color="#c2413b", label="fraud")
+        if threshold is not None and math.isfinite(threshold):
+            axes.axvline(threshold, color="#1f2a3a", linestyle="--", label=f"threshold {compact(threshold)}")
+        axes.set(xlabel="anomaly score", ylabel="rows", xscale="log" if histogram.is_log else "linear")
+        axes.set_yscale("symlog", linthresh=1)
+
+    _save(path, draw)
+
+
+def save_losses(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """Draw :func:`losses` as a PNG file."""
+
+    def draw(axes: Any) -> None:
+        for key, name, colour in (
+            ("train_loss", "train", "#8fa3bf"),
+            ("held_out_loss", "held-out", "#1f7a72"),
+        ):
+            points = _points(epochs, key)
+            axes.plot([x for x, _ in points], [y for _, y in points], color=colour, marker=".", label=name)
+        axes.set(xlabel="epoch", ylabel="loss")
+
+    _save(path, draw)
+
+
+def _save(path: Path, draw: Callable[[Any], None]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    draw(axes)
+    axes.legend(frameon=False)
+    figure.savefig(path, format="png")

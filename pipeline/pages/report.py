@@ -1,0 +1,233 @@
+"""The page that a person looks at after a run: one HTML file that holds everything it shows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.metrics import Evaluation
+from pipeline.numbers import number, percent
+from pipeline.scoring.alerts import AlertRow
+from pipeline.settings.contract import MASK
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from pipeline.calibration.strategies import Curve
+    from pipeline.evaluation.injection import Injected
+    from pipeline.scoring.maps import Map
+    from pipeline.scoring.shadow import Shadow
+
+# What a report calls each count, and in which order they stand.
+ROWS = {
+    "accepted": "accepted",
+    "quarantined": "quarantined",
+    "outside": "outside the period",
+    "refused": "in a refused batch",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report shows. A part that is left empty is left out of the page.
+
+    Attributes
+    ----------
+    kind : {"training", "batch", "threshold"}
+    title, subtitle : str
+    counts : mapping of str to int
+        ``read``, ``accepted``, ``quarantined``, ``outside``, ``refused`` and, when rows were scored,
+        ``scored`` and ``flagged``.
+    promise : str
+        The alert volume to expect, in a sentence.
+    outcome : str
+        What the batch got, in a sentence.
+    notes : sequence of str
+        What the reader has to know besides, such as a gap in the history.
+    scores : ndarray of float, shape (n_rows,), optional
+        Of all rows or a sample of them.
+    labels : ndarray of float, shape (n_rows,), optional
+        Of the same rows: 1 fraud, 0 normal, nan not known.
+    scores_of : str
+        Which rows the scores are of.
+    threshold : float, optional
+    alerts_per_day : mapping of date to int
+        Days without alerts may be left out.
+    expected_per_day : float, optional
+    curve : Curve, optional
+        How the threshold came about.
+    alerts : sequence of AlertRow
+        The first of them, by rank.
+    rules : mapping of str to int
+        Rows that broke each validation rule.
+    unseen : mapping of str to int
+        Rows with a value that training never saw, by categorical column.
+    docs : str, optional
+        Relative path from the report to the Data Docs.
+    epochs : sequence of mappings
+        ``epoch``, ``train_loss``, ``held_out_loss``.
+    maps : sequence of Map
+        Rows and alerts on a plane.
+    suspects : sequence of AlertRow
+        The most anomalous of the rows that were fitted on.
+    evaluation : Evaluation, optional
+        Needs labels.
+    measured_on : str
+        Which rows the evaluation is of.
+    injected : sequence of Injected
+        What became of anomalies made from normal rows.
+    audited : sequence of AlertRow, optional
+        The first rows of the random audit slice; None where none was drawn.
+    audit_text : str
+        What it is, and what its labels say so far.
+    facts : mapping of str to str
+        Model version, batch, digest, settings...
+    shadow : Shadow, optional
+        What the candidate would have flagged instead.
+    """
+
+    kind: Literal["training", "batch", "threshold"]
+    title: str
+    subtitle: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    promise: str = ""
+    outcome: str = ""
+    notes: Sequence[str] = ()
+    scores: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    scores_of: str = ""
+    threshold: float | None = None
+    alerts_per_day: Mapping[date, int] = field(default_factory=dict)
+    expected_per_day: float | None = None
+    curve: "Curve | None" = None
+    alerts: Sequence[AlertRow] = ()
+    rules: Mapping[str, int] = field(default_factory=dict)
+    unseen: Mapping[str, int] = field(default_factory=dict)
+    docs: str | None = None
+    epochs: Sequence[Mapping[str, Any]] = ()
+    maps: Sequence["Map"] = ()
+    suspects: Sequence[AlertRow] = ()
+    evaluation: Evaluation | None = None
+    measured_on: str = ""
+    injected: Sequence["Injected"] = ()
+    audited: Sequence[AlertRow] | None = None
+    audit_text: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    shadow: "Shadow | None" = None
+
+
+def render(report: Report) -> str:
+    """Return the report as one HTML page that needs nothing else: no network, no script, no file beside it.
+
+    Raises
+    ------
+    ValueError
+        When ``docs`` is not a relative path, or labels are not as many as the scores.
+    """
+    from pipeline.pages import charts
+    from pipeline.pages.threshold_chart import threshold_curve
+
+    if report.labels is not None and (report.scores is None or len(report.labels) != len(report.scores)):
+        raise ValueError("the report has labels that are not one a score")
+    pictures = {}
+    if report.scores is not None and len(report.scores):
+        pictures["scores"] = charts.score_distribution(report.scores, report.threshold, report.labels)
+    if any(report.alerts_per_day.values()):
+        pictures["days"] = charts.alerts_a_day(report.alerts_per_day, report.expected_per_day)
+    if report.curve is not None:
+        pictures["threshold"] = threshold_curve(report.curve)
+    if report.epochs:
+        pictures["losses"] = charts.losses(report.epochs)
+    measured = report.evaluation
+    if measured is not None and measured.curve is not None:
+        at = (measured.recall, measured.precision) if measured.flagged else None
+        pictures["curve"] = charts.precision_recall(measured.curve, at)
+    if measured is not None:
+        curves = {
+            kind: item for kind, item in (("curve", measured.found), ("money", measured.money)) if item is not None
+        }
+        if curves:
+            pictures["found"] = charts.banded(curves, "alerts a day", "Share of the frauds found over alerts a day")
+    rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            title=report.title,
+            subtitle=report.subtitle,
+            charts=pictures,
+            maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
+            hidden=MASK,
+            counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged")},
+            counted=[(name, ROWS[name], report.counts[name]) for name in ROWS if name in report.counts],
+            unseen=[(name, rows) for name, rows in report.unseen.items() if rows],
+            rules=[(rule, rows) for rule, rows in rules if rows],
+            docs=_relative(report.docs),
+            has_fraud=report.labels is not None and bool((report.labels == 1).any()),
+            nan=math.nan,
+            made_at=datetime.now(UTC),
+        )
+    )
+
+
+def p_value(value: float) -> str:
+    """Write a p-value.
+
+    Examples
+    --------
+    >>> [p_value(x) for x in (0.00002, 0.0123, 1.0)]
+    ['< 0.001', '0.012', '1.000']
+    """
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def metric(value: float) -> str:
+    """Write a metric in 0..1 with the three digits that published tables have."""
+    return "not defined" if math.isnan(value) else f"{value:.3f}"
+
+
+def interval(found: Interval | None, in_percent: bool = False) -> str:
+    """Write the ends of an interval, to stand before what else is said; nothing where they are not known.
+
+    Examples
+    --------
+    >>> interval(Interval(0.5, 0.45, 0.6)), interval(Interval(0.5, 0.45, 0.6), in_percent=True), interval(None)
+    ('0.450 to 0.600; ', '45 % to 60 %; ', '')
+    """
+    if not found or math.isnan(found.low) or math.isnan(found.high):
+        return ""
+    low, high = (percent(end) if in_percent else f"{end:.3f}" for end in (found.low, found.high))
+    return f"{low} to {high}; "
+
+
+@cache
+def environment() -> "Environment":
+    """Return what fills in the templates, with text from data escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("pipeline.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = {"number": number, "percent": percent, "p_value": p_value, "metric": metric, "interval": interval}
+    made.filters |= filters
+    return made
+
+
+def _relative(docs: str | None) -> str | None:
+    if docs is None:
+        return None
+    if ":" in docs or "\\" in docs or PurePosixPath(docs).is_absolute():
+        raise ValueError(f"docs is {docs!r}; the report links to a relative path only")
+    return quote(docs)

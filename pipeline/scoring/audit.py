@@ -1,0 +1,100 @@
+"""The random audit slice: rows that were not flagged, drawn with known chances."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.detector.artefact import Detector
+from pipeline.scoring.alerts import for_spreadsheets
+from pipeline.scoring.score import Scored
+from pipeline.tables.parquet import take_rows
+from pipeline.tables.writing import ParquetWriter, write_csv
+
+PROBABILITY = "inclusion_probability"
+
+
+FILE = "audit.parquet"
+
+
+def chances(ids: pa.Array | pa.ChunkedArray, name: str) -> np.ndarray:
+    """Return each row's place in the draw, a number in 0..1 that depends on its id and the table's name only.
+
+    A row is drawn where it is below the share: a larger share draws the same rows and more, the order of the rows and
+    the batch that they come in change nothing.
+
+    Parameters
+    ----------
+    ids : pa.Array of shape (n_rows,)
+    name : str
+        `Config.name`.
+
+    Examples
+    --------
+    >>> chances(pa.array([1, 2, 3]), "cards").round(3).tolist()
+    [0.326, 0.835, 0.323]
+    """
+    from pandas.util import hash_array
+
+    secret = hashlib.sha256(f"audit of {name}".encode()).hexdigest()[:16]
+    texts = np.asarray(pc.cast(ids, pa.string()).to_pylist(), dtype=object)
+    if not len(texts):
+        return np.empty(0)
+    # SipHash, as pandas computes it for text: the upper 53 bits are a float's.
+    return (hash_array(texts, hash_key=secret, categorize=False) >> np.uint64(11)) / 2.0**53
+
+
+def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path) -> Path | None:
+    """Draw the audit slice of a scored batch, ``audit.share`` of the rows that were not flagged.
+
+    Writes ``audit.parquet`` and, for a spreadsheet, ``audit.csv`` (sensitive columns masked, no scores: who reviews
+    should not know them). They hold the rows in a random order, so that a team may stop anywhere. `rank` is the place
+    in it, ``inclusion_probability`` the chance that the row had to be drawn.
+
+    Parameters
+    ----------
+    features : Path
+        The feature table that was scored.
+    scored : Scored
+    detector : Detector
+        With today's settings.
+    folder : Path
+
+    Returns
+    -------
+    Path or None
+        ``audit.parquet``; None where the share is 0.
+    """
+    config, contract = detector.config, detector.config.contract
+    share = config.audit.share
+    if not share:
+        return None
+    results = pq.read_table(scored.scores)
+    places = chances(results.column(contract.id), config.name)
+    drawn = np.flatnonzero(~results.column("is_flagged").to_numpy(zero_copy_only=False) & (places < share))
+    drawn = drawn[np.argsort(places[drawn], kind="stable")]
+    rows, marks = take_rows(features, drawn), results.take(pa.array(drawn)).drop_columns([contract.id])
+    made = {name for feature in detector.features for name in (feature.column, feature.expected)}
+    kept = [name for name in rows.schema.names if name not in made or name in contract.columns]
+    added = marks.append_column("rank", pa.array(np.arange(1, len(drawn) + 1)))
+    added = added.append_column(PROBABILITY, pa.array(np.full(len(drawn), share)))
+    table = rows.select(kept).rename_columns([renamed(name, added.column_names) for name in kept])
+    shown = table.append_column(PROBABILITY, added.column(PROBABILITY))
+    for field in added.schema:
+        table = table.append_column(field, added.column(field.name))
+    with ParquetWriter(folder / FILE, table.schema) as writer:
+        writer.write(table)
+    at = renamed(contract.timestamp, added.column_names)
+    spreadsheet = for_spreadsheets(shown, at, config.table.time_zone, contract.sensitive)
+    write_csv(folder / "audit.csv", [spreadsheet], spreadsheet.schema)
+    return folder / FILE
+
+
+def renamed(name: str, others: Sequence[str], there: bool = False) -> str:
+    """Return what an input column is called beside columns that scoring adds (pipeline/scoring/score.py)."""
+    other = f"{name} (input)"
+    return other if (other in others if there else name in others) else name

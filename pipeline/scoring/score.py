@@ -1,0 +1,218 @@
+"""Stream a feature table through a detector; then, in a second pass, flags, ranks and reasons."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.detector.artefact import Detector
+from pipeline.scoring.alerts import for_spreadsheets
+from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
+from pipeline.tables.parquet import read_batches
+from pipeline.tables.period import local_days
+from pipeline.tables.writing import ParquetWriter, write_csv
+
+EXPLAINED_AT_A_TIME = 4096
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of scoring one batch.
+
+    Parameters
+    ----------
+    scored, flagged : int
+        Rows with a score, and those of them that became alerts.
+    alerts_per_day : dict of date to int
+        For every day of the batch in the table's time zone, days without an alert included.
+    unseen : dict of str to int
+        Rows with a value that no fit row held, for each categorical column.
+    threshold : float or None
+        The score above which rows were flagged, where no cut of their own holds; None where none could be.
+    scores, alerts, alerts_csv : Path
+        The files written.
+    """
+
+    scored: int
+    flagged: int
+    alerts_per_day: dict[date, int]
+    unseen: dict[str, int]
+    threshold: float | None
+    scores: Path
+    alerts: Path
+    alerts_csv: Path
+
+
+def score_table(
+    features: Path,
+    detector: Detector,
+    folder: Path,
+    *,
+    batch_id: str,
+    model_version: str,
+    scored_at: datetime,
+    on_rows: Callable[[int], None] = lambda n: None,
+) -> Scored:
+    """Score a feature table and write its scores and alerts.
+
+    Writes ``scores.parquet`` (every row, in the table's order), ``alerts.parquet`` and ``alerts.csv``
+    (flagged rows by rank; text harmless to spreadsheets, sensitive columns masked). Memory holds a batch of
+    rows, the ids and scores of the table, and the alerts.
+
+    Parameters
+    ----------
+    features : Path
+        Feature table (Parquet) with all columns of the input.
+    detector : Detector
+    folder : Path
+        Made when it does not exist.
+    batch_id, model_version : str
+    scored_at : datetime
+        UTC.
+    on_rows : callable, optional
+        Called with the number of rows after each batch of the first pass.
+
+    Returns
+    -------
+    Scored
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    contract = detector.config.contract
+    zone = detector.config.table.time_zone
+    paths = {name: folder / name for name in ("scores.parquet", "alerts.parquet", "alerts.csv")}
+    days: set[date] = set()
+    unseen: Counter[str] = Counter()
+
+    def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            days.update(np.unique(local_days(batch.column(contract.timestamp), zone)).tolist())
+            unseen.update({name: int(rows.sum()) for name, rows in detector.encoder.unseen(batch).items()})
+            yield batch
+            on_rows(batch.num_rows)
+
+    known = pq.read_schema(features)
+    read = list(dict.fromkeys([contract.id, contract.timestamp, *(feature.column for feature in detector.features)]))
+    with TemporaryDirectory(dir=folder, prefix=".scoring-") as temporary:
+        raw = Path(temporary) / "scores.parquet"
+        schema = pa.schema(
+            [
+                known.field(contract.id),
+                *((name, pa.float64()) for name in ("anomaly_score", "p_value", "tail_p_value")),
+            ]
+        )
+        with ParquetWriter(raw, schema) as writer:
+            for batch in detector.score(counted(read_batches(features, columns=read))):
+                writer.write(batch)
+        ids_and_scores = pq.read_table(raw, columns=[contract.id, "anomaly_score"])
+        given = ids_and_scores.column("anomaly_score").to_numpy()
+        cuts = cuts_of(features, given, detector)
+        flags, ranks = detector.flag(given, ids_and_scores.column(contract.id), cuts)
+        marks: dict[str, str | datetime] = {
+            "batch_id": batch_id,
+            "model_version": model_version,
+            "scored_at": scored_at,
+        }
+        alerts = _alerts(features, raw, detector, flags, ranks, np.broadcast_to(cuts, flags.shape)[flags], marks)
+        with ParquetWriter(paths["alerts.parquet"], alerts.schema) as writer:
+            writer.write(alerts)
+        renamed = f"{contract.timestamp} (input)"
+        at = renamed if renamed in alerts.schema.names else contract.timestamp
+        spreadsheet = for_spreadsheets(alerts, at, zone, contract.sensitive)
+        write_csv(paths["alerts.csv"], [spreadsheet], spreadsheet.schema)
+        _write_scores(paths["scores.parquet"], raw, flags, marks)
+
+    flagged_days = Counter(local_days(alerts.column(at), zone).tolist())
+    return Scored(
+        scored=len(flags),
+        flagged=alerts.num_rows,
+        alerts_per_day={day: flagged_days[day] for day in sorted(days)},
+        unseen=dict(unseen),
+        threshold=_shown(cuts, detector),
+        scores=paths["scores.parquet"],
+        alerts=paths["alerts.parquet"],
+        alerts_csv=paths["alerts.csv"],
+    )
+
+
+def cuts_of(features: Path, scores: np.ndarray, detector: Detector) -> float | np.ndarray:
+    """Return the score above which each row of a whole feature table is flagged, or the one for all rows."""
+    segment = detector.cut.segment
+    return detector.cuts(scores, pq.read_table(features, columns=[segment])[segment] if segment else None)
+
+
+def _shown(cuts: float | np.ndarray, detector: Detector) -> float | None:
+    """Return the one cut to show for a batch."""
+    if not isinstance(cuts, float):
+        return detector.threshold  # of rows without a cut of their own
+    return cuts if np.isfinite(cuts) else None
+
+
+def _write_scores(path: Path, raw: Path, flags: np.ndarray, marks: dict[str, str | datetime]) -> None:
+    schema = _with_marks(pq.read_schema(raw).empty_table(), flags[:0], marks).schema
+    start = 0
+    with ParquetWriter(path, schema) as writer:
+        for batch in read_batches(raw):
+            table = pa.Table.from_batches([batch])
+            writer.write(_with_marks(table, flags[start : start + batch.num_rows], marks))
+            start += batch.num_rows
+
+
+def _with_marks(table: pa.Table, flags: np.ndarray, marks: dict[str, str | datetime]) -> pa.Table:
+    """Add the columns is_flagged, batch_id, model_version and scored_at."""
+    table = table.append_column("is_flagged", pa.array(flags))
+    for name, value in marks.items():
+        kind = pa.timestamp("us", tz="UTC") if name == "scored_at" else pa.string()
+        table = table.append_column(name, pa.repeat(pa.scalar(value, kind), table.num_rows))
+    return table
+
+
+def _alerts(
+    features: Path,
+    raw: Path,
+    detector: Detector,
+    flags: np.ndarray,
+    ranks: np.ndarray,
+    cuts: np.ndarray,
+    marks: dict[str, str | datetime],
+) -> pa.Table:
+    """Return the flagged rows by rank: input columns, scores columns, threshold, rank, reasons, reason."""
+    rows = _flagged(features, flags)
+    scores = _flagged(raw, flags).drop_columns([detector.config.contract.id])
+    by_rank = pa.array(np.argsort(ranks[flags]))
+    rows, scores = rows.take(by_rank), scores.take(by_rank)
+    parts = [explain(detector, part) for part in _parts(rows)]
+    reasons = pa.chunked_array(parts, type=REASONS_TYPE)
+    reason = pa.chunked_array([sentence(part) for part in parts], type=pa.string())
+
+    added = _with_marks(scores, flags[flags], marks)
+    added = added.append_column("threshold", pa.array(cuts).take(by_rank))
+    added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
+    added = added.append_column("reasons", reasons).append_column("reason", reason)
+    made = {name for feature in detector.features for name in (feature.column, feature.expected)}
+    kept = [name for name in rows.schema.names if name not in made or name in detector.config.contract.columns]
+    # A table that was scored before may come back with columns of these names.
+    names = [f"{name} (input)" if name in added.schema.names else name for name in kept]
+    table = rows.select(kept).rename_columns(names)
+    for field in added.schema:
+        table = table.append_column(field, added.column(field.name))
+    return table
+
+
+def _flagged(path: Path, flags: np.ndarray) -> pa.Table:
+    """Return the flagged rows of a Parquet file, in its order."""
+    kept, start = [], 0
+    for batch in read_batches(path):
+        kept.append(batch.filter(pa.array(flags[start : start + batch.num_rows])))
+        start += batch.num_rows
+    return pa.Table.from_batches(kept, schema=pq.read_schema(path))
+
+
+def _parts(rows: pa.Table) -> Iterator[pa.Table]:
+    for start in range(0, rows.num_rows, EXPLAINED_AT_A_TIME):
+        yield rows.slice(start, EXPLAINED_AT_A_TIME)

@@ -1,0 +1,149 @@
+"""The candidate scores a batch beside the champion: nothing of it is published but how the two differ."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.detector.artefact import Detector
+from pipeline.features import compute
+from pipeline.scoring.queue import QueueChange, queue_change, write_differences
+from pipeline.scoring.score import Scored, score_table
+from pipeline.settings.config import Config
+from pipeline.tables.parquet import span
+from pipeline.tracking.aliases import find_aliases
+from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
+from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.history import History
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The version that scores in the champion's shadow.
+
+    Parameters
+    ----------
+    title : str
+        How people call it.
+    detector : Detector or None
+        With the settings to score with; None where it cannot be loaded.
+    failure : str
+        Why it cannot be loaded.
+    """
+
+    title: str
+    detector: Detector | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """What came of it.
+
+    Parameters
+    ----------
+    title : str
+    change : QueueChange or None
+        None where the candidate failed.
+    failure : str
+        Why it failed.
+    """
+
+    title: str
+    change: QueueChange | None = None
+    failure: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What came of it, for the terminal and the report."""
+        if self.change is None:
+            return f"In the champion's shadow, {self.title} did not score this batch: {self.failure}"
+        return f"In the champion's shadow, {self.title} scored this batch. {self.change.sentence}"
+
+
+def load_candidate(config: Config, version: str) -> Candidate | None:
+    """Return the candidate where ``promotion.shadow`` asks for it; one that cannot be loaded fails no batch.
+
+    None where nothing asks for it: another version than the champion scores, or there is no candidate.
+    """
+    if not config.promotion.shadow or version != CHAMPION:
+        return None
+    title = "the candidate"
+    try:
+        aliases = find_aliases(config)
+        if CANDIDATE not in aliases or aliases[CANDIDATE] == aliases.get(CHAMPION):
+            return None
+        title = f"version {aliases[CANDIDATE]}"
+        detector, _ = load_detector(config, CANDIDATE)
+        return Candidate(title, replace(detector, config=detector.settle(config)))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the candidate, the champion's batch goes on
+        return Candidate(title, failure=_first_line(error))
+
+
+def score_in_shadow(
+    candidate: Candidate,
+    champion: Detector,
+    scored: Scored,
+    accepted: Path,
+    rows: Path,
+    folder: Path,
+    *,
+    labels: np.ndarray | None = None,
+    reviewed: Sequence[Path] = (),
+    on_rows: Callable[[int], None] = lambda n: None,
+) -> Shadow:
+    """Score a batch that the champion has scored, and tell how the queue would change.
+
+    Writes ``shadow.parquet`` into the folder: the alerts that would enter and leave.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    champion : Detector
+    scored : Scored
+        The champion's.
+    accepted : Path
+        The batch's accepted rows.
+    rows : Path
+        Their feature table, as the champion sees it; the candidate gets its own where it was trained with others.
+    folder : Path
+        The batch's.
+    labels : array of shape (n_rows,), optional
+        What is known of the rows' labels.
+    reviewed : sequence of Path
+        Labels from review.
+    """
+    if candidate.detector is None:
+        return Shadow(candidate.title, failure=candidate.failure)
+    detector, scratch = candidate.detector, folder / ".shadow"
+    try:
+        if detector.config.features != champion.config.features:
+            rows = _features(accepted, detector.config, scratch, reviewed)
+        own = score_table(
+            rows,
+            detector,
+            scratch,
+            batch_id="shadow",
+            model_version=candidate.title,
+            scored_at=datetime.now(UTC),
+            on_rows=on_rows,
+        )
+        titles = ("the champion", candidate.title)
+        change = queue_change(scored, own, champion.config, titles, labels)
+        write_differences(scored, own, champion.config, folder / "shadow.parquet")
+        return Shadow(candidate.title, change)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the candidate, the champion's batch goes on
+        (folder / "shadow.parquet").unlink(missing_ok=True)
+        return Shadow(candidate.title, failure=_first_line(error))
+
+
+def _features(accepted: Path, config: Config, scratch: Path, reviewed: Sequence[Path]) -> Path:
+    scratch.mkdir(exist_ok=True)
+    past = History(WorkFolder(config).history, config).behind(*span(accepted, config.contract.timestamp))
+    return compute(accepted, past, config, scratch / "features.parquet", reviewed)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,361 @@
+"""Every setting, frozen and typed; pipeline/settings/file.py reads them from assay.toml."""
+
+import difflib
+import math
+from datetime import date
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
+from pipeline.settings.contract import Contract
+from pipeline.settings.selection import PromotionConfig, TuningConfig
+
+OF_THE_AMOUNT = ("change", "robust", "rank", "highest", "recent")
+ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "velocity", "risk")
+FAMILIES = ("amount", "calendar", "columns", "peers", *ENTITY_FAMILIES)
+Aggregate = Literal["count", "sum", "mean", "std", "max", "distinct"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableConfig(_Section):
+    """Where the table lies and how it is read."""
+
+    path: str = Field(
+        default="",
+        description="File, folder or partitioned dataset (CSV or Parquet) that commands read when given none.",
+    )
+    incoming: str = Field(
+        default="incoming",
+        description="Folder that scheduled scoring watches; every new file in it is scored once.",
+    )
+    delimiter: str = Field(
+        default=",", min_length=1, max_length=1, description="What separates the cells of a CSV file."
+    )
+    encoding: str = Field(default="utf-8", description="Text encoding of CSV files.")
+    decimal: Literal[".", ","] = Field(default=".", description="Decimal sign in CSV files.")
+    timestamp_unit: Literal["", "s", "ms", "us"] = Field(
+        default="",
+        description='Unit of a timestamp given as a number since 1970 ("s", "ms", "us"); "" for dates and times.',
+    )
+    time_zone: str = Field(
+        default="UTC",
+        description="Zone of timestamps that name none, of --from and --to, and of the hour that the model sees.",
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _can_delimit(cls, value: str) -> str:
+        if not value.isascii() or value in '"\r\n':
+            raise ValueError(f'{value!r} cannot separate cells; use e.g. ",", ";" or "\\t"')
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            near = difflib.get_close_matches(value, available_timezones(), 1)
+            raise ValueError(f"{value!r} is no time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return value
+
+
+class ValidationConfig(_Section):
+    """What a row and a batch must satisfy."""
+
+    suite: str = Field(
+        default="",
+        description="Your own Great Expectations suite (JSON) for this table, on top of the contract's rules.",
+    )
+    max_rejected: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of a batch's rows that may fail; above it the whole batch is refused.",
+    )
+    earliest: date = Field(default=date(2000, 1, 1), description="A timestamp before this day is taken for a mistake.")
+    latest_days_ahead: float = Field(
+        default=1,
+        ge=0,
+        description="A timestamp more than this many days after the run is taken for a mistake.",
+    )
+    negative_amounts: bool = Field(default=False, description="Whether amounts below zero (refunds) are allowed.")
+    max_amount: float = Field(default=1e9, gt=0, description="An amount beyond this is taken for a mistake.")
+    batch_rows: int = Field(
+        default=500_000,
+        ge=1,
+        description="Rows validated at a time at most, fewer of a wide table; the outcome does not depend on it.",
+    )
+
+
+class FeaturesConfig(_Section):
+    """Behavioural features: what each entity has been doing up to a row, and no later."""
+
+    families: tuple[str, ...] = Field(
+        default=("amount", "columns", "change", "recent", "hours", "risk"),
+        min_length=1,
+        description=(
+            "What the model sees: amount, calendar (hour and weekday), columns (numeric and categorical ones), "
+            "peers (the amount against others of its category); of an entity: activity (the aggregates over the "
+            "windows), change, robust, rank and highest (the amount against the entity's own past), recent (the "
+            "highest amount of the last days against it), recency (when it was last seen), rhythm (nights and "
+            "weekends), hours (the time of day against its usual one), velocity (an hour and a day against its usual "
+            'pace), risk (known labels over the windows). "change:CUSTOMER" takes one entity, '
+            '"recency:CUSTOMER+TERMINAL" a pair, "change" every entity.'
+        ),
+    )
+    aggregates: tuple[Aggregate, ...] = Field(
+        default=("count", "mean"),
+        min_length=1,
+        description=(
+            "What activity computes over each window: count, sum, mean, std, max, distinct (how many different "
+            "other entities)."
+        ),
+    )
+    windows_days: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(1, 7, 30), min_length=1, description="Trailing windows of activity and risk, in days."
+    )
+    history_days: int = Field(
+        default=60,
+        ge=2,
+        description="An entity's own past, for change, in days.",
+    )
+    recent_days: int = Field(default=7, ge=1, description="What counts as recent, for the family recent, in days.")
+    change_counts: Literal["above", "both"] = Field(
+        default="above",
+        description='"above": only more than an entity\'s usual amount or pace is change; "both": less is change, too.',
+    )
+    past_weight: float = Field(
+        default=5,
+        gt=0,
+        description="An entity's past is drawn towards everybody's as if it had this many more rows, of everybody's.",
+    )
+    risk_weight: float = Field(
+        default=2,
+        gt=0,
+        description="The same for the risk: rows at everybody's fraud rate that each entity starts with.",
+    )
+    label_delay_days: float = Field(
+        default=7,
+        ge=0,
+        description="A label counts as known this many days after its row, unless the table says when.",
+    )
+    on_gap: Literal["report", "refuse"] = Field(
+        default="report",
+        description="What happens to a batch whose features look back to days of which the history holds no row.",
+    )
+    memory_limit: str = Field(
+        default="2GB",
+        pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$",
+        description="Memory for DuckDB; beyond it, it spills to disk.",
+    )
+
+    @field_validator("families")
+    @classmethod
+    def _known_families(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            family, _, entity = item.partition(":")
+            if family not in FAMILIES or (entity and family not in ENTITY_FAMILIES):
+                near = difflib.get_close_matches(family, FAMILIES, 1)
+                hint = (
+                    f"did you mean {near[0]!r}?" if near and near[0] != family else f"valid are {', '.join(FAMILIES)}"
+                )
+                raise ValueError(f"{item!r} is no family of features; {hint}")
+        return value
+
+    @staticmethod
+    def pair(name: str, entities: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the two different entities that a name such as "CUSTOMER+TERMINAL" joins, or nothing.
+
+        Examples
+        --------
+        >>> FeaturesConfig.pair("card+shop", ("card", "shop")), FeaturesConfig.pair("card", ("card", "shop"))
+        (('card', 'shop'), ())
+        """
+        pairs = ((one, other) for one in entities for other in entities if one != other)
+        return next((pair for pair in pairs if "+".join(pair) == name), ())
+
+    @property
+    def max_window_days(self) -> int:
+        """The furthest that any feature looks back, label delay included."""
+        return max(self.history_days, self.recent_days, math.ceil(max(self.windows_days) + self.label_delay_days))
+
+
+class EncodingConfig(_Section):
+    """How features become the numbers that the model sees."""
+
+    bound: float = Field(
+        default=20,
+        ge=10,
+        description="Heavy tails are bounded at this many standard deviations (at least 10).",
+    )
+    max_categories: int = Field(
+        default=32,
+        ge=1,
+        description="Most frequent values of a categorical column that get a column of their own.",
+    )
+
+
+class ModelConfig(_Section):
+    """The model and its training. Settings left out are the family's own; one that it has no use for is not read."""
+
+    name: str = Field(
+        default="denoising",
+        min_length=1,
+        description=(
+            "Family: denoising, dense, linear, sparse, contractive, variational, convolutional, belief, memory, "
+            "ensemble; to compare with: pca, knn, isolation_forest, one_class_svm."
+        ),
+    )
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None, examples=[(128,)], description="Nodes of each encoder layer; the decoder mirrors them."
+    )
+    code_size: int | None = Field(
+        default=None, ge=1, examples=[64], description="Nodes of the code, the layer in the middle."
+    )
+    loss: Literal["squared", "huber", "gaussian", "mixed"] | None = Field(
+        default=None,
+        examples=["squared"],
+        description="Loss of the numbers; mixed: squared for numbers, cross-entropies for indicators and categories.",
+    )
+    score: str | None = Field(
+        default=None,
+        examples=["mahalanobis"],
+        description=(
+            "How a row's residuals become one score: mahalanobis, mean_squared, normalised, worst_share, or one that "
+            "only a family has, such as elbo (variational)."
+        ),
+    )
+    batch_size: int | None = Field(default=None, ge=1, examples=[512], description="Rows of a training step.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, examples=[0.003], description="Peak learning rate of AdamW."
+    )
+    max_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        examples=[30],
+        description="Training stops after this many passes over the rows at the latest.",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        examples=[5],
+        description="Passes without a better loss on the held-out rows before training stops.",
+    )
+    seed: int = Field(default=0, ge=0, description="Same seed, same data, same scores.")
+    trim: float = Field(
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        description="Share of the fit rows, the most anomalous ones, that a second fit leaves out: not all are normal.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="What only this family has, such as noise = 0.02 (denoising)."
+    )
+
+
+class TrainingConfig(_Section):
+    """The three parts of the training period, disjoint: fit, early stopping, calibration."""
+
+    calibration_share: Share = Field(
+        default=0.25, description="Last share of the period's rows, in time, kept for calibration."
+    )
+    early_stopping_share: Share = Field(
+        default=0.1, description="Share of the earlier normal rows kept from the fit to stop it in time."
+    )
+    min_fit_rows: int = Field(default=100, ge=10, description="Fewer normal rows than this to fit on are refused.")
+    min_calibration_rows: int = Field(
+        default=100, ge=10, description="Fewer normal rows than this to calibrate on are refused."
+    )
+    allow_giveaway: tuple[str, ...] = Field(
+        default=(), description="Input columns that may be used although they nearly give the label away."
+    )
+
+
+class ReportConfig(_Section):
+    """What the page of a run shows."""
+
+    tsne: bool = Field(default=False, description="Whether to add a t-SNE map of the code, which takes some seconds.")
+
+
+class TrackingConfig(_Section):
+    """Where runs and models are kept."""
+
+    uri: str = Field(default="", description='MLflow tracking server; "" for a SQLite database in the work folder.')
+    experiment: str = Field(default="assay", description="Experiment that training runs are logged to.")
+    ledger_url: str = Field(
+        default="",
+        description='SQLAlchemy URL of the ledger of scored batches; "" for SQLite in the work folder.',
+    )
+
+
+class Config(_Section):
+    """All settings of one table's pipeline.
+
+    ``Config.model_validate`` takes the same nested mapping that assay.toml holds.
+
+    Examples
+    --------
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> config.threshold.strategy
+    'false_alert_rate'
+    """
+
+    name: str = Field(
+        default="assay",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="Name of this table's model in the MLflow registry, and of its history folder.",
+    )
+    work_dir: str = Field(
+        default="assay-data",
+        description="Everything Assay keeps lies here; a relative path starts at this file's folder.",
+    )
+    contract: Contract
+    table: TableConfig = TableConfig()
+    validation: ValidationConfig = ValidationConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    encoding: EncodingConfig = EncodingConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    threshold: ThresholdConfig = ThresholdConfig()
+    promotion: PromotionConfig = PromotionConfig()
+    tuning: TuningConfig = TuningConfig()
+    audit: AuditConfig = AuditConfig()
+    report: ReportConfig = ReportConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _families_name_entities(self) -> "Config":
+        for item in self.features.families:
+            entity = item.partition(":")[2]
+            known = self.contract.entities
+            if entity and entity not in known and not self.features.pair(entity, known):
+                raise ValueError(
+                    f"features.families names {item!r}, but the contract's entities are {', '.join(known) or 'none'}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _segment_is_a_category(self) -> "Config":
+        column, contract = self.threshold.segment, self.contract
+        fit = [name for name in contract.categorical if name not in contract.sensitive]
+        if column and column not in fit:
+            raise ValueError(
+                f"threshold.segment is {column!r}, and the categorical columns that are not sensitive are "
+                f"{', '.join(fit) or 'none'}"
+            )
+        if column and self.threshold.strategy == "capacity" and self.threshold.unit == "customers":
+            raise ValueError(
+                "threshold.segment cannot be used with capacity in customers, who may have alerts in several segments; "
+                'set unit = "alerts", or segment = ""'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _paths_are_named(self) -> "Config":
+        if not self.work_dir.strip():
+            raise ValueError('work_dir is empty; name a folder, such as "assay-data"')
+        return self

@@ -1,0 +1,114 @@
+"""Settings from assay.toml and to it, with a comment each; every mistake in the file ends as one sentence."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import ConfigError
+from pipeline.settings.config import Config, FeaturesConfig, ModelConfig
+from pipeline.settings.contract import Contract
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a configuration file; relative paths in it start at the file's folder.
+
+    Raises
+    ------
+    ConfigError
+        With one sentence: the file, the key, the value found and, for an unknown key, the nearest valid one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; make a configuration with: assay init TABLE --out {path}")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not a valid TOML file: {error}; mend it there, or make it again with assay init"
+        ) from None
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {explain(error)}") from None
+    base = path.resolve().parent
+
+    def absolute(value: str) -> str:
+        return str((base / value).resolve()) if value else ""
+
+    table = config.table.model_copy(
+        update={"path": absolute(config.table.path), "incoming": absolute(config.table.incoming)}
+    )
+    validation = config.validation.model_copy(update={"suite": absolute(config.validation.suite)})
+    return config.model_copy(update={"work_dir": absolute(config.work_dir), "table": table, "validation": validation})
+
+
+def explain(error: ValidationError) -> str:
+    """Return the most telling error of a failed validation, an unknown key before others, as one sentence."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        section: Any = Config
+        for part in location[:-1]:
+            section = section.model_fields[part].annotation
+        near = difflib.get_close_matches(location[-1], section.model_fields, 1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(section.model_fields)}"
+        if section is ModelConfig:
+            hint += " (what only one family has goes into model.options)"
+        return f"unknown key {key!r}; {hint}"
+    if first["type"] == "missing":
+        return f"{key!r} is missing; add it, or make the file again with assay init"
+    message = first["msg"].removeprefix("Value error, ")
+    where = f"{key} = {first['input']!r}: " if location and not isinstance(first["input"], dict) else ""
+    return where + message[0].lower() + message[1:]
+
+
+def write_config(config: Config, reasons: dict[str, str] | None = None) -> str:
+    """Return the text of a configuration file: every setting, its default included, with a comment.
+
+    Parameters
+    ----------
+    config : Config
+    reasons : dict, optional
+        For a role of the contract (``"id"``, ``"entities"``, ...), why its columns were chosen, and for
+        ``"families"`` why these features were; written as a comment above it.
+    """
+    document = tomlkit.document()
+    document.add(
+        tomlkit.comment("Assay: what this table is, and how it is watched. Every setting is here; edit what you like.")
+    )
+    document.add(tomlkit.nl())
+    _add_fields(document, config, reasons or {})
+    return tomlkit.dumps(document)
+
+
+def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> None:
+    sections = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            sections.append((name, value))
+            continue
+        container.add(tomlkit.comment(field.description or ""))
+        if name in reasons and isinstance(section, (Contract, FeaturesConfig)):
+            container.add(tomlkit.comment(f"  chosen: {reasons[name]}"))
+        if value is None:
+            example = tomlkit.item(_toml((field.examples or [""])[0]))
+            container.add(tomlkit.comment(f"{name} = {example.as_string()}"))
+        else:
+            container.add(name, tomlkit.item(_toml(value)))
+    for name, value in sections:
+        table = tomlkit.table()
+        if value.__doc__:
+            table.add(tomlkit.comment(value.__doc__.strip().splitlines()[0]))
+        _add_fields(table, value, reasons)
+        container.add(tomlkit.nl())
+        container.add(name, table)
+
+
+def _toml(value: Any) -> Any:
+    return [_toml(item) for item in value] if isinstance(value, tuple) else value

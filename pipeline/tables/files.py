@@ -1,0 +1,211 @@
+"""One file of a table: how CSV and Parquet are opened, and in which words they turn out to be unreadable."""
+
+import codecs
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError
+from pipeline.settings.config import TableConfig
+
+SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+DELIMITERS = (",", ";", "\t", "|")
+BLOCK_BYTES = 8 << 20  # of CSV text parsed at a time; the longest row that can be read
+
+
+def list_files(folder: Path) -> Iterator[Path]:
+    """Yield a folder's files at any depth, in the order of their names, without hidden ones."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith((".", "_")))
+
+
+def parquet_file(file: Path) -> pq.ParquetFile:
+    # Buffered reading without pre-buffering keeps a large row group from being read as a whole.
+    return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
+
+
+def csv_reader(
+    file: Path,
+    settings: TableConfig,
+    names: Sequence[str] | None = None,
+    on_broken: Callable[[pacsv.InvalidRow], str] = lambda row: "skip",
+) -> pacsv.CSVStreamingReader:
+    codec = _codec(settings)
+    # utf-8-sig drops a byte-order mark and, unlike plain utf-8, is checked before the cells are cut.
+    encoding = "utf-8-sig" if codec == "utf-8" else codec
+    strings = {name: pa.string() for name in names or ()}
+    return pacsv.open_csv(
+        file,
+        # Only the parser of one thread knows the numbers of broken rows.
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, encoding=encoding),
+        parse_options=pacsv.ParseOptions(
+            delimiter=settings.delimiter, newlines_in_values=True, invalid_row_handler=on_broken
+        ),
+        convert_options=pacsv.ConvertOptions(column_types=strings, strings_can_be_null=True, null_values=[""]),
+    )
+
+
+def _codec(settings: TableConfig) -> str:
+    try:
+        return codecs.lookup(settings.encoding).name
+    except LookupError:
+        raise InputError(
+            f'[table] encoding = "{settings.encoding}" is no encoding; use e.g. "utf-8", "latin-1", "utf-16"'
+        ) from None
+
+
+def csv_names(file: Path, settings: TableConfig) -> list[str]:
+    """Return the header of a CSV file, checked for what a wrong delimiter or encoding does to it."""
+    with csv_reader(file, settings) as reader:
+        names = list(reader.schema.names)
+    if "\0" in "".join(names):
+        raise InputError(
+            f'{file} is not {settings.encoding} (zero bytes in line 1); set [table] encoding, e.g. "utf-16"'
+        )
+    other = next((sign for sign in DELIMITERS if sign != settings.delimiter and sign in names[0]), None)
+    if len(names) == 1 and other:
+        raise InputError(
+            f"{file} has a single column when cut at {settings.delimiter!r}, and its header contains "
+            f'{other!r}; set [table] delimiter = "{other if other != chr(9) else chr(92) + "t"}"'
+        )
+    if "" in names:
+        raise InputError(f"{file}: column {names.index('') + 1} of the header has no name; give it one")
+    return names
+
+
+def header_line(file: Path, settings: TableConfig) -> str:
+    """Return the first line of a CSV file that is not blank, whatever its delimiter."""
+    with readable(file, settings), pa.input_stream(str(file)) as stream:
+        text = stream.read(1 << 20).decode(_codec(settings), errors="replace").lstrip("\ufeff")
+    return next((line for line in text.splitlines() if line.strip()), "")
+
+
+def refuse_open_quote(file: Path, row: int, text: str, columns: int, settings: TableConfig) -> None:
+    """Refuse a cell or a broken row that has swallowed whole rows: its quote never closes."""
+    swallowed = [line for line in text.split("\n")[1:] if '"' not in line]
+    if columns > 1 and any(line.count(settings.delimiter) == columns - 1 for line in swallowed):
+        raise InputError(f"{file}: a quote that opens in data row {row + 1} is never closed; close it there")
+
+
+@contextmanager
+def readable(file: Path, settings: TableConfig) -> Iterator[None]:
+    """Turn what goes wrong in reading a file into one sentence for the user."""
+    try:
+        yield
+    except PermissionError as error:
+        raise InputError(f"{error.filename or file} may not be read; ask for permission to read it") from None
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist any more; check the path") from None
+    except (pa.ArrowException, UnicodeError, OSError, EOFError) as error:
+        raise InputError(_explain(file, settings, error)) from None
+
+
+def _explain(file: Path, settings: TableConfig, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if file.name.lower().endswith(".parquet"):
+        return f"{file} is truncated or no Parquet file ({reason}); write it again"
+    if "mpty CSV" in reason:
+        return f"{file} is empty: it has no rows below its column names; give it a table with rows"
+    if "straddling" in reason or "out of sync" in reason:
+        return f"{file} has a quote that is never closed, or a row longer than {BLOCK_BYTES >> 20} MiB; close the quote"
+    if isinstance(error, UnicodeError):
+        place, start = _first_undecodable(file, settings.encoding)
+        other = "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin-1"
+        return f'{file} is not {settings.encoding} ({place}); set [table] encoding, e.g. "{other}"'
+    return f"{file} cannot be read as CSV ({reason}); write it again"
+
+
+def _first_undecodable(file: Path, encoding: str) -> tuple[str, bytes]:
+    """Return where a file's text stops being in an encoding ("near byte 7, line 1") and its first bytes."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    done = lines = 0
+    head = b""
+    with pa.input_stream(str(file)) as stream:
+        while block := stream.read(1 << 20):
+            head = head or block[:4]
+            try:
+                decoder.decode(block)
+            except UnicodeError as error:
+                place = getattr(error, "start", 0)
+                lines += block[:place].count(b"\n")
+                return f"near byte {done + place}, line {lines + 1}", head
+            done += len(block)
+            lines += block.count(b"\n")
+    return f"near byte {done}, line {lines + 1}", head
+
+
+def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> pa.Schema:
+    if kind == "csv":
+        fields = [pa.field(name, pa.string()) for name in csv_names(file, settings)]
+    else:
+        with parquet_file(file) as reader:
+            fields = [pa.field(field.name, _plain(field.type)) for field in reader.schema_arrow]
+    names = [field.name for field in fields]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{file} has two columns named {name!r}; give each column a name of its own")
+        if name in (SOURCE_FILE, SOURCE_ROW):
+            raise InputError(f"{file} has a column {name!r}, a name that Assay adds itself; rename the column")
+    fields += [pa.field(name, pa.string()) for name in partition_values(path, file) if name not in names]
+    return pa.schema(fields)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type without the ways of storing it: no dictionary, no large or view strings."""
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+
+
+def merge_schemas(merged: pa.Schema, schema: pa.Schema, first: Path, file: Path) -> pa.Schema:
+    lacks = sorted(set(merged.names) - set(schema.names))
+    extra = sorted(set(schema.names) - set(merged.names))
+    if lacks or extra:
+        raise InputError(
+            f"{file} has other columns than {first} (missing: {', '.join(lacks) or 'none'}; "
+            f"more: {', '.join(extra) or 'none'}); keep tables of different kinds in folders of their own"
+        )
+    try:
+        return pa.unify_schemas([merged, schema], promote_options="permissive")
+    except pa.ArrowTypeError:
+        for field in merged:
+            try:
+                pa.unify_schemas(
+                    [pa.schema([field]), pa.schema([schema.field(field.name)])], promote_options="permissive"
+                )
+            except pa.ArrowTypeError:
+                raise InputError(
+                    f"{file} has column {field.name!r} as {schema.field(field.name).type}, {first} has it as "
+                    f"{field.type}; write the files of one folder with the same types"
+                ) from None
+        raise
+
+
+def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InputError(
+            f"{file}: column {field.name!r} of type {column.type} does not fit the other files' "
+            f"{field.type}; write the files of one folder with the same types"
+        ) from None
+
+
+def partition_values(path: Path, file: Path) -> dict[str, str | None]:
+    """Return the ``key=value`` folders between a dataset's folder and one of its files."""
+    if file == path:
+        return {}
+    pairs = (part.split("=", 1) for part in file.relative_to(path).parts[:-1] if "=" in part)
+    return {unquote(key): None if value == _NULL_PARTITION else unquote(value) for key, value in pairs}

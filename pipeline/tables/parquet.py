@@ -1,0 +1,65 @@
+"""Parquet files of our own making: read in batches, rows taken by place or by mask."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.tables.files import (
+    parquet_file,
+)
+from pipeline.tables.writing import ParquetWriter
+
+ROWS_READ = 65_536
+
+
+def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = ROWS_READ) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file of our own making, ``rows`` at a time at most.
+
+    What Arrow keeps of earlier reads goes back to the system before and after: of large tables, hundreds of MB.
+    """
+    pa.default_memory_pool().release_unused()
+    try:
+        with parquet_file(path) as reader:
+            yield from reader.iter_batches(rows, columns=list(columns) if columns is not None else None)
+    finally:
+        pa.default_memory_pool().release_unused()
+
+
+def take_rows(path: Path, places: np.ndarray) -> pa.Table:
+    """Return rows of a Parquet file of our own making by position, in the order given; only they are held in memory."""
+    ordered = np.sort(places)
+    kept, start = [], 0
+    for batch in read_batches(path):
+        here = ordered[slice(*np.searchsorted(ordered, [start, start + batch.num_rows]))]
+        kept.append(batch.take(pa.array(here - start)))
+        start += batch.num_rows
+    table = pa.Table.from_batches(kept, schema=pq.read_schema(path))
+    return table.take(pa.array(np.searchsorted(ordered, places)))
+
+
+def filter_rows(path: Path, out: Path, mask: np.ndarray) -> int:
+    """Write the rows of a Parquet file of our own making that a mask keeps, in its order; return how many there are.
+
+    Parameters
+    ----------
+    path, out : Path
+        May be the same.
+    mask : array of bool, shape (n_rows,)
+    """
+    start = 0
+    with ParquetWriter(out, pq.read_schema(path)) as writer:
+        for batch in read_batches(path):
+            writer.write(batch.filter(pa.array(mask[start : start + batch.num_rows])))
+            start += batch.num_rows
+    return int(np.count_nonzero(mask))
+
+
+def span(path: Path, column: str) -> tuple[datetime, datetime]:
+    """Return the first and the last timestamp of a Parquet file that has a row at least."""
+    found = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]
+    return min(bound["min"].as_py() for bound in found), max(bound["max"].as_py() for bound in found)

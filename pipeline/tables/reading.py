@@ -1,0 +1,267 @@
+"""Tables in and out: CSV, Parquet, folders and hive-partitioned datasets as Arrow batches; atomic writes.
+
+Nothing here reads a whole table into memory, and every way in which a file can be unreadable ends as one
+sentence (:class:`pipeline.errors.InputError`).
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from pipeline.errors import InputError
+from pipeline.settings.config import TableConfig
+from pipeline.tables.files import (
+    SOURCE_FILE,
+    SOURCE_ROW,
+    cast_column,
+    csv_names,
+    csv_reader,
+    file_schema,
+    list_files,
+    merge_schemas,
+    parquet_file,
+    partition_values,
+    readable,
+    refuse_open_quote,
+)
+from pipeline.tables.parquet import ROWS_READ
+
+ACCEPTED = "a .csv, .csv.gz or .parquet file, or a folder of one of them"
+
+
+@dataclass(frozen=True)
+class BrokenLine:
+    """A CSV row with a wrong number of cells: its file, 0-based data row and text as it came."""
+
+    source_file: str
+    source_row: int
+    text: str
+
+
+class Table:
+    """A table that was opened but not read; :func:`open_table` makes it.
+
+    Attributes
+    ----------
+    path : Path
+        The file or folder that was opened.
+    files : tuple of Path
+        Its files, in the order in which they are read.
+    format : {"csv", "parquet"}
+    schema : pyarrow.Schema
+        Columns as found: all strings in CSV; the ``key=value`` folders of a partitioned dataset are string
+        columns at the end.
+    broken : list of BrokenLine
+        CSV rows with a wrong number of cells, met so far by the latest :meth:`batches`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        files: tuple[Path, ...],
+        kind: Literal["csv", "parquet"],
+        schema: pa.Schema,
+        settings: TableConfig,
+    ) -> None:
+        self.path, self.files, self.schema, self.settings = path, files, schema, settings
+        self.format: Literal["csv", "parquet"] = kind
+        self.broken: list[BrokenLine] = []
+
+    def digest(self) -> str:
+        """Return a SHA-256 over the content: a single file's bytes, or a folder's relative names and bytes.
+
+        The same file under another name has the same digest; a changed one under the same name has not.
+        """
+        return content_digest(self.path, self.settings)
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in file order, values as found, with the columns ``source_file`` and ``source_row``.
+
+        Parameters
+        ----------
+        rows : int
+            Rows a batch; only the last has fewer, so that batches do not depend on how files are cut.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+            The columns of ``schema``, then ``source_file`` (string) and ``source_row`` (int64: the row's
+            0-based place among its file's rows, those with a wrong number of cells counted).
+
+        Raises
+        ------
+        InputError
+            When a file turns out to be unreadable on the way.
+        """
+        # The parser may still run ahead for an iteration that was given up: a list of its own for each.
+        self.broken = broken = list[BrokenLine]()
+        waiting: list[pa.RecordBatch] = []
+        count = 0
+        for file in self.files:
+            for found in self._file_batches(file, broken):
+                batch = self._with_source(file, *found)
+                while count + batch.num_rows >= rows:
+                    yield pa.concat_batches([*waiting, batch.slice(0, rows - count)])
+                    batch = batch.slice(rows - count)
+                    waiting, count = [], 0
+                if batch.num_rows:
+                    waiting.append(batch)
+                    count += batch.num_rows
+        if waiting:
+            yield pa.concat_batches(waiting)
+
+    def _name(self, file: Path) -> str:
+        return file.name if file == self.path else file.relative_to(self.path).as_posix()
+
+    def _file_batches(self, file: Path, broken: list[BrokenLine]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        with readable(file, self.settings):
+            if self.format == "csv":
+                yield from self._csv_batches(file, broken)
+                return
+            start = 0
+            with parquet_file(file) as reader:
+                for batch in reader.iter_batches(ROWS_READ):
+                    yield batch, np.arange(start, start + batch.num_rows)
+                    start += batch.num_rows
+
+    def _csv_batches(self, file: Path, broken: list[BrokenLine]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        broken_rows: list[int] = []
+
+        def keep(row: pacsv.InvalidRow) -> str:
+            # The parser counts rows from 1 and the header is the first; blank lines are no rows.
+            broken_rows.append(row.number - 2)
+            broken.append(BrokenLine(self._name(file), row.number - 2, row.text))
+            return "skip"
+
+        names = csv_names(file, self.settings)
+        checked = len(broken)
+        start = taken = 0
+        with csv_reader(file, self.settings, names, keep) as reader:
+            last = ""
+            for batch in reader:
+                lines = broken[checked:]
+                checked += len(lines)
+                self._refuse_open_quotes(file, lines, len(names))
+                if not batch.num_rows:
+                    continue
+                # A block is parsed before it is converted, so every broken row among these is known by now.
+                # The j-th row kept lies behind all broken rows that have at most j kept rows before them.
+                ahead = np.array(broken_rows[taken:], dtype=np.int64)
+                kept_before = ahead - np.arange(len(ahead)) - start
+                places = np.arange(batch.num_rows)
+                places += start + np.searchsorted(kept_before, places, side="right")
+                start = int(places[-1]) + 1
+                taken = bisect_left(broken_rows, start)
+                last = batch.column(batch.num_columns - 1)[-1].as_py() or ""
+                yield batch, places
+            self._refuse_open_quotes(file, broken[checked:], len(names))
+            refuse_open_quote(file, max(start - 1, 0), last, len(names), self.settings)
+
+    def _refuse_open_quotes(self, file: Path, lines: list[BrokenLine], columns: int) -> None:
+        for line in lines:
+            refuse_open_quote(file, line.source_row, line.text, columns, self.settings)
+
+    def _with_source(self, file: Path, batch: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:
+        found = dict(zip(batch.schema.names, batch.columns, strict=True))
+        partition = partition_values(self.path, file)
+        columns = []
+        for field in self.schema:
+            if field.name in found:
+                column = found[field.name]
+                columns.append(column if column.type == field.type else cast_column(column, field, file))
+            else:
+                columns.append(pa.repeat(pa.scalar(partition[field.name], pa.string()), batch.num_rows))
+        columns += [pa.repeat(self._name(file), batch.num_rows), pa.array(places, pa.int64())]
+        schema = self.schema.append(pa.field(SOURCE_FILE, pa.string())).append(pa.field(SOURCE_ROW, pa.int64()))
+        return pa.record_batch(columns, schema=schema)
+
+
+def content_digest(path: str | Path, settings: TableConfig) -> str:
+    """Return the digest of a file or folder as ``Table.digest`` does, also of one that is no readable table.
+
+    Raises
+    ------
+    InputError
+        When it does not exist or may not be read.
+    """
+    path = Path(path)
+    total = hashlib.sha256()
+    with readable(path, settings):
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path")
+        files = tuple(list_files(path)) if path.is_dir() else (path,)
+    for file in files:
+        with readable(file, settings), file.open("rb") as stream:
+            name = "" if file == path else file.relative_to(path).as_posix()
+            total.update(f"{name}\0".encode())
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def open_table(path: str | Path, settings: TableConfig) -> Table:
+    """Open a file or folder as one table, without reading its rows.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.csv``, ``.csv.gz`` or ``.parquet`` file, or a folder with files of one of the two kinds at any
+        depth. Names that begin with ``.`` or ``_`` are left out; ``key=value`` folders become columns.
+    settings : TableConfig
+        Delimiter and encoding of CSV files.
+
+    Raises
+    ------
+    InputError
+        With one sentence: missing, not permitted, empty, of another kind, truncated, with another delimiter
+        or encoding, or with files that do not fit together.
+    """
+    path = Path(path)
+    with readable(path, settings):
+        if not path.exists():
+            raise InputError(f"{path} does not exist; check the path")
+        files = tuple(list_files(path)) if path.is_dir() else (path,)
+    if not files:
+        raise InputError(f"{path} is a folder without tables; put .csv, .csv.gz or .parquet files into it")
+    kinds = {file: _kind(file) for file in files}
+    if len(set(kinds.values())) > 1:
+        other = next(file for file in files if kinds[file] != kinds[files[0]])
+        raise InputError(
+            f"{path} holds both {files[0].name} and {other.name}; keep CSV and Parquet in separate folders"
+        )
+    kind = kinds[files[0]]
+    merged: pa.Schema | None = None
+    for file in files:
+        with readable(file, settings):
+            schema = file_schema(path, file, kind, settings)
+            merged = schema if merged is None else merge_schemas(merged, schema, files[0], file)
+    table = Table(path, files, kind, merged, settings)
+    if not _has_rows(table):
+        raise InputError(f"{path} is empty: it has no rows below its column names; give it a table with rows")
+    return table
+
+
+def _has_rows(table: Table) -> bool:
+    if table.format == "parquet":
+        return any(_parquet_rows(file, table.settings) for file in table.files)
+    return next(table.batches(1), None) is not None or bool(table.broken)
+
+
+def _parquet_rows(file: Path, settings: TableConfig) -> int:
+    with readable(file, settings), parquet_file(file) as reader:
+        return int(reader.metadata.num_rows)
+
+
+def _kind(file: Path) -> Literal["csv", "parquet"]:
+    name = file.name.lower()
+    if name.endswith((".csv", ".csv.gz")):
+        return "csv"
+    if name.endswith(".parquet"):
+        return "parquet"
+    raise InputError(f"{file} is no table that can be read; accepted is {ACCEPTED}")

@@ -1,0 +1,91 @@
+"""Files that are there as a whole or not at all: Parquet, text, CSV that is harmless to spreadsheets."""
+
+import codecs
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file beside ``path`` to write to, which takes its place on success and is gone otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A leading dot keeps readers of the folder from it.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("wb") as stream:
+            yield stream
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class ParquetWriter:
+    """Write a Parquet file that is there as a whole or not at all.
+
+    A context manager. The file takes its name when the block ends well, and leaves no trace when it raises.
+
+    Parameters
+    ----------
+    path : Path
+    schema : pyarrow.Schema
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path, self.schema = path, schema
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stream = stack.enter_context(replacing(self.path))
+            self._writer = stack.enter_context(pq.ParquetWriter(stream, self.schema))
+            self._open = stack.pop_all()
+        return self
+
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
+        """Append rows, whose columns are put into the schema's order."""
+        self._writer.write(rows.select(self.schema.names).cast(self.schema))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file that is there as a whole or not at all."""
+    with replacing(path) as stream:
+        stream.write(text.encode())
+
+
+def write_csv(path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema) -> None:
+    """Write rows as CSV for a spreadsheet, as a whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    batches : iterable of pyarrow.RecordBatch or pyarrow.Table
+    schema : pyarrow.Schema
+        The columns written, none of them nested. Text (names of columns too) that a spreadsheet would take
+        for a formula, because it begins with ``= + - @``, tab or a line end, gets a leading ``'``.
+        The file begins with a byte-order mark, without which spreadsheets garble letters beyond ASCII.
+    """
+    safe = pa.schema([pa.field(_harmless(pa.array([field.name]))[0].as_py(), field.type) for field in schema])
+    with replacing(path) as stream:
+        stream.write(codecs.BOM_UTF8)
+        with pacsv.CSVWriter(stream, safe) as writer:
+            for batch in batches:
+                found = batch.select(schema.names).cast(schema)
+                columns = [_harmless(cells) if pa.types.is_string(cells.type) else cells for cells in found.columns]
+                writer.write(type(found).from_arrays(columns, schema=safe))
+
+
+def _harmless(text: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(text, r"\A([=+\-@\t\r\n])", r"'\1")

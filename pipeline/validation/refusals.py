@@ -1,0 +1,168 @@
+"""What a refused batch says: one sentence with the counts, the rules broken most, an example of each, the remedy."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipeline.errors import BatchRefused
+from pipeline.numbers import percent
+from pipeline.settings.config import Config
+from pipeline.tables.cells import describe_cells
+from pipeline.tables.period import Period
+from pipeline.tables.reading import Table
+from pipeline.validation.quarantine import BROKEN_LINE
+from pipeline.validation.rows import not_seen
+
+MASKED = "a masked value"
+_TOP = 3  # rules named
+_RAISE = "or raise [validation] max_rejected"
+_WANTED = {
+    "number": "a number",
+    "timestamp": "a timestamp (write it as 2025-01-31 23:59:00)",
+    "integer": "a whole number",
+    "label": "0 or 1",
+}
+
+
+def check_share(
+    table: Table,
+    config: Config,
+    broken: Mapping[str, np.ndarray],
+    columns: Mapping[str, str],
+    *,
+    broken_lines: int,
+    rejected: int,
+    judged: int,
+    read: int,
+) -> None:
+    """Refuse a batch of which more than ``max_rejected`` broke a rule.
+
+    Parameters
+    ----------
+    table : Table
+    config : Config
+    broken : mapping of str to numpy.ndarray
+        For each rule the rows that broke it, in the order of ``table.batches``.
+    columns : mapping of str to str
+        The column whose value is the example of a rule.
+    broken_lines : int
+        CSV lines that could not be cut into cells.
+    rejected, judged, read : int
+        Rows that broke a rule, rows inside the period, rows read.
+
+    Raises
+    ------
+    BatchRefused
+    """
+    limit = config.validation.max_rejected
+    if not judged or rejected / judged <= limit:
+        return
+    counts = {name: len(rows) for name, rows in broken.items()}
+    if broken_lines:
+        counts[BROKEN_LINE] = broken_lines
+    top = sorted(counts, key=lambda name: -counts[name])[:_TOP]
+    cells = {name: (columns[name], int(broken[name][0])) for name in top if name in columns}
+    shown = describe_cells(table, list(cells.values()), config.validation.batch_rows)
+    parts = []
+    for name in top:
+        example = ""
+        if name in cells:
+            value, place = shown[cells[name]]
+            example = f", e.g. {MASKED if columns[name] in config.contract.sensitive else value} in {place}"
+        elif name == BROKEN_LINE:
+            line = table.broken[0]
+            example = f", e.g. in {line.source_file}, source_row {line.source_row}"
+        parts.append(f"{name} ({counts[name]:,} rows{example})")
+    more = f" and {len(counts) - _TOP} more rules" if len(counts) > _TOP else ""
+    raise BatchRefused(
+        f"{table.path}: {rejected:,} of {judged:,} rows ({percent(rejected / judged)}) break a rule, more than "
+        f"max_rejected = {percent(limit)}: {'; '.join(parts)}{more}; {_remedy(top[0], config)}",
+        read,
+    )
+
+
+def _remedy(rule: str, config: Config) -> str:
+    """Return what to do about a batch of which too many rows break this rule more than any other."""
+    if rule == not_seen(config):
+        return (
+            "score other days with --from and --to, or save the table under the name of the file scored before, "
+            "whose rows it then replaces"
+        )
+    if rule == f"{config.contract.amount}: not negative":
+        return f"mend the table, set [validation] negative_amounts = true where refunds are meant, {_RAISE}"
+    return f"mend the table, {_RAISE}"
+
+
+def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: int, read: int) -> None:
+    """Refuse a batch that leaves nothing to learn from or to score.
+
+    Raises
+    ------
+    BatchRefused
+    """
+    if accepted:
+        return
+    if judged:
+        raise BatchRefused(
+            f"{table.path}: none of the {judged:,} rows in the period passed; look at them with assay validate", read
+        )
+    start, end = (f"{side:%Y-%m-%d %H:%M}" if side else "any time" for side in (period.start, period.end))
+    raise BatchRefused(
+        f"{table.path}: no row of {read:,} lies in the period asked for, {start} to {end} (UTC); give another --from "
+        "and --to",
+        read,
+    )
+
+
+def check_types(
+    table: Table,
+    config: Config,
+    *,
+    missing: Mapping[str, int],
+    unparsed: Mapping[str, int],
+    first: Mapping[str, int],
+    rows: int,
+    read: int,
+) -> None:
+    """Refuse a table with a column of which no cell is of the contract's type, or that may not be empty and is.
+
+    A column that may be empty (a number, a category, a label) and holds a few cells, all of them wrong, is
+    left to the rows' own rules.
+
+    Parameters
+    ----------
+    table : Table
+    config : Config
+    missing, unparsed : mapping of str to int
+        For each column the cells that are empty, and those that are there and not of the type.
+    first : mapping of str to int
+        For each column with unparsed cells the row of the first, in the order of ``table.batches``.
+    rows, read : int
+        Rows whose cells were looked at, and rows read (broken CSV lines included).
+
+    Raises
+    ------
+    BatchRefused
+    """
+    contract = config.contract
+    needed = (contract.id, contract.timestamp, contract.amount, *contract.entities)
+    for column, empty in missing.items():
+        wrong = unparsed.get(column, 0)
+        if wrong and wrong == rows - empty:
+            if column not in needed and wrong < rows and wrong / rows <= config.validation.max_rejected:
+                continue
+            cell = (column, first[column])
+            value, place = describe_cells(table, [cell], config.validation.batch_rows)[cell]
+            value = MASKED if column in contract.sensitive else value
+            raise BatchRefused(
+                f"{table.path}: column {column!r} is of the wrong type: none of its {wrong:,} values is "
+                f"{_WANTED[contract.type_of(column)]}, e.g. {value} in {place}; mend the column, or its role in "
+                f"[contract]",
+                read,
+            )
+        if rows and empty == rows and column in needed:
+            raise BatchRefused(
+                f"{table.path}: column {column!r} is empty in all {rows:,} rows, and the contract needs its "
+                f"values; deliver them",
+                read,
+            )

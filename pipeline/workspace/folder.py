@@ -1,0 +1,95 @@
+"""The work folder: where everything that Assay keeps lies, and how a folder of results appears all at once."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.settings.config import Config
+from pipeline.tables.scratch import hidden
+
+
+class WorkFolder:
+    """Paths inside ``config.work_dir``.
+
+    Attributes
+    ----------
+    history : Path
+        Store of accepted rows that features look back into, one folder a table name.
+    labels : Path
+        Labels from review, one folder a table name.
+    batches, runs : Path
+        One folder of results a scored batch, and a training run.
+    backtests : Path
+        One folder of results a backtest.
+    replaced : Path
+        Results of batches whose file was replaced by a changed one.
+    checkpoints : Path
+        What a killed training of this table goes on from.
+    comparisons : Path
+        One page a comparison of versions.
+    searches : Path
+        A lock a search over models, held by the command that runs it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.root = Path(config.work_dir)
+        self.history = self.root / "history" / config.name
+        self.labels = self.root / "labels" / config.name
+        self.batches = self.root / "batches"
+        self.runs = self.root / "runs"
+        self.backtests = self.root / "backtests"
+        self.replaced = self.root / "replaced"
+        self.checkpoints = self.root / "checkpoints" / config.name
+        self.comparisons = self.root / "comparisons"
+        self.searches = self.root / "searches"
+
+    @staticmethod
+    def labels_beside(history: Path) -> Path:
+        """Return the folder of the labels from review that belongs to a history folder."""
+        return history.parent.parent / "labels" / history.name
+
+    @contextmanager
+    def staged(self, final: Path) -> Iterator[Path]:
+        """Give a temporary folder that becomes ``final`` when the block ends well, and vanishes when it doesn't.
+
+        A folder that is already at ``final`` is replaced. Names that begin with a dot inside the temporary
+        folder are scratch and do not move along.
+        """
+        self.make(final.parent)
+        with hidden(final.parent, final.name) as folder:
+            yield folder
+            for scratch in folder.glob(".*"):
+                shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
+            folder.chmod(0o755)
+            if final.exists():
+                self._set_aside(final)
+            folder.rename(final)
+
+    def retire(self, folder: Path) -> None:
+        """Move the results of a replaced batch out of the way; they are kept under ``replaced``."""
+        if folder.exists():
+            self.make(self.replaced)
+            target = self.replaced / folder.name
+            shutil.rmtree(target, ignore_errors=True)
+            folder.rename(target)
+
+    def make(self, folder: Path) -> None:
+        """Make a folder, or say in a sentence why it can't be made."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the work folder {folder} can't be made ({error.strerror}); name another one as work_dir"
+            ) from None
+        if not os.access(folder, os.W_OK):
+            raise InputError(
+                f"the work folder {folder} can't be written to; change its rights, or name another one as work_dir"
+            )
+
+    def _set_aside(self, final: Path) -> None:
+        """Take the old results away in one step, so that no reader meets a folder that is half old and half new."""
+        with hidden(final.parent, f"old-{final.name}") as old:
+            final.rename(old / "results")

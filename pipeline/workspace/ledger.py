@@ -1,0 +1,301 @@
+"""What has been scored by what: the ledger makes a re-run a no-op and a changed file replace its old rows.
+
+One row a batch and model version. A batch is known by its content, the period asked of it and the contract
+(:func:`batch_id`), so a file is recognised whatever its name and date, and a changed file under the same
+name is not mistaken for the old one. The threshold is part of the model version's artefact, so the model's
+name and version stand for it in the key; its value is kept beside them.
+
+A row's status is one of
+
+``scored``
+    Its scores and alerts lie in ``folder``, its ids are taken.
+``replaced``
+    It was scored once, then its file changed and the new content took its place. Its ids are free again.
+``refused``
+    It was read and refused as a whole; ``message`` says why. Nothing of it was scored and no id is taken.
+
+Two questions are asked of it. *Has this very batch been scored by this model version?* (:meth:`Ledger.find`)
+makes a re-run a no-op; a newer model version may score the batch again when somebody asks for it by name.
+*Is there anything left to do about this file?* (:meth:`Ledger.handled`) is the schedule's question: a file
+that any version has scored is old, a new champion does not score the whole folder again; and a file that was
+refused stays old until its bytes change or somebody scores it by name, so that one bad file does not wake
+the engineer every night.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+
+from pipeline.errors import AssayError, ConfigError
+from pipeline.settings.config import Config
+from pipeline.tables.period import Period
+from pipeline.workspace.database import Utc, answering, connect
+
+Status = Literal["scored", "replaced", "refused"]
+
+
+_BATCHES = sa.Table(
+    "batches",
+    sa.MetaData(),
+    sa.Column("batch_id", sa.String(64), primary_key=True),
+    sa.Column("model_name", sa.String(255), primary_key=True),
+    sa.Column("model_version", sa.String(64), primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, index=True),
+    sa.Column("period_start", Utc),
+    sa.Column("period_end", Utc),
+    sa.Column("threshold", sa.Float),
+    sa.Column("read", sa.BigInteger, nullable=False),
+    sa.Column("accepted", sa.BigInteger, nullable=False),
+    sa.Column("quarantined", sa.BigInteger, nullable=False),
+    sa.Column("outside", sa.BigInteger, nullable=False),
+    sa.Column("refused", sa.BigInteger, nullable=False),
+    sa.Column("scored", sa.BigInteger, nullable=False),
+    sa.Column("flagged", sa.BigInteger, nullable=False),
+    sa.Column("first_timestamp", Utc),
+    sa.Column("last_timestamp", Utc),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("scored_at", Utc, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One batch and what became of it. Timestamps are UTC.
+
+    Attributes
+    ----------
+    batch_id, source, digest : str
+        ``source`` is the absolute path of the file or folder.
+    period_start, period_end : datetime or None
+        The half-open period asked for; None = open.
+    model_name, model_version : str
+    threshold : float or None
+        The anomaly score above which rows were flagged.
+    read, accepted, quarantined, outside, refused, scored, flagged : int
+        Rows; ``read = accepted + quarantined + outside + refused``.
+    first_timestamp, last_timestamp : datetime or None
+        Of the scored rows; None where none was scored.
+    folder : str
+        Where the outputs lie; a row's scores are in ``scores.parquet`` there. Empty for a refused batch.
+    scored_at : datetime
+    status : {"scored", "replaced", "refused"}
+    message : str
+        Why the batch was refused, for the user.
+    """
+
+    batch_id: str
+    source: str
+    digest: str
+    period_start: datetime | None
+    period_end: datetime | None
+    model_name: str
+    model_version: str
+    scored_at: datetime
+    threshold: float | None = None
+    read: int = 0
+    accepted: int = 0
+    quarantined: int = 0
+    outside: int = 0
+    refused: int = 0
+    scored: int = 0
+    flagged: int = 0
+    first_timestamp: datetime | None = None
+    last_timestamp: datetime | None = None
+    folder: str = ""
+    status: Status = "scored"
+    message: str = ""
+
+
+class Ledger:
+    """The batches of one table's model (``config.name``), in SQLite or at ``tracking.ledger_url``.
+
+    The table is made on first use; several processes may do so at once. Other tables' models share the
+    database without seeing each other's batches, because their ids have nothing to do with one another.
+
+    Raises
+    ------
+    ConfigError
+        When the database of ``tracking.ledger_url`` cannot be used: an unreadable URL, a driver that is
+        not installed, a server that does not answer, a file that is no database.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.name = config.name
+        self._engine = connect(config, _BATCHES)
+
+    def find(self, batch_id: str, model_version: str) -> Entry | None:
+        """Return the entry of this batch scored by this model version; None where it has yet to be scored.
+
+        A batch that was refused or replaced counts as not scored: asked for by name, it is tried again.
+        """
+        found = self._select(
+            _BATCHES.c.batch_id == batch_id, _BATCHES.c.model_version == model_version, _live(), self._mine()
+        )
+        return found[0] if found else None
+
+    def replaced_by(self, source: str | Path, period: Period, batch_id: str) -> list[Entry]:
+        """Return the scored entries whose place this batch takes: same source and period, other content.
+
+        The result holds those of every model version, since the new content makes all of them out of date.
+        """
+        return self._select(
+            _BATCHES.c.source == _absolute(source),
+            _BATCHES.c.period_start.is_not_distinct_from(period.start),
+            _BATCHES.c.period_end.is_not_distinct_from(period.end),
+            _BATCHES.c.batch_id != batch_id,
+            _live(),
+            self._mine(),
+        )
+
+    def near(self, first: datetime, last: datetime, within: timedelta, not_these: Collection[str] = ()) -> list[Entry]:
+        """Return the scored entries, one a batch, whose rows may hold ids of rows between two moments.
+
+        Parameters
+        ----------
+        first, last : datetime
+            Timestamps of the first and the last row that is about to be scored.
+        within : timedelta
+            How far from its first delivery a row may lie in time when it is delivered again.
+        not_these : collection of str
+            ``batch_id`` of batches whose ids are free: the batch itself and those that it replaces.
+
+        Returns
+        -------
+        list of Entry
+            Ordered by their first timestamp. Of a batch scored by several model versions, the latest entry.
+        """
+        # An open side is datetime.min or datetime.max, and has nothing beyond.
+        found = self._select(
+            _BATCHES.c.first_timestamp <= last + min(within, datetime.max - last),
+            _BATCHES.c.last_timestamp >= first - min(within, first - datetime.min),
+            _BATCHES.c.batch_id.not_in(list(not_these)),
+            _live(),
+            self._mine(),
+        )
+        latest = {entry.batch_id: entry for entry in sorted(found, key=lambda entry: entry.scored_at)}
+        return sorted(latest.values(), key=lambda entry: (entry.first_timestamp, entry.batch_id))
+
+    def latest(self, versions: Collection[str]) -> Entry | None:
+        """Return the latest batch, by its rows' time, that any of these model versions has scored; None without one."""
+        found = self._select(_BATCHES.c.model_version.in_(list(versions)), _live(), self._mine())
+        scored = [entry for entry in found if entry.last_timestamp is not None]
+        return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
+
+    def handled(self, source: str | Path, digest: str, period: Period) -> Entry | None:
+        """Return the entry that makes this file old for the schedule; None for a new one.
+
+        A file is old when its content has been scored for this period by any model version, wherever it lay
+        then, or was refused when it lay here. It is new again when its content changes, and when its content
+        went out of the ledger because a changed file took its place.
+        """
+        refused_here = sa.and_(_BATCHES.c.status == "refused", _BATCHES.c.source == _absolute(source))
+        found = self._select(
+            _BATCHES.c.digest == digest,
+            _BATCHES.c.period_start.is_not_distinct_from(period.start),
+            _BATCHES.c.period_end.is_not_distinct_from(period.end),
+            sa.or_(_live(), refused_here),
+            self._mine(),
+        )
+        return max(found, key=lambda entry: (entry.status == "scored", entry.scored_at), default=None)
+
+    def record(self, entry: Entry, replaces: Sequence[str] = ()) -> None:
+        """Write one entry and mark those that it replaces, in one transaction.
+
+        An entry of the same batch and model version is replaced in place, with one exception: a refusal
+        leaves a scored entry as it is, because the scores of that time are still there.
+
+        Parameters
+        ----------
+        entry : Entry
+        replaces : sequence of str
+            ``batch_id`` of the batches whose place this one takes, from :meth:`replaced_by`.
+        """
+        if entry.model_name != self.name:
+            raise ValueError(f"this is the ledger of {self.name!r}, the entry is of {entry.model_name!r}")
+        here = sa.and_(
+            _BATCHES.c.batch_id == entry.batch_id,
+            _BATCHES.c.model_version == entry.model_version,
+            self._mine(),
+        )
+        row = asdict(replace(entry, source=_absolute(entry.source)))
+        with answering(self._engine), self._engine.begin() as connection:
+            connection.execute(
+                sa.update(_BATCHES)
+                .where(_BATCHES.c.batch_id.in_(list(replaces)), _live(), self._mine())
+                .values(status="replaced")
+            )
+            scored = connection.scalar(sa.select(_BATCHES.c.batch_id).where(here, _live()))
+            if scored and entry.status == "refused":
+                return
+            connection.execute(sa.delete(_BATCHES).where(here))
+            connection.execute(sa.insert(_BATCHES).values(row))
+
+    def close(self) -> None:
+        """Give the database connections back."""
+        self._engine.dispose()
+
+    def _mine(self) -> sa.ColumnElement[bool]:
+        return _BATCHES.c.model_name == self.name
+
+    def _select(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
+        columns = [_BATCHES.c[field.name] for field in fields(Entry)]
+        with answering(self._engine), self._engine.connect() as connection:
+            rows: Sequence[Any] = connection.execute(sa.select(*columns).where(*conditions)).all()
+        return [Entry(**row._mapping) for row in rows]
+
+
+def _live() -> sa.ColumnElement[bool]:
+    return _BATCHES.c.status == "scored"
+
+
+def _absolute(source: str | Path) -> str:
+    return str(Path(source).resolve())
+
+
+@contextmanager
+def lock(work_dir: str | Path, timeout: float = 3600) -> Iterator[None]:
+    """Hold the work folder's run lock, so that two runs never write the same batch at once.
+
+    The operating system gives the lock back when the process ends, however it ends.
+
+    Parameters
+    ----------
+    work_dir : path
+    timeout : float
+        Seconds to wait for another run to finish.
+
+    Raises
+    ------
+    AssayError
+        When another run still holds the lock after that time.
+    ConfigError
+        When the folder cannot be made or written to.
+    """
+    path = Path(work_dir) / "score.lock"
+    held = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire(timeout=timeout)
+    except Timeout:
+        raise AssayError(
+            f"another run is writing to {path.parent} and has not finished within {timeout:g} seconds; "
+            "wait for it to end, then run this again"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"the work folder {path.parent} can't be written to ({error.strerror}); mend that, or name another one "
+            "as work_dir"
+        ) from None
+    try:
+        yield
+    finally:
+        held.release()

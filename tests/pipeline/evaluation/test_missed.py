@@ -1,0 +1,184 @@
+"""The random audit slice: what is drawn, what is written, and that missed fraud is estimated without bias."""
+
+import csv
+from dataclasses import replace as changed
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import chi2, kstest
+
+from pipeline.evaluation.missed import missed_fraud, total
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.scoring.audit import chances, write_audit
+from pipeline.scoring.score import score_table
+from pipeline.settings.contract import MASK
+from tests.pipeline.fitted import AFTER
+
+MARKS = {"batch_id": "b", "model_version": "1", "scored_at": datetime(2025, 5, 1)}
+
+
+def with_share(detector, share, **contract):
+    roles = detector.config.contract.model_copy(update=contract)
+    audit = detector.config.audit.model_copy(update={"share": share})
+    return changed(detector, config=detector.config.model_copy(update={"audit": audit, "contract": roles}))
+
+
+@pytest.fixture
+def audited(fitted, tmp_path):
+    """The calibration block without labels, scored and audited, one row in three."""
+    _, detector, block, _ = fitted
+    detector = with_share(detector, 0.3)
+    pq.write_table(pq.read_table(block).drop_columns(["fraud"]), tmp_path / "rows.parquet")
+    scored = score_table(tmp_path / "rows.parquet", detector, tmp_path, **MARKS)
+    write_audit(tmp_path / "rows.parquet", scored, detector, tmp_path)
+    return detector, pq.read_table(block), tmp_path
+
+
+def test_chances_are_uniform_and_depend_on_the_id_and_the_name_only():
+    ids = pa.array(np.arange(20_000))
+    found = chances(ids, "cards")
+    assert kstest(found, "uniform").pvalue > 0.001
+    assert ((found >= 0) & (found < 1)).all()
+    order = np.random.default_rng(0).permutation(20_000)
+    np.testing.assert_array_equal(chances(ids.take(pa.array(order)), "cards"), found[order])
+    np.testing.assert_array_equal(chances(ids.slice(500, 9), "cards"), found[500:509])
+    np.testing.assert_array_equal(chances(ids.cast(pa.string()), "cards"), found)
+    assert abs(np.corrcoef(found, chances(ids, "other"))[0, 1]) < 0.03
+    assert not len(chances(ids.slice(0, 0), "cards"))
+
+
+def test_the_slice_is_of_rows_not_flagged_in_random_order_with_their_chance(audited):
+    detector, rows, folder = audited
+    audit, scores = pq.read_table(folder / "audit.parquet"), pq.read_table(folder / "scores.parquet")
+    flags = dict(zip(scores["tx"].to_pylist(), scores["is_flagged"].to_pylist(), strict=True))
+    places = dict(zip(rows["tx"].to_pylist(), chances(rows["tx"], detector.config.name), strict=True))
+    expected = [
+        key for key, place in sorted(places.items(), key=lambda item: item[1]) if place < 0.3 and not flags[key]
+    ]
+    assert audit["tx"].to_pylist() == expected
+    assert 0.2 < audit.num_rows / rows.num_rows < 0.4
+    assert set(audit["inclusion_probability"].to_pylist()) == {0.3}
+    assert audit["rank"].to_pylist() == list(range(1, audit.num_rows + 1))
+    assert {"eur", "note", "anomaly_score", "p_value", "batch_id", "model_version"} <= set(audit.column_names)
+    assert not [name for name in audit.column_names if "against" in name]  # features are not the input's
+
+
+def test_the_spreadsheet_has_the_same_rows_without_scores_and_with_sensitive_cells_masked(fitted, tmp_path):
+    _, detector, block, _ = fitted
+    detector = with_share(detector, 0.3, sensitive=("card",))
+    scored = score_table(block, detector, tmp_path, **MARKS)
+    write_audit(block, scored, detector, tmp_path)
+    with (tmp_path / "audit.csv").open(encoding="utf-8-sig") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["tx"] for line in lines] == [
+        str(key) for key in pq.read_table(tmp_path / "audit.parquet")["tx"].to_pylist()
+    ]
+    assert {line["card"] for line in lines} == {MASK}
+    assert "anomaly_score" not in lines[0]
+    assert lines[0]["inclusion_probability"] == "0.3"
+    assert all(line["note"].startswith("'=note") for line in lines)
+
+
+def test_a_larger_share_draws_the_same_rows_and_more_and_none_is_none(fitted, tmp_path):
+    _, detector, block, _ = fitted
+    drawn = {}
+    for share in (0.1, 0.4):
+        scored = score_table(block, detector, tmp_path / str(share), **MARKS)
+        path = write_audit(block, scored, with_share(detector, share), tmp_path / str(share))
+        drawn[share] = set(pq.read_table(path)["tx"].to_pylist())
+    assert drawn[0.1] < drawn[0.4]
+    assert write_audit(block, scored, with_share(detector, 0.0), tmp_path) is None
+    # The order of the rows changes nothing.
+    rows = pq.read_table(block)
+    pq.write_table(rows.take(pa.array(np.random.default_rng(1).permutation(rows.num_rows))), tmp_path / "mixed.parquet")
+    scored = score_table(tmp_path / "mixed.parquet", detector, tmp_path / "mixed", **MARKS)
+    path = write_audit(tmp_path / "mixed.parquet", scored, with_share(detector, 0.4), tmp_path / "mixed")
+    first = pq.read_table(tmp_path / "0.4" / "audit.parquet").drop_columns(["anomaly_score", "p_value"])
+    assert pq.read_table(path).drop_columns(["anomaly_score", "p_value"]).equals(first)
+
+
+def test_the_estimate_is_what_review_finds_times_what_each_row_stands_for(audited, tmp_path_factory):
+    detector, rows, folder = audited
+    labels = dict(zip(rows["tx"].to_pylist(), rows["fraud"].to_pylist(), strict=True))
+    audit, alerts = pq.read_table(folder / "audit.parquet"), pq.read_table(folder / "alerts.parquet")
+    assert missed_fraud([folder], detector.config, AFTER) is None
+    store = ReviewedLabels(tmp_path_factory.mktemp("labels"), detector.config)
+
+    def review(keys, said, name):
+        path = tmp_path_factory.mktemp("delivery") / f"{name}.csv"
+        path.write_text("tx,fraud,labelled_at\n" + "".join(f"{key},{said[key]},2025-04-10\n" for key in keys))
+        store.append(path)
+        return missed_fraud([folder, folder / "nothing"], detector.config, datetime(2025, 4, 11), store.files())
+
+    drawn = audit["tx"].to_pylist()
+    said = {**labels, drawn[0]: 1, drawn[3]: 1}  # two frauds that the model does not see
+    half = review(drawn[:10], said, "half")
+    others = sum(said[key] for key in drawn[:10])
+    assert half.missed.value == pytest.approx(others / 0.3 * len(drawn) / 10)
+    assert "more wait for a label and are taken to be like these" in str(half)
+    whole = review([*drawn[10:], *alerts["tx"].to_pylist()], said, "whole")
+    found = sum(said[key] for key in drawn)
+    assert (whole.audited, whole.labelled, whole.found) == (len(drawn), len(drawn), found)
+    assert whole.missed.value == pytest.approx(found / 0.3)
+    assert whole.rows == rows.num_rows - alerts.num_rows
+    caught = sum(labels[key] for key in alerts["tx"].to_pylist())
+    assert (whole.caught, whole.alerts, whole.unlabelled_alerts) == (caught, alerts.num_rows, 0)
+    assert whole.recall.value == pytest.approx(caught / (caught + found / 0.3))
+    assert whole.recall.low < whole.recall.value < whole.recall.high
+    assert f"about {found / 0.3:,.0f} frauds" in str(whole)
+    early = missed_fraud([folder], detector.config, datetime(2025, 4, 9), store.files())
+    assert early is None
+
+
+def test_columns_that_scoring_has_renamed_are_found(fitted, tmp_path):
+    _, detector, block, _ = fitted
+    rows = pq.read_table(block)
+    renamed = rows.rename_columns(["rank" if name == "at" else name for name in rows.column_names])
+    pq.write_table(renamed, tmp_path / "rows.parquet")
+    other = with_share(detector, 0.3, timestamp="rank")
+    scored = score_table(tmp_path / "rows.parquet", other, tmp_path, **MARKS)
+    audit = pq.read_table(write_audit(tmp_path / "rows.parquet", scored, other, tmp_path))
+    assert "rank (input)" in audit.column_names
+    found = missed_fraud([tmp_path], other.config, AFTER)
+    assert found.labelled == found.audited == audit.num_rows
+    assert found.found == sum(audit["fraud"].to_pylist())
+
+
+@pytest.mark.parametrize(("share", "missed"), [(0.02, 40), (0.02, 3), (0.1, 25), (0.5, 30)])
+def test_over_many_draws_the_estimate_is_unbiased_and_the_interval_holds_as_often_as_it_says(share, missed):
+    """The draw itself is repeated, by tables of other names, over 20,000 rows of which some are missed frauds."""
+    ids, frauds = pa.array(np.arange(5_000)), np.arange(5_000) < missed
+    estimates, inside = [], []
+    for number in range(600):
+        drawn = chances(ids, f"table {number}") < share
+        found = total(np.full(int(drawn.sum()), 1 / share), frauds[drawn])
+        estimates.append(found.value)
+        inside.append(found.low <= missed <= found.high)
+    error = np.sqrt(missed * (1 - share) / share / 600)
+    assert np.mean(estimates) == pytest.approx(missed, abs=4 * error)
+    assert np.mean(inside) >= 0.9 - 3 * np.sqrt(0.9 * 0.1 / 600)
+
+
+def test_with_chances_that_differ_it_stays_unbiased_and_safe():
+    rng = np.random.default_rng(0)
+    chance = np.where(np.arange(4000) < 2000, 0.02, 0.2)
+    frauds = (np.arange(4000) % 2000) < 30  # 30 where one row in 50 is drawn, 30 where one in five is
+    found = []
+    for _ in range(3000):
+        drawn = rng.random(4000) < chance
+        found.append(total(1 / chance[drawn], frauds[drawn]))
+    error = np.sqrt((frauds * (1 - chance) / chance).sum() / 3000)
+    assert np.mean([item.value for item in found]) == pytest.approx(60, abs=4 * error)
+    assert np.mean([item.low <= 60 <= item.high for item in found]) >= 0.88
+
+
+def test_of_one_weight_the_interval_is_garwoods_for_a_poisson_count():
+    found = total(np.full(400, 50.0), np.arange(400) < 4)
+    assert found.value == 200
+    assert found.low == pytest.approx(50 * chi2.ppf(0.05, 8) / 2)
+    assert found.high == pytest.approx(50 * chi2.ppf(0.95, 10) / 2)
+    sure = total(np.ones(10), np.arange(10) < 4)
+    assert sure.low == 4  # what was found is there

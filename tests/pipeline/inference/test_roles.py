@@ -1,0 +1,566 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.inference.column_names import join_words, name_score, personal_data
+from pipeline.inference.giveaways import giveaways
+from pipeline.inference.profiles import Clock, profile_columns, read_sample
+from pipeline.inference.roles import infer, sniff
+from pipeline.settings.config import TableConfig
+from pipeline.settings.contract import Contract
+from pipeline.settings.file import read_config, write_config
+from pipeline.tables.reading import open_table
+
+START = np.datetime64("2024-03-01", "s")
+
+
+def infer_file(path: Path, **named):
+    return infer(path, settings=TableConfig(), **named)
+
+
+def save(folder: Path, frame: pd.DataFrame, name: str = "tx.csv", **options) -> Path:
+    path = folder / name
+    if name.endswith(".parquet"):
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False, **options)
+    return path
+
+
+def transactions(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
+    """Return transactions in the shape of the handbook's simulator, 40 days, 2 % fraud."""
+    rng = np.random.default_rng(seed)
+    seconds = np.sort(rng.integers(0, 40 * 86_400, rows))
+    fraud = rng.random(rows) < 0.02
+    return pd.DataFrame(
+        {
+            "TRANSACTION_ID": np.arange(rows),
+            "TX_DATETIME": pd.to_datetime(START + seconds),
+            "CUSTOMER_ID": rng.integers(0, 300, rows),
+            "TERMINAL_ID": rng.integers(0, 900, rows),
+            "TX_AMOUNT": np.round(rng.lognormal(3, 1, rows) * np.where(fraud, 3, 1), 2),
+            "TX_TIME_SECONDS": seconds,
+            "TX_TIME_DAYS": seconds // 86_400,
+            "TX_FRAUD": fraud.astype(int),
+            "TX_FRAUD_SCENARIO": np.where(fraud, rng.integers(1, 4, rows), 0),
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["tx.csv", "tx.parquet"])
+def test_handbook_shape(tmp_path, name):
+    path = save(tmp_path, transactions(), name)
+    config, reasons, warnings = infer_file(path, label="TX_FRAUD", ignore=("TX_FRAUD_SCENARIO",))
+    assert config.contract == Contract(
+        id="TRANSACTION_ID",
+        timestamp="TX_DATETIME",
+        amount="TX_AMOUNT",
+        entities=("CUSTOMER_ID", "TERMINAL_ID"),
+        label="TX_FRAUD",
+        ignored=("TX_TIME_SECONDS", "TX_TIME_DAYS", "TX_FRAUD_SCENARIO"),
+        types={"TRANSACTION_ID": "integer", "CUSTOMER_ID": "integer", "TERMINAL_ID": "integer"},
+    )
+    assert warnings == []
+    assert config.name == "tx"
+    assert config.table.path == str(path)
+    assert config.validation.suite == ""
+    assert reasons["id"] == "'TRANSACTION_ID': its 6,000 values come once each, and its name says so"
+    assert "'TX_TIME_SECONDS', 'TX_TIME_DAYS': grows with the timestamp" in reasons["ignored"]
+    assert "'TX_FRAUD_SCENARIO': named by you" in reasons["ignored"]
+    written = tmp_path / "assay.toml"
+    written.write_text(write_config(config, reasons))
+    assert read_config(written).contract == config.contract
+
+
+def test_a_column_that_gives_the_label_away_is_told(tmp_path):
+    config, _, warnings = infer_file(save(tmp_path, transactions()))
+    assert config.contract.label == "TX_FRAUD"
+    assert config.contract.categorical == ("TX_FRAUD_SCENARIO",)
+    (warning,) = warnings
+    assert warning.startswith("'TX_FRAUD_SCENARIO' alone tells 99.5 % of what there is to know about 'TX_FRAUD'")
+    assert warning.endswith("leave it out with --ignore TX_FRAUD_SCENARIO")
+
+
+def test_paysim_shape(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = 5_000
+    steps = np.sort(rng.integers(1, 744, rows))
+    fraud = rng.random(rows) < 0.02
+    frame = pd.DataFrame(
+        {
+            "step": steps,
+            "type": rng.choice(["CASH_OUT", "PAYMENT", "TRANSFER"], rows),
+            "amount": np.round(rng.lognormal(9, 1.5, rows), 2),
+            "nameOrig": [f"C{number}" for number in rng.permutation(10**6)[:rows]],
+            "oldbalanceOrg": np.round(rng.lognormal(9, 2, rows), 2),
+            "newbalanceOrig": np.round(rng.lognormal(9, 2, rows), 2),
+            "nameDest": [f"M{number}" for number in rng.integers(0, 400, rows)],
+            "isFraud": fraud.astype(int),
+            "isFlaggedFraud": (fraud & (rng.random(rows) < 0.1)).astype(int),
+        }
+    )
+    path = save(tmp_path, frame)
+    message = r"tx\.csv: no column can be the timestamp, .*looked at step \(integer\).*name one with --timestamp"
+    with pytest.raises(InputError, match=message):
+        infer_file(path)
+    with pytest.raises(InputError, match="column 'step' holds integer values such as '1' and cannot be"):
+        infer_file(path, timestamp="step")
+    frame["when"] = (START + steps * 3600).astype(str)
+    frame["txid"] = np.arange(rows) + 10
+    config, reasons, _ = infer_file(save(tmp_path, frame))
+    contract = config.contract
+    assert (contract.id, contract.timestamp, contract.amount) == ("txid", "when", "amount")
+    assert contract.entities == ("nameDest",)
+    assert contract.categorical == ("type",)
+    assert contract.numeric == ("oldbalanceOrg", "newbalanceOrig")
+    assert contract.label == "isFraud"
+    assert contract.ignored == ("step", "nameOrig", "isFlaggedFraud")
+    assert "'nameOrig': nearly every value comes once" in reasons["ignored"]
+    assert "'isFlaggedFraud': looks like a second label beside 'isFraud'" in reasons["ignored"]
+
+
+def test_creditcard_shape(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = 4_000
+    seconds = np.sort(rng.integers(0, 172_800, rows)).astype(float)
+    fraud = rng.random(rows) < 0.02
+    columns = {"id": np.arange(rows), "Time": seconds}
+    columns |= {f"V{i}": rng.normal(size=rows) - 3 * fraud * (i == 14) for i in range(1, 29)}
+    columns |= {"Amount": np.round(rng.lognormal(3, 1, rows), 2), "Class": fraud.astype(int)}
+    frame = pd.DataFrame({**columns, "datetime": pd.to_datetime(START + seconds.astype(int))})
+    config, _, warnings = infer_file(save(tmp_path, frame, "creditcard.parquet"))
+    contract = config.contract
+    assert (contract.id, contract.timestamp, contract.amount) == ("id", "datetime", "Amount")
+    assert contract.numeric == tuple(f"V{i}" for i in range(1, 29))
+    assert contract.label == "Class"
+    assert contract.ignored == ("Time",)
+    assert warnings == []  # V14 is a strong feature and no giveaway
+
+
+def test_many_columns(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = 3_000
+    columns: dict[str, object] = {
+        "TransactionID": np.arange(2_987_000, 2_987_000 + rows),
+        "isFraud": (rng.random(rows) < 0.03).astype(int),
+        "TransactionDT": 86_400 + np.arange(rows) * 50,
+        "TransactionAmt": np.round(rng.lognormal(4, 1, rows), 3),
+        "ProductCD": rng.choice(list("WCHRS"), rows),
+        "card1": rng.integers(1000, 1400, rows),
+        "card4": rng.choice(["visa", "mastercard"], rows),
+        "addr1": rng.integers(0, 1500, rows),
+        "P_emaildomain": rng.choice(["gmail.com", "yahoo.com", None], rows),
+        "DeviceInfo": np.where(rng.random(rows) < 0.8, None, rng.choice([f"SM-{i}" for i in range(90)], rows)),
+        "ts": (START + 86_400 + np.arange(rows) * 50).astype(str),
+    }
+    columns |= {f"V{i}": np.where(rng.random(rows) < 0.3, np.nan, rng.poisson(i % 7, rows)) for i in range(1, 340)}
+    columns |= {f"M{i}": rng.choice(["T", "F", None], rows) for i in range(1, 10)}
+    columns |= {f"x_{i}": rng.normal(size=rows) for i in range(141)}
+    assert len(columns) == 500
+    config, reasons, warnings = infer_file(save(tmp_path, pd.DataFrame(columns), "wide.parquet"))
+    contract = config.contract
+    assert (contract.id, contract.timestamp, contract.amount) == ("TransactionID", "ts", "TransactionAmt")
+    assert contract.label == "isFraud"
+    assert contract.entities == ("card1",)
+    assert set(contract.categorical) == {"ProductCD", "card4", "P_emaildomain", *(f"M{i}" for i in range(1, 10))}
+    # V7, V14, ... are zero or missing: not the same in every row, but nothing to tell rows apart by either.
+    assert len(contract.numeric) == 480
+    assert contract.ignored == ("TransactionDT", "addr1", "DeviceInfo")
+    assert "'addr1': codes of many values" in reasons["ignored"]
+    assert "'DeviceInfo': like an entity, but often missing" in reasons["ignored"]
+    assert contract.sensitive == ("addr1", "P_emaildomain")
+    assert "and 327 more: a family of numbered columns" in reasons["numeric"]
+    assert warnings == []
+
+
+def test_german_csv(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = 2_000
+    when = pd.to_datetime(START + np.sort(rng.integers(0, 86_400 * 40, rows)))
+    fraud = rng.random(rows) < 0.05
+    frame = pd.DataFrame(
+        {
+            "Buchungsnummer": [f"{number:08d}" for number in rng.permutation(rows)],
+            "Buchungszeit": when.strftime("%d.%m.%Y %H:%M:%S"),
+            "Betrag (€)": [f"{value:.2f}".replace(".", ",") for value in rng.lognormal(3, 1, rows)],
+            "Kundennummer": rng.integers(10_000, 10_200, rows),
+            "Händler": [f"Laden {number}" for number in rng.integers(0, 80, rows)],
+            "Kanal": rng.choice(["Online", "Kasse"], rows),
+            "Wochentag": when.day_of_week,
+            "Karteninhaber": [f"Anna {number}" for number in range(rows)],
+            "Bemerkung": [f"frei; {number}" for number in rng.integers(0, 1500, rows)],
+            "Währung": "EUR",
+            "leer": "",
+            "Fallnummer": np.where(fraud, "F1", ""),
+            "Betrug": fraud.astype(int),
+        }
+    )
+    config, reasons, warnings = infer_file(save(tmp_path, frame, "Umsätze März.csv", sep=";"))
+    contract = config.contract
+    assert (config.table.delimiter, config.table.decimal) == (";", ",")
+    assert config.name == "Ums-tze-M-rz"
+    assert (contract.id, contract.timestamp, contract.amount) == ("Buchungsnummer", "Buchungszeit", "Betrag (€)")
+    assert contract.types["Buchungsnummer"] == "text"  # leading zeros
+    assert contract.entities == ("Kundennummer", "Händler")
+    assert contract.categorical == ("Kanal", "Fallnummer")
+    assert contract.label == "Betrug"
+    assert contract.sensitive == ("Karteninhaber",)
+    assert reasons["sensitive"] == "'Karteninhaber': a person's name"
+    for reason in (
+        "'Wochentag': is the timestamp's weekday",
+        "'Karteninhaber': nearly every value comes once",
+        "'Bemerkung': text of many values",
+        "'Währung': the same in every row",
+        "'leer': always missing",
+    ):
+        assert reason in reasons["ignored"]
+    assert [warning.split("'")[1] for warning in warnings] == ["Fallnummer"]
+
+
+# What a person says
+
+
+def test_named_columns_win(tmp_path):
+    frame = transactions(2_000)
+    frame["Reference"] = [f"r{i}" for i in range(len(frame))]
+    frame["Fee"] = np.round(frame["TX_AMOUNT"] / 50, 2)
+    config, reasons, _ = infer_file(
+        save(tmp_path, frame),
+        id="Reference",
+        amount="Fee",
+        entities=["TX_FRAUD_SCENARIO"],
+        categorical=["TX_TIME_DAYS"],
+        sensitive=["CUSTOMER_ID"],
+        name="cards",
+    )
+    contract = config.contract
+    assert (config.name, contract.id, contract.amount) == ("cards", "Reference", "Fee")
+    assert contract.entities == ("CUSTOMER_ID", "TERMINAL_ID", "TX_FRAUD_SCENARIO")
+    assert contract.categorical == ("TX_TIME_DAYS",)
+    assert contract.sensitive == ("CUSTOMER_ID",)
+    assert {reasons[role] for role in ("id", "amount")} == {"'Reference': named by you", "'Fee': named by you"}
+    assert reasons["sensitive"] == "'CUSTOMER_ID': named by you"
+    assert "TX_AMOUNT" in contract.numeric
+
+
+def test_an_open_table_is_taken_as_it_is(tmp_path):
+    path = save(tmp_path, transactions(500), sep=";")
+    settings = TableConfig(delimiter=";", time_zone="Europe/Berlin")
+    config, _, _ = infer(open_table(path, settings), settings=settings)
+    assert config.table == settings.model_copy(update={"path": str(path)})
+    assert infer(str(path), settings=TableConfig(time_zone="Europe/Berlin"))[0] == config
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"id": "TRANSACTON_ID"}, "no column 'TRANSACTON_ID'; did you mean 'TRANSACTION_ID'"),
+        ({"ignore": ["zzz"]}, "no column 'zzz'; it has TRANSACTION_ID, TX_DATETIME"),
+        ({"id": "CUSTOMER_ID", "entities": ["CUSTOMER_ID"]}, "named for two roles, entities and id; keep one"),
+        ({"amount": "WORDS"}, "column 'WORDS' holds text values such as 'a b' and cannot be the amount"),
+        (
+            {"timestamp": "WORDS"},
+            "tx.parquet: column 'WORDS' holds text values such as 'a b' and cannot be the",
+        ),
+        ({"label": "TX_FRAUD_SCENARIO"}, "tx.parquet: column 'TX_FRAUD_SCENARIO' cannot be the label: it holds [123]"),
+        ({"name": "a b"}, "tx.parquet: name = 'a b'"),
+        ({"id": "scored_at"}, "tx.parquet: contract.id = 'scored_at': the scores table has a column of this name"),
+    ],
+)
+def test_named_columns_are_checked(tmp_path, named, message):
+    frame = transactions(500).assign(WORDS="a b", scored_at=np.arange(500))
+    frame["TX_FRAUD_SCENARIO"] = np.arange(500) % 4
+    with pytest.raises(InputError, match=message):
+        infer_file(save(tmp_path, frame, "tx.parquet"), **named)
+
+
+def test_an_id_that_repeats(tmp_path):
+    frame = transactions(1_000)
+    frame.loc[500:504, "TRANSACTION_ID"] = 7  # malformed rows do not hide the id
+    config, _, warnings = infer_file(save(tmp_path, frame), ignore=["TX_FRAUD_SCENARIO"])
+    assert config.contract.id == "TRANSACTION_ID"
+    assert warnings == [
+        "'TRANSACTION_ID' repeats a value in 5 of 1,000 rows; these rows will be quarantined; "
+        "if that is not meant, name another column with --id"
+    ]
+    frame["TRANSACTION_ID"] = frame["TRANSACTION_ID"] // 2
+    path = save(tmp_path, frame)
+    with pytest.raises(InputError, match="no column can be the id, which has another value in every row"):
+        infer_file(path)
+    _, _, warnings = infer_file(path, id="TRANSACTION_ID", ignore=["TX_FRAUD_SCENARIO"])
+    assert "'TRANSACTION_ID' repeats a value in" in warnings[0]
+
+
+def test_uniqueness_is_judged_on_the_whole_table(tmp_path, monkeypatch):
+    # Every 4th row is in the sample; the column repeats its values only outside of it.
+    monkeypatch.setattr("pipeline.inference.profiles.SAMPLE_ROWS", 1_000)
+    frame = transactions(4_000)
+    frame["TRANSACTION_ID"] = np.where(np.arange(4_000) % 4 == 0, np.arange(4_000), -1)
+    frame["code"] = [f"c{i}" for i in range(4_000)]
+    path = save(tmp_path, frame, "tx.parquet")
+    sample = read_sample(open_table(path, TableConfig()))
+    assert sample["code"].to_pylist() == [f"c{i}" for i in range(0, 4_000, 4)]
+    config, _, _ = infer_file(path)
+    assert config.contract.id == "code"
+
+
+def test_a_table_of_broken_lines(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2,3\n")
+    with pytest.raises(InputError, match=r"a\.csv has no row with as many cells as its header"):
+        infer_file(tmp_path / "a.csv")
+
+
+def test_a_single_row_and_rows_all_alike(tmp_path):
+    frame = transactions(1)
+    config, _, warnings = infer_file(save(tmp_path, frame))
+    assert (config.contract.id, config.contract.timestamp) == ("TRANSACTION_ID", "TX_DATETIME")
+    assert warnings == []
+    with pytest.raises(InputError, match="no column can be the id"):
+        infer_file(save(tmp_path, pd.concat([frame] * 50)))
+
+
+@pytest.mark.parametrize("kind", [pa.uint64(), pa.decimal128(38, 0)])
+def test_an_id_beyond_64_bits_is_text(tmp_path, kind):
+    frame = transactions(300)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    ids = pa.array([2**63 + row for row in range(300)], kind)
+    pq.write_table(table.set_column(0, "TRANSACTION_ID", ids), tmp_path / "tx.parquet")
+    contract = infer_file(tmp_path / "tx.parquet", label="TX_FRAUD")[0].contract
+    assert (contract.id, contract.types["TRANSACTION_ID"]) == ("TRANSACTION_ID", "text")
+
+
+def test_no_amount(tmp_path):
+    frame = transactions(500).drop(columns="TX_AMOUNT")
+    with pytest.raises(InputError, match=r"no column can be the amount, .*TX_FRAUD_SCENARIO .*--amount"):
+        infer_file(save(tmp_path, frame))
+    frame["paying"] = np.linspace(0.5, 9.7, 500) % 3
+    config, reasons, _ = infer_file(save(tmp_path, frame))
+    assert config.contract.amount == "paying"
+    assert reasons["amount"] == "'paying': the only number with decimals"
+
+
+def test_timestamps_that_count_from_1970(tmp_path):
+    frame = transactions(500)
+    frame["TX_DATETIME"] = frame["TX_DATETIME"].astype("datetime64[ms]").astype("int64")
+    for name in ("tx.csv", "tx.parquet"):
+        config, reasons, _ = infer_file(save(tmp_path, frame, name))
+        assert config.contract.timestamp == "TX_DATETIME"
+        assert config.table.timestamp_unit == "ms"
+        assert reasons["timestamp"] == "'TX_DATETIME': counts from 1970"
+        assert {"TX_TIME_SECONDS", "TX_TIME_DAYS"} <= set(config.contract.ignored)
+
+
+def test_a_date_of_birth_is_not_when_it_happened(tmp_path):
+    frame = transactions(500).rename(columns={"TX_DATETIME": "dob"})
+    with pytest.raises(InputError, match=r"no column can be the timestamp.*dob \(timestamp\)"):
+        infer_file(save(tmp_path, frame))
+    assert infer_file(save(tmp_path, frame), timestamp="dob")[0].contract.timestamp == "dob"
+
+
+def test_when_the_label_became_known(tmp_path):
+    frame = transactions(500)
+    frame["fraud_reported_at"] = frame["TX_DATETIME"] + pd.Timedelta(days=3)
+    config, _, _ = infer_file(save(tmp_path, frame))
+    assert config.contract.labelled_at == "fraud_reported_at"
+    frame = frame.drop(columns="TX_FRAUD")
+    config, _, _ = infer_file(save(tmp_path, frame))
+    assert config.contract.label is None
+    assert "fraud_reported_at" in config.contract.ignored
+
+
+def test_roles_by_content(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = transactions(3_000)
+    frame["colour"] = rng.choice(["red", "blue"], 3_000)
+    frame["flags"] = rng.integers(0, 4, 3_000)
+    frame["items_count"] = rng.integers(0, 4, 3_000)
+    frame["points"] = rng.integers(0, 5_000, 3_000)
+    frame["partner"] = [f"P-{i:04d}" for i in rng.integers(0, 250, 3_000)]
+    frame["opened"] = pd.Timestamp("2020-01-01")
+    frame["on"] = rng.random(3_000) < 0.3
+    config, reasons, _ = infer_file(save(tmp_path, frame, "tx.parquet"), ignore=["TX_FRAUD_SCENARIO"])
+    contract = config.contract
+    assert contract.categorical == ("colour", "flags", "on")
+    assert contract.numeric == ("items_count", "points")
+    assert contract.entities == ("CUSTOMER_ID", "TERMINAL_ID", "partner")
+    assert "opened" in contract.ignored
+    assert "'flags': at most 10 different whole numbers, like codes" in reasons["categorical"]
+    assert "'items_count': quantities by their names" in reasons["numeric"]
+    assert contract.types["flags"] == "integer"
+    assert contract.types["on"] == "text"
+
+
+def test_sniffing_leaves_parquet_and_single_columns_alone(tmp_path):
+    pq.write_table(pa.table({"a;b": [1]}), tmp_path / "a.parquet")
+    assert sniff(tmp_path / "a.parquet") == TableConfig()
+    for text, delimiter in (("a\n1\n", ","), ('"a,b,c";d\n', ";"), ("\ufeff\na\tb,c\td\n", "\t"), ("a|b", "|")):
+        (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+        assert sniff(tmp_path / "a.csv").delimiter == delimiter
+    assert sniff(tmp_path / "none.csv") == TableConfig()
+    assert sniff(tmp_path / "a.csv", TableConfig(delimiter=",")).delimiter == ","
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b.csv").write_text("a;b\n1;2\n")
+    assert sniff(tmp_path / "in", TableConfig(time_zone="Europe/Berlin")) == TableConfig(
+        delimiter=";", time_zone="Europe/Berlin"
+    )
+
+
+# Columns that are the timestamp over again
+
+
+def repeats(values, times, zone="UTC"):
+    profile = profile_columns(pa.table({"x": values}), TableConfig())["x"]
+    return Clock(pa.array(times, pa.timestamp("us")), zone).repeated_by(profile)
+
+
+def test_columns_that_follow_from_the_timestamp():
+    rng = np.random.default_rng(0)
+    times = pd.DatetimeIndex(START + rng.integers(0, 86_400 * 700, 5_000))  # in no order
+    seconds = (times - times.min()).total_seconds().to_numpy()
+    for values in (seconds, seconds // 3600, -seconds // 86_400, times.asi8, seconds / 86_400 + 17.25):
+        assert repeats(values, times) == "grows with the timestamp"
+    assert repeats(times.hour, times) == "is the timestamp's hour of day"
+    assert repeats(times.day_of_week + 1, times) == "is the timestamp's weekday"
+    assert repeats(times.month, times) == "is the timestamp's month"
+    local = times.tz_localize("UTC").tz_convert("Asia/Tokyo")
+    assert repeats(local.hour, times, "Asia/Tokyo") == "is the timestamp's hour of day"
+    assert repeats(times.day_of_week >= 5, times) == "follows from the timestamp's weekday"
+    assert repeats(list(times.day_name()), times) == "follows from the timestamp's weekday"
+    assert repeats((times.hour < 7).astype(int), times) == "follows from the timestamp's hour of day"
+    two_days = pd.DatetimeIndex(START + rng.integers(0, 86_400 * 2, 500))
+    assert repeats((two_days - START).days, two_days) == "is the timestamp's day"
+
+
+def test_columns_that_do_not():
+    rng = np.random.default_rng(0)
+    times = pd.DatetimeIndex(START + np.sort(rng.integers(0, 86_400 * 300, 5_000)))
+    walk = np.cumsum(rng.normal(size=5_000))
+    rare = (rng.random(5_000) < 0.001).astype(int)
+    trend = np.arange(5_000) + rng.normal(size=5_000) * 300
+    for values in (walk, rare, trend, rng.integers(0, 24, 5_000), rng.lognormal(size=5_000), np.zeros(5_000)):
+        assert repeats(values, times) is None
+    same_time = pd.DatetimeIndex(np.repeat(START, 5_000))
+    assert repeats(rng.normal(size=5_000), same_time) is None
+    days = pd.DatetimeIndex(START + 86_400 * np.sort(rng.integers(0, 9, 5_000)))
+    assert repeats(rng.normal(size=5_000), days) is None
+
+
+# Columns that give the label away
+
+CONTRACT = Contract(
+    id="tx",
+    timestamp="at",
+    amount="eur",
+    entities=("card",),
+    categorical=("text",),
+    numeric=("x",),
+    label="fraud",
+    ignored=("gone",),
+)
+
+
+def rows_with(fraud: np.ndarray, **columns) -> pa.Table:
+    return pa.table({"fraud": pa.array(fraud, pa.int8()), **columns})
+
+
+@pytest.fixture
+def fraud() -> np.ndarray:
+    return np.random.default_rng(1).random(40_000) < 0.01
+
+
+def test_what_is_written_after_the_fact_trips(fraud):
+    rng = np.random.default_rng(2)
+    found_late = fraud & (rng.random(len(fraud)) < 0.9)
+    for values in (
+        fraud.astype(float),
+        np.where(fraud, rng.normal(size=len(fraud)), 0.0),  # the loss, zero without fraud
+        pa.array(np.where(found_late, 1.0, None), pa.float64()),  # a case number, missing without fraud
+        1e9 + fraud,
+    ):
+        assert list(giveaways(rows_with(fraud, x=values), CONTRACT)) == ["x"]
+    text = np.where(found_late, "closed", np.where(rng.random(len(fraud)) < 0.5, "open", None))
+    assert list(giveaways(rows_with(fraud, text=text), CONTRACT)) == ["text"]
+    card = pa.array(np.where(fraud, rng.integers(0, 50, len(fraud)), None), pa.int64())
+    assert list(giveaways(rows_with(fraud, card=card), CONTRACT)) == ["card"]
+
+
+def test_strong_features_do_not(fraud):
+    rng = np.random.default_rng(0)
+    amount = rng.lognormal(3, 1, len(fraud)) * np.where(fraud, 5, 1)
+    strong = rng.normal(size=len(fraud)) + 3 * fraud  # AUROC 0.98
+    keys = np.where(fraud, rng.integers(0, 3, len(fraud)), rng.integers(0, 10, len(fraud))).astype(str)
+    assert giveaways(rows_with(fraud, eur=amount, x=strong, text=keys), CONTRACT) == {}
+
+
+def test_entities_do_not_trip_by_being_learnt_by_heart():
+    rng = np.random.default_rng(0)
+    card = rng.integers(0, 8_000, 40_000)
+    stolen = rng.choice(8_000, 80, replace=False)
+    fraud = np.isin(card, stolen)  # every transaction of a stolen card is fraud
+    for values in (card, np.char.add("c", card.astype(str))):
+        assert giveaways(rows_with(fraud, card=values), CONTRACT) == {}
+    # High cardinality and nothing behind it: each value comes once or twice.
+    noise = rng.integers(0, 30_000, 40_000).astype(str)
+    assert giveaways(rows_with(fraud, text=noise), CONTRACT) == {}
+
+
+def test_what_is_no_input_is_not_judged(fraud):
+    same = fraud.astype(float)
+    assert giveaways(rows_with(fraud, tx=same, at=same, gone=same, unnamed=same), CONTRACT) == {}
+    unlabelled = CONTRACT.model_copy(update={"label": None})
+    assert giveaways(rows_with(fraud, x=same), unlabelled) == {}
+    assert giveaways(pa.table({"x": same}), CONTRACT) == {}
+    few = np.zeros(1_000, dtype=bool)
+    few[:15] = True
+    assert giveaways(rows_with(few, x=few.astype(float)), CONTRACT) == {}
+
+
+def test_rows_without_a_label_are_left_out(fraud):
+    label = pa.array(fraud.astype(float), mask=np.arange(len(fraud)) % 2 == 0).cast(pa.int8())
+    known = np.where(np.arange(len(fraud)) % 2 == 0, 0.0, fraud)
+    assert list(giveaways(pa.table({"fraud": label, "x": known}), CONTRACT)) == ["x"]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("id", ["TRANSACTION_ID", "TransactionID", "tx_id", "id", "uuid", "Buchungsnummer", "trans_num", "ref"]),
+        ("timestamp", ["TX_DATETIME", "timestamp", "date", "Zeitstempel", "created_at", "trans_date_trans_time"]),
+        ("amount", ["TX_AMOUNT", "Amount", "amt", "Betrag", "TransactionAmt", "price", "transaction_value"]),
+        ("entities", ["CUSTOMER_ID", "card1", "merchant", "TerminalId", "Kundennummer", "nameDest", "device"]),
+        ("label", ["TX_FRAUD", "isFraud", "is_fraud", "Class", "label", "Betrug", "fraud_flag", "target"]),
+        ("labelled_at", ["labelled_at", "fraud_reported_at", "chargeback_date", "label_time"]),
+    ],
+)
+def test_names_that_speak_for_a_role(role, names):
+    assert [name for name in names if name_score(role, name) <= 0] == []
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("id", ["colour", "CUSTOMER_ID", "kundennummer", "idle"]),
+        ("timestamp", ["date_of_birth", "expiry_date", "card_valid_until", "amount", "updated_at"]),
+        ("amount", ["oldbalanceOrg", "card_limit", "amount_30d_avg", "latitude", "colour"]),
+        ("entities", ["card_type", "account_age", "amount", "carbon", "zipper"]),
+        ("label", ["fraud_score", "fraud_amount_usual", "colour", "classic"]),
+    ],
+)
+def test_names_that_do_not(role, names):
+    assert [name for name in names if name_score(role, name) > {"label": 1}.get(role, 0)] == []
+
+
+def test_personal_data_by_name():
+    found = ["e_mail", "PhoneNumber", "IBAN", "card_number", "cc_num", "ip", "IPAddress", "Straße", "dob", "surname"]
+    assert all(personal_data(name) for name in found)
+    for name in ("merchant_name", "CUSTOMER_ID", "pandas", "description", "shipping", "flatrate", "first_seen_days"):
+        assert personal_data(name) is None, name
+    assert join_words("Größe-in.KB") == "groesse_in_kb"

@@ -1,0 +1,199 @@
+"""Labels from review: taken in as a whole or not at all, once, and read as cells of transactions are."""
+
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+
+from pipeline.errors import ConfigError, InputError
+from pipeline.labels.known import known_labels
+from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.settings.config import Config
+from pipeline.workspace.history import History
+
+NOW = datetime(2025, 3, 10, 12)
+
+
+def config(key="integer", table=None, validation=None, **contract):
+    roles = {"id": "tx", "timestamp": "at", "amount": "eur", "label": "fraud", "types": {"tx": key}, **contract}
+    return Config.model_validate({"contract": roles, "table": table or {}, "validation": validation or {}})
+
+
+def written(folder, text, name="labels.csv"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def store(folder, settings=None):
+    return ReviewedLabels(folder / "labels", settings or config())
+
+
+def rows_of(labels):
+    return [row for file in labels.files() for row in pq.read_table(file).to_pylist()]
+
+
+def test_a_file_has_the_typed_labels_and_nothing_else(tmp_path):
+    labels = store(tmp_path)
+    text = "reviewer,fraud,tx,labelled_at\nann,1,7,2025-03-02\nbob,FALSE,8,2025-03-02T10:00:00+02:00\nann,true,7,\n"
+    taken = labels.append(written(tmp_path, text), now=NOW)
+    assert (taken.rows, taken.frauds, taken.unknown, taken.is_new) == (3, 2, 2, True)
+    assert labels.files() == [taken.file]
+    expected = pa.schema({"id": pa.int64(), "label": pa.int8(), "labelled_at": pa.timestamp("us")})
+    assert pq.read_schema(taken.file).equals(expected)
+    assert rows_of(labels) == [
+        {"id": 7, "label": 1, "labelled_at": datetime(2025, 3, 2)},
+        {"id": 8, "label": 0, "labelled_at": datetime(2025, 3, 2, 8)},
+        {"id": 7, "label": 1, "labelled_at": NOW},
+    ]
+
+
+def test_cells_are_read_as_the_table_section_says(tmp_path):
+    table = {"time_zone": "Europe/Berlin", "delimiter": ";", "decimal": ","}
+    labels = store(tmp_path, config(key="text", table=table, labelled_at="seen"))
+    labels.append(written(tmp_path, "tx;fraud;seen\n007;1,0;01.03.2025 12:00\n"), now=NOW)
+    assert rows_of(labels) == [{"id": "007", "label": 1, "labelled_at": datetime(2025, 3, 1, 11)}]
+
+
+@pytest.mark.parametrize("name", ["seen", "labelled_at"])
+def test_the_moment_may_have_the_contracts_name_or_its_own(tmp_path, name):
+    labels = store(tmp_path, config(labelled_at="seen"))
+    labels.append(written(tmp_path, f"tx,fraud,{name}\n1,0,2025-03-01\n"), now=NOW)
+    assert rows_of(labels)[0]["labelled_at"] == datetime(2025, 3, 1)
+
+
+def test_parquet_of_any_fitting_type_and_folders_are_taken(tmp_path):
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    moments = pa.array([NOW.replace(tzinfo=UTC)] * 2, pa.timestamp("ns", "UTC"))
+    first = pa.table({"tx": pa.array([1.0, 2.0]), "fraud": [True, False], "labelled_at": moments})
+    pq.write_table(first, folder / "a.parquet")
+    pq.write_table(first.set_column(0, "tx", pa.array([3.0, 4.0])), folder / "b.parquet")
+    labels = store(tmp_path)
+    assert labels.append(folder, now=NOW).rows == 4
+    assert [(row["id"], row["label"]) for row in rows_of(labels)] == [(1, 1), (2, 0), (3, 1), (4, 0)]
+
+
+def test_without_a_moment_a_label_counts_from_its_taking_in(tmp_path):
+    labels = store(tmp_path)
+    zoned = datetime(2025, 3, 10, 13, tzinfo=UTC) + timedelta(hours=1)
+    labels.append(written(tmp_path, "tx,fraud\n1,1\n"), now=zoned)
+    assert rows_of(labels) == [{"id": 1, "label": 1, "labelled_at": datetime(2025, 3, 10, 14)}]
+    before = datetime.now(UTC).replace(tzinfo=None)
+    labels.append(written(tmp_path, "tx,fraud\n2,1\n"))
+    taken = next(row for row in rows_of(labels) if row["id"] == 2)["labelled_at"]
+    assert before <= taken <= datetime.now(UTC).replace(tzinfo=None)
+
+
+def test_the_same_content_again_changes_nothing_whatever_its_name(tmp_path):
+    labels = store(tmp_path)
+    first = labels.append(written(tmp_path, "tx,fraud\n1,1\n2,0\n"), now=NOW)
+    before = first.file.read_bytes()
+    again = labels.append(written(tmp_path, "tx,fraud\n1,1\n2,0\n", "other.csv"), now=NOW + timedelta(days=1))
+    assert (again.file, again.rows, again.frauds, again.is_new) == (first.file, 2, 1, False)
+    assert labels.files() == [first.file]
+    assert first.file.read_bytes() == before
+    labels.append(written(tmp_path, "tx,fraud\n1,0\n2,0\n"), now=NOW + timedelta(days=2))
+    rows = pa.table({"tx": [1, 2], "at": pa.array([NOW, NOW], pa.timestamp("us"))})
+    for after, expected in {0: [1, 0], 1: [1, 0], 2: [0, 0]}.items():
+        assert list(known_labels(rows, config(), NOW + timedelta(days=after), labels.files())) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tx,fraud\n1,1\nx,0\n", r"labels\.csv: column 'tx' holds 'x' in labels\.csv, source_row 1, .* a whole number"),
+        ("tx,fraud\n1,1\n2,2\n", r"'fraud' holds '2' in labels\.csv, source_row 1, and it is 0 or 1 in every row"),
+        ("tx,fraud\n1,1\n2,maybe\n", r"'fraud' holds 'maybe' in .*; mend the cell and deliver the table again"),
+        ("tx,fraud\n1,1\n,0\n", r"'tx' holds nothing in labels\.csv, source_row 1, and it is needed"),
+        ("tx,fraud\n1,1\n2,\n", r"'fraud' holds nothing in labels\.csv, source_row 1, and it is needed"),
+        ("tx,fraud,labelled_at\n1,1,2025-03-01\n2,1,soon\n", "'labelled_at' holds 'soon' .* is a timestamp"),
+        (
+            "tx,fraud,labelled_at\n1,1,2025-03-11T12:00\n2,1,2025-03-11T12:00:01\n",
+            r"'2025-03-11T12:00:01' in labels\.csv, source_row 1, .*latest_days_ahead = 1 days after now, 2025-03-10",
+        ),
+        ("tx,fraud,labelled_at\n1,1,1999-12-31\n", r"'1999-12-31' .* not before validation\.earliest = 2000-01-01"),
+        ("tx,fraud\n1,1\n2\n", r"another number of cells than its header in labels\.csv, source_row 1"),
+        ("tx,verdict\n1,1\n", r"lacks 'fraud' \(the contract's label\) and has tx, verdict; name its columns"),
+        ("id,label\n1,1\n", r"lacks 'tx' \(the contract's id\) and 'fraud' \(the contract's label\)"),
+        ("tx,fraud\n", "is empty: it has no rows"),
+    ],
+)
+def test_a_table_with_one_mistake_is_refused_as_a_whole(tmp_path, text, message):
+    labels = store(tmp_path, config(validation={"batch_rows": 1}))
+    with pytest.raises(InputError, match=message):
+        labels.append(written(tmp_path, text), now=NOW)
+    assert labels.files() == []
+    assert [path.name for path in (tmp_path / "labels").glob("*")] in ([], [".lock"])
+
+
+def test_a_column_of_a_type_that_never_fits_is_refused(tmp_path):
+    table = {"tx": [1], "fraud": pa.array([1], pa.int8()), "labelled_at": pa.array([1_741_000_000])}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="'labelled_at' is of type int64, not a timestamp"):
+        store(tmp_path).append(tmp_path / "a.parquet", now=NOW)
+    pq.write_table(pa.table({"tx": [[1]], "fraud": [1]}), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match=r"'tx' is of type list.*cannot be a integer"):
+        store(tmp_path).append(tmp_path / "b.parquet", now=NOW)
+
+
+def test_a_masked_id_is_not_shown(tmp_path):
+    with pytest.raises(InputError, match="column 'tx' holds ••• in") as error:
+        store(tmp_path, config(sensitive=["tx"])).append(written(tmp_path, "tx,fraud\nsecret,1\n"), now=NOW)
+    assert "secret" not in str(error.value)
+
+
+def test_a_contract_without_a_label_takes_none(tmp_path):
+    with pytest.raises(ConfigError, match=r"names no label, .* add label to \[contract\] and train again"):
+        store(tmp_path, config(label=None)).append(written(tmp_path, "tx,fraud\n1,1\n"), now=NOW)
+
+
+def test_labels_taken_in_under_another_type_of_id_are_said(tmp_path):
+    taken = store(tmp_path).append(written(tmp_path, "tx,fraud\n1,1\n"), now=NOW)
+    later = store(tmp_path, config(key="text"))
+    with pytest.raises(ConfigError, match=rf"{taken.file.name} has labels of ids of type int64, .* now says string"):
+        later.files()
+    with pytest.raises(ConfigError, match=r"put contract\.types back"):
+        later.append(written(tmp_path, "tx,fraud\n2,1\n"), now=NOW)
+
+
+def test_ids_that_the_history_lacks_are_counted_once(tmp_path):
+    settings = config(id='t"x', types={'t"x': "text"})
+    history = History(tmp_path / "history", settings)
+    rows = pa.table({'t"x': ["a", "b"], "at": pa.array([NOW, NOW], pa.timestamp("us")), "eur": [1.0, 2.0]})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    history.append(tmp_path / "rows.parquet", "batch")
+    labels = store(tmp_path, settings)
+    pq.write_table(pa.table({'t"x': list("abccd"), "fraud": [1, 0, 1, 0, 1]}), tmp_path / "labels.parquet")
+    assert labels.append(tmp_path / "labels.parquet", history.files(None, None), now=NOW).unknown == 2
+    assert labels.append(tmp_path / "labels.parquet", now=NOW).unknown == 4
+
+
+def test_one_process_writes_at_a_time(tmp_path):
+    labels = store(tmp_path)
+    path = written(tmp_path, "tx,fraud\n1,1\n")
+    labels.folder.mkdir()
+    with FileLock(labels.folder / ".lock"):
+        writer = Thread(target=labels.append, args=(path,), kwargs={"now": NOW})
+        writer.start()
+        writer.join(0.5)
+        assert writer.is_alive()
+        assert labels.files() == []
+    writer.join(30)
+    assert len(labels.files()) == 1
+
+
+def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError("disk full")
+
+    labels = store(tmp_path)
+    path = written(tmp_path, "tx,fraud\n1,1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.tables.writing.ParquetWriter.write", full)
+        with pytest.raises(OSError, match="disk full"):
+            labels.append(path, now=NOW)
+    assert [file.name for file in labels.folder.iterdir()] == [".lock"]
+    assert labels.append(path, now=NOW).is_new

@@ -1,0 +1,60 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.features import Feature
+from pipeline.monitoring.drift import drifts, stability_index
+
+FEATURES = [
+    Feature("still", "number", "linear", "still", ""),
+    Feature("moved", "number", "linear", "moved", ""),
+    Feature("gone", "number", "linear", "gone", ""),
+    Feature("channel", "category", "linear", "channel", ""),
+]
+
+
+def write(path, shift, missing, channels, seed):
+    rng = np.random.default_rng(seed)
+    gone = np.where(rng.random(20_000) < missing, np.nan, rng.normal(size=20_000))
+    table = {
+        "still": rng.normal(size=20_000),
+        "moved": rng.normal(size=20_000) + shift,
+        "gone": pa.array(gone, from_pandas=True),
+        "channel": rng.choice(["web", "shop", "new"], 20_000, p=channels),
+    }
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+def test_the_index_is_its_formula():
+    before, after = np.array([10, 30, 60]), np.array([30, 30, 40])
+    p, q = before / 100, after / 100
+    assert stability_index(before, after) == pytest.approx(((q - p) * np.log(q / p)).sum())
+    assert stability_index(after, before) == pytest.approx(stability_index(before, after))
+    assert np.isfinite(stability_index(np.array([10, 0]), np.array([0, 10])))
+
+
+def test_what_moved_comes_first_and_what_stood_still_has_next_to_no_drift(tmp_path):
+    before = write(tmp_path / "before.parquet", 0, 0.0, [0.7, 0.3, 0.0], 0)
+    after = write(tmp_path / "after.parquet", 1, 0.5, [0.3, 0.4, 0.3], 1)
+    found = {drift.feature: drift for drift in drifts(before, after, FEATURES)}
+    assert list(found)[-1] == "still"
+    assert found["still"].index < 0.01
+    assert found["still"].verdict == "little"
+    # For two normal laws of variance 1, a mean apart, the divergences add up to 1; ten bins lose a little of it.
+    assert 0.85 < found["moved"].index < 1.0
+    assert found["moved"].verdict == found["gone"].verdict == found["channel"].verdict == "much"
+    assert (found["channel"].before, found["channel"].after) == ("web", "shop")
+    # Half of the values went from known to missing.
+    assert found["gone"].index == pytest.approx(0.5 * np.log(0.5 / 1e-4) + 0.5 * np.log(2), rel=0.02)
+
+
+def test_a_constant_or_empty_feature_has_an_index_too(tmp_path):
+    features = [Feature("one", "number", "linear", "one", ""), Feature("none", "number", "linear", "none", "")]
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        columns = {"one": np.full(10, value), "none": pa.nulls(10, pa.float64())}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    found = {each.feature: each for each in drifts(tmp_path / "a.parquet", tmp_path / "b.parquet", features)}
+    assert found["one"].verdict == "much"
+    assert (found["none"].index, found["none"].before) == (0, "none")

@@ -1,0 +1,106 @@
+"""pipeline/pages/charts.py: what is drawn, and where."""
+
+import re
+from datetime import date
+
+import numpy as np
+import pytest
+
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.curves import Curve
+from pipeline.pages import charts
+from pipeline.pages.charts import banded, over_blocks
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_bars_beyond_the_threshold_count_exactly_the_flagged_rows(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.lognormal(0, seed / 2 + 0.1, 3000)
+    threshold = float(np.sort(scores)[-37])  # the threshold itself is not flagged
+    labels = (rng.random(3000) < 0.1).astype(float)
+    histogram = charts.count_scores(scores, threshold, labels)
+    beyond = histogram.edges[:-1] >= threshold * (1 - 1e-9)
+    assert histogram.counts[beyond].sum() == (scores > threshold).sum() == 36
+    assert histogram.frauds[beyond].sum() == ((scores > threshold) & (labels == 1)).sum()
+    assert histogram.counts.sum() == 3000
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 7), (-3, 2), (0.21, 0.94), (0, 123456), (5e-7, 6e-7)])
+def test_ticks_are_a_few_round_values_inside(low, high):
+    ticks = charts.Axis(low, high, 0, 100).ticks()
+    assert 2 <= len(ticks) <= 8
+    assert all(low - 1e-12 <= tick <= high * (1 + 1e-6) for tick in ticks)
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+    logarithmic = charts.Axis(1e-3, 5e4, 0, 100, True)
+    assert all(1e-3 <= tick <= 5e4 and np.log10(tick) % 1 == 0 for tick in logarithmic.ticks())
+    assert logarithmic(1e-3) == 0
+    assert logarithmic(5e4) == 100
+
+
+def test_days_without_an_alert_have_their_place():
+    svg = charts.alerts_a_day({date(2025, 3, 1): 4, date(2025, 3, 3): 1}, expected=2.5)
+    assert svg.count("<rect") == 2
+    assert "01 March 2025: 4 alerts" in svg
+    assert "03 March 2025: 1 alert<" in svg
+    assert all(f">{day} Mar<" in svg for day in (1, 2, 3))
+
+
+def test_plots_are_written_as_png(tmp_path):
+    scores = np.random.default_rng(0).gamma(2, 1, 500)
+    charts.save_score_distribution(tmp_path / "scores.png", scores, 5.0, (scores > 6).astype(float))
+    charts.save_losses(tmp_path / "losses.png", [{"epoch": 1, "train_loss": 0.5, "held_out_loss": 0.6}])
+    for name in ("scores.png", "losses.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_row_is_a_point_inside_the_plane_and_far_alerts_are_on_its_edge():
+    points = np.random.default_rng(0).normal(size=(500, 2))
+    points[-2:] = [[1e6, 0], [0, -1e6]]
+    ranks = np.zeros(500, dtype=int)
+    ranks[-3:] = [2, 1, 3]
+    svg = str(charts.scatter(points, ranks, "Map <of> rows"))
+    assert "Map &lt;of&gt; rows" in svg
+    places = np.array(re.findall(r"M([\d.]+) ([\d.]+)h", svg), dtype=float)
+    assert len(places) == 497
+    assert (places > 0).all()
+    assert (places < [charts.WIDTH, charts.SQUARE]).all()
+    assert np.corrcoef(places[:, 0], points[:497, 0])[0, 1] > 0.99
+    assert np.corrcoef(places[:, 1], points[:497, 1])[0, 1] < -0.99
+    alerts = re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="4.5"><title>alert #(\d)<', svg)
+    assert [rank for _, _, rank in alerts] == ["3", "2", "1"]  # the first alert on top
+    assert float(alerts[2][0]) == charts.WIDTH - 10
+    assert float(alerts[0][1]) == charts.SQUARE - 10
+
+
+@pytest.mark.parametrize("points", [np.zeros((5, 2)), np.array([[0, 1e300]] * 5), np.ones((5, 2)) * [1, 0]])
+def test_rows_that_are_all_alike_still_make_a_map(points):
+    svg = str(charts.scatter(points, np.array([0, 0, 0, 0, 1]), "Map"))
+    assert not re.search(r"\b(nan|inf)\b", svg)
+    assert "alert #1" in svg
+
+
+def test_a_measure_over_blocks_has_a_dot_and_a_bar_a_block_and_leaves_undefined_ones_out():
+    values = [Interval(0.5, 0.4, 0.6), Interval(float("nan"), float("nan"), float("nan")), Interval(0.7, 0.65, 0.8)]
+    drawn = over_blocks(["1 Jul", "8 Jul", "<15> Jul"], values, "AUROC")
+    dots = [(float(x), float(y)) for x, y in re.findall(r'<circle class="curve" cx="([\d.]+)" cy="([\d.]+)"', drawn)]
+    bars = [tuple(map(float, ends)) for ends in re.findall(r'class="error".*? y1="([\d.]+)" y2="([\d.]+)"', drawn)]
+    assert len(dots) == len(bars) == 2
+    assert dots[0][0] < dots[1][0]
+    assert all(high < y < low for (_, y), (low, high) in zip(dots, bars, strict=True))
+    # 0.5 and 0.7 lie on one linear scale with the ends 0.4 and 0.8.
+    assert (dots[0][1] - dots[1][1]) / (bars[0][0] - bars[1][1]) == pytest.approx(0.5, abs=0.01)
+    assert "&lt;15&gt; Jul" in drawn
+    assert "<svg" in over_blocks(["1 Jul"], values[1:2], "nothing to draw")
+
+
+def test_a_band_lies_around_its_curve():
+    x = np.array([1.0, 2.0, 3.0])
+    curve = Curve(x, np.array([0.2, 0.5, np.nan]), np.array([0.1, 0.4, np.nan]), np.array([0.3, 0.7, np.nan]))
+    drawn = banded({"curve": curve}, "alerts a day", "found")
+    band = re.search(r'<polygon class="band curve" points="([^"]+)"', drawn).group(1).split()
+    line = re.search(r'<polyline class="line curve" points="([^"]+)"', drawn).group(1).split()
+    assert (len(band), len(line)) == (4, 2)
+    ys = [float(point.split(",")[1]) for point in band]
+    at = [float(point.split(",")[1]) for point in line]
+    assert ys[0] < at[0] < ys[3]  # the first point: high, value, low, from above
+    assert ys[1] < at[1] < ys[2]

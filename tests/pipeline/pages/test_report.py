@@ -1,0 +1,368 @@
+"""pipeline/pages/report.py: the page is read back with html.parser."""
+
+import re
+from datetime import date, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.evaluation.metrics import evaluate
+from pipeline.pages import charts
+from pipeline.pages.report import Report, render
+from pipeline.scoring.alerts import AlertRow, alert_rows
+from pipeline.scoring.maps import Map
+from pipeline.settings.config import Config
+from pipeline.settings.contract import MASK
+
+VOID = {"meta", "link", "br", "img", "hr", "input", "line", "rect", "circle", "polyline", "path"}
+
+
+class Page(HTMLParser):
+    """Text, tags and attributes of a page; an element that is closed wrongly fails the test."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.open = [], [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+def config(**contract):
+    roles = {
+        "id": "tx",
+        "timestamp": "at",
+        "amount": "eur",
+        "entities": ("card",),
+        "categorical": ("country",),
+        "label": "fraud",
+    }
+    return Config.model_validate({"contract": roles | contract, "table": {"time_zone": "Europe/Berlin"}})
+
+
+def reason(column, actual, expected, share, text=None):
+    text = text or f"{column} {actual}, expected about {expected}"
+    return {"column": column, "actual": actual, "expected": expected, "share": share, "text": text}
+
+
+def alerts_table(rows=3, **cells):
+    reasons = [
+        reason("eur", "1,240.50", "35.20", 0.625),
+        reason("country", "US", "DE", 0.24),
+        reason("card: transactions", "14", "1.3", 0.09),
+    ]
+    row = {
+        "tx": 9001,
+        "at": datetime(2025, 3, 1, 2, 14, 9),
+        "eur": 1240.5,
+        "card": 77123,
+        "country": "US",
+        "fraud": 1,
+        "anomaly_score": 412.25,
+        "p_value": 0.00002,
+        "tail_p_value": 1e-7,
+        "reasons": reasons,
+        "reason": "eur 1,240.50, expected about 35.20 (62 % of the score).",
+    } | cells
+    return pa.Table.from_pylist([row | {"rank": rows - i, "tx": 9000 + rows - i} for i in range(rows)])
+
+
+def full_batch():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(2000) < 0.02).astype(float)
+    scores = rng.gamma(3, 1, 2000) + 9 * labels * rng.random(2000)
+    flagged = scores > 8
+    measured = evaluate(np.zeros(2000), rng.integers(0, 900, 2000), scores, labels, flagged)
+    report = Report(
+        kind="batch",
+        title="march.parquet",
+        subtitle="1 March 2025",
+        counts={"read": 12_345, "accepted": 2000, "quarantined": 45, "outside": 10_300, "refused": 0}
+        | {"scored": 2000, "flagged": int(flagged.sum())},
+        promise="About 20 alerts a day.",
+        outcome="31 alerts on 1 day.",
+        notes=("The history has a gap.",),
+        scores=scores,
+        labels=labels,
+        scores_of="All scored rows",
+        threshold=8.0,
+        alerts_per_day={date(2025, 3, 1): int(flagged.sum())},
+        expected_per_day=20.0,
+        alerts=alert_rows(alerts_table(), config(), show_labels=True),
+        rules={"eur: is finite": 40, "tx: is unique": 5, "eur: is not negative": 0},
+        unseen={"country": 3},
+        docs="data docs/index.html",
+        evaluation=measured,
+        measured_on="the scored rows",
+        facts={"Model": "cards version 3"},
+    )
+    return report, measured
+
+
+def test_a_batch_shows_every_figure_it_was_given():
+    report, measured = full_batch()
+    page = Page(render(report))
+    for figure in ("12,345", "10,300", "2,000", f"{report.counts['flagged']:,}", "45"):
+        assert figure in page.text
+    for text in ("march.parquet", "About 20 alerts a day.", "31 alerts on 1 day.", "The history has a gap."):
+        assert text in page.text
+    assert f"{measured.auroc:.3f}" in page.text
+    assert f"{measured.average_precision:.3f}" in page.text
+    assert f"{measured.card_precision:.3f}" in page.text
+    assert f"{measured.flagged_frauds} of {measured.frauds}" in page.text
+    assert page.text.index("eur: is finite 40") < page.text.index("tx: is unique 5")
+    assert "eur: is not negative" not in page.text
+    assert "country in 3 rows" in page.text
+    assert "Model cards version 3" in page.text
+    assert "threshold 8" in page.text
+    assert ("href", "data%20docs/index.html") in page.attributes
+    assert page.tags.count("svg") == 5  # the mark, scores, alerts a day, precision and recall, what alerts find
+
+
+def test_an_alert_shows_who_when_how_much_and_why():
+    page = Page(render(full_batch()[0]))
+    for text in ("#1 fraud", "Sat 1 Mar 2025, 03:14:09", "id 9001", "card 77123", "412.25", "< 0.001"):
+        assert text in page.text
+    assert "eur 62 % 1,240.50 35.20" in page.text
+    assert "country 24 % US DE" in page.text
+    assert "eur 1,240.50, expected about 35.20 Why" in page.text
+    assert page.text.index("id 9001") < page.text.index("id 9002") < page.text.index("id 9003")
+
+
+def test_a_training_run_shows_its_losses_and_the_best_epoch():
+    epochs = [
+        {"epoch": 1, "train_loss": 0.9, "held_out_loss": 0.8},
+        {"epoch": 2, "train_loss": 0.5, "held_out_loss": 0.45},
+        {"epoch": 3, "train_loss": 0.4, "held_out_loss": 0.5},
+    ]
+    page = Page(render(Report(kind="training", title="cards", counts={"read": 9, "accepted": 9}, epochs=epochs)))
+    assert "Training run" in page.text
+    assert "best held-out loss 0.45 in epoch 2" in page.text
+    assert [name for name, value in page.attributes if value == "line held-out"] == ["class"]
+
+
+def test_the_page_asks_for_nothing_from_outside_and_runs_nothing():
+    html = render(full_batch()[0])
+    page = Page(html)
+    links = [value for name, value in page.attributes if name in ("href", "src", "srcset", "action", "data")]
+    assert links == ["data%20docs/index.html"]
+    assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
+    assert "http" not in re.sub(r'http-equiv="', "", html)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert any(value and value.startswith("default-src 'none'") for _, value in page.attributes)
+
+
+def test_text_from_the_data_stays_text():
+    hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+    table = alerts_table(country=hostile, reasons=[reason(hostile, hostile, "x" + hostile, 2.0, hostile)])
+    report = Report(
+        kind="batch",
+        title=hostile,
+        subtitle=hostile,
+        counts={"read": 1, "flagged": 3, "scored": 3},
+        promise=hostile,
+        outcome=hostile,
+        notes=[hostile],
+        scores=np.array([1.0, 2.0]),
+        scores_of=hostile,
+        alerts=alert_rows(table, config()),
+        rules={hostile: 1},
+        unseen={hostile: 1},
+        measured_on=hostile,
+        facts={hostile: hostile},
+    )
+    page = Page(render(report))
+    assert not {"script", "img"} & set(page.tags)
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert page.text.count("alert(1)") >= 15
+
+
+@pytest.mark.parametrize("docs", ["javascript:alert(1)", "https://example.org/", "/etc/passwd", "\\\\host\\share"])
+def test_docs_is_a_relative_path_only(docs):
+    with pytest.raises(ValueError, match="relative path only"):
+        render(Report(kind="batch", title="t", docs=docs))
+
+
+def everywhere(row: AlertRow):
+    return render(Report(kind="batch", title="t", counts={"read": 1, "flagged": 1, "scored": 1}, alerts=[row]))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("tx", ["9001"]),
+        ("at", ["02:14", "03:14", "2025-03-01"]),
+        ("eur", ["1240.5", "1,240.50", "35.20"]),
+        ("card", ["77123"]),
+        ("country", ["US", "DE"]),
+    ],
+)
+def test_a_sensitive_column_is_masked_wherever_it_stands(name, values):
+    said = "card 77123 paid 1,240.50 in US (9001) at 2025-03-01 02:14:09"
+    reasons = [reason("merchant", "a", "b", 0.4, said), reason("eur", "1,240.50", "35.20", 0.3)]
+    table = alerts_table(rows=1, reasons=[*reasons, reason("country", "US", "DE", 0.2)])
+    shown = everywhere(alert_rows(table, config())[0])
+    hidden = everywhere(alert_rows(table, config(sensitive=(name,)))[0])
+    text = Page(hidden).text.split("Written by Assay")[0]
+    assert any(value in Page(shown).text for value in values)
+    assert not [value for value in values if value in text]
+    assert MASK in text
+    assert "p-value" in text
+
+
+def test_a_sensitive_value_is_masked_in_another_columns_reason():
+    reasons = [reason("merchant", "77123", "x", 0.5)]
+    row = alert_rows(alerts_table(rows=1, reasons=reasons), config(sensitive=("card",)))[0]
+    assert (row.reasons[0].actual, row.reasons[0].expected) == (MASK, MASK)
+    assert "77123" not in row.reasons[0].text
+    behaviour = alert_rows(alerts_table(rows=1), config(sensitive=("card",)))[0]
+    assert behaviour.reasons[2].actual == "14"  # how often it acts does not say which card it is
+
+
+def test_averages_of_a_sensitive_amount_are_masked():
+    reasons = [reason("card: mean eur", "88", "12", 0.5), reason("card: mean amount", "88", "12", 0.5)]
+    row = alert_rows(alerts_table(rows=1, reasons=reasons), config(sensitive=("eur",)))[0]
+    assert [part.actual for part in row.reasons] == [MASK, MASK]
+    assert not any("88" in part.text for part in row.reasons)
+    assert row.amount == MASK
+
+
+def test_very_long_cells_do_not_fill_the_page():
+    rows = alert_rows(alerts_table(rows=1, tx="i" * 5000, country="c" * 5000), config())
+    html = render(Report(kind="batch", title="cards", counts={"read": 1, "accepted": 1}, alerts=rows))
+    assert max(map(len, re.findall("i{9,}|c{9,}", html))) < 80
+
+
+def test_labels_are_shown_only_when_asked_for():
+    assert alert_rows(alerts_table(), config())[0].is_fraud is None
+    assert alert_rows(alerts_table(), config(), show_labels=True)[0].is_fraud is True
+    assert alert_rows(alerts_table(fraud=0), config(), show_labels=True)[0].is_fraud is False
+    assert alert_rows(alerts_table(), config(sensitive=("fraud",)), show_labels=True)[0].is_fraud is None
+    unlabelled = alerts_table().drop_columns("fraud")
+    assert alert_rows(unlabelled, config(label=None), show_labels=True)[0].is_fraud is None
+    assert alert_rows(unlabelled, config(), show_labels=True)[0].is_fraud is None
+
+
+def test_alerts_come_by_rank_and_no_more_than_the_limit():
+    assert [row.rank for row in alert_rows(alerts_table(rows=9), config(), limit=4)] == [1, 2, 3, 4]
+    assert alert_rows(alerts_table(rows=1).slice(0, 0), config()) == []
+
+
+def test_a_column_named_like_one_of_scoring_is_read_under_its_other_name():
+    table = alerts_table(rows=1)
+    table = table.rename_columns([name if name != "country" else "rank (input)" for name in table.schema.names])
+    row = alert_rows(table, config(categorical=("rank",)))[0]
+    assert row.rank == 1
+    assert row.keys == (("card", "77123"), ("rank", "US"))
+
+
+@pytest.mark.parametrize(
+    ("scores", "threshold"),
+    [
+        ([3.2], 9.1),
+        ([7.0] * 50, 7.0),
+        ([0.0] * 50, 0.0),
+        ([-3.0, -1.0, 2.0], 0.0),
+        ([1e-30, 1.0, 1e30], 5.0),
+        ([1.0, np.inf, np.nan], np.inf),
+        ([], 1.0),
+        ([np.nan], None),
+        ([1.0, 2.0], None),
+    ],
+)
+def test_unusual_scores_still_make_a_page(scores, threshold):
+    scores = np.array(scores)
+    counts = {"read": len(scores), "accepted": len(scores), "scored": len(scores), "flagged": 0}
+    html = render(Report(kind="batch", title="t", counts=counts, scores=scores, threshold=threshold))
+    drawn = re.sub(r"<title>.*?</title>", "", "".join(re.findall(r"<svg class=\"chart\".*?</svg>", html, re.S)))
+    assert not re.search(r"\bnan\b|\binf\b", drawn)
+    Page(html)
+    if len(scores):
+        histogram = charts.count_scores(scores, threshold)
+        assert histogram.counts.sum() == np.isfinite(scores).sum()
+
+
+def test_no_alerts_a_batch_of_one_row_and_a_refused_batch_make_pages():
+    one = {"read": 1, "accepted": 1, "quarantined": 0, "outside": 0, "refused": 0, "scored": 1, "flagged": 0}
+    days = {date(2025, 3, 1): 0}
+    scores = np.array([1.0])
+    quiet = Report(kind="batch", title="t", counts=one, scores=scores, threshold=2.0, alerts_per_day=days)
+    page = Page(render(quiet))
+    assert "nothing to review" in page.text
+    assert "Every row inside the period satisfied every rule." in page.text
+    refused = {
+        "read": 7,
+        "accepted": 0,
+        "quarantined": 0,
+        "outside": 0,
+        "refused": 7,
+        "scored": 0,
+        "flagged": 0,
+    }
+    assert "Refused No row of this batch" in Page(render(Report(kind="batch", title="t", counts=refused))).text
+    Page(render(Report(kind="batch", title="nothing but a title")))
+
+
+def test_labels_of_one_class_say_that_figures_are_not_defined():
+    measured = evaluate(np.zeros(5), np.arange(5), np.arange(5.0), np.zeros(5), np.arange(5) > 3)
+    page = Page(render(Report(kind="batch", title="t", evaluation=measured)))
+    assert "AUROC not defined" in page.text
+    assert "5 rows, 0 frauds." in page.text
+
+
+def test_labels_have_to_be_one_a_score():
+    with pytest.raises(ValueError, match="not one a score"):
+        render(Report(kind="batch", title="t", scores=np.ones(3), labels=np.ones(2)))
+
+
+def test_maps_and_suspect_fit_rows_are_on_the_page_and_the_rows_are_folded_away():
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    ranks = np.arange(50) // 49
+    suspects = alert_rows(alerts_table(rows=2), config(sensitive=("card",)))
+    maps = [Map("Map of the code", "<i>where</i>", points, ranks), Map("Map of the columns", "PCA", points, ranks)]
+    html = render(Report(kind="training", title="cards", maps=maps, suspects=suspects))
+    page = Page(html)
+    assert page.tags.count("svg") == 3
+    assert "alert #1" in page.text
+    assert "<i>where" not in html
+    assert "open" not in dict(page.attributes)
+    folded = html[html.index("<details") : html.index("</details>")]
+    assert "9001" in folded
+    assert "77123" not in folded
+    assert "expected about" in folded
+    without = render(Report(kind="training", title="cards"))
+    assert "Where the alerts lie" not in without
+    assert "Fitted on as normal" not in without
+
+
+@pytest.mark.parametrize(("cards", "drawn"), [(np.arange(40) % 8, "whole customers"), (None, "single rows")])
+def test_the_text_of_intervals_says_what_was_drawn(cards, drawn):
+    scores = np.arange(40.0)
+    measured = evaluate(np.arange(40) % 6, cards, scores, scores % 3 == 0, scores > 30)
+    text = render(Report(kind="batch", title="t", evaluation=measured))
+    assert f"of {drawn} for measures of rows" in text

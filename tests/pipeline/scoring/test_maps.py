@@ -1,0 +1,78 @@
+"""Maps of a scored batch."""
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.decomposition import PCA
+
+from pipeline.detector.artefact import Detector
+from pipeline.scoring import maps
+from pipeline.scoring.maps import make_maps
+from pipeline.scoring.score import score_table
+from tests.pipeline.fitted import AFTER, config, feature_table, transactions
+
+
+def scored(folder, features, detector):
+    return score_table(features, detector, folder, batch_id="b", model_version="1", scored_at=datetime(2025, 5, 1))
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    return feature_table(tmp_path_factory.mktemp("maps"), transactions(), config())
+
+
+def fit(features, **model):
+    return Detector.fit(features, config(model=model), AFTER)
+
+
+def test_rows_and_alerts_are_on_both_maps_and_directions_come_from_rows_without_a_flag(features, tmp_path):
+    detector = fit(features)
+    result = scored(tmp_path, features, detector)
+    code, columns = make_maps(features, result, detector)
+    table = pq.read_table(features)
+    flags = pq.read_table(result.scores)["is_flagged"].to_numpy(zero_copy_only=False)
+    matrix = detector.encoder.transform(table).astype(np.float64)
+    for found, values in ((code, detector.model.encode(matrix).astype(np.float64)), (columns, matrix)):
+        assert len(found.points) == 1500
+        assert sorted(found.ranks[found.ranks > 0]) == list(range(1, result.flagged + 1))
+        expected = PCA(2, svd_solver="full").fit(values[~flags]).transform(values)
+        np.testing.assert_allclose(found.points[found.ranks == 0], expected[~flags], atol=1e-9)
+        np.testing.assert_allclose(found.points[found.ranks > 0], expected[flags], atol=1e-9)
+    ids = pq.read_table(result.alerts)["tx"].to_pylist()
+    in_file = [table["tx"].to_pylist()[place] for place in np.flatnonzero(flags)]
+    assert [ids[rank - 1] for rank in code.ranks[code.ranks > 0]] == in_file
+
+
+def test_a_small_code_is_its_own_map_and_a_model_without_one_has_only_that_of_the_columns(features, tmp_path):
+    detector = fit(features, code_size=2)
+    code, _ = make_maps(features, scored(tmp_path, features, detector), detector)
+    matrix = detector.encoder.transform(pq.read_table(features))
+    assert set(map(tuple, code.points)) == set(map(tuple, detector.model.encode(matrix).astype(float)))
+    line = fit(features, code_size=1)
+    assert (make_maps(features, scored(tmp_path, features, line), line)[0].points[:, 1] == 0).all()
+    knn = fit(features, name="knn")
+    assert [found.title for found in make_maps(features, scored(tmp_path, features, knn), knn)] == [
+        "Map of the columns"
+    ]
+
+
+def test_many_rows_are_sampled_alike_each_time_and_alerts_by_rank(features, tmp_path, monkeypatch):
+    monkeypatch.setattr(maps, "NORMAL_POINTS", 100)
+    monkeypatch.setattr(maps, "ALERT_POINTS", 9)
+    detector = fit(features)
+    result = scored(tmp_path, features, detector)
+    once, again = (make_maps(features, result, detector, tsne=True) for _ in range(2))
+    assert [found.title for found in once] == ["Map of the code", "Map of the columns", "Map by neighbourhood"]
+    for one, other in zip(once, again, strict=True):
+        assert (one.ranks == 0).sum() == 100
+        assert set(one.ranks[one.ranks > 0]) == set(range(1, 10))
+        assert np.array_equal(one.points, other.points)
+
+
+def test_a_batch_of_two_rows_has_no_map(features, tmp_path):
+    detector = fit(features)
+    pq.write_table(pq.read_table(features).slice(0, 2), tmp_path / "two.parquet")
+    result = scored(tmp_path, tmp_path / "two.parquet", detector)
+    assert make_maps(tmp_path / "two.parquet", result, detector) == []

@@ -1,0 +1,104 @@
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.detector.artefact import Detector
+from pipeline.errors import InputError
+from pipeline.scoring.promise import held_against, moved, rows_of_batch
+from pipeline.scoring.score import score_table
+from pipeline.settings.config import ThresholdConfig
+from pipeline.workspace.history import History
+from pipeline.workspace.ledger import Entry
+from tests.pipeline.fitted import AFTER, START, config, feature_table, transactions
+
+SCORED_AT = datetime(2025, 5, 1)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    settings = config(threshold={"false_alert_rate": 0.03})
+    detector = Detector.fit(feature_table(folder, transactions(), settings), settings, AFTER)
+    rows = transactions(400, seed=1, first_id=90_000, start=START + timedelta(days=40), days=4)
+    batch = feature_table(folder, rows, settings, "batch")
+    scored = score_table(batch, detector, folder / "scored", batch_id="b", model_version="1", scored_at=SCORED_AT)
+    history = History(folder / "history", settings)
+    history.append(folder / "batch-rows.parquet", "b")
+    return detector, batch, scored, rows, history
+
+
+def entry(scored):
+    times = {"first_timestamp": START + timedelta(days=40), "last_timestamp": START + timedelta(days=44)}
+    return Entry(
+        batch_id="b", source="/tmp/march.parquet", digest="d", period_start=None, period_end=None, model_name="assay",
+        model_version="1", scored_at=SCORED_AT, folder=str(scored.scores.parent), **times,
+    )  # fmt: skip
+
+
+def test_a_batch_is_held_against_the_promise_with_the_labels_known_by_now(run):
+    detector, batch, scored, rows, _ = run
+    labels = rows["fraud"].to_numpy().astype(float)
+    flags = pq.read_table(scored.scores)["is_flagged"].to_numpy(zero_copy_only=False)
+    got = held_against(batch, scored, detector, labels)
+    assert f"Of {(labels == 0).sum()} rows taken for normal by now, {(flags & (labels == 0)).sum()} were" in got.text
+    labels[100:] = np.nan
+    some = held_against(batch, scored, detector, labels)
+    assert f"Of {(labels == 0).sum()} rows" in some.text
+    assert "No label of these rows is known yet" in held_against(batch, scored, detector, None).text
+
+
+def test_without_labels_in_the_training_table_all_rows_count_as_normal(run):
+    detector, batch, scored, _, _ = run
+    unlabelled = replace(detector, summary={**detector.summary, "labels": "none"})
+    assert rows_of_batch(batch, np.zeros(400), np.full(400, np.nan), unlabelled).normal.all()
+    assert "Of 400 rows taken for normal by now" in held_against(batch, scored, unlabelled, None).text
+
+
+def test_a_queue_is_counted_by_day_and_customer(run):
+    detector, batch, scored, rows, _ = run
+    changed = detector.with_threshold(ThresholdConfig(strategy="capacity", alerts_per_day=2, unit="customers"))
+    flags = pq.read_table(scored.scores)["is_flagged"].to_numpy(zero_copy_only=False)
+    days = rows["at"].to_numpy().astype("datetime64[D]")
+    queue = {(day, card) for day, card, flag in zip(days, rows["card"].to_pylist(), flags, strict=True) if flag}
+    got = held_against(batch, scored, changed, None)
+    assert f"The queue of {len(queue)} customers lies" in got.text
+
+
+def test_alerts_that_come_and_go_are_counted_from_the_scores(run):
+    detector, _, scored, _, history = run
+    table = pq.read_table(scored.scores)
+    before, scores = table["is_flagged"].to_numpy(zero_copy_only=False), table["anomaly_score"].to_numpy()
+    lower = detector.with_threshold(ThresholdConfig(false_alert_rate=0.1))
+    higher = detector.with_threshold(ThresholdConfig(strategy="capacity", alerts_per_day=0.3))
+    for changed in (lower, higher):
+        after = scores > changed.threshold
+        found = moved(entry(scored), changed, history)
+        counts = (before & after).sum(), (after & ~before).sum(), (before & ~after).sum()
+        assert (found.stay, found.come, found.go) == counts
+        assert f"march.parquet, rows to 2025-04-14, scored by version 1) {found.stay} stay" in found.text
+    assert moved(entry(scored), lower, history).come > 0
+    assert moved(entry(scored), higher, history).go > 0
+
+
+def test_segments_of_a_scored_batch_come_from_the_history(run):
+    detector, _, scored, rows, history = run
+    settings = ThresholdConfig(false_alert_rate=0.05, segment="channel", min_segment_rows=90)
+    changed = detector.with_threshold(settings)
+    assert changed.cut.parts
+    scores = pq.read_table(scored.scores)
+    after = scores["anomaly_score"].to_numpy() > changed.cut.fixed_cuts(rows["channel"])
+    before = scores["is_flagged"].to_numpy(zero_copy_only=False)
+    assert scores["tx"].equals(rows["tx"])
+    found = moved(entry(scored), changed, history)
+    assert (found.come, found.go) == ((after & ~before).sum(), (before & ~after).sum())
+    assert pc.sum(scores["is_flagged"]).as_py() == found.stay + found.go
+
+
+def test_scores_that_are_gone_are_named(run, tmp_path):
+    detector, _, scored, _, history = run
+    with pytest.raises(InputError, match=r"scores\.parquet is gone, so which alerts come and go cannot be said"):
+        moved(replace(entry(scored), folder=str(tmp_path)), detector, history)

@@ -1,0 +1,66 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import spearmanr
+
+from pipeline.scoring.queue import queue_change, write_differences
+from pipeline.settings.contract import MASK
+from tests.pipeline.fitted import config
+
+TITLES = ("version 1", "version 2")
+
+
+def read(scored):
+    return pq.read_table(scored.scores).to_pandas().set_index("tx")
+
+
+def test_what_enters_and_leaves_are_the_rows_that_one_version_flags(two, tmp_path):
+    later, ((_, one), (_, other)) = two
+    table = pq.read_table(later)
+    labels = np.asarray(table["fraud"]).astype(float)
+    labels[::3] = np.nan
+    change = queue_change(one, other, config(), TITLES, labels)
+    first, second = read(one), read(other)
+    enter, leave = second.is_flagged & ~first.is_flagged, first.is_flagged & ~second.is_flagged
+    assert change.enter == enter.sum() > 0
+    assert change.leave == leave.sum()
+    assert change.stay == (first.is_flagged & second.is_flagged).sum() > 0
+    assert (change.before, change.after) == (first.is_flagged.sum(), second.is_flagged.sum())
+    assert change.overlap == pytest.approx(change.stay / (first.is_flagged | second.is_flagged).sum())
+    assert change.rank_correlation == pytest.approx(spearmanr(first.anomaly_score, second.anomaly_score).statistic)
+    assert change.fraud_enters == (labels[enter.to_numpy()] == 1).sum()
+    assert change.labelled_enter == (~np.isnan(labels[enter.to_numpy()])).sum()
+    shown = {int(row.id) for row in change.entering}
+    assert shown <= set(enter[enter].index)
+    assert all(row.reasons for row in change.entering)
+    write_differences(one, other, config(), tmp_path / "out.parquet")
+    written = pq.read_table(tmp_path / "out.parquet").to_pandas()
+    assert set(written.tx[written.change == "enters"]) == set(enter[enter].index)
+    assert set(written.tx[written.change == "leaves"]) == set(leave[leave].index)
+    assert str(change.enter) in change.sentence
+
+
+def test_a_version_beside_itself_changes_nothing(two, tmp_path):
+    _, ((_, one), _) = two
+    change = queue_change(one, one, config(), TITLES)
+    assert (change.enter, change.leave, change.overlap) == (0, 0, 1.0)
+    assert change.rank_correlation == pytest.approx(1)
+    assert change.labelled_enter == 0
+    assert "Known frauds" not in change.sentence
+    write_differences(one, one, config(), tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
+def test_sensitive_columns_are_masked(two):
+    _, ((_, one), (_, other)) = two
+    change = queue_change(one, other, config(contract={"sensitive": ("card",)}), TITLES)
+    assert all(dict(row.keys)["card"] == MASK for row in change.entering)
+
+
+def test_versions_that_scored_other_rows_are_refused(two, tmp_path):
+    from dataclasses import replace
+
+    _, ((_, one), (_, other)) = two
+    pq.write_table(pq.read_table(other.scores).slice(1), tmp_path / "scores.parquet")
+    with pytest.raises(ValueError, match="did not score the same rows"):
+        queue_change(one, replace(other, scores=tmp_path / "scores.parquet"), config(), TITLES)

@@ -1,0 +1,294 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.detector.artefact import Detector
+from pipeline.features import list_features
+from pipeline.scoring.reasons import REASONS_TYPE, explain, most_usual, sentence
+from pipeline.settings.contract import MASK
+from tests.pipeline.fitted import AFTER, config, replace, transactions
+
+ROWS = 2000
+COUNT, MEAN, RISK = "card: transactions in 7 days", "card: mean eur in 7 days", "card: risk over 7 days"
+USUAL = "card: usual eur"
+
+
+def settings(**contract):
+    return config(
+        contract={"categorical": ("channel", "mcc"), "numeric": ("km",), "types": {"tx": "integer", "mcc": "integer"}}
+        | contract,
+        features={
+            "families": ("amount", "calendar", "columns", "activity", "change", "risk"),
+            "windows_days": (7,),
+        },
+        model={"hidden": (64,), "code_size": 24, "max_epochs": 25},
+    )
+
+
+def drawn(rows=ROWS, seed=0):
+    """A feature table whose columns are drawn, not computed, so that what is usual is known."""
+    generator = np.random.default_rng(seed)
+    plain = transactions(rows, seed)
+    amount = np.round(generator.lognormal(3.5, 0.4, rows), 2)
+    usual = 30 + generator.normal(0, 2, rows)
+    columns = {
+        "tx": plain["tx"],
+        "at": plain["at"],
+        "card": plain["card"],
+        "fraud": pa.array(np.zeros(rows, np.int8)),
+        "eur": amount,
+        "channel": generator.choice(["web", "shop"], rows, p=[0.7, 0.3]),
+        "mcc": generator.choice([5411, 5999], rows),
+        "km": np.round(generator.gamma(2, 3, rows), 3),
+        "hour of day": generator.normal(13, 1.5, rows) % 24,
+        "weekday": generator.integers(0, 5, rows).astype(float),
+        COUNT: generator.poisson(6, rows).astype(float),
+        MEAN: pa.array(generator.lognormal(3.5, 0.3, rows), mask=generator.random(rows) < 0.1),
+        RISK: generator.beta(2, 200, rows),
+        USUAL: usual,
+        "eur over the mean of card": amount / usual,
+        "eur against card": (amount - usual) / 12,
+        "eur against card (log)": np.log1p(amount) - np.log1p(usual),
+        "eur above the highest of card": np.maximum(amount - 80, 0) / 12,
+    }
+    table = pa.table(columns)
+    assert {feature.column for feature in list_features(settings())} <= set(table.schema.names)
+    return table
+
+
+@pytest.fixture(scope="module")
+def table():
+    return drawn()
+
+
+@pytest.fixture(scope="module")
+def detector(table, tmp_path_factory):
+    path = tmp_path_factory.mktemp("drawn") / "features.parquet"
+    pq.write_table(table, path)
+    return Detector.fit(path, settings(), AFTER)
+
+
+@pytest.fixture(scope="module")
+def ordinary(detector, table):
+    """The row with the lowest score, as a table of one row."""
+    scores = detector.model.anomaly_score(detector.encoder.transform(table))
+    return table.slice(int(scores.argmin()), 1)
+
+
+def best(detector, row, **values):
+    """The first reason of a row after some of its values were replaced."""
+    for column, value in values.items():
+        row = replace(row, column, [value])
+    return explain(detector, row)[0].as_py()[0]
+
+
+def masked(detector, *columns):
+    """The same detector with columns marked as sensitive."""
+    contract = detector.config.contract.model_copy(update={"sensitive": columns})
+    found = Detector(**{**vars(detector), "config": detector.config.model_copy(update={"contract": contract})})
+    assert found.config.contract.sensitive == columns
+    return found
+
+
+def test_an_amount_is_told_in_money_beside_what_the_card_usually_spends(detector, ordinary):
+    found = best(
+        detector,
+        ordinary,
+        **{
+            "eur": 1240.0,
+            USUAL: 35.2,
+            "eur over the mean of card": 35.0,
+            "eur against card": 100.0,
+            "eur against card (log)": 3.5,
+            "eur above the highest of card": 90.0,
+        },
+    )
+    assert (found["column"], found["actual"], found["expected"]) == ("eur", "1,240.00", "35.20")
+    assert found["text"] == "eur 1,240.00, expected about 35.20"
+    assert found["share"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "source", "actual", "expected"),
+    [
+        ("hour of day", 3 + 10 / 60, "hour of day", "03:10", ("12:00", "14:00")),
+        ("weekday", 6.0, "weekday", "Sunday", ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")),
+        (COUNT, 400.0, "card: transactions", "400", (2, 9)),
+        (RISK, 0.85, "card: risk", "0.85", (0.001, 0.02)),
+        ("km", 512.25, "km", "512", (2, 9)),
+        (MEAN, 4000.0, "card: mean eur", "4,000.00", (20, 50)),
+    ],
+)
+def test_each_kind_of_column_is_told_in_its_own_unit(detector, ordinary, column, value, source, actual, expected):
+    found = best(detector, ordinary, **{column: value})
+    assert (found["column"], found["actual"]) == (source, actual)
+    assert found["text"] == f"{column} {actual}, expected about {found['expected']}"
+    if isinstance(expected[0], str):
+        assert expected[0] <= found["expected"] <= expected[-1] or found["expected"] in expected
+    else:
+        assert expected[0] <= float(found["expected"]) <= expected[-1]
+
+
+def test_a_category_never_seen_says_so(detector, ordinary):
+    found = best(detector, ordinary, channel="fax")
+    assert found["text"] == "channel 'fax' (never seen in training), expected 'web'"
+    assert (found["column"], found["actual"], found["expected"]) == ("channel", "'fax'", "'web'")
+    other = best(detector, ordinary, mcc=1)
+    assert other["text"].startswith("mcc '1' (never seen in training), expected '5")
+
+
+def test_a_very_long_category_is_clipped(detector, ordinary):
+    assert best(detector, ordinary, channel="x" * 5000)["actual"] == f"'{'x' * 80}…'"
+
+
+def test_a_missing_value_says_so(detector, ordinary):
+    found = {reason["column"]: reason for reason in explain(detector, replace(ordinary, "km", [None]))[0].as_py()}
+    row = replace(ordinary, MEAN, [None])
+    told = {reason["column"]: reason for reason in explain(detector, row)[0].as_py()}["card: mean eur"]
+    assert told["actual"] == "missing"
+    assert told["text"].startswith("card: mean eur in 7 days missing, expected about ")
+    # km was never missing among the fit rows: nothing was learned of that, so it is no reason.
+    assert "km" not in found or found["km"]["share"] < 0.5
+
+
+def test_the_perturbed_column_is_the_first_reason(detector, table):
+    normal = detector.encoder.transform(table.slice(0, 60))
+    sources = {feature.name: feature.source for feature in detector.features}
+    hits = []
+    for place, column in enumerate(detector.encoder.columns):
+        if column.role != "value":
+            continue
+        perturbed = normal.copy()
+        perturbed[:, place] += 6
+        own, every = detector.model.anomaly_score(perturbed), np.ones(60, dtype=bool)
+        gains = {
+            source: own - most_usual(detector, perturbed, own, source, every)[1]
+            for source in dict.fromkeys(sources.values())
+        }
+        right = gains.pop(sources[column.feature])
+        hits.append(np.mean(right > np.max(list(gains.values()), axis=0)))
+    assert len(hits) > 5  # features of several kinds
+    assert np.mean(hits) >= 0.95
+
+
+def test_reasons_are_best_first_and_their_shares_are_of_one_whole(detector, table):
+    reasons = explain(detector, table)
+    assert reasons.type == REASONS_TYPE
+    assert len(reasons) == table.num_rows
+    known = {feature.source for feature in detector.features}
+    for row in reasons.to_pylist():
+        shares = [reason["share"] for reason in row]
+        assert 1 <= len(row) <= 3
+        assert shares == sorted(shares, reverse=True)
+        assert min(shares) > 0
+        assert sum(shares) <= 1 + 1e-12
+        assert len({reason["column"] for reason in row}) == len(row)
+        assert {reason["column"] for reason in row} <= known
+
+
+def test_the_share_is_what_goes_away_of_the_score_worked_out_by_hand(detector, table):
+    row = replace(table.slice(5, 1), "hour of day", [3.0])
+    matrix = detector.encoder.transform(row)
+    own = detector.model.anomaly_score(matrix)[0]
+    gains = {}
+    for source in dict.fromkeys(feature.source for feature in detector.features):
+        places, usual = detector.encoder.usual(source)
+        scores = []
+        for setting in usual:
+            changed = matrix.copy()
+            changed[0, places] = setting
+            scores.append(detector.model.anomaly_score(changed)[0])
+        gains[source] = max(0, own - min(scores))
+    shares = {name: gain / sum(gains.values()) for name, gain in gains.items()}
+    expected = sorted(shares.items(), key=lambda item: -item[1])[:3]
+    expected = [item for item in expected if item == expected[0] or item[1] >= 0.1]
+    found = [(reason["column"], reason["share"]) for reason in explain(detector, row)[0].as_py()]
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    np.testing.assert_allclose([share for _, share in found], [share for _, share in expected])
+
+
+def test_a_row_is_explained_alike_alone_and_among_others(detector, table):
+    whole = explain(detector, table.slice(0, 40)).to_pylist()
+    assert [explain(detector, table.slice(row, 1))[0].as_py() for row in range(40)] == whole
+
+
+def test_values_of_sensitive_columns_are_masked(detector, ordinary):
+    found = best(masked(detector, "channel"), ordinary, channel="fax")
+    assert found["text"] == f"channel {MASK}, not what was expected"
+    assert (found["actual"], found["expected"]) == (MASK, MASK)
+    mean = best(masked(detector, "eur"), ordinary, **{MEAN: 4000.0})
+    assert mean["text"] == f"card: mean eur in 7 days {MASK}, not what was expected"
+    count = best(masked(detector, "card"), ordinary, **{COUNT: 400.0})
+    assert count["text"].startswith("card: transactions in 7 days 400, expected about ")
+
+
+def test_the_sentence_joins_the_reasons(detector, ordinary):
+    reasons = explain(detector, replace(ordinary, COUNT, [400.0]))
+    told = "; ".join(f"{item['text']} ({100 * item['share']:.0f} % of the score)" for item in reasons[0].as_py())
+    assert told.startswith("card: transactions in 7 days 400, expected about ")
+    assert sentence(reasons).to_pylist() == [f"{told}."]
+
+
+def test_no_rows_give_no_reasons(detector, table):
+    reasons = explain(detector, table.slice(0, 0))
+    assert reasons.type == REASONS_TYPE
+    assert (len(reasons), len(sentence(reasons))) == (0, 0)
+
+
+def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):
+    generator = np.random.default_rng(0)
+    names = tuple(f"n{number}" for number in range(60))
+    plain = transactions(1200)
+    table = pa.table({name: plain[name] for name in ("tx", "at", "card", "eur", "fraud")})
+    for name in names:
+        table = table.append_column(name, pa.array(generator.normal(size=1200)))
+    pq.write_table(table, tmp_path / "wide.parquet")
+    wide = config(
+        contract={"categorical": (), "numeric": names},
+        features={"families": ("columns",)},
+        model={"hidden": (64,), "code_size": 32},
+    )
+    detector = Detector.fit(tmp_path / "wide.parquet", wide, AFTER)
+    row = replace(table.slice(0, 1), "n41", [50.0])
+    matrix = detector.encoder.transform(row)
+    own = detector.model.anomaly_score(matrix)
+    settled, scores = most_usual(detector, matrix, own, "n41", np.array([False]))
+    assert (settled == matrix).all()
+    assert scores == own
+    assert best(detector, row)["column"] == "n41"
+
+
+@pytest.fixture(scope="module", params=["knn", "pca"])
+def without_contributions(request, table, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param) / "features.parquet"
+    pq.write_table(table, path)
+    named = settings().model_copy(update={"model": settings().model.model_copy(update={"name": request.param})})
+    return Detector.fit(path, named, AFTER)
+
+
+def test_a_model_without_contributions_is_explained_by_how_much_its_score_falls(without_contributions, table):
+    detector = without_contributions
+    assert not hasattr(detector.model, "contributions")
+    scores = detector.model.anomaly_score(detector.encoder.transform(table))
+    plain = table.slice(int(scores.argmin()), 1)
+    assert best(detector, plain, km=512.25)["text"].startswith("km 512, expected about ")
+    assert best(detector, plain, channel="fax")["text"].startswith(
+        "channel 'fax' (never seen in training), expected 'w"
+    )
+    odd = replace(replace(plain, "km", [80.0]), COUNT, [60.0])
+    matrix = detector.encoder.transform(odd)
+    own, gains = detector.model.anomaly_score(matrix), {}
+    for source in dict.fromkeys(feature.source for feature in detector.features):
+        gains[source] = (own - most_usual(detector, matrix, own, source, np.array([True]))[1]).item()
+    told = {reason["column"]: reason["share"] for reason in explain(detector, odd)[0].as_py()}
+    for source, share in told.items():
+        assert share == pytest.approx(gains[source] / sum(gains.values()))
+    assert set(list(told)[:2]) == {"km", "card: transactions"}
+
+
+def test_where_nothing_goes_away_what_is_farthest_from_usual_is_told(without_contributions, table, monkeypatch):
+    detector = without_contributions
+    row = replace(table.slice(0, 1), "km", [400.0])
+    monkeypatch.setattr(type(detector.model), "anomaly_score", lambda self, rows: np.zeros(len(rows)))
+    assert best(detector, row)["column"] == "km"

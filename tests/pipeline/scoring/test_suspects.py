@@ -1,0 +1,45 @@
+"""The fit rows to look at again."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.detector.artefact import Detector
+from pipeline.detector.parts import FIT, split
+from pipeline.scoring.suspects import write_suspects
+from tests.pipeline.fitted import AFTER, config, feature_table, replace, transactions
+
+
+def fitted(folder, table):
+    features = feature_table(folder, table, config())
+    return features, Detector.fit(features, config(), AFTER)
+
+
+def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path):
+    table = transactions()
+    first = np.flatnonzero(np.arange(1500) < 900)
+    hidden = first[table["fraud"].to_numpy()[first] == 1]
+    labels = table["fraud"].to_numpy().copy()
+    labels[hidden] = 0
+    features, detector = fitted(tmp_path, replace(table, "fraud", labels))
+    found = pq.read_table(write_suspects(features, detector, tmp_path / "suspects.parquet"))
+    assert found.num_rows == 20
+    assert np.isin(found["tx"].to_numpy(), hidden).sum() > 10
+    assert all(reason.startswith("eur ") for reason in found["reason"].to_pylist()[:5])
+
+
+@pytest.mark.parametrize("n", [7, 5000])
+def test_they_are_the_fit_rows_with_the_highest_scores_in_order(tmp_path, n):
+    features, detector = fitted(tmp_path, transactions())
+    found = pq.read_table(write_suspects(features, detector, tmp_path / "suspects.parquet", n=n))
+    rows = pq.read_table(features)
+    fit = rows.filter(pa.array(split(features, detector.config, AFTER).role == FIT))
+    scores = detector.model.anomaly_score(detector.encoder.transform(fit))
+    best = np.argsort(-scores, kind="stable")[:n]
+    assert found["tx"].to_pylist() == fit["tx"].take(best).to_pylist()
+    assert found["anomaly_score"].to_pylist() == scores[best].tolist()
+    assert found["rank"].to_pylist() == list(range(1, min(n, fit.num_rows) + 1))
+    assert found["p_value"].to_pylist() == detector.calibration.p_value(scores[best]).tolist()
+    assert pc.max(found["at"]).as_py() < detector.calibration_start

@@ -1,0 +1,46 @@
+import pytest
+from pydantic import ValidationError
+
+from pipeline.settings.config import Config, FeaturesConfig, TableConfig
+
+BASE = {"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}}
+
+
+def test_everything_is_frozen():
+    config = Config.model_validate(BASE)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.name = "other"
+    with pytest.raises(ValidationError, match="frozen"):
+        config.model.trim = 0.2
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        TableConfig(seperator=";")
+
+
+def test_nothing_looks_back_further_than_windows_delay_and_history():
+    def furthest(**features):
+        return Config.model_validate({**BASE, "features": features}).features.max_window_days
+
+    assert furthest(windows_days=[7, 90, 1], label_delay_days=6.5, history_days=30) == 97
+    assert furthest(windows_days=[1], label_delay_days=7, history_days=30) == 30
+    assert furthest(windows_days=[1], label_delay_days=7, history_days=30, recent_days=40) == 40
+
+
+def test_a_pair_is_two_different_entities_whatever_their_names_hold():
+    entities = ("a", "b", "a+b", "c")
+    assert FeaturesConfig.pair("a+b", entities) == ("a", "b")
+    assert FeaturesConfig.pair("a+b+c", entities) == ("a+b", "c")
+    assert FeaturesConfig.pair("a+a", entities) == FeaturesConfig.pair("c", entities) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": {"alerts_per_day": float("inf")}},
+        {"threshold": {"review_cost": float("inf")}},
+        {"threshold": {"beta": float("nan")}},
+        {"tuning": {"seconds": float("inf")}},
+    ],
+)
+def test_a_number_is_finite(wrong):
+    with pytest.raises(ValidationError, match="should be a finite number"):
+        Config.model_validate({**BASE, **wrong})

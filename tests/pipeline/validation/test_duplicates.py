@@ -1,0 +1,50 @@
+"""Ids that come twice, against a plain Python count."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.validation.duplicates import later_copies, seen_elsewhere
+
+
+def keys(path: Path, ids: np.ndarray, rows: np.ndarray, kind: pa.DataType) -> Path:
+    pq.write_table(pa.table({"id": pa.array(ids.tolist()).cast(kind), "row": rows}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+@pytest.mark.parametrize("seed", range(5))
+def test_against_a_plain_count(tmp_path: Path, kind: pa.DataType, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    ids = random.integers(0, 300, 400)
+    rows = np.sort(random.choice(1000, 400, replace=False))
+    first = random.random(400) < 0.5  # the rows are spread over two files
+    files = [keys(tmp_path / f"{i}.parquet", ids[part], rows[part], kind) for i, part in enumerate((first, ~first))]
+    without = rows[random.random(400) < 0.2]
+    seen: set[int] = set()
+    copies = []
+    for id_, row in zip(ids.tolist(), rows.tolist(), strict=True):
+        if row in without:
+            continue
+        if id_ in seen:
+            copies.append(row)
+        seen.add(id_)
+    found = later_copies(files, without, memory_limit="100MB", scratch=tmp_path)
+    assert found.dtype == np.int64
+    assert found.tolist() == copies
+
+    old = random.integers(0, 400, 100)
+    pq.write_table(pa.table({"tx": old}), tmp_path / "scores.parquet")  # numbers, whatever the ids are now
+    again = seen_elsewhere(files[0], [tmp_path / "scores.parquet"], "tx", memory_limit="100MB", scratch=tmp_path)
+    assert again.tolist() == rows[first & np.isin(ids, old)].tolist()
+
+
+def test_nothing_to_compare_with(tmp_path: Path) -> None:
+    empty = keys(tmp_path / "k.parquet", np.array([], dtype=int), np.array([], dtype=int), pa.int64())
+    nothing = np.array([], dtype=np.int64)
+    assert len(later_copies([empty], nothing, memory_limit="100MB", scratch=tmp_path)) == 0
+    for elsewhere in ([], [tmp_path / "deleted" / "scores.parquet"]):
+        assert len(seen_elsewhere(empty, elsewhere, "tx", memory_limit="100MB", scratch=tmp_path)) == 0

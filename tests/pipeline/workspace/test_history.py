@@ -1,0 +1,149 @@
+"""The history store: appended once, by day, with labels that come later."""
+
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.settings.config import Config
+from pipeline.workspace.history import History
+
+DAY = datetime(2025, 3, 1)
+
+
+def config(**contract):
+    return Config.model_validate(
+        {
+            "contract": {
+                "id": "tx",
+                "timestamp": "at",
+                "amount": "eur",
+                "entities": ["card"],
+                "label": "fraud",
+                "types": {"tx": "integer"},
+                **contract,
+            }
+        }
+    )
+
+
+def write(folder, name, ids, days, labels=None, **columns):
+    table = {
+        "tx": pa.array(ids, pa.int64()),
+        "at": pa.array([DAY + timedelta(days=day) for day in days], pa.timestamp("us")),
+        "card": ["c"] * len(ids),
+        "eur": [1.0] * len(ids),
+        "note": ["not kept"] * len(ids),
+        **columns,
+    }
+    if labels is not None:
+        table["fraud"] = pa.array(labels, pa.int8())
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+def stored(history, start=None, end=None):
+    return pa.concat_tables([pq.read_table(file) for file in history.files(start, end)], promote_options="default")
+
+
+def test_rows_lie_by_utc_day_with_the_contract_columns_only(tmp_path):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [1, 2, 3], [0, 0.999999, 1], [0, 1, None]), "batch")
+    files = history.files(None, None)
+    assert [str(file.relative_to(history.folder)) for file in files] == [
+        "date=2025-03-01/batch.parquet",
+        "date=2025-03-02/batch.parquet",
+    ]
+    table = stored(history)
+    assert table.column_names == ["tx", "at", "card", "eur", "fraud"]
+    assert table["tx"].to_pylist() == [1, 2, 3]
+    assert table["fraud"].to_pylist() == [0, 1, None]
+
+
+def test_the_same_batch_again_and_rows_that_are_there_change_nothing(tmp_path):
+    history = History(tmp_path / "history", config())
+    rows = write(tmp_path, "a", [1, 2], [0, 1], [0, 0])
+    history.append(rows, "batch")
+    before = {file: file.stat().st_mtime_ns for file in history.files(None, None)}
+    history.append(rows, "batch")
+    history.append(write(tmp_path, "b", [2, 3], [1, 1], [0, 0]), "other")
+    after = {file: file.stat().st_mtime_ns for file in history.files(None, None)}
+    assert before.items() <= after.items()
+    assert sorted(stored(history)["tx"].to_pylist()) == [1, 2, 3]
+
+
+def test_an_interrupted_append_is_completed_by_the_next(tmp_path):
+    history = History(tmp_path / "history", config())
+    rows = write(tmp_path, "a", [1, 2], [0, 1], [0, 0])
+    history.append(rows, "batch")
+    (history.folder / "date=2025-03-02/batch.parquet").unlink()
+    history.append(rows, "batch")
+    assert stored(history)["tx"].to_pylist() == [1, 2]
+
+
+def test_labels_that_come_later_are_taken_over_and_the_rest_stays(tmp_path):
+    history = History(tmp_path / "history", config(labelled_at="known_at"))
+    history.append(write(tmp_path, "a", [1, 2, 3], [0, 0, 0]), "unlabelled")
+    assert "fraud" not in stored(history).column_names
+    when = {"known_at": pa.array([DAY + timedelta(days=3)] * 2, pa.timestamp("us"))}
+    history.append(write(tmp_path, "b", [2, 3], [0, 0], [1, None], **when), "labelled")
+    table = stored(history).sort_by("tx")
+    assert table["tx"].to_pylist() == [1, 2, 3]
+    assert table["fraud"].to_pylist() == [None, 1, None]
+    assert table["known_at"].to_pylist() == [None, DAY + timedelta(days=3), None]
+    history.append(write(tmp_path, "c", [2], [0], [0], known_at=when["known_at"][:1]), "corrected")
+    assert stored(history).sort_by("tx")["fraud"].to_pylist() == [None, 0, None]
+
+
+def test_remove_takes_out_one_batch_and_its_empty_days(tmp_path):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [1, 2], [0, 1]), "first")
+    history.append(write(tmp_path, "b", [3], [1]), "second")
+    history.remove("first")
+    history.remove("never there")
+    assert stored(history)["tx"].to_pylist() == [3]
+    assert [path.name for path in history.folder.glob("date=*")] == ["date=2025-03-02"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "ids"),
+    [
+        (None, None, [1, 2, 3]),
+        (DAY + timedelta(days=1), None, [2, 3]),
+        (DAY + timedelta(days=1, hours=5), DAY + timedelta(days=2), [2]),
+        (None, DAY + timedelta(days=1), [1]),
+        (None, DAY + timedelta(days=1, microseconds=1), [1, 2]),
+        (DAY + timedelta(days=3), None, []),
+    ],
+)
+def test_files_are_those_that_the_interval_touches(tmp_path, start, end, ids):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [1, 2, 3], [0, 1, 2]), "batch")
+    assert [pq.read_table(file)["tx"][0].as_py() for file in history.files(start, end)] == ids
+
+
+def test_a_store_that_was_never_written_is_empty(tmp_path):
+    assert History(tmp_path / "history", config()).files(None, None) == []
+
+
+def test_names_and_paths_that_look_like_sql_are_only_names(tmp_path):
+    folder = tmp_path / "it's [here] *"
+    settings = Config.model_validate({"contract": {"id": 't"; DROP', "timestamp": "a'b", "amount": "e"}})
+    table = pa.table({'t"; DROP': ["x"], "a'b": pa.array([DAY], pa.timestamp("us")), "e": [1.0]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    history = History(folder, settings)
+    history.append(tmp_path / "rows.parquet", "batch")
+    history.append(tmp_path / "rows.parquet", "again")
+    assert stored(history).equals(table)
+
+
+def test_features_look_back_over_the_longest_window_and_into_the_days_of_the_rows(tmp_path):
+    settings = config()
+    days = settings.features.max_window_days
+    history = History(tmp_path / "history", settings)
+    history.append(write(tmp_path, "a", [1, 2, 3, 4], [0, 1, days + 1, days + 2]), "batch")
+    first = DAY + timedelta(days=days + 1)
+    assert [pq.read_table(file)["tx"][0].as_py() for file in history.behind(first, first)] == [2, 3]
+    assert [pq.read_table(file)["tx"][0].as_py() for file in history.behind(datetime.min, DAY)] == [1]
