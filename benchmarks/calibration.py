@@ -43,6 +43,7 @@ from pipeline.calibration.strategies.capacity import predicted_queue
 from pipeline.calibration.strategies.fdr import last_p_value
 from pipeline.detector.artefact import Detector
 from pipeline.features import compute
+from pipeline.labels.known import Labels
 from pipeline.scoring.promise import rows_of_batch
 from pipeline.settings.config import Config, ThresholdConfig
 from pipeline.tables.parquet import read_batches
@@ -167,7 +168,7 @@ def weeks(
 
 
 def _week(folder: Path, first: date, config: Config) -> dict[str, Any]:
-    detector = Detector.fit(folder / "train.parquet", config, midnight(first + 14 * DAY))
+    detector = Detector.fit(folder / "train.parquet", config, Labels(config), midnight(first + 14 * DAY))
     batches = detector.score(read_batches(folder / "test.parquet"))
     scores = np.concatenate([batch.column("anomaly_score").to_numpy() for batch in batches])
     flags, _ = detector.flag(scores)

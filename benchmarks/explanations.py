@@ -31,6 +31,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.evaluation.injection import inject_into, share
 from pipeline.features import compute
 from pipeline.inference.roles import infer
+from pipeline.labels.known import Labels
 from pipeline.scoring.reasons import assign
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import read_config
@@ -62,7 +63,7 @@ def injected(source: str, detector: Detector, test: Path, seed: int) -> list[dic
             "named": item.named if item.kind in ("plus", "minus") else item.flagged_and_named,
             "of": item.rows if item.kind in ("plus", "minus") else item.flagged,
         }
-        for item in inject_into(test, detector, seed=seed)
+        for item in inject_into(test, detector, Labels(detector.config), seed=seed)
     ]
 
 
@@ -117,7 +118,7 @@ def of_week(first: date, accepted: Path, config: Config, folder: Path, seeds: in
     members = {names: ids[scenario == number] for number, names in SCENARIOS.items()}
     records = []
     for seed in range(seeds):
-        detector = Detector.fit(week.train, seeded(config, seed), week.as_of)
+        detector = Detector.fit(week.train, seeded(config, seed), Labels(seeded(config, seed)), week.as_of)
         source = f"handbook, D = {first}"
         records += injected(source, detector, week.test, seed)
         records += scenarios(source, detector, week.test, members, seed)
@@ -138,7 +139,7 @@ def of_simulator(folder: Path, seeds: int, rows: int) -> list[dict[str, Any]]:
         pq.write_table(handbook.between(features, first, 23, config), train)
         pq.write_table(handbook.between(features, first + timedelta(days=23), 8, config), test)
         as_of = handbook.midnight(first) + timedelta(days=30)
-        detector = Detector.fit(train, seeded(config, seed), as_of)
+        detector = Detector.fit(train, seeded(config, seed), Labels(seeded(config, seed)), as_of)
         members = {names: made.frauds[name] for name, names in SIMULATED.items()}
         records += injected("simulator", detector, test, seed)
         records += scenarios("simulator", detector, test, members, seed)

@@ -31,7 +31,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.evaluation.metrics import auroc, average_precision, card_precision_at_k
 from pipeline.features import compute, list_features
 from pipeline.inference.roles import infer
-from pipeline.labels.known import known_labels
+from pipeline.labels.known import Labels
 from pipeline.settings.config import ENTITY_FAMILIES, Config, TableConfig
 from pipeline.settings.file import read_config
 from pipeline.tables.parquet import read_batches
@@ -137,7 +137,7 @@ def measure(test: Path, scores: np.ndarray, config: Config) -> dict[str, float]:
 def assay(week: Week, config: Config, seed: int) -> dict[str, float]:
     """Fit the Detector on the training week and measure it on the test week."""
     config = config.model_copy(update={"model": config.model.model_copy(update={"seed": seed})})
-    detector = Detector.fit(week.train, config, week.as_of)
+    detector = Detector.fit(week.train, config, Labels(config), week.as_of)
     scored = detector.score(read_batches(week.test))
     scores = np.concatenate([batch.column("anomaly_score").to_numpy() for batch in scored])
     return measure(week.test, scores, config)
@@ -156,7 +156,7 @@ def boosted_trees(week: Week, config: Config, seed: int) -> dict[str, float]:
                 frame[feature.column] = frame[feature.column].astype("category")
         return frame
 
-    labels = known_labels(pq.read_table(week.train), config, week.as_of)
+    labels = Labels(config).known(pq.read_table(week.train), week.as_of)
     known = ~np.isnan(labels)
     trees = HistGradientBoostingClassifier(
         learning_rate=0.05, max_iter=100, max_leaf_nodes=15, categorical_features="from_dtype", random_state=seed

@@ -37,6 +37,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.labels.known import Labels
+
 ROOT = Path(__file__).resolve().parents[1]
 EPOCHS = 2
 EVERY = 0.02  # seconds between two looks at a process
@@ -99,7 +101,7 @@ def fit(folder: Path) -> None:
     from pipeline.detector.artefact import Detector
 
     as_of = datetime.max - timedelta(days=1)
-    Detector.fit(folder / "features.parquet", _config(folder), as_of).save(folder / "detector")
+    Detector.fit(folder / "features.parquet", _config(folder), Labels(_config(folder)), as_of).save(folder / "detector")
 
 
 def score(folder: Path) -> None:

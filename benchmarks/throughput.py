@@ -25,6 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.labels.known import Labels
+
 COLUMNS, HIDDEN, CODE = 30, 64, 16
 PEER_ROWS = 200_000  # PyOD and the forest are fitted and scored on this many rows at the most
 BLOCK = 16_384
@@ -81,7 +83,7 @@ def fit(folder: Path) -> tuple[int, float]:
     from pipeline.detector.artefact import Detector
 
     config, as_of = configuration(folder), datetime.max - timedelta(days=1)
-    detector, seconds = timed(lambda: Detector.fit(folder / "features.parquet", config, as_of))
+    detector, seconds = timed(lambda: Detector.fit(folder / "features.parquet", config, Labels(config), as_of))
     detector.save(folder / "detector")
     return int(detector.summary["fit_rows"]) * len(detector.epochs), seconds
 

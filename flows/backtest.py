@@ -1,6 +1,7 @@
-"""The backtest flow: validate, features once for the whole period, then fit and test block after block."""
+"""The backtest flow: take the table in, features for the whole period at once, then fit and test block by block."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -8,30 +9,68 @@ from typing import Any
 import pyarrow.parquet as pq
 from prefect import flow
 from prefect.artifacts import create_link_artifact
-from prefect.states import Failed
+from prefect.states import Failed, State
 
 from flows import console
-from flows.stages import say_what_to_do, stage, validate
-from pipeline import features as behaviour
+from flows.console import Screen
+from flows.stages import say_what_to_do, stage
 from pipeline.detector.family import build_model
 from pipeline.errors import AssayError, ConfigError
 from pipeline.evaluation.backtest import Block, Tested, blocks, run, scores_table
 from pipeline.evaluation.measures import measure
 from pipeline.evaluation.results import Measures, Result, counts, figures, summarise
 from pipeline.inference.giveaways import refuse_giveaways
-from pipeline.labels.known import latest_moment
-from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.intake import TakenIn, take_in
 from pipeline.pages.backtest import agreements, render_backtest
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
-from pipeline.tables.batch import batch_id
+from pipeline.tables.batch import Batch
 from pipeline.tables.parquet import span
 from pipeline.tables.period import Period, local_days
-from pipeline.tables.reading import open_table
 from pipeline.tables.writing import ParquetWriter, write_text
 from pipeline.tracking.backtests import BacktestRun, backtest_run
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
+from pipeline.validation.validate import Validated
+from pipeline.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestResult:
+    """What came of a backtest.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its outputs lie.
+    figures : mapping of str to float
+        Measures of all tests together, by the name they are logged under.
+    screen : Screen
+    """
+
+    folder: Path
+    figures: Mapping[str, float]
+    screen: Screen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How blocks are cut and measured.
+
+    Parameters
+    ----------
+    train_days, test_days : int
+    leave_out_known : bool
+        Leave cards out of a test once a fraud of theirs is known.
+    segment : str
+        A column whose values are measured apart.
+    stability : bool
+        Fit each block with another seed, too, and compare.
+    """
+
+    train_days: int = 7
+    test_days: int = 7
+    leave_out_known: bool = True
+    segment: str = ""
+    stability: bool = False
 
 
 @flow(name="assay-backtest", flow_run_name="backtest-{config_path}", on_failure=[say_what_to_do])
@@ -45,7 +84,7 @@ def backtest(
     leave_out_known: bool = True,
     segment: str = "",
     stability: bool = False,
-) -> Any:
+) -> BacktestResult | State:
     """Train on a block, wait the label delay, test on the next, roll forward; nothing is registered or remembered.
 
     Parameters
@@ -56,100 +95,99 @@ def backtest(
         File or folder; the configuration's ``table.path`` when empty.
     first, last : date, optional
         The first day to train on and the last to test on; rows before it serve as history.
-    train_days, test_days : int
-    leave_out_known : bool
-        Leave cards out of a test once a fraud of theirs is known.
-    segment : str
-        A column whose values are measured apart.
-    stability : bool
-        Fit each block with another seed, too, and compare.
+    train_days, test_days, leave_out_known, segment, stability
+        See `Design`.
     """
     try:
         config = read_config(config_path)
-        asked = {
-            "train_days": train_days,
-            "test_days": test_days,
-            "leave_out_known": leave_out_known,
-            "segment": segment,
-            "stability": stability,
-        }
-        return _backtest(config, table or config.table.path, first, last, asked)
+        build_model(config.model)  # a wrong name or option shall not wait for the features
+        design = Design(
+            train_days=train_days,
+            test_days=test_days,
+            leave_out_known=leave_out_known,
+            segment=segment,
+            stability=stability,
+        )
+        _check_segment(segment, config)
+        with console.step("read"):
+            batch = Batch.of(table or config.table.path, config, Period.of_days(first, last, config.table.time_zone))
+        return _backtest(batch, Workspace(config), design, first=first, last=last)
     except AssayError as error:
         return Failed(message=str(error))
 
 
-def _backtest(
-    config: Config, path: str, first: date | None, last: date | None, asked: dict[str, Any]
-) -> dict[str, Any]:
-    build_model(config.model)  # a wrong name or option shall not wait for the features
-    work, period = WorkFolder(config), Period.of_days(first, last, config.table.time_zone)
-    with console.step("read"):
-        table = open_table(path, config.table)
-        digest = table.digest()
-    if asked["segment"] and asked["segment"] not in config.contract.columns:
+def _check_segment(segment: str, config: Config) -> None:
+    if segment and segment not in config.contract.columns:
         raise ConfigError(
-            f"--by {asked['segment']} is no column of the contract; it has {', '.join(sorted(config.contract.columns))}"
+            f"--by {segment} is no column of the contract; it has {', '.join(sorted(config.contract.columns))}"
         )
-    if asked["segment"] in config.contract.sensitive:
+    if segment in config.contract.sensitive:
         raise ConfigError(
-            f"--by {asked['segment']} is a sensitive column, and its values would stand in clear in the page and in "
+            f"--by {segment} is a sensitive column, and its values would stand in clear in the page and in "
             "MLflow; name one that is not, or take it out of contract.sensitive"
         )
-    batch = batch_id(digest, period, config.contract)
-    reviewed = ReviewedLabels(work.labels, config).files()
-    final = work.backtests / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch}"
+
+
+def _backtest(
+    batch: Batch, workspace: Workspace, design: Design, *, first: date | None, last: date | None
+) -> BacktestResult:
+    config, work = workspace.config, workspace.folder
+    final = work.backtests / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
     with work.staged(final) as folder:
-        validated = validate(table, config, folder, batch, period)
-        refuse_giveaways(validated.accepted, config)
-        start, end = span(validated.accepted, config.contract.timestamp)
-        planned = _plan(config, first, last, start, end, asked)
-        rows = all_features(validated.accepted, validated.lookback, config, folder, reviewed)
-        moment = latest_moment(end, config, reviewed)
-        settings = {**asked, "from": str(planned[0].train_first), "to": str(planned[-1].test_last)}
-        with backtest_run(config, settings, {"batch_id": batch, "data_digest": digest}) as tracked:
-            tested, measured = fit_and_test(rows, planned, config, folder, reviewed, moment, asked, tracked)
+        plan: list[Block] = []
+
+        def check(validated: Validated) -> None:
+            """Refuse what cannot be tested on before features are computed."""
+            refuse_giveaways(validated.accepted, config)
+            ends = span(validated.accepted, config.contract.timestamp)
+            plan.extend(_plan(config, design, ends, first=first, last=last))
+
+        taken = take_in_table(batch, workspace, folder, check)
+        moment = taken.labels.latest_moment(taken.last)
+        settings = {**asdict(design), "from": str(plan[0].train_first), "to": str(plan[-1].test_last)}
+        with backtest_run(config, settings, {"batch_id": batch.id, "data_digest": batch.digest}) as tracked:
+            tested, measured = fit_and_test(taken, plan, design, folder=folder, moment=moment, tracked=tracked)
             with console.step("measure all blocks"):
                 result = summarise(tested, measured)
-            settings |= {"table": str(table.path), "digest": digest, "measured_as_of": moment.isoformat()}
-            _write(result, config, folder, settings, tracked)
+            settings |= {"table": str(batch.path), "digest": batch.digest, "measured_as_of": moment.isoformat()}
+            _write(result, config, folder, settings=settings, tracked=tracked)
     create_link_artifact(key="assay-backtest", link=(final / "report.html").as_uri(), link_text="backtest")
-    return _shown(result, final, asked["segment"], tracked.run_id)
+    screen = _screen(result, final, design.segment, tracked.run_id)
+    return BacktestResult(folder=final, figures=result.figures, screen=screen)
 
 
 def _plan(
-    config: Config, first: date | None, last: date | None, start: datetime, end: datetime, asked: dict[str, Any]
+    config: Config, design: Design, ends: tuple[datetime, datetime], *, first: date | None, last: date | None
 ) -> list[Block]:
     """Return the blocks of the period asked for, as far as the table has rows of it."""
     import pyarrow as pa
 
-    days = local_days(pa.array([start, end], pa.timestamp("us")), config.table.time_zone).tolist()
+    days = local_days(pa.array(ends, pa.timestamp("us")), config.table.time_zone).tolist()
     return blocks(
         first or days[0],
         min(last, days[1]) if last else days[1],
-        asked["train_days"],
-        asked["test_days"],
-        config.features.label_delay_days,
-        config.table.time_zone,
+        train_days=design.train_days,
+        test_days=design.test_days,
+        delay_days=config.features.label_delay_days,
+        time_zone=config.table.time_zone,
     )
 
 
-@stage(name="features")
-def all_features(accepted: Path, lookback: Path, config: Config, folder: Path, reviewed: Sequence[Path]) -> Path:
-    """Compute the features of the whole period once; the history is read and not added to."""
-    with console.step("features"):
-        stored = History(WorkFolder(config).history, config).behind(*span(accepted, config.contract.timestamp))
-        return behaviour.compute(accepted, [*stored, lookback], config, folder / ".features.parquet", reviewed)
+@stage("take in")
+def take_in_table(batch: Batch, workspace: Workspace, folder: Path, check: Callable[[Validated], None]) -> TakenIn:
+    """Validate the table and compute the features of the whole period once; the history is read and not added to."""
+    docs = folder / "data-docs"
+    return take_in(batch, workspace, folder, remember=False, check=check, docs=docs, step=console.step)
 
 
-@stage(name="train and test")
+@stage("train and test")
 def fit_and_test(
-    rows: Path,
-    planned: Sequence[Block],
-    config: Config,
+    taken: TakenIn,
+    plan: Sequence[Block],
+    design: Design,
+    *,
     folder: Path,
-    reviewed: Sequence[Path],
     moment: datetime,
-    asked: dict[str, Any],
     tracked: BacktestRun,
 ) -> tuple[list[Tested], list[Measures]]:
     """Fit and test every block, and log each as it is done."""
@@ -157,32 +195,35 @@ def fit_and_test(
     measured: list[Measures] = []
     scratch = folder / ".blocks"
     scratch.mkdir()
-    with console.step("train and test", total=len(planned), unit=f"of {len(planned)} blocks") as on_blocks:
+    with console.step("train and test", total=len(plan), unit=f"of {len(plan)} blocks") as on_blocks:
         for item in run(
-            rows,
-            planned,
-            config,
+            taken.features,
+            plan,
+            taken.labels,
             scratch,
-            reviewed=reviewed,
             measured_as_of=moment,
-            leave_out_known=asked["leave_out_known"],
-            segment=asked["segment"],
-            fit_again=asked["stability"],
+            leave_out_known=design.leave_out_known,
+            segment=design.segment,
+            fit_again=design.stability,
         ):
             tested.append(item)
             measured.append(measure(item.outcomes))
-            agree = {f"before_{name}": value for name, value in (item.before.figures if item.before else {}).items()}
-            agree |= {f"seeds_{name}": value for name, value in (item.again.figures if item.again else {}).items()}
-            numbers = {"threshold": item.threshold, "fit_seconds": item.seconds, **counts(item)}
-            days = {"train": f"{item.block.train_first} to {item.block.train_last}", "test": item.block.name}
-            tracked.log_block(item.block.number, item.block.name, {**figures(measured[-1]), **numbers, **agree}, days)
+            _log_block(tracked, item, measured[-1])
             on_blocks(1)
     if not tested:
         raise AssayError("no block has rows both to train and to test on; give another period, or longer blocks")
     return tested, measured
 
 
-def _write(result: Result, config: Config, folder: Path, settings: dict[str, Any], tracked: BacktestRun) -> None:
+def _log_block(tracked: BacktestRun, item: Tested, measures: Measures) -> None:
+    agree = {f"before_{name}": value for name, value in (item.before.figures if item.before else {}).items()}
+    agree |= {f"seeds_{name}": value for name, value in (item.again.figures if item.again else {}).items()}
+    numbers = {"threshold": item.threshold, "fit_seconds": item.seconds, **counts(item)}
+    days = {"train": f"{item.block.train_first} to {item.block.train_last}", "test": item.block.name}
+    tracked.log_block(item.block.number, item.block.name, {**figures(measures), **numbers, **agree}, days)
+
+
+def _write(result: Result, config: Config, folder: Path, *, settings: dict[str, Any], tracked: BacktestRun) -> None:
     """Write the tables and the page, and log them."""
     pq.write_table(result.table(), folder / "measures.parquet")
     scores = scores_table(result.tested, config)
@@ -222,7 +263,7 @@ def _notes(result: Result) -> list[str]:
     return notes
 
 
-def _shown(result: Result, final: Path, segment: str, run_id: str) -> dict[str, Any]:
+def _screen(result: Result, final: Path, segment: str, run_id: str) -> Screen:
     """Return what the terminal shows."""
     years = " to ".join(sorted({str(item.block.test_first.year) for item in result.tested}))
     brief = [{name: text for name, text in row.items() if name != "rows"} for row in result.rows]
@@ -236,10 +277,8 @@ def _shown(result: Result, final: Path, segment: str, run_id: str) -> dict[str, 
     )
     agree = dict(agreements(result)[-2:]) if result.tested[-1].again else dict(agreements(result)[-1:])
     where = {name: str(final / name) for name in ("report.html", "measures.parquet", "scores.parquet", "backtest.json")}
-    return {
-        "grids": grids,
-        "notes": [*_notes(result), legend],
-        "tables": {**({"How far models agree": agree} if agree else {}), "Where": {**where, "MLflow run": run_id}},
-        "folder": str(final),
-        "figures": result.figures,
-    }
+    return Screen(
+        grids=grids,
+        notes=[*_notes(result), legend],
+        tables={**({"How far models agree": agree} if agree else {}), "Where": {**where, "MLflow run": run_id}},
+    )

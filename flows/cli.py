@@ -49,7 +49,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over an existing configuration.")] = False,
 ) -> None:
     """Look at a table, infer each column's role, and write a commented configuration."""
-    from flows.commands import initialise
+    from flows.commands.start import initialise
 
     given = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
     several = {"entities": entity, "categorical": categorical, "ignore": ignore, "sensitive": sensitive}
@@ -73,7 +73,7 @@ def simulate(
     clean: Annotated[bool, typer.Option("--clean", help="Without the rows that are malformed on purpose.")] = False,
 ) -> None:
     """Simulate card transactions with known fraud."""
-    from flows.commands import simulate_table
+    from flows.commands.start import simulate_table
 
     with _plain_errors(), console.live():
         simulate_table(out, rows=rows, days=days, seed=seed, malformed=not clean)
@@ -88,10 +88,10 @@ def validate(
     out: Annotated[Path, typer.Option(help="Folder for quarantine and Data Docs.")] = Path("validated"),
 ) -> None:
     """Check a table against the contract and its suite, without training or scoring."""
-    from flows.commands import validate_table
+    from flows.commands.inspect import validate_table
 
     with _plain_errors():
-        validate_table(config, table, _day(first), _day(last), out)
+        validate_table(config, table, period=(_day(first), _day(last)), out=out)
 
 
 @app.command(epilog="Example: assay features new.parquet --out features.parquet --config assay.toml")
@@ -103,13 +103,13 @@ def features(
     last: Last = None,
 ) -> None:
     """List the features that the configuration declares, or write those of a table for use elsewhere."""
-    from flows.commands import show_features, write_features
+    from flows.commands.inspect import show_features, write_features
 
     with _plain_errors():
         if out is None and not table:
             show_features(config)
         else:
-            write_features(config, table, _day(first), _day(last), out)
+            write_features(config, table, period=(_day(first), _day(last)), out=out)
 
 
 @app.command(epilog="Example: assay encode new.parquet --out codes.parquet --config assay.toml")
@@ -122,10 +122,11 @@ def encode(
     version: Version = "champion",
 ) -> None:
     """Write each row's code in the model, a short description of it, as features for other models."""
-    from flows.commands import write_representation
+    from flows.commands.inspect import write_representation
 
     with _plain_errors():
-        write_representation("encode", config, table, _day(first), _day(last), out, version)
+        period = _day(first), _day(last)
+        write_representation("encode", config, table, period=period, out=out, version=version)
 
 
 @app.command(epilog="Example: assay reconstruct new.parquet --out expected.parquet --config assay.toml")
@@ -138,10 +139,11 @@ def reconstruct(
     version: Version = "champion",
 ) -> None:
     """Write what the model expects each row to be, in raw units, and fill in missing numbers from it."""
-    from flows.commands import write_representation
+    from flows.commands.inspect import write_representation
 
     with _plain_errors():
-        write_representation("reconstruct", config, table, _day(first), _day(last), out, version)
+        period = _day(first), _day(last)
+        write_representation("reconstruct", config, table, period=period, out=out, version=version)
 
 
 @app.command(epilog="Example: assay train --config assay.toml --from 2018-07-11 --to 2018-07-17")
@@ -194,7 +196,7 @@ def threshold(
     segment: Annotated[str | None, typer.Option(help="Column whose values get a cut each.")] = None,
 ) -> None:
     """Set another threshold without training or scoring; without an option, the one of the configuration."""
-    from flows.threshold import set_threshold
+    from flows.commands.threshold import set_threshold
 
     asked = {"capacity": capacity, "customers": customers, "false_alert_rate": false_alert_rate, "tail": tail}
     asked |= {"fdr": fdr, "cost": cost, "f_beta": f_beta, "precision": precision, "recall": recall}
@@ -226,7 +228,7 @@ def label(
     config: ConfigFile = DEFAULT,
 ) -> None:
     """Take in the labels that review gave to rows, for training and for the features of later batches."""
-    from flows.commands import take_labels
+    from flows.commands.label import take_labels
 
     with _plain_errors():
         take_labels(config, labels)
@@ -241,7 +243,7 @@ def compare(
     last: Last = None,
 ) -> None:
     """Compare versions (by default champion and candidate) on rows that none of them learned from."""
-    from flows.compare import compare_versions
+    from flows.commands.compare import compare_versions
 
     with _plain_errors():
         compare_versions(config, versions or [], table, _day(first), _day(last))
@@ -258,7 +260,7 @@ def promote(
     why: Annotated[str, typer.Option(help="Reason, kept with the change.")] = "",
 ) -> None:
     """Make a version the champion, if it passes the gates of \\[promotion]."""
-    from flows.promote import promote_version
+    from flows.commands.promote import promote_version
 
     with _plain_errors():
         promote_version(config, version, table, _day(first), _day(last), force, why)
@@ -270,7 +272,7 @@ def rollback(
     why: Annotated[str, typer.Option(help="Reason, kept with the change.")] = "",
 ) -> None:
     """Make the previous champion the champion again."""
-    from flows.promote import roll_back_champion
+    from flows.commands.promote import roll_back_champion
 
     with _plain_errors():
         roll_back_champion(config, why)
@@ -288,7 +290,7 @@ def tune(
     out: Annotated[Path | None, typer.Option(help="Configuration to write, with the best model.")] = None,
 ) -> None:
     """Search for the best model, judged on days before the last ones, which stay untouched; stopped, it goes on."""
-    from flows.tune import tune_model
+    from flows.commands.tune import tune_model
 
     with _plain_errors():
         tune_model(config, table, _day(first), _day(last), trials, seconds, jobs, out)
@@ -297,7 +299,7 @@ def tune(
 @app.command(epilog="Example: assay history")
 def history(config: ConfigFile = DEFAULT) -> None:
     """Show who made which version champion, when and why."""
-    from flows.promote import show_history
+    from flows.commands.promote import show_history
 
     with _plain_errors():
         show_history(config)
@@ -312,7 +314,7 @@ def demo(
     """Simulate 61 days of transactions, train, score the last day, and show what came out."""
     with _plain_errors():
         settle(work_dir)
-        from flows.demo import run
+        from flows.commands.demo import run
 
         run(work_dir, rows=rows, seed=seed)
 
@@ -362,9 +364,9 @@ def _plain_errors() -> Iterator[None]:
 def _run(config: Path, flow: str, **parameters: Any) -> None:
     """Run a flow in this process; show its result, or its one sentence of failure."""
     with _plain_errors():
-        from flows.commands import run_flow, show
+        from flows.run import run_flow
 
-        show(run_flow(config, flow, **parameters))
+        console.show(run_flow(config, flow, **parameters).screen)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,31 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """What the terminal shows of a result, from top to bottom; a part that is left empty is left out.
+
+    Parameters
+    ----------
+    sentences : sequence of str
+    grids : mapping of str to sequence of mappings
+        By title: rows with a heading a column.
+    notes : sequence of str
+        Sentences below the grids.
+    tables : mapping of str to mapping
+        By title: what, and how much or where.
+    commands : sequence of str
+        What a person may run next.
+    """
+
+    sentences: Sequence[str] = ()
+    grids: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    tables: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+
 
 _progress: Progress | None = None
 _waiting: TaskID | None = None
@@ -112,12 +138,26 @@ def _two_lines(cells: list[str]) -> list[tuple[list[str], str]]:
     return [(first, ""), (second, "dim")] if any(second) else [(first, "")]
 
 
+def show(screen: Screen) -> None:
+    """Print a result."""
+    for text in screen.sentences:
+        say(text)
+    for title, lines in screen.grids.items():
+        grid(title, lines)
+    for text in screen.notes:
+        say(f"\n{text}")
+    for title, rows in screen.tables.items():
+        table(title, rows)
+    if screen.commands:
+        commands("Next", screen.commands)
+
+
 def say(text: str) -> None:
     """Print a line."""
     OUT.print(escape(text), soft_wrap=True)
 
 
-def commands(title: str, lines: list[str]) -> None:
+def commands(title: str, lines: Sequence[str]) -> None:
     """Print commands that a person may copy, one a line, never wrapped."""
     OUT.print(f"\n[bold]{escape(title)}[/bold]")
     for line in lines:

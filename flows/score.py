@@ -1,39 +1,101 @@
 """The scoring flows: one batch, and every new file of the incoming folder."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_table_artifact
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Failed, State
 
 from flows import console
-from flows.missed import draw, missed_text
-from flows.stages import features, forget, gap, refuse_gap, retried, say_what_to_do, stage, validate
+from flows.console import Screen
+from flows.stages import retried, say_what_to_do, stage
+from pipeline.calibration.strategies import Got
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
 from pipeline.evaluation.measured import Measured, measure
-from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.evaluation.missed import MissedFraud, missed_fraud
+from pipeline.intake import TakenIn, take_in
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome
+from pipeline.scoring.audit import write_audit
 from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.promise import held_against
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.shadow import Candidate, Shadow, load_candidate, score_in_shadow
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
-from pipeline.tables.batch import batch_id
-from pipeline.tables.parquet import span
+from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
-from pipeline.tables.reading import content_digest, open_table
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.ledger import Entry, Ledger, lock
+from pipeline.workspace.ledger import Entry, lock
+from pipeline.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    """What came of scoring one batch.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its outputs lie.
+    screen : Screen
+    counts : mapping of str to int
+        Rows, in the words that people read; empty where the batch was scored before.
+    shadow : str
+        What the candidate would have flagged instead, in a sentence; empty without one.
+    """
+
+    folder: Path
+    screen: Screen
+    counts: Mapping[str, int] = field(default_factory=dict)
+    shadow: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IncomingResult:
+    """What came of the incoming folder: the result of each new file, by its name."""
+
+    screen: Screen
+    batches: Mapping[str, BatchResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The version that scores.
+
+    Parameters
+    ----------
+    detector : Detector
+        With the settings to score with.
+    version : str
+    workspace : Workspace
+        Of the same settings.
+    candidate : Candidate or None
+        The version that scores in its shadow.
+    """
+
+    detector: Detector
+    version: str
+    workspace: Workspace
+    candidate: Candidate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchScores:
+    """What the champion makes of a batch, and what is known of it by now."""
+
+    scored: Scored
+    measured: Measured
+    maps: list[Map]
+    promise: Got
+    audit: Path | None
+    missed: MissedFraud | None
 
 
 @flow(name="assay-score", flow_run_name="score-{config_path}", on_failure=[say_what_to_do])
@@ -44,7 +106,7 @@ def score(
     last: date | None = None,
     version: str = "champion",
     force: bool = False,
-) -> Any:
+) -> BatchResult | State:
     """Score a table, or a period of it; a batch that was scored before gives a message and no second alert.
 
     Parameters
@@ -62,201 +124,162 @@ def score(
     """
     try:
         config = read_config(config_path)
-        candidate = load_candidate(config, version)
-        detector, version, config = load(config, version)
+        champion = load(config, version)
         with lock(config.work_dir):
-            return _score(config, detector, version, table or config.table.path, first, last, force, candidate)
+            period = Period.of_days(first, last, config.table.time_zone)
+            with console.step("read"):
+                batch = Batch.of(table or config.table.path, champion.workspace.config, period)
+            return _score(batch, champion, force=force)
     except AssayError as error:
         return Failed(message=str(error))
 
 
 @flow(name="assay-score-incoming", flow_run_name="score-incoming-{config_path}", on_failure=[say_what_to_do])
-def score_incoming(config_path: str, version: str = "champion") -> Any:
+def score_incoming(config_path: str, version: str = "champion") -> IncomingResult | State:
     """Score every new file of the incoming folder, and no old one.
 
     A file that is refused doesn't keep the others from being scored; the run then ends as failed, once: a refused
     file is old until its content changes.
     """
+    results: dict[str, BatchResult] = {}
+    refusals: list[str] = []
     try:
         config = read_config(config_path)
-        results, refused = [], []
         with lock(config.work_dir):
-            new = _new_tables(config)
+            new = _new_batches(config)
             if not new:
                 text = f"no new file in {config.table.incoming}"
-                return Completed(message=text, data={"say": [text]})
-            candidate = load_candidate(config, version)
-            detector, version, config = load(config, version)
+                return Completed(message=text, data=IncomingResult(screen=Screen(sentences=[text])))
+            champion = load(config, version)
             for path in new:
                 try:
-                    results.append(_score(config, detector, version, str(path), None, None, False, candidate))
+                    with console.step("read"):
+                        batch = Batch.of(path, champion.workspace.config)
+                    results[path.name] = _score(batch, champion)
                 except InputError as error:
-                    refused.append(str(error))
+                    refusals.append(str(error))
     except AssayError as error:
         return Failed(message=str(error))
-    if refused:
-        return Failed(message=f"{len(refused)} of {len(new)} new files refused: " + " | ".join(refused))
-    by_file = {path.name: result for path, result in zip(new, results, strict=True)}
-    shadows = [f"{name}: {result['shadow']}" for name, result in by_file.items() if result.get("shadow")]
-    return {
-        "say": [f"{len(new)} new {'file' if len(new) == 1 else 'files'} scored", *shadows],
-        "tables": {name: result["tables"]["Rows"] for name, result in by_file.items()},
-    }
+    if refusals:
+        return Failed(message=f"{len(refusals)} of {len(new)} new files refused: " + " | ".join(refusals))
+    shadows = [f"{name}: {result.shadow}" for name, result in results.items() if result.shadow]
+    count = f"{len(new)} new {'file' if len(new) == 1 else 'files'} scored"
+    rows = {name: result.screen.tables["Rows"] for name, result in results.items()}
+    return IncomingResult(screen=Screen(sentences=[count, *shadows], tables=rows), batches=results)
 
 
-def _new_tables(config: Config) -> list[Path]:
+def _new_batches(config: Config) -> list[Path]:
     """Return the tables in the incoming folder that the ledger has not settled, by name."""
     incoming = Path(config.table.incoming)
     if not incoming.is_dir():
         raise InputError(
             f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
         )
-    ledger, whole = Ledger(config), Period(None, None)
-    found = (path for path in sorted(incoming.iterdir()) if not path.name.startswith((".", "_")))
-    return [path for path in found if ledger.handled(path, _digest(path, config), whole) is None]
+    ledger = Workspace(config).ledger
+    paths = (path for path in sorted(incoming.iterdir()) if not path.name.startswith((".", "_")))
+    return [path for path in paths if ledger.handled(Batch.of(path, config)) is None]
 
 
-def _digest(path: Path, config: Config) -> str:
-    """Return a file's digest; of one that can't be read, the digest of the reason, so that it is refused once."""
-    try:
-        return content_digest(path, config.table)
-    except InputError as error:
-        return hashlib.sha256(str(error).encode()).hexdigest()
-
-
-@retried(name="load the Detector")
-def load(config: Config, version: str) -> tuple[Detector, str, Config]:
-    """Load a registered Detector by version or alias; return it, its version, and the settings to score with."""
+@retried("load the Detector")
+def load(config: Config, version: str) -> Champion:
+    """Load a registered Detector by version or alias, with the settings to score with, and its candidate."""
+    candidate = load_candidate(config, version)
     with console.step("load the Detector"):
-        detector, version = load_detector(config, version)
+        detector, number = load_detector(config, version)
         config = detector.settle(config)
-        return replace(detector, config=config), version, config
+        detector = replace(detector, config=config)
+        return Champion(detector=detector, version=number, workspace=Workspace(config), candidate=candidate)
 
 
-def _score(
-    config: Config,
-    detector: Detector,
-    version: str,
-    path: str,
-    first: date | None,
-    last: date | None,
-    force: bool,
-    candidate: Candidate | None = None,
-) -> dict[str, Any]:
+def _score(batch: Batch, champion: Champion, *, force: bool = False) -> BatchResult:
     """Score one batch and publish it, or record why it was refused."""
-    ledger = Ledger(config)
-    period = Period.of_days(first, last, config.table.time_zone)
-    with console.step("read"):
-        digest = _digest(Path(path), config)
+    ledger = champion.workspace.ledger
     entry = Entry(
-        batch_id=batch_id(digest, period, config.contract),
-        source=path,
-        digest=digest,
-        period_start=period.start,
-        period_end=period.end,
-        model_name=config.name,
-        model_version=version,
-        threshold=detector.threshold,
+        batch_id=batch.id,
+        source=str(batch.path),
+        digest=batch.digest,
+        period_start=batch.period.start,
+        period_end=batch.period.end,
+        model_name=champion.workspace.config.name,
+        model_version=champion.version,
+        threshold=champion.detector.threshold,
         scored_at=datetime.now(UTC),
     )
-    done = ledger.find(entry.batch_id, version)
+    done = ledger.find(batch.id, champion.version)
     if done and not force and Path(done.folder).is_dir():
         return _scored_before(done)
     try:
-        return _publish(config, detector, ledger, entry, period, candidate)
+        return _publish(batch, champion, entry)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
-        refused = replace(entry, status="refused", message=str(error), read=read, refused=read)
-        ledger.record(refused)
+        ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read))
         raise
 
 
-def _scored_before(entry: Entry) -> dict[str, Any]:
+def _scored_before(entry: Entry) -> BatchResult:
     text = (
         f"{entry.source} was scored before by {entry.model_name} version {entry.model_version} "
         f"({entry.scored_at:%Y-%m-%d %H:%M} UTC, {entry.flagged:,} alerts); nothing was done, --force scores it again "
         "in place"
     )
-    return {"say": [text], "folder": entry.folder, "tables": {"Where": {"report": f"{entry.folder}/report.html"}}}
+    tables = {"Where": {"report": f"{entry.folder}/report.html"}}
+    return BatchResult(folder=Path(entry.folder), screen=Screen(sentences=[text], tables=tables))
 
 
-def _publish(
-    config: Config, detector: Detector, ledger: Ledger, entry: Entry, period: Period, candidate: Candidate | None
-) -> dict[str, Any]:
+def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
     """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
-    work, batch, version, source = WorkFolder(config), entry.batch_id, entry.model_version, Path(entry.source)
-    replaced = ledger.replaced_by(source, period, batch)
-    free = {batch, *(old.batch_id for old in replaced)}
-    reach = timedelta(days=config.features.max_window_days)
-    others = ledger.near(period.start or datetime.min, period.end or datetime.max, reach, free)
-    reviewed = ReviewedLabels(work.labels, config).files()
-    final = work.batches / f"{batch}-v{version}"
+    work, ledger = champion.workspace.folder, champion.workspace.ledger
+    replaced = ledger.replaced_by(batch)
+    final = work.batches / f"{batch.id}-v{champion.version}"
     with work.staged(final) as folder:
-        elsewhere = [Path(other.folder) / "scores.parquet" for other in others]
-        validated = validate(open_table(source, config.table), config, folder, batch, period, elsewhere)
-        notes = gap(validated, config)
-        refuse_gap(notes, validated, config)
-        for old in replaced:
-            forget(config, old.batch_id)
-        first, last = span(validated.accepted, config.contract.timestamp)
-        rows = features(validated, config, folder, batch, reviewed)
-        scored, measured, maps = score_rows(rows, detector, folder, entry, reviewed)
-        got = held_against(rows, scored, detector, measured.labels)
+        taken = take_in_batch(batch, champion, replaced, folder)
+        result = score_rows(taken, champion, entry, folder)
         shadow = None
-        if candidate is not None:
-            shadow = in_shadow(candidate, detector, scored, measured, validated.accepted, rows, folder, reviewed)
-        facts = {"Table": entry.source, "SHA-256 of the table": entry.digest, "Batch": batch}
-        facts |= {"Model": f"{config.name} version {version}", "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC"}
-        audited, missed = draw(rows, scored, detector, folder, reviewed)
-        told = {"source": source, "facts": facts, "notes": notes, "maps": maps, "got": got, "shadow": shadow}
-        told |= {"audited": audited, "missed": missed}
-        page = batch_report(detector, validated, scored, measured, **told)
-        write_text(folder / "report.html", render(page))
-    results = {"scored": scored.scored, "flagged": scored.flagged}
+        if champion.candidate is not None:
+            shadow = in_shadow(champion.candidate, champion, result, taken, folder)
+        _write_page(folder, entry, champion, taken=taken, result=result, shadow=shadow)
+    totals: dict[str, Any] = {"scored": result.scored.scored, "flagged": result.scored.flagged}
     settled = replace(
         entry,
-        **asdict(validated.counts),
-        **results,
-        threshold=scored.threshold,
-        first_timestamp=first,
-        last_timestamp=last,
+        **{**asdict(taken.validated.counts), **totals},
+        threshold=result.scored.threshold,
+        first_timestamp=taken.first,
+        last_timestamp=taken.last,
         folder=str(final),
     )
-    ledger.record(settled, replaces=sorted(free - {batch}))
+    ledger.record(settled, replaces=sorted({old.batch_id for old in replaced}))
     for old in replaced:
         work.retire(Path(old.folder))
     create_link_artifact(key="assay-report", link=(final / "report.html").as_uri(), link_text="report of the batch")
-    rows_shown = {**count_rows(validated), **results}
-    create_table_artifact([rows_shown], key="assay-score", description=f"{source.name}, model version {version}")
-    return {
-        "say": [*notes, *([shadow.sentence] if shadow else [])],
-        "shadow": shadow.sentence if shadow else "",
-        "counts": rows_shown,
-        "folder": str(final),
-        "tables": {
-            "Rows": rows_shown,
-            "Alerts": {
-                "expected": detector.promise,
-                "got": outcome(scored, got),
-                **measured.texts,
-                **missed_text(missed),
-            },
-            "Where": {
-                "report": str(final / "report.html"),
-                "alerts": str(final / "alerts.csv"),
-                **({"random audit": str(final / "audit.csv")} if audited else {}),
-                "all scores": str(final / "scores.parquet"),
-                "quarantine": str(final / "quarantine.parquet"),
-            },
-        },
-    }
+    counts = {**count_rows(taken.validated), **totals}
+    description = f"{batch.path.name}, model version {champion.version}"
+    create_table_artifact([counts], key="assay-score", description=description)
+    return _result(final, counts, champion, taken=taken, result=result, shadow=shadow)
 
 
-@stage(name="score")
-def score_rows(
-    rows: Path, detector: Detector, folder: Path, entry: Entry, reviewed: Sequence[Path]
-) -> tuple[Scored, Measured, list[Map]]:
-    """Score a feature table, write scores and alerts, measure them where labels are known by now, and map them."""
+@stage("take in")
+def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folder: Path) -> TakenIn:
+    """Validate the batch, remember its rows in the place of those that it replaces, and compute their features."""
+    workspace, free = champion.workspace, {batch.id, *(old.batch_id for old in replaced)}
+    reach = timedelta(days=workspace.config.features.max_window_days)
+    start, end = batch.period.start or datetime.min, batch.period.end or datetime.max
+    return take_in(
+        batch,
+        workspace,
+        folder,
+        remember=True,
+        elsewhere=[Path(near.folder) / "scores.parquet" for near in workspace.ledger.near(start, end, reach, free)],
+        replaced=[old.batch_id for old in replaced],
+        refuse_gap=True,
+        docs=folder / "data-docs",
+        step=console.step,
+    )
+
+
+@stage("score")
+def score_rows(taken: TakenIn, champion: Champion, entry: Entry, folder: Path) -> BatchScores:
+    """Score the features, write scores, alerts and audit slice, measure and map them."""
+    detector, rows = champion.detector, taken.features
     with console.step("score") as on_rows:
         scored = score_table(
             rows,
@@ -268,30 +291,82 @@ def score_rows(
             on_rows=on_rows,
         )
         maps = make_maps(rows, scored, detector, detector.config.report.tsne)
-        return scored, measure(rows, scored, detector.config, reviewed=reviewed), maps
+        measured = measure(rows, scored, taken.labels)
+        audit = write_audit(rows, scored, detector, folder)
+        now = datetime.now(UTC).replace(tzinfo=None)
+        return BatchScores(
+            scored=scored,
+            measured=measured,
+            maps=maps,
+            promise=held_against(rows, scored, detector, measured.labels),
+            audit=audit,
+            missed=missed_fraud([folder], taken.labels, now) if audit else None,
+        )
 
 
-@stage(name="score in the champion's shadow")
-def in_shadow(
-    candidate: Candidate,
-    champion: Detector,
-    scored: Scored,
-    measured: Measured,
-    accepted: Path,
-    rows: Path,
-    folder: Path,
-    reviewed: Sequence[Path],
-) -> Shadow:
+@stage("score in the champion's shadow")
+def in_shadow(candidate: Candidate, champion: Champion, result: BatchScores, taken: TakenIn, folder: Path) -> Shadow:
     """Let the candidate score the same batch; only the differences are kept, and a failure is one of them."""
     with console.step("score in the champion's shadow") as on_rows:
         return score_in_shadow(
             candidate,
-            champion,
-            scored,
-            accepted,
-            rows,
-            folder,
-            labels=measured.labels,
-            reviewed=reviewed,
+            champion.detector,
+            result.scored,
+            taken,
+            folder=folder,
+            known=result.measured.labels,
             on_rows=on_rows,
         )
+
+
+def _write_page(
+    folder: Path, entry: Entry, champion: Champion, *, taken: TakenIn, result: BatchScores, shadow: Shadow | None
+) -> None:
+    page = batch_report(
+        champion.detector,
+        taken.validated,
+        result.scored,
+        result.measured,
+        source=Path(entry.source),
+        facts={
+            "Table": entry.source,
+            "SHA-256 of the table": entry.digest,
+            "Batch": entry.batch_id,
+            "Model": f"{entry.model_name} version {entry.model_version}",
+            "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC",
+        },
+        notes=list(taken.notes),
+        maps=result.maps,
+        got=result.promise,
+        shadow=shadow,
+        audited=result.audit,
+        missed=result.missed,
+    )
+    write_text(folder / "report.html", render(page))
+
+
+def _result(
+    final: Path,
+    counts: dict[str, int],
+    champion: Champion,
+    *,
+    taken: TakenIn,
+    result: BatchScores,
+    shadow: Shadow | None,
+) -> BatchResult:
+    """Return what the terminal shows, and what other flows read."""
+    alerts: dict[str, Any] = {
+        "expected": champion.detector.promise,
+        "got": outcome(result.scored, result.promise),
+        **result.measured.texts,
+        **({"missed": str(result.missed)} if result.missed else {}),
+    }
+    files = {"report": "report.html", "alerts": "alerts.csv", "random audit": "audit.csv"}
+    files |= {"all scores": "scores.parquet", "quarantine": "quarantine.parquet"}
+    where = {title: str(final / name) for title, name in files.items() if title != "random audit" or result.audit}
+    sentence = shadow.sentence if shadow else ""
+    screen = Screen(
+        sentences=[*taken.notes, *filter(None, [sentence])],
+        tables={"Rows": counts, "Alerts": alerts, "Where": where},
+    )
+    return BatchResult(folder=final, screen=screen, counts=counts, shadow=sentence)

@@ -1,29 +1,29 @@
-"""The training flow: validate, remember, features, fit, look at the held-out block, log and register."""
+"""The training flow: take the table in, fit, look at the held-out block, log and register."""
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from prefect import flow
 from prefect.artifacts import create_link_artifact, create_table_artifact
-from prefect.states import Failed
+from prefect.states import Failed, State
 
 from flows import console
-from flows.stages import features, gap, retried, say_what_to_do, stage, validate
+from flows.console import Screen
+from flows.stages import retried, say_what_to_do, stage
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.errors import AssayError
 from pipeline.evaluation.injection import inject_into
 from pipeline.evaluation.measured import Measured, calibration_block, measure
 from pipeline.inference.giveaways import refuse_giveaways
-from pipeline.labels.known import latest_moment
-from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.intake import TakenIn, take_in
 from pipeline.pages.charts import save_losses, save_score_distribution
 from pipeline.pages.report import render
 from pipeline.pages.runs import count_rows, training_report
@@ -33,17 +33,62 @@ from pipeline.scoring.suspects import write_suspects
 from pipeline.selection.promotion import record_registered
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
-from pipeline.tables.batch import batch_id
-from pipeline.tables.parquet import span
+from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
-from pipeline.tables.reading import open_table
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
-from pipeline.validation.validate import Validated
-from pipeline.workspace.folder import WorkFolder
 from pipeline.workspace.ledger import lock
+from pipeline.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What came of a training.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its outputs lie.
+    version : str
+        Number of the registered version.
+    period : str
+        First and last day trained on.
+    counts : mapping of str to int
+        Rows, in the words that people read.
+    ui : str
+        The command that shows the run in MLflow.
+    screen : Screen
+    """
+
+    folder: Path
+    version: str
+    period: str
+    counts: Mapping[str, int]
+    ui: str
+    screen: Screen
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """What the Detector makes of the calibration block, whose rows took no part in fitting."""
+
+    scored: Scored
+    measured: Measured
+    maps: list[Map]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A fitted Detector, how long it took (seconds), and where it went on from, if a training was killed."""
+
+    detector: Detector
+    seconds: float
+    notes: tuple[str, ...]
 
 
 @flow(name="assay-train", flow_run_name="train-{config_path}", on_failure=[say_what_to_do])
@@ -53,7 +98,7 @@ def train(
     first: date | None = None,
     last: date | None = None,
     as_of: datetime | None = None,
-) -> Any:
+) -> TrainingResult | State:
     """Train on a table's normal rows of a period, and register the Detector in MLflow.
 
     Parameters
@@ -71,118 +116,134 @@ def train(
     try:
         config = read_config(config_path)
         with lock(config.work_dir):
-            return _train(config, config_path, table or config.table.path, first, last, as_of)
+            build_model(config.model)  # a wrong name or option shall not wait for the features
+            period = Period.of_days(first, last, config.table.time_zone)
+            with console.step("read"):
+                batch = Batch.of(table or config.table.path, config, period)
+            return _train(batch, Workspace(config), as_of, config_path)
     except AssayError as error:
         return Failed(message=str(error))
 
 
-def _train(
-    config: Config, config_path: str, path: str, first: date | None, last: date | None, as_of: datetime | None
-) -> dict[str, Any]:
-    build_model(config.model)  # a wrong name or option shall not wait for the features
-    work, period = WorkFolder(config), Period.of_days(first, last, config.table.time_zone)
-    with console.step("read"):
-        table = open_table(path, config.table)
-        digest = table.digest()
-    batch = batch_id(digest, period, config.contract)
-    reviewed = ReviewedLabels(work.labels, config).files()
-    final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch}"
+def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str) -> TrainingResult:
+    work, config = workspace.folder, workspace.config
+    final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
     with work.staged(final) as folder:
-        validated = validate(table, config, folder, batch, period)
-        refuse_giveaways(validated.accepted, config)
-        notes = gap(validated, config)
-        rows = features(validated, config, folder, batch, reviewed)
-        moment = as_of or latest_moment(span(validated.accepted, config.contract.timestamp)[1], config, reviewed)
-        began = perf_counter()
-        detector, went_on = fit(rows, config, moment, reviewed, _checkpoint(work, config, batch))
-        cost = {"fit_seconds": perf_counter() - began}
-        notes += went_on
+        taken = take_in_table(batch, workspace, folder)
+        fitted = fit(taken, config, as_of or taken.labels.latest_moment(taken.last), _checkpoint(workspace, batch))
         shutil.rmtree(work.checkpoints, ignore_errors=True)
-        detector.save(folder / "detector")
-        suspects = audit(rows, detector, folder, reviewed)
-        scored, measured, maps = held_out(rows, detector, folder, batch, reviewed)
-        facts = {"Table": str(table.path), "SHA-256 of the table": digest, "Batch": batch}
-        told = {"source": table.path, "facts": facts, "notes": notes, "maps": maps, "suspects": suspects}
-        page = training_report(detector, validated, scored, measured, **told)
-        write_text(folder / "report.html", render(page))
-        dataset = Dataset(str(table.path.resolve()), digest, count_rows(validated))
-        registered = register(detector, dataset, measured, validated.accepted, folder, batch, cost)
+        fitted.detector.save(folder / "detector")
+        suspects = audit(taken, fitted.detector, folder)
+        block = held_out(taken, fitted.detector, folder, batch.id)
+        _write_page(folder, batch, taken=taken, fitted=fitted, block=block, suspects=suspects)
+        registered = register(batch, taken, fitted, block=block, folder=folder, workspace=workspace)
     record_registered(config, registered)
+    counts = count_rows(taken.validated)
     create_link_artifact(
         key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
     )
-    result = {"say": notes, **_result(final, config_path, detector, validated, measured, registered)}
-    create_table_artifact([count_rows(validated)], key="assay-training", description=f"{registered.model_uri}")
-    return result
+    create_table_artifact([counts], key="assay-training", description=f"{registered.model_uri}")
+    screen = _screen(final, config_path, taken=taken, fitted=fitted, measured=block.measured, registered=registered)
+    summary = fitted.detector.summary
+    return TrainingResult(
+        folder=final,
+        version=registered.version,
+        period=f"{summary['first_timestamp']:.10} to {summary['last_timestamp']:.10}",
+        counts=counts,
+        ui=registered.ui_command,
+        screen=screen,
+    )
 
 
-def _checkpoint(work: WorkFolder, config: Config, batch: str) -> Path:
+def _checkpoint(workspace: Workspace, batch: Batch) -> Path:
     """Return the folder that a killed training goes on from: that of this batch and configuration."""
-    settings = hashlib.sha256(config.model_dump_json().encode()).hexdigest()
-    return work.checkpoints / f"{batch}-{settings[:12]}"
+    settings = hashlib.sha256(workspace.config.model_dump_json().encode()).hexdigest()
+    return workspace.folder.checkpoints / f"{batch.id}-{settings[:12]}"
 
 
-@stage(name="fit")
-def fit(
-    rows: Path, config: Config, as_of: datetime, reviewed: Sequence[Path], checkpoint: Path
-) -> tuple[Detector, list[str]]:
-    """Fit encoder, model, calibration and threshold; say where it went on from, if a training was killed."""
-    seen: list[int] = []
+@stage("take in")
+def take_in_table(batch: Batch, workspace: Workspace, folder: Path) -> TakenIn:
+    """Validate the table, refuse a column that gives the label away, remember the rows, and compute their features."""
+    return take_in(
+        batch,
+        workspace,
+        folder,
+        remember=True,
+        check=lambda validated: refuse_giveaways(validated.accepted, workspace.config),
+        docs=folder / "data-docs",
+        step=console.step,
+    )
+
+
+@stage("fit")
+def fit(taken: TakenIn, config: Config, as_of: datetime, checkpoint: Path) -> Fit:
+    """Fit encoder, model, calibration and threshold."""
+    epochs: list[int] = []
     most = parameters_of(build_model(config.model)).get("max_epochs")
+    start = perf_counter()
     with console.step("train", total=most, unit="epochs") as on_epochs:
 
         def on_epoch(epoch: int, max_epochs: int, losses: dict[str, float]) -> None:
-            on_epochs(1 if seen else epoch)
-            seen.append(epoch)
+            on_epochs(1 if epochs else epoch)
+            epochs.append(epoch)
 
-        detector = Detector.fit(rows, config, as_of, on_epoch, reviewed, checkpoint)
-    if not seen or seen[0] == 1:
-        return detector, []
-    return detector, [f"The training went on from epoch {seen[0] - 1}, after which an earlier run of it was stopped."]
+        detector = Detector.fit(taken.features, config, taken.labels, as_of, on_epoch=on_epoch, checkpoint=checkpoint)
+    notes: tuple[str, ...] = ()
+    if epochs and epochs[0] > 1:
+        notes = (f"The training went on from epoch {epochs[0] - 1}, after which an earlier run of it was stopped.",)
+    return Fit(detector=detector, seconds=perf_counter() - start, notes=notes)
 
 
-@stage(name="audit the fit rows")
-def audit(rows: Path, detector: Detector, folder: Path, reviewed: Sequence[Path]) -> Path:
+@stage("audit the fit rows")
+def audit(taken: TakenIn, detector: Detector, folder: Path) -> Path:
     """Write the most suspect of the rows that were fitted on as normal."""
     with console.step("audit the rows fitted on"):
-        return write_suspects(rows, detector, folder / "suspects.parquet", reviewed)
+        return write_suspects(taken.features, detector, taken.labels, folder / "suspects.parquet")
 
 
-@stage(name="held-out block")
-def held_out(
-    rows: Path, detector: Detector, folder: Path, batch: str, reviewed: Sequence[Path]
-) -> tuple[Scored, Measured, list[Map]]:
-    """Score the calibration block, whose rows took no part in fitting, as a batch would be, and map it."""
+@stage("held-out block")
+def held_out(taken: TakenIn, detector: Detector, folder: Path, batch_id: str) -> HeldOut:
+    """Score the calibration block as a batch would be, and map it."""
     with console.step("score the held-out block") as on_rows:
-        block = calibration_block(rows, detector, folder / ".calibration.parquet")
+        block = calibration_block(taken.features, detector, folder / ".calibration.parquet")
         scored = score_table(
             block,
             detector,
             folder / "calibration",
-            batch_id=batch,
+            batch_id=batch_id,
             model_version="",
             scored_at=datetime.now(UTC),
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, detector.config.report.tsne)
-        measured = measure(block, scored, detector.config, detector.as_of, reviewed)
-        return scored, replace(measured, injected=inject_into(block, detector, reviewed)), maps
+        measured = measure(block, scored, taken.labels, detector.as_of)
+        measured = replace(measured, injected=inject_into(block, detector, taken.labels))
+        return HeldOut(scored=scored, measured=measured, maps=maps)
 
 
-@retried(name="log and register")
+def _write_page(folder: Path, batch: Batch, *, taken: TakenIn, fitted: Fit, block: HeldOut, suspects: Path) -> None:
+    page = training_report(
+        fitted.detector,
+        taken.validated,
+        block.scored,
+        block.measured,
+        source=batch.path,
+        facts={"Table": str(batch.path), "SHA-256 of the table": batch.digest, "Batch": batch.id},
+        notes=[*taken.notes, *fitted.notes],
+        maps=block.maps,
+        suspects=suspects,
+    )
+    write_text(folder / "report.html", render(page))
+
+
+@retried("log and register")
 def register(
-    detector: Detector,
-    dataset: Dataset,
-    measured: Measured,
-    accepted: Path,
-    folder: Path,
-    batch: str,
-    cost: dict[str, float],
+    batch: Batch, taken: TakenIn, fitted: Fit, *, block: HeldOut, folder: Path, workspace: Workspace
 ) -> Registered:
     """Log the run to MLflow and register the Detector."""
-    config = detector.config
+    detector, measured = fitted.detector, block.measured
     numbers = {name: value for name, value in detector.summary.items() if not isinstance(value, str)}
-    made = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
+    parameters = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
     with console.step("log and register in MLflow"):
         plots = {"scores": folder / ".scores.png"}
         if detector.epochs:
@@ -190,9 +251,9 @@ def register(
             save_losses(plots["losses"], detector.epochs)
         save_score_distribution(folder / ".scores.png", measured.scores, detector.threshold, measured.labels)
         return log_training(
-            config,
+            detector.config,
             detector_folder=folder / "detector",
-            dataset=dataset,
+            dataset=Dataset(str(batch.path.resolve()), batch.digest, count_rows(taken.validated)),
             epochs=detector.epochs,
             metrics={
                 **measured.figures,
@@ -200,29 +261,30 @@ def register(
                 "threshold": detector.threshold,
                 "expected_alerts_per_day": detector.cut.alerts_per_day,
                 **numbers,
-                **cost,
+                "fit_seconds": fitted.seconds,
             },
-            params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **made},
+            params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **parameters},
             plots=plots,
             report=folder / "report.html",
-            tags={"batch_id": batch},
-            input_example=pq.ParquetFile(accepted).read_row_group(0).slice(0, EXAMPLE_ROWS).to_pandas(),
-            history=str(WorkFolder(config).history),
+            tags={"batch_id": batch.id},
+            input_example=_example(taken.validated.accepted),
+            history=str(workspace.folder.history),
         )
 
 
-def _result(
-    final: Path, config_path: str, detector: Detector, validated: Validated, measured: Measured, registered: Registered
-) -> dict[str, Any]:
-    """Return what the terminal shows, and what other flows read."""
-    return {
-        "counts": count_rows(validated),
-        "period": f"{detector.summary['first_timestamp']:.10} to {detector.summary['last_timestamp']:.10}",
-        "version": registered.version,
-        "folder": str(final),
-        "ui": registered.ui_command,
-        "tables": {
-            "Rows": count_rows(validated),
+def _example(accepted: Path) -> "pd.DataFrame":
+    return pq.ParquetFile(accepted).read_row_group(0).slice(0, EXAMPLE_ROWS).to_pandas()
+
+
+def _screen(
+    final: Path, config_path: str, *, taken: TakenIn, fitted: Fit, measured: Measured, registered: Registered
+) -> Screen:
+    """Return what the terminal shows."""
+    detector = fitted.detector
+    return Screen(
+        sentences=[*taken.notes, *fitted.notes],
+        tables={
+            "Rows": count_rows(taken.validated),
             "Model": {
                 "registered": f"{registered.name} version {registered.version}, alias {registered.alias}",
                 "family": detector.summary["model"],
@@ -237,8 +299,8 @@ def _result(
                 "MLflow run": registered.run_id,
             },
         },
-        "next": [
+        commands=[
             f"assay score NEW_TABLE --config {config_path} --version {registered.version}",
             registered.ui_command,
         ],
-    }
+    )

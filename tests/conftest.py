@@ -41,7 +41,7 @@ def assay() -> Path:
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a simulated table of 30,000 rows and 60 days, and the configuration that init writes for it."""
-    from flows.commands import initialise, simulate_table
+    from flows.commands.start import initialise, simulate_table
 
     folder = tmp_path_factory.mktemp("small")
     simulate_table(folder / "transactions.parquet", rows=30_000, days=60, seed=0, malformed=True)
@@ -56,7 +56,7 @@ def trained(small: Path, prefect_server: str) -> Path:
     """The same folder with a champion, trained on three weeks, in its work folder."""
     from datetime import date
 
-    from flows.commands import run_flow
+    from flows.run import run_flow
 
     text = (small / "assay.toml").read_text().replace("# max_epochs = ", "max_epochs = 4 # ")
     (small / "assay.toml").write_text(text)

@@ -1,7 +1,7 @@
 """The artefact: contract, features, encoder, model, calibration and threshold, saved together."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from pipeline.detector.family import OnEpoch, build_model
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.errors import ConfigError, InputError, TrainingError
 from pipeline.features import Feature, list_features
+from pipeline.labels.known import Labels
 from pipeline.settings.config import Config, ThresholdConfig, TrackingConfig
 from pipeline.tables.parquet import read_batches
 
@@ -96,9 +97,10 @@ class Detector:
         cls,
         features: Path,
         config: Config,
+        labels: Labels,
         as_of: datetime,
+        *,
         on_epoch: OnEpoch | None = None,
-        reviewed: Sequence[Path] = (),
         checkpoint: Path | None = None,
     ) -> Self:
         """Fit encoder, model, calibration and threshold, each on its own part of the training period.
@@ -115,12 +117,12 @@ class Detector:
         features : Path
             Feature table (Parquet) of the training period, in any order.
         config : Config
+        labels : Labels
+            What is known of rows.
         as_of : datetime
             UTC without a zone. A label that is not available by then counts as unknown.
         on_epoch : callable, optional
             Called after each epoch with its number, the most there can be, and the losses.
-        reviewed : sequence of Path
-            Labels from review: `pipeline.labels.reviewed.ReviewedLabels.files`.
         checkpoint : Path, optional
             Folder where a model that trains in epochs keeps each one, so that a killed fit goes on from there when
             it is called again in the same way; cleared when the fit ends.
@@ -135,7 +137,7 @@ class Detector:
         """
         from models.audit import check_not_degenerate
 
-        parts = split(features, config, as_of, reviewed)
+        parts = split(features, config, labels, as_of)
         listed = list_features(config)
         columns = list(dict.fromkeys(feature.column for feature in listed))
         encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), listed, config.encoding)

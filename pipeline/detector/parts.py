@@ -1,6 +1,6 @@
 """The three parts of the training period, disjoint: fit, early stopping, calibration."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import TrainingError
-from pipeline.labels.known import available_at, known_labels, taken_for_normal
+from pipeline.labels.known import Labels, available_at, taken_for_normal
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import read_batches
 
@@ -116,7 +116,7 @@ class Parts:
         return Sample(features, mask, np.argsort(places[chosen]))
 
 
-def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> Parts:
+def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Parts:
     """Split the rows of the training period.
 
     The last ``training.calibration_share`` of all rows in time is the calibration block, with every row of
@@ -130,10 +130,10 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     features : Path
         Feature table (Parquet), in any order.
     config : Config
+    labels : Labels
+        What is known of rows.
     as_of : datetime
         UTC without a zone; a label that is not available by then counts as unknown.
-    reviewed : sequence of Path
-        Labels from review.
 
     Raises
     ------
@@ -151,10 +151,10 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     )
     if rows.num_rows == 0:
         raise TrainingError("the training period holds no rows; train on another period")
-    labels = known_labels(rows, config, as_of, reviewed)
-    normal = taken_for_normal(labels, labelled)
+    known = labels.known(rows, as_of)
+    normal = taken_for_normal(known, labelled)
     if not normal.any():
-        raise TrainingError(_why_no_normal_rows(rows, labels, config, as_of, reviewed))
+        raise TrainingError(_why_no_normal_rows(rows, known, labels, as_of))
 
     by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
     order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().view(np.int64)
@@ -181,9 +181,9 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
         "calibration_rows": int(block.sum()),
         "calibration_normal_rows": int((block & normal).sum()),
         "calibration_days": days,
-        "unknown_label_rows": int(np.isnan(labels).sum()),
-        "fraud_rows": int((labels == 1).sum()),
-        "labels": str(contract.label) if labelled else "none" if np.isnan(labels).all() else "from review",
+        "unknown_label_rows": int(np.isnan(known).sum()),
+        "fraud_rows": int((known == 1).sum()),
+        "labels": str(contract.label) if labelled else "none" if np.isnan(known).all() else "from review",
         "first_timestamp": str(ordered[0]),
         "last_timestamp": str(ordered[-1]),
     }
@@ -191,7 +191,7 @@ def split(features: Path, config: Config, as_of: datetime, reviewed: Sequence[Pa
     found, least = int(summary["calibration_normal_rows"]), settings.min_calibration_rows
     _check(found, "min_calibration_rows", least, "calibrate", summary, as_of)
     before = ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)]
-    return Parts(role, labels, normal, order, start.astype(datetime), before.astype(datetime), days, summary)
+    return Parts(role, known, normal, order, start.astype(datetime), before.astype(datetime), days, summary)
 
 
 def _latest_labelled(config: Config, as_of: datetime) -> np.datetime64:
@@ -212,18 +212,17 @@ def _check(
         )
 
 
-def _why_no_normal_rows(
-    rows: pa.Table, labels: np.ndarray, config: Config, as_of: datetime, reviewed: Sequence[Path]
-) -> str:
+def _why_no_normal_rows(rows: pa.Table, known: np.ndarray, labels: Labels, as_of: datetime) -> str:
+    config = labels.config
     label = config.contract.label
-    if not np.isnan(labels).all():
+    if not np.isnan(known).all():
         return (
             f"none of the {rows.num_rows:,} rows of the training period is known to be normal ({label} = 0) "
             f"as of {as_of:%Y-%m-%d %H:%M} UTC; check what {label} means, or train on another period"
         )
     given = rows.filter(rows.column(label).is_valid())
     if given.num_rows == 0:
-        later = int((~np.isnan(known_labels(rows, config, datetime.max, reviewed))).sum())
+        later = int((~np.isnan(labels.known(rows, datetime.max))).sum())
         if later:
             return (
                 f"{label} is empty in all {rows.num_rows:,} rows of the training period, and review labels "

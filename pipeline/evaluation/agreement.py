@@ -1,7 +1,6 @@
 """Without labels: how far two models, or two fits of one, agree on the same rows."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.measures import top_of_days
+from pipeline.labels.known import Labels
 from pipeline.numbers import percent
 from pipeline.scoring.score import cuts_of
 from pipeline.settings.config import Config
@@ -108,7 +108,7 @@ def agreement(
 
 
 def stability(
-    detector: Detector, train: Path, rows: Path, reviewed: Sequence[Path] = (), k: int = 100, halves: bool = False
+    detector: Detector, train: Path, rows: Path, labels: Labels, *, k: int = 100, halves: bool = False
 ) -> Agreement:
     """Fit a detector again, with another seed, and say how far its scores of some rows agree with the first one's.
 
@@ -119,8 +119,8 @@ def stability(
         The feature table that it was fitted on.
     rows : Path
         The feature table to score: rows that took no part in fitting.
-    reviewed : sequence of Path
-        Labels from review, as for the fit.
+    labels : Labels
+        As for the fit.
     k : int
         Rows a day.
     halves : bool
@@ -129,7 +129,7 @@ def stability(
     """
     config, as_of = detector.config, detector.as_of
     if not halves:
-        other = Detector.fit(train, _seeded(config, config.model.seed + 1), as_of, reviewed=reviewed)
+        other = Detector.fit(train, _seeded(config, config.model.seed + 1), labels, as_of)
         return _compare(detector, other, rows, k)
     first = np.random.default_rng(config.model.seed).permutation(pq.read_metadata(train).num_rows) % 2 == 0
     fits = []
@@ -137,7 +137,7 @@ def stability(
         path = train.with_name(f".{train.stem}-half-{number}.parquet")
         filter_rows(train, path, half)
         try:
-            fits.append(Detector.fit(path, config, as_of, reviewed=reviewed))
+            fits.append(Detector.fit(path, config, labels, as_of))
         finally:
             path.unlink()
     one, other = fits

@@ -23,7 +23,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, TrainingError
 from pipeline.evaluation.agreement import Agreement, agreement, score_rows, stability
 from pipeline.evaluation.measures import Outcomes
-from pipeline.labels.known import known_labels
+from pipeline.labels.known import Labels
 from pipeline.scoring.score import score_table
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import filter_rows
@@ -109,7 +109,7 @@ class Tested:
 
 
 def blocks(
-    first: date, last: date, train_days: int, test_days: int, delay_days: float, time_zone: str = "UTC"
+    first: date, last: date, *, train_days: int, test_days: int, delay_days: float, time_zone: str = "UTC"
 ) -> list[Block]:
     """Return the blocks of a period; each begins as many days after the one before as a test has.
 
@@ -130,7 +130,9 @@ def blocks(
 
     Examples
     --------
-    >>> [block.name for block in blocks(date(2018, 7, 1), date(2018, 7, 24), 7, 7, 7)]
+    >>> [block.name for block in blocks(
+    ...     date(2018, 7, 1), date(2018, 7, 24), train_days=7, test_days=7, delay_days=7
+    ... )]
     ['2018-07-15 to 2018-07-21', '2018-07-22 to 2018-07-24']
     """
     if min(train_days, test_days) < 1:
@@ -159,10 +161,9 @@ def blocks(
 def run(
     features: Path,
     planned: Sequence[Block],
-    config: Config,
+    labels: Labels,
     folder: Path,
     *,
-    reviewed: Sequence[Path] = (),
     measured_as_of: datetime,
     leave_out_known: bool = True,
     segment: str = "",
@@ -176,11 +177,10 @@ def run(
     features : Path
         Feature table (Parquet) of the whole period.
     planned : sequence of Block
-    config : Config
+    labels : Labels
+        What is known of rows, and the configuration to fit with.
     folder : Path
         For scratch files.
-    reviewed : sequence of Path
-        Labels from review.
     measured_as_of : datetime
         UTC. Labels known by then measure; a fit knows those as of its own test's first moment.
     leave_out_known : bool
@@ -203,6 +203,7 @@ def run(
     TrainingError
         When a block cannot be fitted; the sentence begins with its days.
     """
+    config = labels.config
     last: Detector | None = None
     for block in planned:
         train, test = folder / "train.parquet", folder / "test.parquet"
@@ -210,7 +211,7 @@ def run(
             continue
         start = time.monotonic()
         try:
-            detector = Detector.fit(train, config, block.as_of, reviewed=reviewed)
+            detector = Detector.fit(train, config, labels, block.as_of)
         except TrainingError as error:
             days = f"{block.train_first} to {block.train_last}"
             raise TrainingError(f"training on {days}, to test on {block.name}: {error}") from error
@@ -220,12 +221,12 @@ def run(
             earlier = _labelled(features, config)
             since = Period(block.train.start, block.test.end).holds(earlier.column(config.contract.timestamp))
             rows = _labelled(test, config)
-            known = known_cards(earlier.filter(pa.array(since)), rows, config, reviewed)
-            frauds = int((known_labels(rows.filter(pa.array(known)), config, measured_as_of, reviewed) == 1).sum())
+            known = known_cards(earlier.filter(pa.array(since)), rows, labels)
+            frauds = int((labels.known(rows.filter(pa.array(known)), measured_as_of) == 1).sum())
             filter_rows(test, test, ~known)
         if pq.read_metadata(test).num_rows == 0:
             continue
-        outcomes, ids, values = _score(detector, test, folder, measured_as_of, reviewed, segment)
+        outcomes, ids, values = _score(detector, test, folder, labels=labels, as_of=measured_as_of, segment=segment)
         yield Tested(
             block=block,
             outcomes=outcomes,
@@ -238,12 +239,12 @@ def run(
             promise=detector.promise,
             seconds=seconds,
             before=_against(last, outcomes, test, k) if last else None,
-            again=stability(detector, train, test, reviewed, k) if fit_again else None,
+            again=stability(detector, train, test, labels, k=k) if fit_again else None,
         )
         last = detector
 
 
-def known_cards(earlier: pa.Table, test: pa.Table, config: Config, reviewed: Sequence[Path] = ()) -> np.ndarray:
+def known_cards(earlier: pa.Table, test: pa.Table, labels: Labels) -> np.ndarray:
     """Return which test rows are of a card with a fraud that was known before the row's day began.
 
     Parameters
@@ -251,22 +252,21 @@ def known_cards(earlier: pa.Table, test: pa.Table, config: Config, reviewed: Seq
     earlier : pa.Table
         Rows from the training block's first moment on, with their labels; test rows among them.
     test : pa.Table
-    config : Config
-    reviewed : sequence of Path
+    labels : Labels
 
     Returns
     -------
     ndarray of bool, shape (n_test_rows,)
     """
-    contract, zone = config.contract, config.table.time_zone
+    contract, zone = labels.config.contract, labels.config.table.time_zone
     card, days = contract.entities[0], local_days(test.column(contract.timestamp), zone)
     cards, earlier_cards = test.column(card).to_pandas(), earlier.column(card).to_pandas()
     found = np.zeros(test.num_rows, dtype=bool)
     for day in np.unique(days):
         midnight = Period.of_days(day.astype(date), None, zone).start
         assert midnight is not None
-        labels = known_labels(earlier, config, midnight - INSTANT, reviewed)
-        named = set(earlier_cards[labels == 1].dropna())
+        frauds = labels.known(earlier, midnight - INSTANT) == 1
+        named = set(earlier_cards[frauds].dropna())
         found |= (days == day) & np.asarray(cards.isin(named))
     return found
 
@@ -302,7 +302,7 @@ def _labelled(path: Path, config: Config) -> pa.Table:
 
 
 def _score(
-    detector: Detector, test: Path, folder: Path, as_of: datetime, reviewed: Sequence[Path], segment: str
+    detector: Detector, test: Path, folder: Path, *, labels: Labels, as_of: datetime, segment: str
 ) -> tuple[Outcomes, pa.Array, np.ndarray | None]:
     """Score the test rows as a batch is scored, and put what is known of them beside the scores."""
     config, contract = detector.config, detector.config.contract
@@ -317,7 +317,7 @@ def _score(
         local_days(rows.column(contract.timestamp), config.table.time_zone),
         card,
         results.column("anomaly_score").to_numpy(),
-        known_labels(rows, config, as_of, reviewed),
+        labels.known(rows, as_of),
         results.column("is_flagged").to_numpy(zero_copy_only=False),
         rows.column(contract.amount).to_numpy(),
     )

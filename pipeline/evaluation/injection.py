@@ -5,7 +5,7 @@ They do not stand for fraud, which moves several columns at once and less far.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.bootstrap import LEVEL, Interval
-from pipeline.labels.known import known_labels, taken_for_normal
+from pipeline.labels.known import Labels, taken_for_normal
 from pipeline.scoring.reasons import assign
 
 STEP = 6.0
@@ -131,7 +131,7 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = ROWS, seed: int =
 
 
 def inject_into(
-    features: Path, detector: Detector, reviewed: Sequence[Path] = (), rows: int = ROWS, seed: int = 0
+    features: Path, detector: Detector, labels: Labels, *, rows: int = ROWS, seed: int = 0
 ) -> list[Injected]:
     """Read a feature table's normal rows, as far as labels are known as of the fit, and :func:`inject` into them.
 
@@ -143,8 +143,8 @@ def inject_into(
     features : Path
         Rows that took no part in fitting; of a large table about 20,000 are looked at, evenly spread.
     detector : Detector
-    reviewed : sequence of Path
-        Labels from review.
+    labels : Labels
+        What is known of rows.
     rows, seed : int
     """
     contract, schema = detector.config.contract, pq.read_schema(features)
@@ -159,8 +159,8 @@ def inject_into(
     if not kept:
         return []
     table = pa.Table.from_batches(kept)
-    labels = known_labels(table, detector.config, detector.as_of, reviewed)
-    normal = taken_for_normal(labels, contract.label in schema.names and not np.isnan(labels).all())
+    known = labels.known(table, detector.as_of)
+    normal = taken_for_normal(known, contract.label in schema.names and not np.isnan(known).all())
     return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
 
 

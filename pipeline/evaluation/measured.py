@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.injection import Injected
 from pipeline.evaluation.metrics import Evaluation, evaluate
-from pipeline.labels.known import known_labels
+from pipeline.labels.known import Labels
 from pipeline.scoring.score import Scored
-from pipeline.settings.config import Config
 from pipeline.tables.parquet import filter_rows, read_batches
 from pipeline.tables.period import Period, local_days
 
@@ -81,9 +80,7 @@ def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
     return out
 
 
-def measure(
-    features: Path, scored: Scored, config: Config, as_of: datetime | None = None, reviewed: Sequence[Path] = ()
-) -> Measured:
+def measure(features: Path, scored: Scored, labels: Labels, as_of: datetime | None = None) -> Measured:
     """Measure a scored batch on its rows whose label is known.
 
     Parameters
@@ -91,21 +88,21 @@ def measure(
     features : Path
         The feature table that was scored.
     scored : Scored
-    config : Config
+    labels : Labels
+        What is known of rows.
     as_of : datetime, optional
         UTC; labels available later count as not known. Now when left out.
-    reviewed : sequence of Path
-        Labels from review.
     """
+    config = labels.config
     contract = config.contract
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     scores = results.column("anomaly_score").to_numpy()
     names = pq.read_schema(features).names
     wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
     rows = pq.read_table(features, columns=[name for name in wanted if name in names])
-    labels = known_labels(rows, config, as_of or datetime.now(UTC).replace(tzinfo=None), reviewed)
+    known = labels.known(rows, as_of) if as_of else labels.known_now(rows)
     del rows  # before others are read: of a large batch, each column counts
-    if contract.label not in names and np.isnan(labels).all():
+    if contract.label not in names and np.isnan(known).all():
         return Measured(scores, None, None)
 
     def column(name: str) -> pa.ChunkedArray:
@@ -115,11 +112,11 @@ def measure(
         local_days(column(contract.timestamp), config.table.time_zone),
         _cards(column(contract.entities[0])) if contract.entities else None,
         scores,
-        labels,
+        known,
         results.column("is_flagged").to_numpy(zero_copy_only=False),
         amounts=column(contract.amount).to_numpy(zero_copy_only=False),
     )
-    return Measured(scores, labels, evaluation)
+    return Measured(scores, known, evaluation)
 
 
 def _cards(column: pa.ChunkedArray) -> np.ndarray:

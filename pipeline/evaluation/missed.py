@@ -7,9 +7,10 @@ JASA 47, 1952).
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.evaluation.bootstrap import LEVEL, Interval
-from pipeline.labels.known import known_labels
+from pipeline.labels.known import Labels
 from pipeline.scoring.audit import FILE, PROBABILITY, renamed
-from pipeline.settings.config import Config
+from pipeline.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,7 @@ class MissedFraud:
         return text + "."
 
 
-def missed_fraud(
-    folders: Sequence[Path], config: Config, as_of: datetime, reviewed: Sequence[Path] = ()
-) -> MissedFraud | None:
+def missed_fraud(folders: Sequence[Path], labels: Labels, as_of: datetime) -> MissedFraud | None:
     """Estimate the frauds that were not flagged from what is known of the audited rows.
 
     Of a batch that was drawn with the chance p, each fraud found stands for 1 / p. Where some audited rows of a batch
@@ -90,45 +89,57 @@ def missed_fraud(
     folders : sequence of Path
         Of scored batches, each with its ``audit.parquet``, ``scores.parquet`` and ``alerts.parquet``; those without
         an audit are left out.
-    config : Config
+    labels : Labels
+        What is known of rows.
     as_of : datetime
         UTC; labels known by then count.
-    reviewed : sequence of Path
-        Labels from review.
 
     Returns
     -------
     MissedFraud or None
         None where no audited row has a label.
     """
-    weights, labels, numbers = [], [], np.zeros(6, dtype=np.int64)
+    weights, frauds, numbers = [], [], np.zeros(6, dtype=np.int64)
     for folder in folders:
         if not (folder / FILE).is_file():
             continue
-        known, chance = _labels(folder / FILE, config, as_of, reviewed)
+        known, chance = _known(folder / FILE, labels, as_of)
         answered = int((~np.isnan(known)).sum())
         if len(known) and not answered:
             continue
-        alerts, _ = _labels(folder / "alerts.parquet", config, as_of, reviewed)
+        alerts, _ = _known(folder / "alerts.parquet", labels, as_of)
         rows = pq.read_metadata(folder / "scores.parquet").num_rows - len(alerts)
         numbers += [1, rows, len(known), (alerts == 1).sum(), len(alerts), np.isnan(alerts).sum()]
         weights.append(len(known) / max(answered, 1) / chance[~np.isnan(known)])
-        labels.append(known[~np.isnan(known)] == 1)
-    if not sum(map(len, labels)):
+        frauds.append(known[~np.isnan(known)] == 1)
+    if not sum(map(len, frauds)):
         return None
     batches, rows, audited, caught, alerts_seen, unlabelled = (int(number) for number in numbers)
-    frauds = np.concatenate(labels)
+    is_fraud = np.concatenate(frauds)
     return MissedFraud(
         batches=batches,
         rows=rows,
         audited=audited,
-        labelled=len(frauds),
-        found=int(frauds.sum()),
-        missed=total(np.concatenate(weights), frauds),
+        labelled=len(is_fraud),
+        found=int(is_fraud.sum()),
+        missed=total(np.concatenate(weights), is_fraud),
         caught=caught,
         alerts=alerts_seen,
         unlabelled_alerts=unlabelled,
     )
+
+
+def missed_by_version(workspace: Workspace) -> dict[str, str]:
+    """Return what all audits of a table say by now, in words, for each version of the model that scored."""
+    folders, labels = defaultdict(list), workspace.labels
+    for path in sorted(workspace.folder.batches.glob(f"*/{FILE}")):
+        scores = path.with_name("scores.parquet")
+        if workspace.config.contract.id in pq.read_schema(scores).names:
+            versions = pq.ParquetFile(scores).read_row_group(0, columns=["model_version"]).column(0)
+            folders[str(versions[0])].append(path.parent)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    estimates = {version: missed_fraud(of, labels, now) for version, of in folders.items()}
+    return {f"version {version}": str(missed) for version, missed in sorted(estimates.items()) if missed}
 
 
 def total(weights: np.ndarray, frauds: np.ndarray, level: float = LEVEL) -> Interval:
@@ -162,9 +173,9 @@ def total(weights: np.ndarray, frauds: np.ndarray, level: float = LEVEL) -> Inte
     return Interval(value, max(float(low), float(frauds.sum())), float(high))
 
 
-def _labels(path: Path, config: Config, as_of: datetime, reviewed: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _known(path: Path, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.ndarray]:
     """Return what is known of the labels of audited or flagged rows, and their chances to be drawn."""
-    contract, names = config.contract, pq.read_schema(path).names
+    contract, names = labels.config.contract, pq.read_schema(path).names
     wanted = [contract.id, contract.timestamp, contract.label, contract.labelled_at]
     present: dict[str, Any] = {str(name): renamed(str(name), names, there=True) for name in wanted if name}
     present = {name: column for name, column in present.items() if column in names}
@@ -172,4 +183,4 @@ def _labels(path: Path, config: Config, as_of: datetime, reviewed: Sequence[Path
     table = pq.read_table(path, columns=[*present.values(), *chance])
     rows = pa.table({name: table.column(column) for name, column in present.items()})
     probability = table.column(PROBABILITY).to_numpy() if chance else np.ones(table.num_rows)
-    return known_labels(rows, config, as_of, reviewed), probability
+    return labels.known(rows, as_of), probability

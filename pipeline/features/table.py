@@ -57,7 +57,7 @@ OF_THE_CLOCK = ("night", "weekend", "clock_cosine", "clock_sine")
 """What expressions may name of a row's own moment."""
 
 
-def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, labels: Sequence[Path] = ()) -> Path:
+def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, reviewed: Sequence[Path] = ()) -> Path:
     """Write the feature table of some rows.
 
     Parameters
@@ -72,7 +72,7 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, labe
         Parquet, written whole or not at all: the columns of `rows` (one that has the name of a feature gets
         " (input)" behind its name), then the feature columns and those that
         features compare with, float64 (null = not known), ordered by timestamp and id.
-    labels : sequence of Path
+    reviewed : sequence of Path
         Parquet: labels from review, with the columns id, label and labelled_at (pipeline/labels/reviewed.py).
 
     Returns
@@ -87,7 +87,7 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, labe
     """
     import duckdb
 
-    made = plan(config, reviewed=bool(labels))
+    made = plan(config, reviewed=bool(reviewed))
     schema = pq.read_schema(rows)
     clash = sorted(set(made.columns) & set(config.contract.columns))
     if clash:
@@ -105,14 +105,14 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, labe
         connection.execute("SET preserve_insertion_order = false")
         _read(connection, "present", [rows], Path(scratch))
         _read(connection, "past", history, Path(scratch))
-        _read(connection, "reviewed", labels, Path(scratch))
+        _read(connection, "reviewed", reviewed, Path(scratch))
         _events(connection, schema, history, config, made)
         if config.contract.label is not None:
-            verdicts(connection, config, reviewed=bool(labels))
+            verdicts(connection, config, reviewed=bool(reviewed))
         _everybody(connection, made, config)
         for place in made.peers:
             _peers(connection, place, config)
-        _past(connection, made, config, reviewed=bool(labels))
+        _past(connection, made, config, reviewed=bool(reviewed))
         staged = Path(scratch) / "features.parquet"
         connection.execute(f"COPY ({_select(made, config, schema.names)}) TO {_text(str(staged))} (FORMAT parquet)")
         staged.replace(out)

@@ -5,7 +5,7 @@ its row. Of several (the table's own and those from review), the latest availabl
 from review goes before the table's own, and among those a fraud.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,73 +62,111 @@ def available_at(rows: pa.Table, config: Config) -> pa.ChunkedArray:
     return pc.max_element_wise(available, at)
 
 
-def known_labels(rows: pa.Table, config: Config, as_of: datetime, reviewed: Sequence[Path] = ()) -> np.ndarray:
-    """Return what is known of each row's label as of a moment.
+@dataclass(frozen=True)
+class Labels:
+    """What is known of the labels of one table's rows: those that stand in the rows, and those from review.
 
     Parameters
     ----------
-    rows : pa.Table
-        Typed rows; the label column may be missing, and ``labelled_at`` too. With `reviewed`, the id is needed.
     config : Config
-    as_of : datetime
-        UTC, without zone. A label that becomes available at this very moment is known.
-    reviewed : sequence of Path
+        The contract's columns, and how long labels take.
+    reviewed : tuple of Path
         Labels from review: `pipeline.labels.reviewed.ReviewedLabels.files`. Those of other rows are not looked at.
-
-    Returns
-    -------
-    array of shape (n_rows,), float64
-        1.0 fraud, 0.0 normal, NaN not known (yet). All NaN where the contract names no label.
-
-    Examples
-    --------
-    >>> from pipeline.settings.config import Config
-    >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur", "label": "fraud"}
-    >>> config = Config.model_validate({"contract": contract})
-    >>> rows = pa.table({"at": [datetime(2025, 1, 1), datetime(2025, 1, 5)], "fraud": [1, 0]})
-    >>> known_labels(rows, config, datetime(2025, 1, 9))
-    array([ 1., nan])
     """
-    contract = config.contract
-    labels = np.full(rows.num_rows, np.nan)
-    if contract.label is None:
+
+    config: Config
+    reviewed: tuple[Path, ...] = ()
+
+    def known(self, rows: pa.Table, as_of: datetime) -> np.ndarray:
+        """Return what is known of each row's label as of a moment.
+
+        Parameters
+        ----------
+        rows : pa.Table
+            Typed rows; the label column may be missing, and ``labelled_at`` too. With labels from review, the id is
+            needed.
+        as_of : datetime
+            UTC, without zone. A label that becomes available at this very moment is known.
+
+        Returns
+        -------
+        array of shape (n_rows,), float64
+            1.0 fraud, 0.0 normal, NaN not known (yet). All NaN where the contract names no label.
+
+        Examples
+        --------
+        >>> from pipeline.settings.config import Config
+        >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur", "label": "fraud"}
+        >>> labels = Labels(Config.model_validate({"contract": contract}))
+        >>> rows = pa.table({"at": [datetime(2025, 1, 1), datetime(2025, 1, 5)], "fraud": [1, 0]})
+        >>> labels.known(rows, datetime(2025, 1, 9))
+        array([ 1., nan])
+        """
+        contract = self.config.contract
+        labels = np.full(rows.num_rows, np.nan)
+        if contract.label is None:
+            return labels
+        if contract.label in rows.column_names:
+            for start in range(0, rows.num_rows, SLICE_ROWS):
+                part = rows.slice(start, SLICE_ROWS)
+                places = _available(part, self.config, as_of)
+                labels[start + places] = part[contract.label].take(pa.array(places)).to_numpy()
+        if self.reviewed:
+            places, moments, verdicts = _latest_verdicts(rows, self, as_of)
+            holds = moments >= _available_since(rows.take(pa.array(places)), self.config, as_of)
+            labels[places[holds]] = verdicts[holds]
         return labels
-    if contract.label in rows.column_names:
-        for start in range(0, rows.num_rows, SLICE_ROWS):
-            part = rows.slice(start, SLICE_ROWS)
-            known = _is_known(part, config, as_of)
-            labels[start + known] = part[contract.label].take(pa.array(known)).to_numpy()
-    if reviewed:
-        places, moments, verdicts = _latest_verdicts(rows, config, as_of, reviewed)
-        holds = moments >= _known_since(rows.take(pa.array(places)), config, as_of)
-        labels[places[holds]] = verdicts[holds]
-    return labels
+
+    def known_now(self, rows: pa.Table) -> np.ndarray:
+        """Return what is known of each row's label at this moment, as `known` does."""
+        return self.known(rows, datetime.now(UTC).replace(tzinfo=None))
+
+    def latest_moment(self, last: datetime, now: datetime | None = None) -> datetime:
+        """Return the first moment at which every label given so far is known, or now when that is earlier.
+
+        Parameters
+        ----------
+        last : datetime
+            UTC; the last timestamp of the rows in question.
+        now : datetime, optional
+            UTC, without zone.
+
+        Examples
+        --------
+        >>> from pipeline.settings.config import Config
+        >>> labels = Labels(Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}}))
+        >>> labels.latest_moment(datetime(2025, 1, 1))
+        datetime.datetime(2025, 1, 8, 0, 0)
+        """
+        moment = last + timedelta(days=self.config.features.label_delay_days)
+        if self.reviewed:
+            moments = ds.dataset(list(self.reviewed)).to_table(columns=["labelled_at"])
+            moment = max(moment, pc.max(moments["labelled_at"]).as_py())
+        return min(moment, now or datetime.now(UTC).replace(tzinfo=None))
 
 
-def _is_known(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
+def _available(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
     """Return the places of the rows whose own label is known by then."""
     at_hand = pc.less_equal(available_at(rows, config), pa.scalar(as_of, TIMESTAMP))
     known = pc.and_(at_hand, pc.is_valid(rows[config.contract.label]))
     return np.flatnonzero(pc.fill_null(known, False).to_numpy())
 
 
-def _known_since(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
+def _available_since(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
     """Return when each row's own label became known (microseconds); before all time where it is not by then."""
     since = np.full(rows.num_rows, np.iinfo(np.int64).min)
     if config.contract.label in rows.column_names:
-        known = _is_known(rows, config, as_of)
+        known = _available(rows, config, as_of)
         since[known] = available_at(rows, config).take(pa.array(known)).cast(pa.int64()).to_numpy()
     return since
 
 
-def _latest_verdicts(
-    rows: pa.Table, config: Config, as_of: datetime, reviewed: Sequence[Path]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _latest_verdicts(rows: pa.Table, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return which rows have a label from review by then, when it was given (microseconds), and the label."""
-    limit = pa.scalar(as_of, TIMESTAMP)
-    given = ds.dataset(list(reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
-    named = np.flatnonzero(pc.is_in(rows[config.contract.id], given["id"].combine_chunks()).to_numpy())
-    some = rows.select([config.contract.id, config.contract.timestamp]).take(pa.array(named))
+    contract, limit = labels.config.contract, pa.scalar(as_of, TIMESTAMP)
+    given = ds.dataset(list(labels.reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
+    named = np.flatnonzero(pc.is_in(rows[contract.id], given["id"].combine_chunks()).to_numpy())
+    some = rows.select([contract.id, contract.timestamp]).take(pa.array(named))
     asked = pa.table({"id": some[0], "at": some[1].cast(TIMESTAMP), "place": named}).filter(pc.field("at") <= limit)
     found = asked.join(given, "id", join_type="inner")
     moments = pc.max_element_wise(found["labelled_at"], found["at"]).cast(pa.int64()).to_numpy()
@@ -146,7 +184,7 @@ def taken_for_normal(labels: np.ndarray, in_table: bool) -> np.ndarray:
     Parameters
     ----------
     labels : array of shape (n_rows,)
-        From `known_labels`.
+        From `Labels.known`.
     in_table : bool
         Whether the table has a column of labels.
 
@@ -157,32 +195,3 @@ def taken_for_normal(labels: np.ndarray, in_table: bool) -> np.ndarray:
     ([False, True, False], [False, True, True])
     """
     return labels == 0 if in_table else labels != 1
-
-
-def latest_moment(
-    last: datetime, config: Config, reviewed: Sequence[Path] = (), now: datetime | None = None
-) -> datetime:
-    """Return the first moment at which every label given so far is known, or now when that is earlier.
-
-    Parameters
-    ----------
-    last : datetime
-        UTC; the last timestamp of the rows in question.
-    config : Config
-    reviewed : sequence of Path
-        Labels from review.
-    now : datetime, optional
-        UTC, without zone.
-
-    Examples
-    --------
-    >>> from pipeline.settings.config import Config
-    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
-    >>> latest_moment(datetime(2025, 1, 1), config)
-    datetime.datetime(2025, 1, 8, 0, 0)
-    """
-    moment = last + timedelta(days=config.features.label_delay_days)
-    if reviewed:
-        given = ds.dataset(list(reviewed)).to_table(columns=["labelled_at"])
-        moment = max(moment, pc.max(given["labelled_at"]).as_py())
-    return min(moment, now or datetime.now(UTC).replace(tzinfo=None))

@@ -1,6 +1,6 @@
 """The candidate scores a batch beside the champion: nothing of it is published but how the two differ."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.detector.artefact import Detector
-from pipeline.features import compute
+from pipeline.intake import TakenIn, features_of
 from pipeline.scoring.queue import QueueChange, queue_change, write_differences
 from pipeline.scoring.score import Scored, score_table
 from pipeline.settings.config import Config
-from pipeline.tables.parquet import span
 from pipeline.tracking.aliases import find_aliases
 from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
+from pipeline.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,10 @@ def score_in_shadow(
     candidate: Candidate,
     champion: Detector,
     scored: Scored,
-    accepted: Path,
-    rows: Path,
-    folder: Path,
+    taken: TakenIn,
     *,
-    labels: np.ndarray | None = None,
-    reviewed: Sequence[Path] = (),
+    folder: Path,
+    known: np.ndarray | None = None,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Shadow:
     """Score a batch that the champion has scored, and tell how the queue would change.
@@ -104,23 +100,23 @@ def score_in_shadow(
     champion : Detector
     scored : Scored
         The champion's.
-    accepted : Path
-        The batch's accepted rows.
-    rows : Path
-        Their feature table, as the champion sees it; the candidate gets its own where it was trained with others.
+    taken : TakenIn
+        The batch, with the features as the champion sees them; the candidate gets its own where it was trained with
+        others.
     folder : Path
         The batch's.
-    labels : array of shape (n_rows,), optional
+    known : array of shape (n_rows,), optional
         What is known of the rows' labels.
-    reviewed : sequence of Path
-        Labels from review.
     """
     if candidate.detector is None:
         return Shadow(candidate.title, failure=candidate.failure)
     detector, scratch = candidate.detector, folder / ".shadow"
     try:
+        scratch.mkdir(exist_ok=True)
+        rows = taken.features
         if detector.config.features != champion.config.features:
-            rows = _features(accepted, detector.config, scratch, reviewed)
+            space, out = Workspace(detector.config), scratch / "features.parquet"
+            rows = features_of(taken.validated.accepted, space, out, labels=taken.labels)
         own = score_table(
             rows,
             detector,
@@ -131,18 +127,12 @@ def score_in_shadow(
             on_rows=on_rows,
         )
         titles = ("the champion", candidate.title)
-        change = queue_change(scored, own, champion.config, titles, labels)
+        change = queue_change(scored, own, champion.config, titles, known)
         write_differences(scored, own, champion.config, folder / "shadow.parquet")
         return Shadow(candidate.title, change)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the candidate, the champion's batch goes on
         (folder / "shadow.parquet").unlink(missing_ok=True)
         return Shadow(candidate.title, failure=_first_line(error))
-
-
-def _features(accepted: Path, config: Config, scratch: Path, reviewed: Sequence[Path]) -> Path:
-    scratch.mkdir(exist_ok=True)
-    past = History(WorkFolder(config).history, config).behind(*span(accepted, config.contract.timestamp))
-    return compute(accepted, past, config, scratch / "features.parquet", reviewed)
 
 
 def _first_line(error: Exception) -> str:

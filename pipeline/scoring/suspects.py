@@ -1,6 +1,5 @@
 """The most suspect of the rows that were taken for normal and fitted on: what to look at where labels may be wrong."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pyarrow as pa
 
 from pipeline.detector.artefact import Detector
 from pipeline.detector.parts import FIT, split
+from pipeline.labels.known import Labels
 from pipeline.scoring.reasons import explain, sentence
 from pipeline.tables.parquet import read_batches, take_rows
 from pipeline.tables.writing import ParquetWriter
@@ -15,9 +15,7 @@ from pipeline.tables.writing import ParquetWriter
 SUSPECTS = 20
 
 
-def write_suspects(
-    features: Path, detector: Detector, out: Path, reviewed: Sequence[Path] = (), n: int = SUSPECTS
-) -> Path:
+def write_suspects(features: Path, detector: Detector, labels: Labels, out: Path, *, n: int = SUSPECTS) -> Path:
     """Write the fit rows that the fitted model finds most anomalous, the most anomalous first.
 
     A row that is no normal one, for want of a label or through a wrong one, teaches the model that such rows are
@@ -29,10 +27,10 @@ def write_suspects(
     features : Path
         The feature table that the detector was fitted on.
     detector : Detector
+    labels : Labels
+        The same as for the fit.
     out : Path
         Parquet file to write.
-    reviewed : sequence of Path
-        Labels from review, the same as for the fit.
     n : int
         Rows at most.
 
@@ -42,7 +40,7 @@ def write_suspects(
         ``out``.
     """
     contract = detector.config.contract
-    fitted = split(features, detector.config, detector.as_of, reviewed).role == FIT
+    fitted = split(features, detector.config, labels, detector.as_of).role == FIT
     scores, worst, start = np.empty(0), np.empty(0, dtype=np.int64), 0
     columns = list(dict.fromkeys(feature.column for feature in detector.features))
     for batch in read_batches(features, columns=columns):

@@ -1,9 +1,9 @@
 """The rows that versions are compared on: later than whatever any of them learned from."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +14,17 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
-from pipeline.features import compute
-from pipeline.labels.known import known_labels
-from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.intake import Step, accept, features_of, silent
+from pipeline.labels.known import Labels
 from pipeline.settings.config import Config
-from pipeline.tables.batch import batch_id
+from pipeline.tables.batch import Batch
 from pipeline.tables.parquet import filter_rows, span
 from pipeline.tables.period import Period, local_days
-from pipeline.tables.reading import open_table
-from pipeline.validation.validate import validate
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
+from pipeline.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ComparedRows:
     """Rows to compare on.
 
     Parameters
@@ -36,7 +32,7 @@ class Chosen:
     rows : Path
         Accepted rows, typed (Parquet).
     past : sequence of Path
-        What features may look back into.
+        What features may look back into beside the history.
     source : str
         Where they come from, for people.
     days : tuple of date
@@ -96,8 +92,8 @@ def choose_rows(
     folder: Path,
     *,
     all_days: bool,
-    on_rows: Callable[[int], None] = lambda n: None,
-) -> Chosen:
+    step: Step = silent,
+) -> ComparedRows:
     """Validate a table and keep its accepted rows of the period: the latest days of which labels are known.
 
     Parameters
@@ -111,8 +107,8 @@ def choose_rows(
         Scratch.
     all_days : bool
         Whether to keep every day of the period, and not only the latest ``promotion.days`` labelled ones.
-    on_rows : callable, optional
-        Called with the number of rows validated since the last call.
+    step : callable
+        Shows the progress of "validate".
 
     Raises
     ------
@@ -120,55 +116,63 @@ def choose_rows(
         When no row lies in the period, or the table cannot be read.
     """
     config = max(configs, key=lambda each: each.features.max_window_days)
-    work = WorkFolder(config)
-    history = History(work.history, config)
-    reach = timedelta(days=config.features.max_window_days)
-    start = period.start or datetime.min
-    past = history.files(start - min(reach, start - datetime.min), period.end)
-    source = table or config.table.path
+    workspace, source = Workspace(config), table or config.table.path
+    past: list[Path] = []
     try:
         if not source:
             raise InputError("no table was given and table.path is empty; name a file or folder after the command")
-        opened = open_table(source, config.table)
-        batch = batch_id(opened.digest(), period, config.contract)
-        found = validate(opened, config, folder=folder, batch_id=batch, period=period, on_rows=on_rows)
-        accepted, past = found.accepted, [*past, found.lookback]
+        validated = accept(Batch.of(source, config, period), workspace, folder, step=step)
+        accepted, past = validated.accepted, [validated.lookback]
     except InputError:
         accepted = folder / "from-history.parquet"
-        if table or not _from_history(config, history.files(period.start, period.end), period, accepted):
+        if table or not _from_history(workspace, period, accepted):
             raise
         source = "the history of scored rows"
     rows = folder / "compared.parquet"
-    kept = _latest_labelled(accepted, config, ReviewedLabels(work.labels, config).files(), all_days)
-    filter_rows(accepted, rows, kept)
+    filter_rows(accepted, rows, _latest_labelled(accepted, workspace.labels, all_days))
     ends = local_days(pa.array(span(rows, config.contract.timestamp), pa.timestamp("us")), config.table.time_zone)
-    return Chosen(rows, [*past, accepted], Path(source).name if source else "", (ends[0].item(), ends[1].item()))
+    return ComparedRows(rows, [*past, accepted], Path(source).name if source else "", (ends[0].item(), ends[1].item()))
 
 
-def feature_tables(rows: Path, past: Sequence[Path], configs: Sequence[Config], folder: Path, name: str) -> list[Path]:
-    """Return the feature table of some rows for each configuration; those with the same features share one."""
-    made: dict[str, Path] = {}
+def feature_tables(
+    rows: Path, configs: Sequence[Config], folder: Path, *, name: str, lookback: Sequence[Path] = ()
+) -> list[Path]:
+    """Return the feature table of some rows for each configuration; those with the same features share one.
+
+    Parameters
+    ----------
+    rows : Path
+        Accepted rows, typed (Parquet).
+    configs : sequence of Config
+    folder : Path
+        Where the tables go.
+    name : str
+        What their files' names begin with.
+    lookback : sequence of Path
+        Earlier rows that the history does not have.
+    """
+    tables: dict[str, Path] = {}
     keys = [json.dumps(config.features.model_dump(exclude={"memory_limit", "on_gap"})) for config in configs]
     for key, config in zip(keys, configs, strict=True):
-        if key not in made:
-            reviewed = ReviewedLabels(WorkFolder(config).labels, config).files()
-            made[key] = compute(rows, past, config, folder / f"{name}-{len(made)}.parquet", reviewed)
-    return [made[key] for key in keys]
+        if key not in tables:
+            out = folder / f"{name}-{len(tables)}.parquet"
+            tables[key] = features_of(rows, Workspace(config), out, lookback=lookback)
+    return [tables[key] for key in keys]
 
 
-def training_rows(detector: Detector, config: Config, out: Path) -> Path | None:
+def training_rows(detector: Detector, workspace: Workspace, out: Path) -> Path | None:
     """Write the rows of a training's period that the history holds; None where it holds none."""
     start, last = trained_from(detector), trained_until(detector)
     period = Period(start, last + timedelta(microseconds=1))
-    files = History(WorkFolder(config).history, config).files(period.start, period.end)
-    return out if _from_history(config, files, period, out) else None
+    return out if _from_history(workspace, period, out) else None
 
 
-def _from_history(config: Config, files: Sequence[Path], period: Period, out: Path) -> bool:
-    """Write the rows of a period that some files hold; return whether there is one."""
+def _from_history(workspace: Workspace, period: Period, out: Path) -> bool:
+    """Write the rows of a period that the history holds; return whether there is one."""
+    files = workspace.history.files(period.start, period.end)
     if not files:
         return False
-    at = pc.field(config.contract.timestamp)
+    at = pc.field(workspace.config.contract.timestamp)
     inside = at >= pa.scalar(period.start, pa.timestamp("us"))
     if period.end is not None:
         inside &= at < pa.scalar(period.end, pa.timestamp("us"))
@@ -178,15 +182,15 @@ def _from_history(config: Config, files: Sequence[Path], period: Period, out: Pa
     return bool(found.num_rows)
 
 
-def _latest_labelled(accepted: Path, config: Config, reviewed: Sequence[Path], all_days: bool) -> np.ndarray:
+def _latest_labelled(accepted: Path, labels: Labels, all_days: bool) -> np.ndarray:
     """Return which rows to keep, shape (n_rows,)."""
-    contract = config.contract
+    config, contract = labels.config, labels.config.contract
     names = pq.read_schema(accepted).names
     wanted = dict.fromkeys((contract.id, contract.timestamp, contract.label, contract.labelled_at))
     rows = pq.read_table(accepted, columns=[name for name in wanted if name in names])
     if all_days:
         return np.ones(rows.num_rows, dtype=bool)
     days = local_days(rows[contract.timestamp], config.table.time_zone)
-    known = ~np.isnan(known_labels(rows, config, datetime.now(UTC).replace(tzinfo=None), reviewed))
+    known = ~np.isnan(labels.known_now(rows))
     last = days[known].max() if known.any() else days.max()
     return (days <= last) & (days > last - np.timedelta64(config.promotion.days, "D"))

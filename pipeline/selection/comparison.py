@@ -12,19 +12,18 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.injection import inject
 from pipeline.evaluation.measures import Outcomes
-from pipeline.labels.known import known_labels
+from pipeline.labels.known import Labels
 from pipeline.monitoring.drift import Drift, drifts
 from pipeline.scoring.queue import QueueChange, queue_change
 from pipeline.scoring.score import Scored, score_table
-from pipeline.selection.compared_rows import Chosen, feature_tables, trained_from, trained_until, training_rows
+from pipeline.selection.compared_rows import ComparedRows, feature_tables, trained_from, trained_until, training_rows
 from pipeline.selection.figures import Figure, measure_injected, measure_versions
 from pipeline.settings.config import Config
-from pipeline.tables.parquet import span, take_rows
+from pipeline.tables.parquet import take_rows
 from pipeline.tables.period import local_days
 from pipeline.tracking.aliases import Version
 from pipeline.tracking.content import flatten
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
+from pipeline.workspace.workspace import Workspace
 
 IRRELEVANT = ("tracking.", "promotion.", "tuning.", "report.", "work_dir", "table.path", "table.incoming")
 """Settings that change nothing about a version."""
@@ -153,10 +152,10 @@ class Comparison:
 
 def compare(
     contenders: Sequence[Contender],
-    chosen: Chosen,
-    config: Config,
+    compared: ComparedRows,
+    workspace: Workspace,
     folder: Path,
-    reviewed: Sequence[Path] = (),
+    *,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Comparison:
     """Score the same rows with every version, and compare.
@@ -165,19 +164,18 @@ def compare(
     ----------
     contenders : sequence of Contender
         Two or more; differences are to the first.
-    chosen : Chosen
+    compared : ComparedRows
         Rows that took part in none of the trainings.
-    config : Config
-        Today's.
+    workspace : Workspace
+        Of today's configuration.
     folder : Path
         Scratch; scores and alerts of each version lie there.
-    reviewed : sequence of Path
-        Labels from review.
     on_rows : callable, optional
         Called with the number of rows scored since the last call.
     """
+    config = workspace.config
     configs = [contender.detector.config for contender in contenders]
-    tables = feature_tables(chosen.rows, chosen.past, configs, folder, "features")
+    tables = feature_tables(compared.rows, configs, folder, name="features", lookback=compared.past)
     scored = [
         score_table(
             table,
@@ -190,19 +188,20 @@ def compare(
         )
         for table, contender in zip(tables, contenders, strict=True)
     ]
-    outcomes = [_outcomes(table, part, config, reviewed) for table, part in zip(tables, scored, strict=True)]
+    known = workspace.labels
+    outcomes = [_outcomes(table, part, known) for table, part in zip(tables, scored, strict=True)]
     labels = outcomes[0].labels
     normal = [
         _normal_rows(table, contender.detector, labels) for table, contender in zip(tables, contenders, strict=True)
     ]
     injected = [inject(contender.detector, matrix) for contender, matrix in zip(contenders, normal, strict=True)]
     titles = [contender.title for contender in contenders]
-    moved, notes = _drifts(contenders, config, folder)
+    moved, notes = _drifts(contenders, workspace, folder)
     return Comparison(
         config=config,
         contenders=contenders,
-        source=chosen.source,
-        days=chosen.days,
+        source=compared.source,
+        days=compared.days,
         outcomes=outcomes,
         figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected, config.promotion)],
         scored=scored,
@@ -218,8 +217,8 @@ def compare(
     )
 
 
-def _outcomes(table: Path, scored: Scored, config: Config, reviewed: Sequence[Path]) -> Outcomes:
-    contract = config.contract
+def _outcomes(table: Path, scored: Scored, labels: Labels) -> Outcomes:
+    config, contract = labels.config, labels.config.contract
     names = pq.read_schema(table).names
     card = contract.entities[:1]
     wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
@@ -229,7 +228,7 @@ def _outcomes(table: Path, scored: Scored, config: Config, reviewed: Sequence[Pa
         days=local_days(rows[contract.timestamp], config.table.time_zone),
         cards=rows[card[0]].to_numpy() if card else None,
         scores=results["anomaly_score"].to_numpy(),
-        labels=known_labels(rows, config, datetime.now(UTC).replace(tzinfo=None), reviewed),
+        labels=labels.known_now(rows),
         flagged=results["is_flagged"].to_numpy(),
         amounts=rows[contract.amount].cast("double").to_numpy(),
     )
@@ -256,7 +255,7 @@ def _degenerate(detector: Detector, normal: np.ndarray) -> str:
 
 
 def _drifts(
-    contenders: Sequence[Contender], config: Config, folder: Path
+    contenders: Sequence[Contender], workspace: Workspace, folder: Path
 ) -> tuple[list[list[Drift] | None], list[str]]:
     """Return how the data of each training period differ from those of the first version's."""
     first, *others = contenders
@@ -267,8 +266,10 @@ def _drifts(
     def table_of(contender: Contender) -> Path | None:
         period = trained_from(contender.detector), trained_until(contender.detector)
         if period not in tables:
-            rows = training_rows(contender.detector, config, folder / f"training-{len(tables)}.parquet")
-            tables[period] = rows and _with_features(rows, first.detector.config, folder, f"drift-{len(tables)}")
+            rows = training_rows(contender.detector, workspace, folder / f"training-{len(tables)}.parquet")
+            tables[period] = (
+                rows and feature_tables(rows, [first.detector.config], folder, name=f"drift-{len(tables)}")[0]
+            )
             if rows is None:
                 notes.append(
                     f"The history holds no row of the period that {contender.title} was trained on, so that its drift "
@@ -284,11 +285,6 @@ def _drifts(
         before, after = table_of(first), table_of(other)
         found.append(drifts(before, after, first.detector.features) if before and after else None)
     return found, notes
-
-
-def _with_features(rows: Path, config: Config, folder: Path, name: str) -> Path:
-    past = History(WorkFolder(config).history, config).behind(*span(rows, config.contract.timestamp))
-    return feature_tables(rows, past, [config], folder, name)[0]
 
 
 def _written(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,18 +17,14 @@ from pipeline.detector.encoder import Encoder
 from pipeline.detector.parts import EARLY_STOPPING, FIT, split
 from pipeline.errors import InputError
 from pipeline.evaluation.injection import CHANGES
-from pipeline.features import compute, list_features
-from pipeline.labels.known import known_labels
-from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.features import list_features
+from pipeline.intake import accept, take_in
 from pipeline.selection.figures import FAR_OUT
 from pipeline.settings.config import Config
-from pipeline.tables.batch import batch_id
+from pipeline.tables.batch import Batch
 from pipeline.tables.parquet import filter_rows, span
 from pipeline.tables.period import Period, local_days
-from pipeline.tables.reading import open_table
-from pipeline.validation.validate import Validated, validate
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
+from pipeline.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipeline.detector.artefact import Detector
@@ -126,23 +123,37 @@ class Material:
         return cls(**arrays, column_groups=[(kind, width) for kind, width in groups])
 
 
-def period_of(config: Config, table: str, first: date | None, last: date | None, folder: Path) -> tuple[date, date]:
-    """Return the first and last day to tune on: those asked for, else those of the table's accepted rows."""
-    period = Period.of_days(first, last, config.table.time_zone)
+def period_of(
+    workspace: Workspace, table: str, folder: Path, *, first: date | None, last: date | None
+) -> tuple[date, date]:
+    """Return the first and last day to tune on: those asked for, else those of the table's accepted rows.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    table : str
+        File or folder.
+    folder : Path
+        Scratch.
+    first, last : date, optional
+        What the user asked for, both included.
+    """
     if first and last:
         return first, last
-    found = _accepted(config, table, period, folder / "span")
-    ends = local_days(
-        pa.array(span(found.accepted, config.contract.timestamp), pa.timestamp("us")), config.table.time_zone
-    )
-    return first or ends[0].item(), last or ends[1].item()
+    config = workspace.config
+    batch = Batch.of(table, config, Period.of_days(first, last, config.table.time_zone))
+    validated = accept(batch, workspace, _made(folder / "span"))
+    moments = pa.array(span(validated.accepted, config.contract.timestamp), pa.timestamp("us"))
+    days = local_days(moments, config.table.time_zone)
+    return first or days[0].item(), last or days[1].item()
 
 
 def prepare(
-    config: Config,
+    workspace: Workspace,
     table: str,
     blocks: Blocks,
     folder: Path,
+    *,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Write the material of a search. No row of the test block is validated, encoded or looked back into.
@@ -151,7 +162,7 @@ def prepare(
 
     Parameters
     ----------
-    config : Config
+    workspace : Workspace
     table : str
         File or folder.
     blocks : Blocks
@@ -164,20 +175,17 @@ def prepare(
     AssayError
         When the table cannot be read, or has too few normal rows to fit on.
     """
-    zone, work = config.table.time_zone, WorkFolder(config)
-    reviewed = ReviewedLabels(work.labels, config).files()
+    config, zone = workspace.config, workspace.config.table.time_zone
     before_test = Period.of_days(blocks.fit, blocks.test - timedelta(days=1), zone)
-    found = _accepted(config, table, before_test, folder / "rows", on_rows)
-    start = before_test.start or datetime.min
-    reach = min(timedelta(days=config.features.max_window_days), start - datetime.min)
-    past = History(work.history, config).files(start - reach, start)
-    features = compute(found.accepted, [*past, found.lookback], config, folder / "features.parquet", reviewed)
+    batch = Batch.of(table, config, before_test)
+    rows_folder = _made(folder / "rows")
+    taken = take_in(batch, workspace, rows_folder, remember=False, step=lambda title: nullcontext(on_rows))
     boundary = Period.of_days(blocks.validation, None, zone).start or datetime.max
-    to_fit, to_judge = _cut(features, config, boundary, folder)
+    to_fit, to_judge = _cut(taken.features, config, boundary, folder)
 
     delay = timedelta(days=config.features.label_delay_days)
     as_of = min(boundary + delay, datetime.now(UTC).replace(tzinfo=None))
-    parts = split(to_fit, config, as_of, reviewed)
+    parts = split(to_fit, config, taken.labels, as_of)
     listed = list_features(config)
     columns = list(dict.fromkeys(feature.column for feature in listed))
     rows = parts.sample(to_fit, FIT).read(columns)
@@ -187,9 +195,9 @@ def prepare(
     np.save(folder / "fit.npy", matrix)
     np.save(folder / "held_out.npy", encoder.transform(parts.sample(to_fit, EARLY_STOPPING).read(columns)))
 
-    table_ = pq.read_table(to_judge)
-    labels = known_labels(table_, config, datetime.now(UTC).replace(tzinfo=None), reviewed)
-    validation = encoder.transform(table_)
+    judged = pq.read_table(to_judge)
+    labels = taken.labels.known_now(judged)
+    validation = encoder.transform(judged)
     np.save(folder / "validation.npy", validation)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "injected.npy", _injected(encoder, validation[labels != 1], config.model.seed))
@@ -197,13 +205,9 @@ def prepare(
     (folder / "column_groups.json").write_text(groups, encoding="utf-8")
 
 
-def _accepted(
-    config: Config, table: str, period: Period, folder: Path, on_rows: Callable[[int], None] = lambda n: None
-) -> Validated:
-    opened = open_table(table, config.table)
-    batch = batch_id(opened.digest(), period, config.contract)
+def _made(folder: Path) -> Path:
     folder.mkdir()
-    return validate(opened, config, folder=folder, batch_id=batch, period=period, on_rows=on_rows)
+    return folder
 
 
 def _cut(features: Path, config: Config, boundary: datetime, folder: Path) -> tuple[Path, Path]:

@@ -2,9 +2,63 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
+from pipeline.errors import InputError
+from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.contract import Contract
 from pipeline.tables.period import Period
+from pipeline.tables.reading import Table, content_digest, open_table
+
+WHOLE = Period(None, None)
+"""The period of a batch of which nothing is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A file or folder, and the period asked of it.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    period : Period
+        The rows that are asked for.
+    digest : str
+        SHA-256 of the content. A table that can't be read has the digest of the reason, so that it is refused once.
+    id : str
+        `batch_id`: the same content, period and contract have the same one, whatever the file's name.
+    settings : TableConfig
+        How CSV files are read.
+    """
+
+    path: Path
+    period: Period
+    digest: str
+    id: str
+    settings: TableConfig
+
+    @classmethod
+    def of(cls, path: str | Path, config: Config, period: Period = WHOLE) -> Self:
+        """Return the batch of a path; its content is read once, for the digest, and nothing is refused yet."""
+        try:
+            digest = content_digest(path, config.table)
+        except InputError as error:
+            digest = hashlib.sha256(str(error).encode()).hexdigest()
+        name = batch_id(digest, period, config.contract)
+        return cls(path=Path(path), period=period, digest=digest, id=name, settings=config.table)
+
+    def open(self) -> Table:
+        """Return the table, opened and not read.
+
+        Raises
+        ------
+        InputError
+            When it can't be read, with the reason in one sentence.
+        """
+        return open_table(self.path, self.settings)
 
 
 def batch_id(digest: str, period: Period, contract: Contract) -> str:
@@ -24,11 +78,12 @@ def batch_id(digest: str, period: Period, contract: Contract) -> str:
 
     Examples
     --------
+    >>> from datetime import datetime
     >>> contract = Contract(id="tx", timestamp="at", amount="eur")
-    >>> whole = batch_id("ab12", Period(None, None), contract)
-    >>> whole == batch_id("ab12", Period(None, None), contract)
+    >>> name = batch_id("ab12", WHOLE, contract)
+    >>> name == batch_id("ab12", WHOLE, contract)
     True
-    >>> whole == batch_id("ab12", Period(datetime(2025, 1, 1), None), contract)
+    >>> name == batch_id("ab12", Period(datetime(2025, 1, 1), None), contract)
     False
     """
     parts = {

@@ -19,12 +19,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, ConfigError
-from pipeline.features import compute
-from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.intake import features_of
 from pipeline.tables.parsing import check_columns, parse
 from pipeline.tables.reading import SOURCE_ROW
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
+from pipeline.workspace.workspace import Workspace
 
 SCORES = ("anomaly_score", "p_value", "tail_p_value")
 
@@ -145,20 +143,19 @@ def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np
     """Write the rows' scores into `values`; return whether there was a history to look back into."""
     config = detector.config
     moments = rows[config.contract.timestamp]
-    # Path("") is the current folder.
-    past, reviewed = [], []
-    if folder and Path(folder).is_dir():
-        past = History(Path(folder), config).behind(pc.min(moments).as_py(), pc.max(moments).as_py())
-        reviewed = ReviewedLabels(WorkFolder.labels_beside(Path(folder).resolve()), config).files()
     with tempfile.TemporaryDirectory() as scratch:
+        # Path("") is the current folder.
+        stored = Path(folder) if folder and Path(folder).is_dir() else Path(scratch) / "history" / config.name
+        workspace = Workspace.of_history(stored, config)
+        has_past = bool(workspace.history.behind(pc.min(moments).as_py(), pc.max(moments).as_py()))
         typed = Path(scratch) / "rows.parquet"
         pq.write_table(rows, typed)
-        table = pq.read_table(compute(typed, past, config, Path(scratch) / "features.parquet", reviewed))
+        table = pq.read_table(features_of(typed, workspace, Path(scratch) / "features.parquet"))
     places = table[SOURCE_ROW].to_numpy()
     scores = pa.Table.from_batches(detector.score(table.to_batches()))
     for name in SCORES:
         values[name][places] = scores[name].to_numpy()
-    return bool(past)
+    return has_past
 
 
 set_model(ServedDetector())

@@ -46,11 +46,6 @@ class WorkFolder:
         self.comparisons = self.root / "comparisons"
         self.searches = self.root / "searches"
 
-    @staticmethod
-    def labels_beside(history: Path) -> Path:
-        """Return the folder of the labels from review that belongs to a history folder."""
-        return history.parent.parent / "labels" / history.name
-
     @contextmanager
     def staged(self, final: Path) -> Iterator[Path]:
         """Give a temporary folder that becomes ``final`` when the block ends well, and vanishes when it doesn't.

@@ -34,7 +34,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
-from pipeline.tables.period import Period
+from pipeline.tables.batch import Batch
 from pipeline.workspace.database import Utc, answering, connect
 
 Status = Literal["scored", "replaced", "refused"]
@@ -142,16 +142,16 @@ class Ledger:
         )
         return found[0] if found else None
 
-    def replaced_by(self, source: str | Path, period: Period, batch_id: str) -> list[Entry]:
+    def replaced_by(self, batch: Batch) -> list[Entry]:
         """Return the scored entries whose place this batch takes: same source and period, other content.
 
         The result holds those of every model version, since the new content makes all of them out of date.
         """
         return self._select(
-            _BATCHES.c.source == _absolute(source),
-            _BATCHES.c.period_start.is_not_distinct_from(period.start),
-            _BATCHES.c.period_end.is_not_distinct_from(period.end),
-            _BATCHES.c.batch_id != batch_id,
+            _BATCHES.c.source == _absolute(batch.path),
+            _BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
+            _BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
+            _BATCHES.c.batch_id != batch.id,
             _live(),
             self._mine(),
         )
@@ -190,18 +190,18 @@ class Ledger:
         scored = [entry for entry in found if entry.last_timestamp is not None]
         return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
 
-    def handled(self, source: str | Path, digest: str, period: Period) -> Entry | None:
+    def handled(self, batch: Batch) -> Entry | None:
         """Return the entry that makes this file old for the schedule; None for a new one.
 
         A file is old when its content has been scored for this period by any model version, wherever it lay
         then, or was refused when it lay here. It is new again when its content changes, and when its content
         went out of the ledger because a changed file took its place.
         """
-        refused_here = sa.and_(_BATCHES.c.status == "refused", _BATCHES.c.source == _absolute(source))
+        refused_here = sa.and_(_BATCHES.c.status == "refused", _BATCHES.c.source == _absolute(batch.path))
         found = self._select(
-            _BATCHES.c.digest == digest,
-            _BATCHES.c.period_start.is_not_distinct_from(period.start),
-            _BATCHES.c.period_end.is_not_distinct_from(period.end),
+            _BATCHES.c.digest == batch.digest,
+            _BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
+            _BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
             sa.or_(_live(), refused_here),
             self._mine(),
         )

@@ -10,7 +10,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from flows.commands import run_flow
+from flows.run import run_flow
 from pipeline.errors import AssayError
 
 Rows = dict[str, list]
@@ -140,9 +140,9 @@ def test_is_quarantined_with_the_rule_and_the_rest_goes_on(case: str, kind: str,
     else:
         pq.write_table(pa.table(table), tmp_path / "in.parquet")
     result = score(home, tmp_path / f"in.{kind}")
-    assert result["counts"]["quarantined"] == 2
-    assert result["counts"]["scored"] == 58
-    for row in pq.read_table(Path(result["folder"]) / "quarantine.parquet").to_pylist():
+    assert result.counts["quarantined"] == 2
+    assert result.counts["scored"] == 58
+    for row in pq.read_table(Path(result.folder) / "quarantine.parquet").to_pylist():
         assert any(rule.startswith(column) for rule in row["rules"])
 
 
@@ -152,7 +152,7 @@ def test_a_broken_line_and_a_cell_that_is_no_number_are_quarantined(home: Path, 
     lines[5] = lines[5].replace(b"14.0", b"abc")
     (tmp_path / "in.csv").write_bytes(b"\n".join(lines))
     result = score(home, tmp_path / "in.csv")
-    found = pq.read_table(Path(result["folder"]) / "quarantine.parquet").sort_by("source_row").to_pylist()
+    found = pq.read_table(Path(result.folder) / "quarantine.parquet").sort_by("source_row").to_pylist()
     assert [row["source_row"] for row in found] == [2, 4]
     assert "csv line" in found[0]["rules"][0]
     assert found[1]["TX_AMOUNT"] == "abc"
@@ -173,7 +173,7 @@ def test_a_broken_line_and_a_cell_that_is_no_number_are_quarantined(home: Path, 
 )
 def test_is_scored_all_the_same(table: Rows, home: Path, tmp_path: Path) -> None:
     result = score(home, parquet(table)(tmp_path))
-    assert result["counts"]["scored"] == len(table["TRANSACTION_ID"])
+    assert result.counts["scored"] == len(table["TRANSACTION_ID"])
 
 
 def labelled(labels: object) -> Callable[[Rows], Rows]:

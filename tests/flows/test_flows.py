@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from flows.commands import run_flow, take_labels
+from flows.commands.label import take_labels
+from flows.run import run_flow
 from pipeline.errors import AssayError
 
 DAY = date(2025, 3, 1)
 
 
-def score(home: Path, table: str | Path = "", day: date | None = DAY, **more: Any) -> dict[str, Any]:
+def score(home: Path, table: str | Path = "", day: date | None = DAY, **more: Any) -> Any:
     return run_flow(home / "assay.toml", "flows.score:score", table=str(table), first=day, last=day, **more)
 
 
@@ -48,14 +49,14 @@ def test_training_registers_a_champion_then_candidates_and_leaves_no_pickle(trai
     again = run_flow(
         trained / "assay.toml", "flows.train:train", table="", first=date(2025, 2, 1), last=date(2025, 2, 14)
     )
-    assert client.get_model_version_by_alias(name, "candidate").version == int(again["version"])
+    assert client.get_model_version_by_alias(name, "candidate").version == int(again.version)
     assert client.get_model_version_by_alias(name, "champion").version == version.version
     assert "<html" in (folder / "report.html").read_text()[:200]
 
 
 def test_a_scored_day_has_every_row_once_and_the_counts_add_up(home: Path) -> None:
     result = score(home)
-    folder, counts = Path(result["folder"]), result["counts"]
+    folder, counts = Path(result.folder), result.counts
     scores, alerts = pq.read_table(folder / "scores.parquet"), pq.read_table(folder / "alerts.parquet")
     assert counts["read"] == sum(
         counts[name] for name in ("accepted", "quarantined", "outside the period", "in a refused batch")
@@ -76,15 +77,15 @@ def test_the_same_file_again_is_recognised_also_under_another_name_and_force_giv
     home: Path,
 ) -> None:
     first = score(home)
-    scores = pq.read_table(Path(first["folder"]) / "scores.parquet").drop_columns("scored_at")
+    scores = pq.read_table(Path(first.folder) / "scores.parquet").drop_columns("scored_at")
     again = score(home)
-    assert "scored before" in again["say"][0]
+    assert "scored before" in again.screen.sentences[0]
     renamed = home / "renamed.parquet"
     shutil.copy(home / "transactions.parquet", renamed)
-    assert "scored before" in score(home, renamed)["say"][0]
+    assert "scored before" in score(home, renamed).screen.sentences[0]
     forced = score(home, force=True)
-    assert forced["folder"] == first["folder"]
-    assert pq.read_table(Path(forced["folder"]) / "scores.parquet").drop_columns("scored_at").equals(scores)
+    assert forced.folder == first.folder
+    assert pq.read_table(Path(forced.folder) / "scores.parquet").drop_columns("scored_at").equals(scores)
     assert len(list((home / "assay-data" / "batches").iterdir())) == 1
 
 
@@ -95,10 +96,10 @@ def test_a_changed_file_under_the_same_name_replaces_its_rows(home: Path) -> Non
     old = score(home, file, day=None)
     pq.write_table(rows.slice(1), file)
     new = score(home, file, day=None)
-    assert new["counts"]["quarantined"] == old["counts"]["quarantined"]
-    assert new["counts"]["scored"] == old["counts"]["scored"] - 1
-    assert not Path(old["folder"]).exists()
-    assert (home / "assay-data" / "replaced" / Path(old["folder"]).name / "scores.parquet").exists()
+    assert new.counts["quarantined"] == old.counts["quarantined"]
+    assert new.counts["scored"] == old.counts["scored"] - 1
+    assert not Path(old.folder).exists()
+    assert (home / "assay-data" / "replaced" / Path(old.folder).name / "scores.parquet").exists()
     gone = rows["TRANSACTION_ID"][0].as_py()
     history = f"{home}/assay-data/history/*/date={DAY}/*.parquet"
     found = duckdb.sql(f"SELECT count(*) FROM '{history}' WHERE TRANSACTION_ID = {gone}").fetchall()
@@ -113,10 +114,10 @@ def test_ids_that_another_batch_has_are_quarantined(home: Path) -> None:
     fresh = rows.set_column(rows.schema.get_field_index("TRANSACTION_ID"), "TRANSACTION_ID", shifted)
     pq.write_table(pa.concat_tables([fresh, rows.slice(0, 3)]), home / "later.parquet")
     result = score(home, home / "later.parquet", day=None)
-    quarantine = pq.read_table(Path(result["folder"]) / "quarantine.parquet")
+    quarantine = pq.read_table(Path(result.folder) / "quarantine.parquet")
     came_before = [row for row in quarantine.to_pylist() if any("earlier batch" in rule for rule in row["rules"])]
     assert len(came_before) == 3
-    assert result["counts"]["scored"] + result["counts"]["quarantined"] == rows.num_rows + 3
+    assert result.counts["scored"] + result.counts["quarantined"] == rows.num_rows + 3
 
 
 def test_a_failure_in_the_middle_leaves_nothing_and_the_next_run_does_it_all(
@@ -134,8 +135,8 @@ def test_a_failure_in_the_middle_leaves_nothing_and_the_next_run_does_it_all(
     batches = home / "assay-data" / "batches"
     assert list(batches.iterdir()) == []
     result = score(home)
-    assert result["counts"]["scored"] > 0
-    assert [path.name for path in batches.iterdir()] == [Path(result["folder"]).name]
+    assert result.counts["scored"] > 0
+    assert [path.name for path in batches.iterdir()] == [Path(result.folder).name]
 
 
 def test_scheduled_scoring_takes_every_new_file_once_and_a_bad_one_wakes_nobody_twice(home: Path) -> None:
@@ -153,9 +154,9 @@ def test_scheduled_scoring_takes_every_new_file_once_and_a_bad_one_wakes_nobody_
     with pytest.raises(AssayError, match=r"2 of 4 new files refused: .*bad\.parquet.*dangling\.parquet"):
         run()
     assert len(list((home / "assay-data" / "batches").iterdir())) == 2
-    assert "no new file" in run()["say"][0]
+    assert "no new file" in run().screen.sentences[0]
     pq.write_table(day_of(home, date(2025, 2, 27)), incoming / "c.parquet")
-    assert run()["say"] == ["1 new file scored"]
+    assert run().screen.sentences == ["1 new file scored"]
 
 
 def test_a_contract_that_changed_after_training_is_refused(home: Path) -> None:
@@ -175,10 +176,10 @@ def test_a_gap_in_the_history_is_said_in_the_terminal_and_the_report(home: Path)
     shutil.rmtree(home / "assay-data" / "history")
     pq.write_table(day_of(home), home / "day.parquet")
     result = score(home, home / "day.parquet", day=None)
-    assert "The history lacks 60 of the 60 days before these rows" in result["say"][0]
-    assert "The history lacks 60 of the 60 days" in (Path(result["folder"]) / "report.html").read_text()
+    assert "The history lacks 60 of the 60 days before these rows" in result.screen.sentences[0]
+    assert "The history lacks 60 of the 60 days" in (Path(result.folder) / "report.html").read_text()
     # The table starts 58 days before this day.
-    assert "The history lacks 2 of the 60 days" in score(home, day=date(2025, 2, 28))["say"][0]
+    assert "The history lacks 2 of the 60 days" in score(home, day=date(2025, 2, 28)).screen.sentences[0]
 
 
 def test_a_gap_in_the_history_refuses_the_batch_where_the_configuration_says_so(home: Path) -> None:
@@ -195,14 +196,14 @@ def test_a_gap_in_the_history_refuses_the_batch_where_the_configuration_says_so(
 
 def test_a_batch_whose_results_were_deleted_is_scored_again(home: Path) -> None:
     first = score(home)
-    shutil.rmtree(first["folder"])
-    assert score(home)["counts"] == first["counts"]
+    shutil.rmtree(first.folder)
+    assert score(home).counts == first.counts
 
 
 def test_columns_named_like_features_are_carried_along(home: Path) -> None:
     rows = day_of(home).append_column("TERMINAL_ID: risk over 1 day", pa.array(["Sat"] * day_of(home).num_rows))
     pq.write_table(rows.append_column("day_", rows["TX_AMOUNT"]), home / "day.parquet")
-    alerts = pq.read_table(Path(score(home, home / "day.parquet", day=None)["folder"]) / "alerts.parquet")
+    alerts = pq.read_table(Path(score(home, home / "day.parquet", day=None).folder) / "alerts.parquet")
     assert set(alerts["TERMINAL_ID: risk over 1 day (input)"].to_pylist()) == {"Sat"}
 
 
@@ -215,11 +216,11 @@ def label(home: Path, ids: list[int], labels: list[int], day: str) -> None:
 def test_labels_from_review_are_used_by_the_next_training_from_their_moment_on(home: Path) -> None:
     def train() -> dict[str, Any]:
         days = {"first": date(2025, 2, 7), "last": DAY, "as_of": datetime(2025, 3, 4, 12)}
-        folder = Path(run_flow(home / "assay.toml", "flows.train:train", table="", **days)["folder"])
+        folder = Path(run_flow(home / "assay.toml", "flows.train:train", table="", **days).folder)
         assert "Labels known" in (folder / "report.html").read_text()
         return json.loads((folder / "detector" / "detector.json").read_text())["summary"]
 
-    ids = pq.read_table(Path(score(home)["folder"]) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
+    ids = pq.read_table(Path(score(home).folder) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
     before = train()
     assert before["unknown_label_rows"] > len(ids) > 50
     label(home, ids[:40], [1] * 15 + [0] * 25, "2025-03-04")
@@ -233,8 +234,8 @@ def test_a_batch_without_labels_is_measured_once_review_has_some(home: Path) -> 
     rows = day_of(home)
     pq.write_table(rows.drop_columns(["TX_FRAUD"]), home / "day.parquet")
     first = score(home, home / "day.parquet", day=None)
-    assert "auroc" not in first["tables"]["Alerts"]
-    ids = pq.read_table(Path(first["folder"]) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
+    assert "auroc" not in first.screen.tables["Alerts"]
+    ids = pq.read_table(Path(first.folder) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
     label(home, ids[:50], [1] * 5 + [0] * 45, "2025-03-02")
     again = score(home, home / "day.parquet", day=None, force=True)
-    assert 0 <= float(again["tables"]["Alerts"]["auroc"].split()[0]) <= 1
+    assert 0 <= float(again.screen.tables["Alerts"]["auroc"].split()[0]) <= 1

@@ -6,7 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.commands import run_flow, take_labels
+from flows.commands.label import take_labels
+from flows.run import run_flow
 
 DAY = date(2025, 3, 1)
 
@@ -23,12 +24,12 @@ def test_an_audit_is_drawn_and_its_labels_tell_how_much_is_missed(
     blank = whole.set_column(whole.schema.get_field_index("TX_FRAUD"), "TX_FRAUD", [[None] * whole.num_rows])
     pq.write_table(blank.cast(whole.schema), home / "blank.parquet")
     result = run_flow(config, "flows.score:score", table=str(home / "blank.parquet"), first=DAY, last=DAY)
-    folder = Path(result["folder"])
+    folder = Path(result.folder)
     audit, scores = pq.read_table(folder / "audit.parquet"), pq.read_table(folder / "scores.parquet")
     flagged = set(scores.filter(scores["is_flagged"])["TRANSACTION_ID"].to_pylist())
     assert 0.15 < audit.num_rows / (scores.num_rows - len(flagged)) < 0.35
     assert not flagged & set(audit["TRANSACTION_ID"].to_pylist())
-    assert result["tables"]["Where"]["random audit"] == str(folder / "audit.csv")
+    assert result.screen.tables["Where"]["random audit"] == str(folder / "audit.csv")
     page = (folder / "report.html").read_text()
     assert f"{audit.num_rows:,} rows were drawn at random" in page
     assert "No label of them is known yet." in page
@@ -44,5 +45,5 @@ def test_an_audit_is_drawn_and_its_labels_tell_how_much_is_missed(
 
 def test_without_a_share_there_is_no_audit(home: Path) -> None:
     result = run_flow(home / "assay.toml", "flows.score:score", table="", first=DAY, last=DAY)
-    assert not list(Path(result["folder"]).glob("audit*"))
-    assert "Random audit" not in (Path(result["folder"]) / "report.html").read_text()
+    assert not list(Path(result.folder).glob("audit*"))
+    assert "Random audit" not in (Path(result.folder) / "report.html").read_text()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from flows import console
 from flows.cli import app
-from flows.commands import run_flow
+from flows.run import run_flow
 from pipeline.selection.records import AliasRecords
 from pipeline.settings.file import read_config
 from pipeline.tracking import store
@@ -41,7 +41,7 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.OUT, "width", 300)
 
 
-def score(config: Path, day: date = DAY, **more: Any) -> dict[str, Any]:
+def score(config: Path, day: date = DAY, **more: Any) -> Any:
     return run_flow(config, "flows.score:score", table="", first=day, last=day, **more)
 
 
@@ -111,7 +111,7 @@ def test_compare_measures_both_on_rows_after_both_trainings_and_logs_it(fresh: P
     for version, found in scores.items():
         folder = Path(run_flow(
             config, "flows.score:score", table="", first=date(2025, 2, 22), last=DAY, version=version
-        )["folder"])  # fmt: skip
+        ).folder)  # fmt: skip
         found.append(pq.read_table(folder / "scores.parquet").select(["TRANSACTION_ID", "anomaly_score"]))
     table = pq.read_table(home / "transactions.parquet", columns=["TRANSACTION_ID", "TX_FRAUD"]).to_pandas()
     labels = table.drop_duplicates("TRANSACTION_ID").set_index("TRANSACTION_ID")["TX_FRAUD"]
@@ -214,10 +214,10 @@ def with_shadow(fresh: Path) -> Path:
 
 
 def test_the_candidate_scores_in_the_shadow_and_only_the_champions_alerts_are_published(fresh: Path) -> None:
-    alone = Path(score(fresh)["folder"])
+    alone = Path(score(fresh).folder)
     before = pq.read_table(alone / "alerts.parquet").drop_columns("scored_at")
     shadowed = score(with_shadow(fresh), force=True)
-    folder = Path(shadowed["folder"])
+    folder = Path(shadowed.folder)
     assert folder == alone
     names = {path.name for path in folder.iterdir()}
     assert names == {"scores.parquet", "alerts.parquet", "alerts.csv", "quarantine.parquet", "report.html",
@@ -227,7 +227,7 @@ def test_the_candidate_scores_in_the_shadow_and_only_the_champions_alerts_are_pu
     assert published.drop_columns("scored_at").equals(before)
     ids = set(published["TRANSACTION_ID"].to_pylist())
     own = score(fresh, version="candidate")
-    flagged = set(pq.read_table(Path(own["folder"]) / "alerts.parquet")["TRANSACTION_ID"].to_pylist())
+    flagged = set(pq.read_table(Path(own.folder) / "alerts.parquet")["TRANSACTION_ID"].to_pylist())
     differences = pq.read_table(folder / "shadow.parquet").to_pandas()
     entering = set(differences.TRANSACTION_ID[differences.change == "enters"])
     leaving = set(differences.TRANSACTION_ID[differences.change == "leaves"])
@@ -237,8 +237,8 @@ def test_the_candidate_scores_in_the_shadow_and_only_the_champions_alerts_are_pu
     report = (folder / "report.html").read_text()
     assert "In the champion&#39;s shadow" in report or "In the champion's shadow" in report
     assert f"{len(entering):,} enter, so that version 2 has {len(flagged):,}" in report
-    assert "version 2 scored this batch" in shadowed["say"][-1]
-    assert not (Path(own["folder"]) / "shadow.parquet").exists()
+    assert "version 2 scored this batch" in shadowed.screen.sentences[-1]
+    assert not (Path(own.folder) / "shadow.parquet").exists()
 
 
 def test_a_candidate_that_cannot_score_fails_no_batch_and_is_reported(fresh: Path, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_candidate_that_cannot_score_fails_no_batch_and_is_reported(fresh: Pat
             connection.execute(f"UPDATE {name} SET {column} = ? WHERE {column} = ?", (f"{tmp_path}/nowhere", uri))
         connection.commit()
     result = run_flow(fresh, "flows.score:score_incoming")
-    assert "version 2 did not score this batch: version 2 of model" in " ".join(result["say"])
+    assert "version 2 did not score this batch: version 2 of model" in " ".join(result.screen.sentences)
     (folder,) = (fresh.parent / "assay-data" / "batches").iterdir()
     assert pq.read_table(folder / "alerts.parquet").num_rows > 0
     assert "did not score this batch" in (folder / "report.html").read_text()
@@ -265,5 +265,5 @@ def test_a_candidate_that_cannot_score_fails_no_batch_and_is_reported(fresh: Pat
 def test_nothing_is_shadowed_without_a_candidate(fresh: Path) -> None:
     move_aliases(read_config(fresh), {"candidate": None}, {})
     result = score(with_shadow(fresh))
-    assert not any("shadow" in text for text in result["say"])
-    assert not (Path(result["folder"]) / "shadow.parquet").exists()
+    assert not any("shadow" in text for text in result.screen.sentences)
+    assert not (Path(result.folder) / "shadow.parquet").exists()

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.commands import run_flow
+from flows.run import run_flow
 from pipeline.settings.file import read_config
 from pipeline.tracking.store import load_detector, start
 
@@ -21,7 +21,7 @@ DAY = date(2025, 3, 1)
 
 def score(home: Path, **more: Any) -> Path:
     found = run_flow(home / "assay.toml", "flows.score:score", table="", first=DAY, last=DAY, **more)
-    return Path(found["folder"])
+    return Path(found.folder)
 
 
 def threshold(home: Path, *words: str) -> Result:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.tune import configuration
+from flows.commands.tune import configuration
 from pipeline.settings.config import ModelConfig
 from pipeline.settings.file import read_config
 

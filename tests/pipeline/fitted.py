@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.detector.artefact import Detector
 from pipeline.features import compute
+from pipeline.labels.known import Labels
 from pipeline.settings.config import Config
 
 START = datetime(2025, 3, 1)
@@ -71,3 +73,8 @@ def replace(table: pa.Table, column: str, values) -> pa.Table:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def detector_of(features, settings, as_of=AFTER, reviewed=(), **options):
+    """Return a Detector fitted on a feature table, with what the rows and some labels from review say of them."""
+    return Detector.fit(features, settings, Labels(settings, tuple(reviewed)), as_of, **options)

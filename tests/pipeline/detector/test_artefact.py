@@ -17,7 +17,17 @@ from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError, TrainingError
 from pipeline.settings.config import ThresholdConfig
 from pipeline.tables.parquet import read_batches
-from tests.pipeline.fitted import AFTER, DAYS, START, config, contents, feature_table, replace, transactions
+from tests.pipeline.fitted import (
+    AFTER,
+    DAYS,
+    START,
+    config,
+    contents,
+    detector_of,
+    feature_table,
+    replace,
+    transactions,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,7 +39,7 @@ def features(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def detector(features):
-    return Detector.fit(features, config(), AFTER)
+    return detector_of(features, config())
 
 
 def saved(detector, folder):
@@ -39,7 +49,10 @@ def saved(detector, folder):
 
 def refit(table, folder, settings=None, as_of=AFTER):
     pq.write_table(table, folder / "again.parquet")
-    return saved(Detector.fit(folder / "again.parquet", settings or config(), as_of), folder / "again")
+    return saved(
+        detector_of(folder / "again.parquet", settings or config(), as_of),
+        folder / "again",
+    )
 
 
 def test_p_values_are_of_the_normal_rows_of_the_last_block_in_time(detector, features):
@@ -145,7 +158,7 @@ def test_labels_that_are_not_available_yet_leave_no_trace(tmp_path, seed):
     changed = replace(table, "fraud", [None if np.isnan(label) else int(label) for label in labels])
     files = []
     for name, rows in (("before", table), ("after", changed)):
-        detector = Detector.fit(feature_table(tmp_path, rows, settings, name), settings, as_of)
+        detector = detector_of(feature_table(tmp_path, rows, settings, name), settings, as_of)
         files.append(saved(detector, tmp_path / name))
     assert files[0] == files[1]
     assert json.loads(files[0]["detector.json"])["summary"]["unknown_label_rows"] == late.sum()
@@ -159,7 +172,7 @@ def test_labels_from_review_are_learned_from_and_leave_no_trace_before_their_mom
     for moment in (AFTER, AFTER + timedelta(microseconds=1)):
         moments = pa.array([moment] * 400, pa.timestamp("us"))
         pq.write_table(pa.table({**table, "labelled_at": moments}), reviewed[0])
-        files.append(saved(Detector.fit(features, config(), AFTER, reviewed=reviewed), tmp_path / str(moment)))
+        files.append(saved(detector_of(features, config(), reviewed=reviewed), tmp_path / str(moment)))
     before = saved(detector, tmp_path / "before")
     assert files[1] == before
     assert files[0]["encoder.json"] != before["encoder.json"]
@@ -179,7 +192,7 @@ def test_known_frauds_before_the_calibration_block_are_not_learned_from(detector
 
 def test_capacity_counts_frauds_too_on_the_whole_days_of_the_block(features):
     settings = config(threshold={"strategy": "capacity", "alerts_per_day": 2})
-    detector = Detector.fit(features, settings, AFTER)
+    detector = detector_of(features, settings)
     block = pq.read_table(features).slice(1125)
     days = block["at"].to_numpy().astype("datetime64[D]")
     assert pq.read_table(features)["at"].to_numpy()[1124].astype("datetime64[D]") == days[0]  # begun before the block
@@ -191,7 +204,7 @@ def test_capacity_counts_frauds_too_on_the_whole_days_of_the_block(features):
 def test_the_label_delay_gap_is_part_of_the_block_and_of_capacity(features):
     as_of = START + timedelta(days=DAYS)
     settings = config(threshold={"strategy": "capacity", "alerts_per_day": 2})
-    detector = Detector.fit(features, settings, as_of)
+    detector = detector_of(features, settings, as_of)
     moments = pq.read_table(features)["at"].to_numpy()
     old = moments <= np.datetime64(as_of - timedelta(days=7))
     block = np.ceil(0.25 * old.sum()) + (~old).sum()
@@ -227,7 +240,7 @@ def test_another_threshold_needs_no_fit_and_no_scoring_and_survives_saving(detec
 
 def test_nothing_sensitive_is_kept_with_the_rows_held_out(features, tmp_path):
     settings = config(contract={"sensitive": ("card", "eur", "channel")})
-    detector = Detector.fit(features, settings, AFTER)
+    detector = detector_of(features, settings)
     assert detector.held_out.amounts is None
     assert detector.held_out.segments == {}
     assert detector.held_out.customers.max() < 40
@@ -251,7 +264,7 @@ def test_nothing_sensitive_is_kept_with_the_rows_held_out(features, tmp_path):
 )
 def test_too_few_rows_are_refused_with_what_was_found_and_what_to_do(features, settings, message):
     with pytest.raises(TrainingError, match=message) as caught:
-        Detector.fit(features, config(**settings), AFTER)
+        detector_of(features, config(**settings))
     assert "; train on a longer" in str(caught.value) or "; lower threshold" in str(caught.value)
 
 
@@ -262,7 +275,7 @@ def test_rows_that_are_all_alike_are_refused(features, tmp_path):
     moments = table["at"].slice(0, 600).combine_chunks()
     pq.write_table(replace(alike, "at", moments), tmp_path / "alike.parquet")
     with pytest.raises(TrainingError, match="no feature varies among the"):
-        Detector.fit(tmp_path / "alike.parquet", config(), AFTER)
+        detector_of(tmp_path / "alike.parquet", config())
 
 
 def test_a_calibration_block_without_variation_is_refused(features, tmp_path):
@@ -273,12 +286,12 @@ def test_a_calibration_block_without_variation_is_refused(features, tmp_path):
     block = block.append_column("fraud", pa.array([0] * 375, pa.int8())).select(table.schema.names)
     pq.write_table(pa.concat_tables([table.slice(0, 1125), block]), tmp_path / "flat.parquet")
     with pytest.raises(TrainingError, match="all 375 normal rows of the calibration block have the same anomaly score"):
-        Detector.fit(tmp_path / "flat.parquet", config(), AFTER)
+        detector_of(tmp_path / "flat.parquet", config())
 
 
 def test_each_epoch_is_told(features):
     told = []
-    detector = Detector.fit(features, config(), AFTER, on_epoch=lambda *seen: told.append(seen))
+    detector = detector_of(features, config(), on_epoch=lambda *seen: told.append(seen))
     assert [(epoch, most) for epoch, most, _ in told] == [(number, 6) for number in range(1, len(told) + 1)]
     assert [item["train_loss"] for item in detector.epochs] == [losses["train_loss"] for *_, losses in told]
 
@@ -287,7 +300,7 @@ def test_a_category_never_seen_is_odd_but_not_beyond_all_measure(tmp_path):
     wide = {"hidden": (64,), "code_size": 32, "max_epochs": 20}
     settings = config(features={"families": ("amount", "columns")}, model=wide)
     path = feature_table(tmp_path, transactions(3000), settings)
-    detector = Detector.fit(path, settings, AFTER)
+    detector = detector_of(path, settings)
     normal = pq.read_table(path).filter(pc.equal(pq.read_table(path)["fraud"], 0))
     fax = replace(normal, "channel", ["fax"] * normal.num_rows)
     scores = [detector.model.anomaly_score(detector.encoder.transform(rows)) for rows in (normal, fax)]
@@ -299,13 +312,13 @@ def test_a_category_never_seen_is_odd_but_not_beyond_all_measure(tmp_path):
 
 def test_a_training_that_diverges_is_refused(features):
     with pytest.raises(TrainingError, match=r"training failed: .* or lower learning_rate=1e\+30"):
-        Detector.fit(features, config(model={"learning_rate": 1e30}), AFTER)
+        detector_of(features, config(model={"learning_rate": 1e30}))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_family_fits_and_scores_the_same_after_save_and_load(features, tmp_path, name):
     model = {"name": name, "options": {"n_steps": 20} if name == "ensemble" else {}}
-    detector = Detector.fit(features, config(model=model), AFTER)
+    detector = detector_of(features, config(model=model))
     detector.save(tmp_path)
     again = Detector.load(tmp_path)
     scores = [pa.Table.from_batches(one.score(read_batches(features))) for one in (detector, again)]
@@ -316,7 +329,7 @@ def test_every_family_fits_and_scores_the_same_after_save_and_load(features, tmp
 
 
 def test_a_mixed_loss_reads_the_columns_as_the_encoder_made_them(features):
-    detector = Detector.fit(features, config(model={"loss": "mixed"}), AFTER)
+    detector = detector_of(features, config(model={"loss": "mixed"}))
     assert detector.model.column_groups_ == detector.encoder.column_groups
     assert ("category", 4) in detector.model.column_groups_  # three channels, and any other
 
@@ -324,18 +337,18 @@ def test_a_mixed_loss_reads_the_columns_as_the_encoder_made_them(features):
 def test_a_matrix_on_disk_gives_the_same_model_where_the_order_of_the_rows_is_the_models_own(
     features, tmp_path, monkeypatch
 ):
-    in_memory = {name: Detector.fit(features, config(model={"name": name}), AFTER) for name in ("knn", "memory")}
+    in_memory = {name: detector_of(features, config(model={"name": name})) for name in ("knn", "memory")}
     monkeypatch.setattr("pipeline.detector.artefact.MATRIX_BYTES", 0)
     for name, detector in in_memory.items():
-        on_disk = Detector.fit(features, config(model={"name": name}), AFTER)
+        on_disk = detector_of(features, config(model={"name": name}))
         assert saved(on_disk, tmp_path / name / "disk") == saved(detector, tmp_path / name / "memory")
-    streamed = Detector.fit(features, config(), AFTER)
+    streamed = detector_of(features, config())
     assert len(streamed.epochs) == 6
     assert not list(features.parent.glob(".matrix-*"))
 
 
 def test_a_second_fit_without_the_worst_rows_says_how_much_scores_moved(features):
-    detector = Detector.fit(features, config(model={"trim": 0.05}), AFTER)
+    detector = detector_of(features, config(model={"trim": 0.05}))
     moved = {key: value for key, value in detector.summary.items() if key.startswith("trimmed_")}
     assert moved == {f"trimmed_{key}": value for key, value in detector.model.trimmed_.items()}
     assert moved["trimmed_rows"] == int(0.05 * detector.summary["fit_rows"])
@@ -345,29 +358,28 @@ def test_a_second_fit_without_the_worst_rows_says_how_much_scores_moved(features
 def test_a_model_whose_code_collapsed_is_refused(features):
     model = {"name": "sparse", "options": {"penalty": "l1", "weight": 1e6}, "learning_rate": 0.01}
     with pytest.raises(TrainingError, match=r"the trained model is of no use: .* the same code: it has collapsed"):
-        Detector.fit(features, config(model=model), AFTER)
+        detector_of(features, config(model=model))
 
 
 def test_a_killed_fit_goes_on_where_it_was_and_ends_the_same(detector, features, tmp_path):
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from tests.pipeline.fitted import AFTER, config
+from tests.pipeline.fitted import AFTER, config, detector_of
 from pathlib import Path
-from pipeline.detector.artefact import Detector
 
 def die(epoch, most, losses):
     if epoch == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-Detector.fit(Path({str(features)!r}), config(), AFTER, die, checkpoint=Path({str(tmp_path / "checkpoint")!r}))
+detector_of(Path({str(features)!r}), config(), on_epoch=die, checkpoint=Path({str(tmp_path / "checkpoint")!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(list((tmp_path / "checkpoint").iterdir())) == 1
     told = []
-    again = Detector.fit(
-        features, config(), AFTER, lambda epoch, *rest: told.append(epoch), checkpoint=tmp_path / "checkpoint"
+    again = detector_of(
+        features, config(), on_epoch=lambda epoch, *rest: told.append(epoch), checkpoint=tmp_path / "checkpoint"
     )
     assert told == list(range(4, len(detector.epochs) + 1))
     assert saved(again, tmp_path / "again") == saved(detector, tmp_path / "never stopped")

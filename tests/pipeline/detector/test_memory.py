@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.detector.artefact import Detector
-from tests.pipeline.fitted import AFTER, config, transactions
+from tests.pipeline.fitted import config, detector_of, transactions
 
 NUMBERS = tuple(f"n{number}" for number in range(30))
 
@@ -31,7 +30,7 @@ def peak(path: Path) -> int:
     pa.set_memory_pool(pool)
     tracemalloc.start()
     try:
-        Detector.fit(path, settings, AFTER)
+        detector_of(path, settings)
         return tracemalloc.get_traced_memory()[1] + pool.max_memory()
     finally:
         tracemalloc.stop()

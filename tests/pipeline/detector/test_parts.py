@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, split
 from pipeline.errors import TrainingError
+from pipeline.labels.known import Labels
 from tests.pipeline.fitted import AFTER, DAYS, START, config, replace, transactions
 
 
@@ -22,7 +23,7 @@ def test_the_parts_are_disjoint_and_calibration_is_last_in_time(features):
     table = pq.read_table(features)
     shuffled = np.random.default_rng(1).permutation(table.num_rows)
     pq.write_table(table.take(shuffled), features.with_name("shuffled.parquet"))
-    parts = split(features.with_name("shuffled.parquet"), config(), AFTER)
+    parts = split(features.with_name("shuffled.parquet"), config(), Labels(config()), AFTER)
     taken = {
         role: parts.sample(features.with_name("shuffled.parquet"), role).read(["tx", "at", "fraud"])
         for role in (1, 2, 3)
@@ -34,7 +35,7 @@ def test_the_parts_are_disjoint_and_calibration_is_last_in_time(features):
     assert ids[2] == set(table["tx"].slice(1125).to_pylist())
     for rows in taken.values():
         assert rows["at"].to_pylist() == sorted(rows["at"].to_pylist())
-    in_order = split(features, config(), AFTER).sample(features, 1).read(["tx"])["tx"]
+    in_order = split(features, config(), Labels(config()), AFTER).sample(features, 1).read(["tx"])["tx"]
     assert taken[FIT]["tx"].to_pylist() == in_order.to_pylist()
     assert set(taken[FIT]["fraud"].to_pylist()) == set(taken[EARLY_STOPPING]["fraud"].to_pylist()) == {0}
 
@@ -44,7 +45,7 @@ def test_of_many_rows_an_even_sample_in_time_is_read(features, most):
     shuffled = np.random.default_rng(2).permutation(1500)
     path = features.with_name("shuffled.parquet")
     pq.write_table(pq.read_table(features).take(shuffled), path, row_group_size=97)
-    parts = split(path, config(), AFTER)
+    parts = split(path, config(), Labels(config()), AFTER)
     whole = parts.sample(path, FIT).column("tx").to_pylist()
     some = parts.sample(path, FIT, most).column("tx").to_pylist()
     assert some == whole[:: -(-len(whole) // most)]
@@ -56,7 +57,7 @@ def test_of_many_rows_an_even_sample_in_time_is_read(features, most):
 
 
 def test_the_summary_counts_every_row_once(features):
-    parts = split(features, config(), AFTER)
+    parts = split(features, config(), Labels(config()), AFTER)
     labels = pq.read_table(features)["fraud"].to_numpy()
     found = parts.summary
     assert found["rows"] == 1500
@@ -72,7 +73,7 @@ def test_the_summary_counts_every_row_once(features):
 def test_without_a_label_column_all_rows_are_normal(features, tmp_path):
     pq.write_table(pq.read_table(features).drop_columns(["fraud"]), tmp_path / "features.parquet")
     for settings in (config(), config(contract={"label": None})):
-        found = split(tmp_path / "features.parquet", settings, START).summary
+        found = split(tmp_path / "features.parquet", settings, Labels(settings), START).summary
         assert found["labels"] == "none"
         assert found["fit_rows"] + found["early_stopping_rows"] == 1125
         assert found["calibration_normal_rows"] == 375
@@ -80,7 +81,7 @@ def test_without_a_label_column_all_rows_are_normal(features, tmp_path):
 
 def test_rows_too_young_for_their_labels_are_part_of_the_block_beside_its_share_of_the_others(features):
     as_of = START + timedelta(days=DAYS + 2)
-    parts = split(features, config(), as_of)
+    parts = split(features, config(), Labels(config()), as_of)
     moments = pq.read_table(features)["at"].to_numpy()
     old = moments <= np.datetime64(as_of - timedelta(days=7))
     assert 1000 < old.sum() < 1400
@@ -98,7 +99,7 @@ def test_rows_of_one_moment_are_never_split(features, tmp_path):
     moments = table["at"].to_numpy().copy()
     moments[1000:1200] = moments[1000]
     pq.write_table(replace(table, "at", moments), tmp_path / "features.parquet")
-    parts = split(tmp_path / "features.parquet", config(), AFTER)
+    parts = split(tmp_path / "features.parquet", config(), Labels(config()), AFTER)
     assert parts.summary["calibration_rows"] == 500
     assert parts.start == table["at"][1000].as_py()
 
@@ -107,7 +108,7 @@ def test_days_are_counted_whole_when_rows_are_dated_by_day(features, tmp_path):
     table = pq.read_table(features)
     days = table["at"].to_numpy().astype("datetime64[D]").astype("datetime64[us]")
     pq.write_table(replace(table, "at", days), tmp_path / "features.parquet")
-    found = split(tmp_path / "features.parquet", config(), AFTER)
+    found = split(tmp_path / "features.parquet", config(), Labels(config()), AFTER)
     last = START + timedelta(days=DAYS - 1)
     assert found.summary["calibration_days"] == (last - found.start).days + 1
 
@@ -115,31 +116,36 @@ def test_days_are_counted_whole_when_rows_are_dated_by_day(features, tmp_path):
 def test_a_single_row_is_refused(features, tmp_path):
     pq.write_table(pq.read_table(features).slice(3, 1), tmp_path / "one.parquet")
     with pytest.raises(TrainingError, match=r"there are 0 normal rows to fit on .*of 1 rows in the training period"):
-        split(tmp_path / "one.parquet", config(), AFTER)
+        split(tmp_path / "one.parquet", config(), Labels(config()), AFTER)
     pq.write_table(pq.read_table(features).slice(3, 0), tmp_path / "none.parquet")
     with pytest.raises(TrainingError, match="the training period holds no rows"):
-        split(tmp_path / "none.parquet", config(), AFTER)
+        split(tmp_path / "none.parquet", config(), Labels(config()), AFTER)
 
 
 def test_no_normal_rows_are_refused(features, tmp_path):
     table = pq.read_table(features)
     pq.write_table(replace(table, "fraud", np.ones(1500, np.int8)), tmp_path / "fraud.parquet")
     with pytest.raises(TrainingError, match=r"none of the 1,500 rows .* is known to be normal \(fraud = 0\)"):
-        split(tmp_path / "fraud.parquet", config(), AFTER)
+        split(tmp_path / "fraud.parquet", config(), Labels(config()), AFTER)
     pq.write_table(replace(table, "fraud", [None] * 1500), tmp_path / "unknown.parquet")
     with pytest.raises(TrainingError, match="fraud is empty in all 1,500 rows"):
-        split(tmp_path / "unknown.parquet", config(), AFTER)
+        split(tmp_path / "unknown.parquet", config(), Labels(config()), AFTER)
 
 
 def test_labels_that_come_too_late_are_refused_with_the_time_at_which_they_come(features, tmp_path):
     as_of = START + timedelta(days=5)
     with pytest.raises(TrainingError, match=r"none of the 1,500 labels .* 2025-03-06 00:00 UTC.*from 2025-03-08 "):
-        split(features, config(), as_of)
+        split(features, config(), Labels(config()), as_of)
     table = pq.read_table(features)
     dated = table.append_column("seen", pa.array([START + timedelta(days=40)] * 1500, pa.timestamp("us")))
     pq.write_table(dated, tmp_path / "dated.parquet")
     with pytest.raises(TrainingError, match="from 2025-04-10 00:00 to 2025-04-10 00:00"):
-        split(tmp_path / "dated.parquet", config(contract={"labelled_at": "seen"}), AFTER)
+        split(
+            tmp_path / "dated.parquet",
+            config(contract={"labelled_at": "seen"}),
+            Labels(config(contract={"labelled_at": "seen"})),
+            AFTER,
+        )
 
 
 def review(folder, ids, labels, moments):
@@ -156,11 +162,13 @@ def test_labels_from_review_count_as_known_from_their_moment_on(features, tmp_pa
     as_of = START + timedelta(days=DAYS + 3)
     table = pq.read_table(features)
     unknown = np.flatnonzero(table["at"].to_numpy() > np.datetime64(as_of - timedelta(days=7)))
-    before = split(features, config(), as_of).summary
+    before = split(features, config(), Labels(config()), as_of).summary
     assert before["unknown_label_rows"] == len(unknown) > 100
     labels = [int(place % 5 == 0) for place in range(100)]
     moments = [as_of] * 60 + [as_of + timedelta(microseconds=1)] * 40
-    found = split(features, config(), as_of, review(tmp_path, unknown[:100], labels, moments)).summary
+    found = split(
+        features, config(), Labels(config(), tuple(review(tmp_path, unknown[:100], labels, moments))), as_of
+    ).summary
     assert found["unknown_label_rows"] == before["unknown_label_rows"] - 60
     assert found["fraud_rows"] == before["fraud_rows"] + 12
     assert found["calibration_normal_rows"] == before["calibration_normal_rows"] + 48
@@ -169,7 +177,7 @@ def test_labels_from_review_count_as_known_from_their_moment_on(features, tmp_pa
 def test_without_a_label_column_all_rows_are_normal_that_review_has_not_found_to_be_fraud(features, tmp_path):
     pq.write_table(pq.read_table(features).drop_columns(["fraud"]), tmp_path / "features.parquet")
     reviewed = review(tmp_path, [3, 4, 5, 1400], [1, 0, 1, 1], [AFTER, AFTER, AFTER + timedelta(days=1), AFTER])
-    parts = split(tmp_path / "features.parquet", config(), AFTER, reviewed)
+    parts = split(tmp_path / "features.parquet", config(), Labels(config(), tuple(reviewed)), AFTER)
     assert np.flatnonzero(~parts.normal).tolist() == [3, 1400]
     assert parts.summary["labels"] == "from review"
     assert parts.summary["fraud_rows"] == 2
@@ -183,4 +191,4 @@ def test_labels_from_review_that_come_too_late_are_refused_with_their_number(fea
     pq.write_table(unlabelled, tmp_path / "features.parquet")
     reviewed = review(tmp_path, [3, 4], [1, 0], [AFTER, AFTER])
     with pytest.raises(TrainingError, match=r"empty in all 1,500 rows .* review labels 2 of them after 2025-03-01"):
-        split(tmp_path / "features.parquet", config(), START, reviewed)
+        split(tmp_path / "features.parquet", config(), Labels(config(), tuple(reviewed)), START)

@@ -4,10 +4,9 @@ from datetime import datetime
 
 import pytest
 
-from pipeline.detector.artefact import Detector
 from pipeline.evaluation.measured import calibration_block
 from pipeline.scoring.score import score_table
-from tests.pipeline.fitted import AFTER, config, feature_table, transactions
+from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +14,7 @@ def fitted(tmp_path_factory):
     """A feature table, the detector fitted on it, its calibration block, and that block scored."""
     folder = tmp_path_factory.mktemp("fitted")
     features = feature_table(folder, transactions(), config())
-    detector = Detector.fit(features, config(), AFTER)
+    detector = detector_of(features, config())
     block = calibration_block(features, detector, folder / "block.parquet")
     marks = {"batch_id": "b", "model_version": "1", "scored_at": datetime(2025, 5, 1)}
     return features, detector, block, score_table(block, detector, folder / "scored", **marks)

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import rankdata
 
 from pipeline.evaluation.agreement import agreement, score_rows, stability
+from pipeline.labels.known import Labels
 from pipeline.scoring.score import score_table
 from pipeline.settings.config import ThresholdConfig
 
@@ -54,7 +55,7 @@ def test_is_undefined_where_a_score_never_varies_or_there_are_no_rows():
 def test_two_fits_of_one_model_agree_far_better_than_by_chance(fitted, halves):
     features, detector, block, scored = fitted
     before = set(features.parent.iterdir())
-    found = stability(detector, features, block, k=3, halves=halves)
+    found = stability(detector, features, block, Labels(detector.config), k=3, halves=halves)
     assert 0.7 < found.rank_correlation < 1
     assert found.overlap > 2 * found.chance
     assert set(features.parent.iterdir()) == before

@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, TrainingError
 from pipeline.evaluation.backtest import blocks, known_cards, run, scores_table
 from pipeline.evaluation.measures import measure
 from pipeline.evaluation.results import counts, figures, summarise
+from pipeline.labels.known import Labels
 from pipeline.pages.backtest import agreements, render_backtest
 from pipeline.scoring.score import score_table
-from tests.pipeline.fitted import AFTER, START, config, feature_table, replace, transactions
+from tests.pipeline.fitted import AFTER, START, config, detector_of, feature_table, replace, transactions
 
 SETTINGS = config(features={"families": ("amount", "columns", "change", "risk"), "label_delay_days": 5})
 FIRST, LAST = START.date(), (START + timedelta(days=29)).date()
-PLANNED = blocks(FIRST, LAST, 8, 7, 5)
+PLANNED = blocks(FIRST, LAST, train_days=8, test_days=7, delay_days=5)
 
 
 def backtested(folder, table, planned=PLANNED, settings=SETTINGS, **more):
@@ -49,20 +49,22 @@ def test_blocks_roll_forward_by_a_test_and_wait_for_the_labels():
     assert (first.train.start, first.train.end) == (datetime(2025, 3, 1), datetime(2025, 3, 9))
     assert first.as_of == first.test.start == datetime(2025, 3, 14)
     assert first.as_of - first.train.end == timedelta(days=5)
-    local = blocks(date(2025, 3, 1), date(2025, 3, 30), 8, 7, 4.5, "Europe/Berlin")
+    local = blocks(
+        date(2025, 3, 1), date(2025, 3, 30), train_days=8, test_days=7, delay_days=4.5, time_zone="Europe/Berlin"
+    )
     assert (local[0].train.start, local[0].test.start) == (datetime(2025, 2, 28, 23), datetime(2025, 3, 13, 23))
 
 
 def test_the_handbooks_week_is_one_block():
-    (block,) = blocks(date(2018, 7, 11), date(2018, 7, 31), 7, 7, 7)
+    (block,) = blocks(date(2018, 7, 11), date(2018, 7, 31), train_days=7, test_days=7, delay_days=7)
     assert block.name == "2018-07-25 to 2018-07-31"
 
 
 def test_a_period_without_room_and_blocks_of_no_days_are_refused():
     with pytest.raises(AssayError, match="has 14 days, and 7 to train on, 7 for labels to become known and 1 to test"):
-        blocks(date(2018, 7, 1), date(2018, 7, 14), 7, 7, 7)
+        blocks(date(2018, 7, 1), date(2018, 7, 14), train_days=7, test_days=7, delay_days=7)
     with pytest.raises(AssayError, match="at least 1 day each"):
-        blocks(date(2018, 7, 1), date(2018, 7, 24), 7, 0, 7)
+        blocks(date(2018, 7, 1), date(2018, 7, 24), train_days=7, test_days=0, delay_days=7)
 
 
 def test_a_block_is_what_fitting_and_scoring_by_hand_give(results, table, tmp_path):
@@ -75,7 +77,7 @@ def test_a_block_is_what_fitting_and_scoring_by_hand_give(results, table, tmp_pa
         pq.write_table(features.filter(pa.array(rows)), tmp_path / name)
         return tmp_path / name
 
-    detector = Detector.fit(part(block.train, "train.parquet"), SETTINGS, block.as_of)
+    detector = detector_of(part(block.train, "train.parquet"), SETTINGS, block.as_of)
     test = part(block.test, "test.parquet")
     scored = score_table(test, detector, tmp_path, batch_id="", model_version="", scored_at=AFTER)
     scores = dict(zip(*pq.read_table(scored.scores).select(["tx", "anomaly_score"]).to_pydict().values(), strict=True))
@@ -83,7 +85,7 @@ def test_a_block_is_what_fitting_and_scoring_by_hand_give(results, table, tmp_pa
     assert item.threshold == detector.threshold
     rows = pq.read_table(test)
     since = features.filter(pa.array(moments >= np.datetime64(block.train.start)))
-    found_out = known_cards(since, rows, SETTINGS)
+    found_out = known_cards(since, rows, Labels(SETTINGS))
     assert item.left_out == found_out.sum() > 0
     assert item.left_out_frauds == rows["fraud"].to_numpy()[found_out].sum()
     kept = rows.filter(pa.array(~found_out))
@@ -132,7 +134,7 @@ def test_a_card_is_left_out_from_the_day_after_its_fraud_is_known():
     earlier = pa.table({"tx": [1, 2, 3], "at": moments(9, 10, 14), "card": ["a", "b", "c"], "fraud": [1, 0, 1]})
     test = pa.table({"tx": range(7), "at": moments(14, 14, 15, 15, 20, 20, 20), "card": list("abaccba")})
     # Known five days later, at noon: of a on the 14th, of c on the 19th; b's is no fraud.
-    assert known_cards(earlier, test, SETTINGS).tolist() == [False, False, True, False, True, False, True]
+    assert known_cards(earlier, test, Labels(SETTINGS)).tolist() == [False, False, True, False, True, False, True]
 
 
 def test_cards_are_kept_where_that_is_asked_for(table, results, tmp_path):

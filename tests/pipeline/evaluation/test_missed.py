@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import chi2, kstest
 
 from pipeline.evaluation.missed import missed_fraud, total
+from pipeline.labels.known import Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.scoring.audit import chances, write_audit
 from pipeline.scoring.score import score_table
@@ -104,14 +105,16 @@ def test_the_estimate_is_what_review_finds_times_what_each_row_stands_for(audite
     detector, rows, folder = audited
     labels = dict(zip(rows["tx"].to_pylist(), rows["fraud"].to_pylist(), strict=True))
     audit, alerts = pq.read_table(folder / "audit.parquet"), pq.read_table(folder / "alerts.parquet")
-    assert missed_fraud([folder], detector.config, AFTER) is None
+    assert missed_fraud([folder], Labels(detector.config), AFTER) is None
     store = ReviewedLabels(tmp_path_factory.mktemp("labels"), detector.config)
 
     def review(keys, said, name):
         path = tmp_path_factory.mktemp("delivery") / f"{name}.csv"
         path.write_text("tx,fraud,labelled_at\n" + "".join(f"{key},{said[key]},2025-04-10\n" for key in keys))
         store.append(path)
-        return missed_fraud([folder, folder / "nothing"], detector.config, datetime(2025, 4, 11), store.files())
+        return missed_fraud(
+            [folder, folder / "nothing"], Labels(detector.config, tuple(store.files())), datetime(2025, 4, 11)
+        )
 
     drawn = audit["tx"].to_pylist()
     said = {**labels, drawn[0]: 1, drawn[3]: 1}  # two frauds that the model does not see
@@ -129,7 +132,7 @@ def test_the_estimate_is_what_review_finds_times_what_each_row_stands_for(audite
     assert whole.recall.value == pytest.approx(caught / (caught + found / 0.3))
     assert whole.recall.low < whole.recall.value < whole.recall.high
     assert f"about {found / 0.3:,.0f} frauds" in str(whole)
-    early = missed_fraud([folder], detector.config, datetime(2025, 4, 9), store.files())
+    early = missed_fraud([folder], Labels(detector.config, tuple(store.files())), datetime(2025, 4, 9))
     assert early is None
 
 
@@ -142,7 +145,7 @@ def test_columns_that_scoring_has_renamed_are_found(fitted, tmp_path):
     scored = score_table(tmp_path / "rows.parquet", other, tmp_path, **MARKS)
     audit = pq.read_table(write_audit(tmp_path / "rows.parquet", scored, other, tmp_path))
     assert "rank (input)" in audit.column_names
-    found = missed_fraud([tmp_path], other.config, AFTER)
+    found = missed_fraud([tmp_path], Labels(other.config), AFTER)
     assert found.labelled == found.audited == audit.num_rows
     assert found.found == sum(audit["fraud"].to_pylist())
 

@@ -66,7 +66,9 @@ def features_of(table, settings, folder, history=(), reviewed=None):
     if reviewed is not None:
         labels = [folder / "reviewed.parquet"]
         pq.write_table(reviewed, labels[0])
-    return pq.read_table(compute(files[0], files[1:], settings, folder / "features.parquet", labels)).sort_by("tx")
+    return pq.read_table(compute(files[0], files[1:], settings, folder / "features.parquet", reviewed=labels)).sort_by(
+        "tx"
+    )
 
 
 def reviews(verdicts):

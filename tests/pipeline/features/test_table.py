@@ -143,7 +143,7 @@ def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bi
         pq.write_table(table.filter(pa.array(chosen)), folder / "day.parquet")
         files = history.files(start - timedelta(days=setup.features.max_window_days), start + DAY)
         labels = [folder / "reviewed.parquet"]
-        found = pq.read_table(compute(folder / "day.parquet", files, setup, folder / "out.parquet", labels))
+        found = pq.read_table(compute(folder / "day.parquet", files, setup, folder / "out.parquet", reviewed=labels))
         expected = whole.filter(pa.array(chosen))
         assert found.sort_by("tx").equals(expected)
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.labels.known import available_at, available_at_sql, known_labels, latest_moment
+from pipeline.labels.known import Labels, available_at, available_at_sql
 from pipeline.settings.config import Config
 from pipeline.tables.sql import quote
 
@@ -27,27 +27,27 @@ def config(delay=7.0, **contract):
 def test_a_label_is_known_once_the_delay_is_over_and_not_a_moment_before():
     rows = pa.table({"at": MOMENTS, "fraud": pa.array([1, 0, None], pa.int8())})
     just = START + timedelta(days=8)
-    np.testing.assert_array_equal(known_labels(rows, config(), just), [1, 0, np.nan])
+    np.testing.assert_array_equal(Labels(config()).known(rows, just), [1, 0, np.nan])
     before = just - timedelta(microseconds=1)
-    np.testing.assert_array_equal(known_labels(rows, config(), before), [1, np.nan, np.nan])
-    np.testing.assert_array_equal(known_labels(rows, config(delay=0.5), START + timedelta(hours=36)), [1, 0, np.nan])
+    np.testing.assert_array_equal(Labels(config()).known(rows, before), [1, np.nan, np.nan])
+    np.testing.assert_array_equal(Labels(config(delay=0.5)).known(rows, START + timedelta(hours=36)), [1, 0, np.nan])
 
 
 def test_labelled_at_goes_before_the_delay_where_there_is_one():
     said = pa.array([START + timedelta(days=30), START + timedelta(days=1), None], pa.timestamp("us"))
     rows = pa.table({"at": MOMENTS, "fraud": pa.array([1, 0, 1], pa.int8()), "known_at": said})
     settings = config(labelled_at="known_at")
-    np.testing.assert_array_equal(known_labels(rows, settings, START + timedelta(days=1)), [np.nan, 0, np.nan])
-    np.testing.assert_array_equal(known_labels(rows, settings, START + timedelta(days=9)), [np.nan, 0, 1])
-    np.testing.assert_array_equal(known_labels(rows, settings, START + timedelta(days=30)), [1, 0, 1])
+    np.testing.assert_array_equal(Labels(settings).known(rows, START + timedelta(days=1)), [np.nan, 0, np.nan])
+    np.testing.assert_array_equal(Labels(settings).known(rows, START + timedelta(days=9)), [np.nan, 0, 1])
+    np.testing.assert_array_equal(Labels(settings).known(rows, START + timedelta(days=30)), [1, 0, 1])
     without = rows.drop_columns(["known_at"])
-    np.testing.assert_array_equal(known_labels(without, settings, START + timedelta(days=8)), [1, 0, np.nan])
+    np.testing.assert_array_equal(Labels(settings).known(without, START + timedelta(days=8)), [1, 0, np.nan])
 
 
 @pytest.mark.parametrize("label", [None, "elsewhere"])
 def test_without_a_label_column_nothing_is_known(label):
     rows = pa.table({"at": MOMENTS})
-    found = known_labels(rows, config(label=label), START + timedelta(days=99))
+    found = Labels(config(label=label)).known(rows, START + timedelta(days=99))
     assert found.dtype == np.float64
     assert np.isnan(found).all()
 
@@ -61,7 +61,7 @@ def test_the_sql_says_the_same_moment(labelled_at):
     settings = config(delay=2.5, **({"labelled_at": labelled_at} if labelled_at else {}))
     moments = [found for (found,) in duckdb.sql(f"SELECT {available_at_sql(settings)} FROM rows").fetchall()]
     for as_of in [*moments[:10], START + timedelta(days=6)]:
-        known = ~np.isnan(known_labels(rows, settings, as_of))
+        known = ~np.isnan(Labels(settings).known(rows, as_of))
         np.testing.assert_array_equal(known, [moment <= as_of for moment in moments])
 
 
@@ -125,17 +125,17 @@ def test_the_latest_label_available_holds_and_a_later_one_changes_nothing(
     settings = config(delay=delay, **({"labelled_at": labelled_at} if labelled_at else {}))
     folder = tmp_path_factory.mktemp("reviews")
     files = [review(folder, verdicts[::2], "one"), review(folder, verdicts[1::2], "other")]
-    found = known_labels(rows, settings, as_of, files)
+    found = Labels(settings, tuple(files)).known(rows, as_of)
     np.testing.assert_array_equal(found, by_hand(rows, settings, as_of, verdicts))
     early = review(folder, [verdict for verdict in verdicts if verdict[2] <= as_of], "early")
-    np.testing.assert_array_equal(known_labels(rows, settings, as_of, [early]), found)
+    np.testing.assert_array_equal(Labels(settings, (early,)).known(rows, as_of), found)
     if "fraud" in rows.column_names:
         late = (np.array(available_at(rows, settings).to_pylist(), dtype="datetime64[us]")) > np.datetime64(as_of)
         hidden = pa.array(rows["fraud"].to_pylist(), pa.int8(), mask=late)
         turned = pa.array([None if label is None else 1 - label for label in rows["fraud"].to_pylist()], pa.int8())
         for others in (hidden, pc.if_else(pa.array(late, pa.bool_()), turned, hidden)):
             changed = rows.set_column(rows.column_names.index("fraud"), "fraud", others)
-            np.testing.assert_array_equal(known_labels(changed, settings, as_of, files), found)
+            np.testing.assert_array_equal(Labels(settings, tuple(files)).known(changed, as_of), found)
 
 
 def test_a_label_from_review_replaces_the_tables_own_from_its_moment_on(tmp_path):
@@ -150,10 +150,10 @@ def test_a_label_from_review_replaces_the_tables_own_from_its_moment_on(tmp_path
         8: [0, 1, 1],  # the table's own label of b comes later than review's, and so holds
         9: [1, 1, 1],
     }.items():
-        np.testing.assert_array_equal(known_labels(rows, config(), START + after * day, files), expected)
+        np.testing.assert_array_equal(Labels(config(), tuple(files)).known(rows, START + after * day), expected)
     unlabelled = rows.drop_columns(["fraud"])
-    np.testing.assert_array_equal(known_labels(unlabelled, config(), START + 9 * day, files), [1, 0, 1])
-    assert np.isnan(known_labels(rows, config(label=None), START + 9 * day, files)).all()
+    np.testing.assert_array_equal(Labels(config(), tuple(files)).known(unlabelled, START + 9 * day), [1, 0, 1])
+    assert np.isnan(Labels(config(label=None), tuple(files)).known(rows, START + 9 * day)).all()
 
 
 def test_looking_labels_up_in_slices_changes_nothing(tmp_path, monkeypatch):
@@ -165,9 +165,9 @@ def test_looking_labels_up_in_slices_changes_nothing(tmp_path, monkeypatch):
     )
     verdicts = [(int(tx), int(tx) % 2, START + timedelta(days=12)) for tx in random.choice(500, 90, replace=False)]
     files, as_of = [review(tmp_path, verdicts)], START + timedelta(days=14)
-    whole = known_labels(rows, config(), as_of, files)
+    whole = Labels(config(), tuple(files)).known(rows, as_of)
     monkeypatch.setattr("pipeline.labels.known.SLICE_ROWS", 7)
-    np.testing.assert_array_equal(known_labels(rows, config(), as_of, files), whole)
+    np.testing.assert_array_equal(Labels(config(), tuple(files)).known(rows, as_of), whole)
     assert {*np.unique(whole[:400])} >= {0.0, 1.0}
 
 
@@ -179,13 +179,13 @@ def test_of_equally_late_labels_review_goes_before_the_table_and_fraud_before_no
     rows = pa.table({"tx": [1], "at": MOMENTS[:1], "fraud": pa.array([own], pa.int8())})
     moment = START + timedelta(days=7)
     files = [review(tmp_path, [(1, first, moment)], "one"), review(tmp_path, [(1, second, moment)], "other")]
-    assert known_labels(rows, config(), moment, files) == [expected]
+    assert Labels(config(), tuple(files)).known(rows, moment) == [expected]
 
 
 def test_the_latest_moment_is_that_of_the_last_label_and_not_after_now(tmp_path):
     file = review(tmp_path, [(1, 1, START + timedelta(days=20)), (2, 0, START)])
     now = START + timedelta(days=30)
-    assert latest_moment(START, config(), [], now) == START + timedelta(days=7)
-    assert latest_moment(START, config(), [file], now) == START + timedelta(days=20)
-    assert latest_moment(START + timedelta(days=15), config(), [file], now) == START + timedelta(days=22)
-    assert latest_moment(START, config(), [file], START + timedelta(days=8)) == START + timedelta(days=8)
+    assert Labels(config()).latest_moment(START, now) == START + timedelta(days=7)
+    assert Labels(config(), (file,)).latest_moment(START, now) == START + timedelta(days=20)
+    assert Labels(config(), (file,)).latest_moment(START + timedelta(days=15), now) == START + timedelta(days=22)
+    assert Labels(config(), (file,)).latest_moment(START, START + timedelta(days=8)) == START + timedelta(days=8)

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from pipeline.errors import ConfigError, InputError
-from pipeline.labels.known import known_labels
+from pipeline.labels.known import Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.settings.config import Config
 from pipeline.workspace.history import History
@@ -98,7 +98,7 @@ def test_the_same_content_again_changes_nothing_whatever_its_name(tmp_path):
     labels.append(written(tmp_path, "tx,fraud\n1,0\n2,0\n"), now=NOW + timedelta(days=2))
     rows = pa.table({"tx": [1, 2], "at": pa.array([NOW, NOW], pa.timestamp("us"))})
     for after, expected in {0: [1, 0], 1: [1, 0], 2: [0, 0]}.items():
-        assert list(known_labels(rows, config(), NOW + timedelta(days=after), labels.files())) == expected
+        assert list(Labels(config(), tuple(labels.files())).known(rows, NOW + timedelta(days=after))) == expected
 
 
 @pytest.mark.parametrize(

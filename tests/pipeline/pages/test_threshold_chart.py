@@ -5,11 +5,10 @@ import pytest
 
 from pipeline.calibration import strategies as thresholds
 from pipeline.calibration.strategies import Curve
-from pipeline.detector.artefact import Detector
 from pipeline.pages.report import Report, render
 from pipeline.pages.threshold_chart import threshold_curve
 from pipeline.settings.config import ThresholdConfig
-from tests.pipeline.fitted import AFTER, config, feature_table, transactions
+from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
 def points_of(svg, kind):
@@ -35,7 +34,7 @@ def test_the_dot_lies_on_the_line_at_the_threshold_whatever_the_scales(is_log):
 
 def test_a_report_shows_it_with_its_legend(tmp_path):
     features = feature_table(tmp_path, transactions(), config())
-    detector = Detector.fit(features, config(), AFTER)
+    detector = detector_of(features, config())
     for strategy, shown in [("cost", "Money saved by the number of alerts"), ("f_beta", "F-1 by the number of alerts")]:
         changed = detector.with_threshold(ThresholdConfig(strategy=strategy))
         page = render(Report(kind="threshold", title="t", curve=thresholds.curve(changed.cut, changed.held_out)))

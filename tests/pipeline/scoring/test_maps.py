@@ -7,11 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
 
-from pipeline.detector.artefact import Detector
 from pipeline.scoring import maps
 from pipeline.scoring.maps import make_maps
 from pipeline.scoring.score import score_table
-from tests.pipeline.fitted import AFTER, config, feature_table, transactions
+from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
 def scored(folder, features, detector):
@@ -24,7 +23,7 @@ def features(tmp_path_factory):
 
 
 def fit(features, **model):
-    return Detector.fit(features, config(model=model), AFTER)
+    return detector_of(features, config(model=model))
 
 
 def test_rows_and_alerts_are_on_both_maps_and_directions_come_from_rows_without_a_flag(features, tmp_path):

@@ -6,14 +6,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
 from pipeline.scoring.promise import held_against, moved, rows_of_batch
 from pipeline.scoring.score import score_table
 from pipeline.settings.config import ThresholdConfig
 from pipeline.workspace.history import History
 from pipeline.workspace.ledger import Entry
-from tests.pipeline.fitted import AFTER, START, config, feature_table, transactions
+from tests.pipeline.fitted import START, config, detector_of, feature_table, transactions
 
 SCORED_AT = datetime(2025, 5, 1)
 
@@ -22,7 +21,7 @@ SCORED_AT = datetime(2025, 5, 1)
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     settings = config(threshold={"false_alert_rate": 0.03})
-    detector = Detector.fit(feature_table(folder, transactions(), settings), settings, AFTER)
+    detector = detector_of(feature_table(folder, transactions(), settings), settings)
     rows = transactions(400, seed=1, first_id=90_000, start=START + timedelta(days=40), days=4)
     batch = feature_table(folder, rows, settings, "batch")
     scored = score_table(batch, detector, folder / "scored", batch_id="b", model_version="1", scored_at=SCORED_AT)

@@ -7,7 +7,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.features import list_features
 from pipeline.scoring.reasons import REASONS_TYPE, explain, most_usual, sentence
 from pipeline.settings.contract import MASK
-from tests.pipeline.fitted import AFTER, config, replace, transactions
+from tests.pipeline.fitted import config, detector_of, replace, transactions
 
 ROWS = 2000
 COUNT, MEAN, RISK = "card: transactions in 7 days", "card: mean eur in 7 days", "card: risk over 7 days"
@@ -66,7 +66,7 @@ def table():
 def detector(table, tmp_path_factory):
     path = tmp_path_factory.mktemp("drawn") / "features.parquet"
     pq.write_table(table, path)
-    return Detector.fit(path, settings(), AFTER)
+    return detector_of(path, settings())
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):
         features={"families": ("columns",)},
         model={"hidden": (64,), "code_size": 32},
     )
-    detector = Detector.fit(tmp_path / "wide.parquet", wide, AFTER)
+    detector = detector_of(tmp_path / "wide.parquet", wide)
     row = replace(table.slice(0, 1), "n41", [50.0])
     matrix = detector.encoder.transform(row)
     own = detector.model.anomaly_score(matrix)
@@ -264,7 +264,7 @@ def without_contributions(request, table, tmp_path_factory):
     path = tmp_path_factory.mktemp(request.param) / "features.parquet"
     pq.write_table(table, path)
     named = settings().model_copy(update={"model": settings().model.model_copy(update={"name": request.param})})
-    return Detector.fit(path, named, AFTER)
+    return detector_of(path, named)
 
 
 def test_a_model_without_contributions_is_explained_by_how_much_its_score_falls(without_contributions, table):

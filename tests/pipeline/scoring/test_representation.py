@@ -8,10 +8,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
 from pipeline.scoring.representation import write_codes, write_expected
-from tests.pipeline.fitted import AFTER, config, feature_table, replace, transactions
+from tests.pipeline.fitted import config, detector_of, feature_table, replace, transactions
 
 MISSING = 0.1
 
@@ -39,7 +38,7 @@ def features(tmp_path_factory):
 @pytest.fixture(scope="module")
 def detector(features):
     model = {"name": "dense", "hidden": (32,), "code_size": 4, "max_epochs": 60, "patience": 20, "learning_rate": 0.01}
-    return Detector.fit(features, settings(**model), AFTER)
+    return detector_of(features, settings(**model))
 
 
 def test_codes_come_with_the_id_row_for_row(detector, features, tmp_path):
@@ -111,7 +110,7 @@ def test_a_number_that_was_never_missing_before_is_filled_too(detector, features
     ],
 )
 def test_a_model_without_a_code_says_so(features, tmp_path, write, message):
-    knn = Detector.fit(features, settings(name="knn"), AFTER)
+    knn = detector_of(features, settings(name="knn"))
     with pytest.raises(InputError, match=message):
         write(features, knn, tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == []

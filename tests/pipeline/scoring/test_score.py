@@ -12,7 +12,7 @@ from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.scoring.score import score_table
 from pipeline.settings.contract import MASK
 from pipeline.tables.parquet import read_batches
-from tests.pipeline.fitted import AFTER, START, config, contents, feature_table, replace, transactions
+from tests.pipeline.fitted import START, config, contents, detector_of, feature_table, replace, transactions
 
 SCORED_AT = datetime(2025, 5, 1, 12, 30)
 SCORES = ["anomaly_score", "p_value", "tail_p_value", "is_flagged", "batch_id", "model_version", "scored_at"]
@@ -23,7 +23,7 @@ INPUT = ["tx", "at", "card", "eur", "channel", "note", "fraud"]
 def detector(tmp_path_factory):
     settings = config(threshold={"false_alert_rate": 0.03})
     path = feature_table(tmp_path_factory.mktemp("training"), transactions(), settings)
-    return Detector.fit(path, settings, AFTER)
+    return detector_of(path, settings)
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.detector.artefact import Detector
 from pipeline.detector.parts import FIT, split
+from pipeline.labels.known import Labels
 from pipeline.scoring.suspects import write_suspects
-from tests.pipeline.fitted import AFTER, config, feature_table, replace, transactions
+from tests.pipeline.fitted import AFTER, config, detector_of, feature_table, replace, transactions
 
 
 def fitted(folder, table):
     features = feature_table(folder, table, config())
-    return features, Detector.fit(features, config(), AFTER)
+    return features, detector_of(features, config())
 
 
 def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path):
@@ -24,7 +24,7 @@ def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path)
     labels = table["fraud"].to_numpy().copy()
     labels[hidden] = 0
     features, detector = fitted(tmp_path, replace(table, "fraud", labels))
-    found = pq.read_table(write_suspects(features, detector, tmp_path / "suspects.parquet"))
+    found = pq.read_table(write_suspects(features, detector, Labels(detector.config), tmp_path / "suspects.parquet"))
     assert found.num_rows == 20
     assert np.isin(found["tx"].to_numpy(), hidden).sum() > 10
     assert all(reason.startswith("eur ") for reason in found["reason"].to_pylist()[:5])
@@ -33,9 +33,11 @@ def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path)
 @pytest.mark.parametrize("n", [7, 5000])
 def test_they_are_the_fit_rows_with_the_highest_scores_in_order(tmp_path, n):
     features, detector = fitted(tmp_path, transactions())
-    found = pq.read_table(write_suspects(features, detector, tmp_path / "suspects.parquet", n=n))
+    found = pq.read_table(
+        write_suspects(features, detector, Labels(detector.config), tmp_path / "suspects.parquet", n=n)
+    )
     rows = pq.read_table(features)
-    fit = rows.filter(pa.array(split(features, detector.config, AFTER).role == FIT))
+    fit = rows.filter(pa.array(split(features, detector.config, Labels(detector.config), AFTER).role == FIT))
     scores = detector.model.anomaly_score(detector.encoder.transform(fit))
     best = np.argsort(-scores, kind="stable")[:n]
     assert found["tx"].to_pylist() == fit["tx"].take(best).to_pylist()

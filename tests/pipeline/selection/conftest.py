@@ -4,9 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from pipeline.detector.artefact import Detector
 from pipeline.scoring.score import score_table
-from tests.pipeline.fitted import AFTER, config, feature_table, transactions
+from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +18,6 @@ def two(tmp_path_factory):
     marks = {"batch_id": "b", "model_version": "1", "scored_at": datetime(2025, 5, 1)}
     found = []
     for number, each in enumerate(settings):
-        detector = Detector.fit(features, each, AFTER)
+        detector = detector_of(features, each)
         found.append((detector, score_table(later, detector, folder / str(number), **marks)))
     return later, found

@@ -6,17 +6,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
 from pipeline.pages import comparison as page
-from pipeline.selection.compared_rows import Chosen, choose_rows, period_after
+from pipeline.selection.compared_rows import ComparedRows, choose_rows, period_after
 from pipeline.selection.comparison import Contender, compare
 from pipeline.selection.gates import gates
 from pipeline.tables.period import Period
 from pipeline.tracking.aliases import Version
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
-from tests.pipeline.fitted import AFTER, START, config, feature_table, replace, transactions
+from pipeline.workspace.workspace import Workspace
+from tests.pipeline.fitted import START, config, detector_of, feature_table, replace, transactions
 
 LATER = datetime(2025, 4, 1)
 
@@ -33,19 +31,19 @@ def compared(tmp_path_factory):
     settings = [config(**base), config(**base, features={"families": ("amount",)}, model={"code_size": 2})]
     table = transactions(rows=3000)
     pq.write_table(table, folder / "trained.parquet")
-    History(WorkFolder(settings[0]).history, settings[0]).append(folder / "trained.parquet", "b")
+    Workspace(settings[0]).history.append(folder / "trained.parquet", "b")
     early = table.filter(np.asarray(table["at"]).astype("datetime64[D]") < np.datetime64("2025-03-16"))
     found = [
-        Detector.fit(feature_table(folder, rows, each, name=f"f{number}"), each, AFTER)
+        detector_of(feature_table(folder, rows, each, name=f"f{number}"), each)
         for number, (rows, each) in enumerate(zip((table, early), settings, strict=True))
     ]
     later = transactions(rows=1200, seed=4, first_id=90_000, start=LATER)
     later = replace(later, "channel", ["<script>alert(1)</script>"] * 1200)
     pq.write_table(later, folder / "later.parquet")
-    chosen = Chosen(folder / "later.parquet", [folder / "trained.parquet"], "<b>later</b>", (date(2025, 4, 1),) * 2)
+    rows = ComparedRows(folder / "later.parquet", [folder / "trained.parquet"], "<b>later</b>", (date(2025, 4, 1),) * 2)
     contenders = [version(1, found[0], fit_seconds=2.5), version(2, found[1])]
     (folder / "scratch").mkdir()
-    return compare(contenders, chosen, settings[0], folder / "scratch"), found, settings
+    return compare(contenders, rows, Workspace(settings[0]), folder / "scratch"), found, settings
 
 
 def test_both_score_the_same_rows_each_with_its_own_features(compared):

@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score
 from pipeline.errors import AssayError, InputError, TrainingError
 from pipeline.selection.tuning import finished, judge, metric_of, open_study, search, search_name
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
+from pipeline.workspace.workspace import Workspace
 from tests.pipeline.fitted import config, contents, replace, transactions
 
 DAYS = date(2025, 3, 1), date(2025, 3, 30)
@@ -31,7 +32,7 @@ def settings(folder, **tuning):
 def material(folder, given, table, name="material"):
     pq.write_table(table, folder / f"{name}.parquet")
     (folder / name).mkdir()
-    prepare(given, str(folder / f"{name}.parquet"), Blocks.of(*DAYS, given), folder / name)
+    prepare(Workspace(given), str(folder / f"{name}.parquet"), Blocks.of(*DAYS, given), folder / name)
     return folder / name
 
 
@@ -235,7 +236,9 @@ def test_a_search_is_known_by_its_table_its_blocks_and_its_space(prepared):
 def test_a_period_that_is_not_named_is_that_of_the_accepted_rows(tmp_path):
     given = settings(tmp_path)
     pq.write_table(transactions(rows=3000), tmp_path / "table.parquet")
-    assert period_of(given, str(tmp_path / "table.parquet"), None, date(2025, 3, 12), tmp_path) == (
+    assert period_of(
+        Workspace(given), str(tmp_path / "table.parquet"), tmp_path, first=None, last=date(2025, 3, 12)
+    ) == (
         date(2025, 3, 1),
         date(2025, 3, 12),
     )

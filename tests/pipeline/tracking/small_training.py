@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.features import compute
+from pipeline.labels.known import Labels
 from pipeline.settings.config import Config
 from pipeline.tables.parsing import parse
 from pipeline.tracking import store
@@ -91,7 +92,7 @@ def train(folder: Path) -> Trained:
     pq.write_table(pa.Table.from_batches([typed]), folder / "rows.parquet")
     History(folder / "history", config).append(folder / "rows.parquet", "b1")
     compute(folder / "rows.parquet", [], config, folder / "features.parquet")
-    detector = Detector.fit(folder / "features.parquet", config, datetime(2025, 3, 1))
+    detector = Detector.fit(folder / "features.parquet", config, Labels(config), datetime(2025, 3, 1))
     detector.save(folder / "detector")
     (folder / ".drawn.png").write_bytes(b"\x89PNG a picture")
     (folder / "report.html").write_text("<p>report</p>")

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from pipeline.errors import AssayError, ConfigError
-from pipeline.settings.config import Config
+from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.contract import Contract
-from pipeline.tables.batch import batch_id
+from pipeline.tables.batch import Batch, batch_id
 from pipeline.tables.period import Period
 from pipeline.workspace.ledger import Entry, Ledger, lock
 
@@ -53,6 +53,10 @@ def make_entry(batch: str = "a1", version: str = "1", **changes: object) -> Entr
         scored_at=datetime(2025, 1, 7, 2),
     )
     return replace(entry, **changes)
+
+
+def make_batch(path: str | Path, digest: str = "", id: str = "", period: Period = WHOLE) -> Batch:
+    return Batch(path=Path(path), period=period, digest=digest, id=id, settings=TableConfig())
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_a_changed_file_replaces_what_every_version_made_of_it(ledger: Ledger) -
     other_period = make_entry("c3", period_start=datetime(2025, 1, 6))
     ledger.record(other_day)
     ledger.record(other_period)
-    replaced = ledger.replaced_by("/data/monday.parquet", WHOLE, "a9")
+    replaced = ledger.replaced_by(make_batch("/data/monday.parquet", id="a9"))
     assert {(entry.batch_id, entry.model_version) for entry in replaced} == {("a1", "1"), ("a1", "2")}
     ledger.record(make_entry("a9", "2"), [entry.batch_id for entry in replaced])
     assert ledger.find("a1", "1") is None
@@ -121,14 +125,14 @@ def test_a_changed_file_replaces_what_every_version_made_of_it(ledger: Ledger) -
     assert ledger.find("a9", "2") is not None
     assert ledger.find("b2", "1") == other_day
     assert ledger.find("c3", "1") == other_period
-    assert ledger.replaced_by("/data/monday.parquet", WHOLE, "a9") == []
+    assert ledger.replaced_by(make_batch("/data/monday.parquet", id="a9")) == []
 
 
 def test_a_file_that_changes_back_is_scored_again_and_replaces_in_turn(ledger: Ledger) -> None:
     ledger.record(make_entry("a1"))
     ledger.record(make_entry("a9"), ["a1"])
-    assert ledger.handled("/data/monday.parquet", "d-a1", WHOLE) is None
-    assert [entry.batch_id for entry in ledger.replaced_by("/data/monday.parquet", WHOLE, "a1")] == ["a9"]
+    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) is None
+    assert [entry.batch_id for entry in ledger.replaced_by(make_batch("/data/monday.parquet", id="a1"))] == ["a9"]
     ledger.record(make_entry("a1"), ["a9"])
     assert ledger.find("a1", "1") is not None
     assert ledger.find("a9", "1") is None
@@ -196,26 +200,26 @@ def test_refused_and_replaced_batches_take_no_ids(ledger: Ledger) -> None:
 
 def test_the_schedule_sees_every_new_file_and_no_old_one(ledger: Ledger) -> None:
     monday = "/data/monday.parquet"
-    assert ledger.handled(monday, "d-a1", WHOLE) is None
+    assert ledger.handled(make_batch(monday, digest="d-a1")) is None
     ledger.record(make_entry("a1", "1"))
-    scored = ledger.handled(monday, "d-a1", WHOLE)
+    scored = ledger.handled(make_batch(monday, digest="d-a1"))
     assert scored is not None
     assert (scored.status, scored.model_version) == ("scored", "1")
-    assert ledger.handled("/elsewhere/copy.parquet", "d-a1", WHOLE) is not None
-    assert ledger.handled(monday, "changed", WHOLE) is None
+    assert ledger.handled(make_batch("/elsewhere/copy.parquet", digest="d-a1")) is not None
+    assert ledger.handled(make_batch(monday, digest="changed")) is None
     # A part of the file was scored by name; the rest of it is still to do.
     ledger.record(make_entry("b2", period_end=datetime(2025, 1, 3), source="/data/part.parquet"))
-    assert ledger.handled("/data/part.parquet", "d-b2", WHOLE) is None
+    assert ledger.handled(make_batch("/data/part.parquet", digest="d-b2")) is None
 
 
 def test_a_refused_file_is_old_until_it_changes_and_may_be_tried_by_name(ledger: Ledger) -> None:
     refusal = make_entry("a1", read=50, refused=50, status="refused", message="column eur is missing", folder="")
     ledger.record(refusal)
-    assert ledger.handled("/data/monday.parquet", "d-a1", WHOLE) == refusal
+    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) == refusal
     assert ledger.find("a1", "1") is None
-    assert ledger.handled("/data/monday.parquet", "mended", WHOLE) is None
+    assert ledger.handled(make_batch("/data/monday.parquet", digest="mended")) is None
     # Two empty files have the same content: each is refused, and told of, once.
-    assert ledger.handled("/data/tuesday.parquet", "d-a1", WHOLE) is None
+    assert ledger.handled(make_batch("/data/tuesday.parquet", digest="d-a1")) is None
     ledger.record(make_entry("a1"))
     assert ledger.find("a1", "1") == make_entry("a1")
 
@@ -230,8 +234,8 @@ def test_tables_do_not_see_each_others_batches(tmp_path: Path, ledger: Ledger) -
     ledger.record(make_entry("a1"))
     other = Ledger(make_config(tmp_path, name="wires"))
     assert other.find("a1", "1") is None
-    assert other.handled("/data/monday.parquet", "d-a1", WHOLE) is None
-    assert other.replaced_by("/data/monday.parquet", WHOLE, "a9") == []
+    assert other.handled(make_batch("/data/monday.parquet", digest="d-a1")) is None
+    assert other.replaced_by(make_batch("/data/monday.parquet", id="a9")) == []
     assert other.near(datetime(2025, 1, 6), datetime(2025, 1, 6), DAY) == []
     other.record(make_entry("a9", model_name="wires"), ["a1"])
     assert ledger.find("a1", "1") is not None
@@ -242,7 +246,7 @@ def test_tables_do_not_see_each_others_batches(tmp_path: Path, ledger: Ledger) -
 def test_a_relative_source_is_the_same_file(tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ledger.record(make_entry("a1", source="monday.csv"))
-    assert [entry.source for entry in ledger.replaced_by(tmp_path / "monday.csv", WHOLE, "a9")] == [
+    assert [entry.source for entry in ledger.replaced_by(make_batch(tmp_path / "monday.csv", id="a9"))] == [
         str((tmp_path / "monday.csv").resolve())
     ]
 
@@ -321,7 +325,7 @@ def test_an_open_period_is_compared_so_that_postgresql_finds_it_too(ledger: Ledg
         statements.append(str(clause.compile(dialect=postgresql.dialect())))
 
     sa.event.listen(ledger._engine, "before_execute", keep)
-    ledger.replaced_by("/data/x", WHOLE, "a1")
+    ledger.replaced_by(make_batch("/data/x", id="a1"))
     ledger.record(make_entry(), ["b2"])
     assert "batches.period_start IS NOT DISTINCT FROM" in statements[0]
     assert [statement.split()[0] for statement in statements[1:]] == ["UPDATE", "SELECT", "DELETE", "INSERT"]

@@ -4,20 +4,24 @@ import shutil
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows import console
-from flows.commands import run_flow
+from flows.run import run_flow
 from pipeline.inference.roles import infer
 from pipeline.settings.config import TableConfig
 from pipeline.settings.file import write_config
 from pipeline.simulation import Simulated, simulate
 from pipeline.tables.reading import open_table
 from pipeline.tables.writing import write_text
+
+if TYPE_CHECKING:
+    from flows.score import BatchResult
+    from flows.train import TrainingResult
 
 DAYS = 61  # one more than features look back, so that the last day's past is whole
 WARM_UP_DAYS = 30  # what came before the training period fills the windows that features look back over
@@ -43,20 +47,20 @@ def run(work_dir: Path, *, rows: int, seed: int) -> None:
         with console.step("infer the contract"):
             _configure(made, config)
     delay = timedelta(days=7)
-    train = run_flow(
+    train: TrainingResult = run_flow(
         config,
         "flows.train:train",
         table="",
         first=made.first_day + timedelta(days=WARM_UP_DAYS),
         last=made.last_day - delay - timedelta(days=1),
     )
-    score = run_flow(
+    score: BatchResult = run_flow(
         config,
         "flows.score:score",
         table="",
         first=made.last_day,
         last=made.last_day,
-        version=train["version"],
+        version=train.version,
         force=True,
     )
     _show(made, config, train, score)
@@ -77,37 +81,37 @@ def _configure(made: Simulated, config: Path) -> None:
     write_text(config, write_config(inferred.model_copy(update=update), reasons))
 
 
-def _show(made: Simulated, config: Path, train: dict[str, Any], score: dict[str, Any]) -> None:
+def _show(made: Simulated, config: Path, train: "TrainingResult", score: "BatchResult") -> None:
     """Print the short table that the demo ends with."""
-    scores = pq.read_table(Path(score["folder"]) / "scores.parquet", columns=["TRANSACTION_ID", "is_flagged"])
+    scores = pq.read_table(score.folder / "scores.parquet", columns=["TRANSACTION_ID", "is_flagged"])
     fraud = pc.is_in(scores.column("TRANSACTION_ID"), value_set=pa.array(made.fraud_ids))
     caught = pc.sum(pc.and_(fraud, scores.column("is_flagged"))).as_py()
-    rows = dict(score["counts"])
-    console.table(f"Training ({train['period']})", train["counts"])
+    rows = dict(score.counts)
+    console.table(f"Training ({train.period})", train.counts)
     console.table(
         f"Scoring, the last day ({made.last_day})",
         {
             **rows,
             "flagged that are fraud": f"{caught:,} of {rows['flagged']:,} (only a simulation can know so soon)",
             "fraud in all": pc.sum(fraud).as_py(),
-            "expected": score["tables"]["Alerts"]["expected"],
+            "expected": score.screen.tables["Alerts"]["expected"],
         },
     )
     console.table(
         "Where",
         {
-            "report of the batch": f"{score['folder']}/report.html",
-            "alerts": f"{score['folder']}/alerts.csv",
-            "all scores": f"{score['folder']}/scores.parquet",
-            "quarantine": f"{score['folder']}/quarantine.parquet",
-            "report of the training": f"{train['folder']}/report.html",
+            "report of the batch": f"{score.folder}/report.html",
+            "alerts": f"{score.folder}/alerts.csv",
+            "all scores": f"{score.folder}/scores.parquet",
+            "quarantine": f"{score.folder}/quarantine.parquet",
+            "report of the training": f"{train.folder}/report.html",
             "configuration": str(config),
         },
     )
     console.commands(
         "Next",
         [
-            train["ui"],
+            train.ui,
             f"assay score --config {config} --from {made.last_day} --to {made.last_day}   # recognised: nothing twice",
             "assay init YOUR_TABLE --label YOUR_LABEL",
         ],

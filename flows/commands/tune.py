@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import tomlkit
 
 from flows import console
-from flows.commands import _named
+from flows.run import table_or_default
 from pipeline.errors import ConfigError
 from pipeline.selection.search_space import check_space
 from pipeline.selection.tuning import Best, metric_of, open_study, search, search_name
@@ -20,7 +20,7 @@ from pipeline.tables.reading import content_digest
 from pipeline.tables.scratch import hidden
 from pipeline.tables.writing import write_text
 from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
-from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -54,14 +54,15 @@ def tune_model(
     if out is not None and (out.suffix != ".toml" or out.resolve().parent != config_path.resolve().parent):
         raise ConfigError(f"--out {out} must name a .toml file beside {config_path}, for relative paths start there")
     check_space(config)
-    path, work = _named(table, config), WorkFolder(config)
+    path, workspace = table_or_default(table, config), Workspace(config)
+    work = workspace.folder
     work.make(work.root)
     with console.live(), hidden(work.root, "tuning") as folder:
         with console.step("read"):
             digest = content_digest(path, config.table)
-            blocks = Blocks.of(*period_of(config, path, first, last, folder), config)
+            blocks = Blocks.of(*period_of(workspace, path, folder, first=first, last=last), config)
         with console.step("validate and encode") as on_rows:
-            prepare(config, path, blocks, folder, on_rows)
+            prepare(workspace, path, blocks, folder, on_rows=on_rows)
         metric = metric_of(config, Material.load(folder))
         name = search_name(config, digest, blocks)
         group, logged = _group(config, name, blocks, metric)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from flows import console
 from pipeline.errors import ConfigError
-from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.numbers import percent
 from pipeline.pages import comparison as page
 from pipeline.scoring.queue import QueueChange
@@ -23,7 +22,7 @@ from pipeline.tracking.aliases import find_aliases, find_version
 from pipeline.tracking.content import flatten
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
-from pipeline.workspace.folder import WorkFolder
+from pipeline.workspace.workspace import Workspace
 
 
 def compare_versions(
@@ -61,7 +60,8 @@ def compared(
     config: Config, asked: Sequence[str], table: str, first: date | None, last: date | None
 ) -> Iterator[Comparison]:
     """Compare versions; the files that the comparison names lie in a scratch folder until the block ends."""
-    work = WorkFolder(config)
+    workspace = Workspace(config)
+    work = workspace.folder
     work.make(work.comparisons)
     with hidden(work.comparisons, "comparing") as scratch:
         with console.step("load the versions"):
@@ -70,17 +70,15 @@ def compared(
             {contender.title: contender.detector for contender in contenders}, first, last, config.table.time_zone
         )
         settled = [contender.detector.config for contender in contenders]
-        with console.step("validate") as on_rows:
-            chosen = choose_rows(settled, period, table, scratch, all_days=is_asked, on_rows=on_rows)
+        rows = choose_rows(settled, period, table, scratch, all_days=is_asked, step=console.step)
         with console.step("score with each version, and compare") as on_rows:
-            reviewed = ReviewedLabels(work.labels, config).files()
-            comparison = compare(contenders, chosen, config, scratch, reviewed, on_rows)
+            comparison = compare(contenders, rows, workspace, scratch, on_rows=on_rows)
         yield comparison
 
 
 def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "") -> dict[str, str]:
     """Write the page, log everything to MLflow, and return where both are."""
-    config, work = comparison.config, WorkFolder(comparison.config)
+    config, work = comparison.config, Workspace(comparison.config).folder
     numbers = "-".join(contender.version.number for contender in comparison.contenders)
     final = work.comparisons / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{config.name}-{numbers}"
     with console.step("write the page and log it in MLflow"), work.staged(final) as folder:

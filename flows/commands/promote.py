@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from flows import console
-from flows.compare import compared, publish, show
+from flows.commands.compare import compared, publish, show
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.gates import failed, gates
 from pipeline.selection.promotion import check_promotable, check_reason, promote, roll_back

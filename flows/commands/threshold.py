@@ -19,9 +19,7 @@ from pipeline.settings.file import explain, read_config
 from pipeline.tables.writing import write_text
 from pipeline.tracking.derived import WEIGHTS_OF, Origin, origin
 from pipeline.tracking.store import Registered, load_detector, log_training
-from pipeline.workspace.folder import WorkFolder
-from pipeline.workspace.history import History
-from pipeline.workspace.ledger import Ledger
+from pipeline.workspace.workspace import Workspace
 
 # What each option of the command sets: the strategy, and the setting that takes its value.
 OPTIONS = {
@@ -69,9 +67,9 @@ def set_threshold(
         source = origin(config, number)
     detector.settle(config)
     changed = detector.with_threshold(_settings(config, detector, asked, recovered, segment))
-    latest = Ledger(config).latest(source.sharing)
-    work = WorkFolder(config)
-    moves = moved(latest, changed, History(work.history, config)) if latest else None
+    workspace = Workspace(config)
+    work, latest = workspace.folder, workspace.ledger.latest(source.sharing)
+    moves = moved(latest, changed, workspace.history) if latest else None
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-threshold-of-v{number}"
     with console.live(), console.step("log and register in MLflow"), work.staged(final) as folder:
         registered = _register(config, changed, source, moves, folder)

@@ -1,0 +1,33 @@
+import hashlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.settings.config import Config
+from pipeline.tables.batch import Batch
+from pipeline.tables.period import Period
+from pipeline.tables.reading import content_digest
+
+CONFIG = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+
+
+def test_a_batch_is_known_by_its_content_and_not_by_its_name(tmp_path):
+    for name, value in (("monday", 1), ("copy", 1), ("changed", 2)):
+        pq.write_table(pa.table({"tx": [value]}), tmp_path / f"{name}.parquet")
+    monday, copy, changed = (Batch.of(tmp_path / f"{name}.parquet", CONFIG) for name in ("monday", "copy", "changed"))
+    assert monday.digest == copy.digest == content_digest(tmp_path / "monday.parquet", CONFIG.table)
+    assert monday.id == copy.id != changed.id
+    assert copy.open().path == tmp_path / "copy.parquet"
+    period = Period.of_days(None, None, "UTC")
+    assert Batch.of(tmp_path / "copy.parquet", CONFIG, period).id == copy.id
+
+
+def test_a_table_that_cannot_be_read_is_one_batch_as_long_as_the_reason_is_the_same(tmp_path):
+    batch = Batch.of(tmp_path / "none.parquet", CONFIG)
+    reason = f"{tmp_path / 'none.parquet'} does not exist; check the path"
+    assert batch.digest == hashlib.sha256(reason.encode()).hexdigest()
+    assert batch == Batch.of(tmp_path / "none.parquet", CONFIG)
+    with pytest.raises(InputError, match=r"none\.parquet does not exist; check the path"):
+        batch.open()
