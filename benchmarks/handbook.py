@@ -129,7 +129,7 @@ def measure(test: Path, scores: np.ndarray, config: Config) -> dict[str, float]:
     values = (
         auroc(scores, fraud),
         average_precision(scores, fraud),
-        card_precision_at_k(days, rows[CUSTOMER].to_numpy(), scores, fraud, 100),
+        card_precision_at_k(days, rows[CUSTOMER].to_numpy(), scores, fraud, k=100),
     )
     return dict(zip(METRICS, values, strict=True))
 

@@ -76,6 +76,7 @@ class Design:
 @flow(name="assay-backtest", flow_run_name="backtest-{config_path}", on_failure=[say_what_to_do])
 def backtest(
     config_path: str,
+    *,
     table: str = "",
     first: date | None = None,
     last: date | None = None,

@@ -34,6 +34,7 @@ KNOWN = "Whether tests leave out cards of which a fraud is known by the row's da
 @app.command(epilog="Example: assay init transactions.parquet --label is_fraud --ignore fraud_type")
 def init(
     table: Annotated[str, typer.Argument(help="CSV or Parquet file, folder or partitioned dataset.")],
+    *,
     id: Annotated[str | None, typer.Option(help="Column with one value a row.")] = None,
     timestamp: Annotated[str | None, typer.Option(help="Column that says when.")] = None,
     amount: Annotated[str | None, typer.Option(help="Column that says how much.")] = None,
@@ -58,15 +59,16 @@ def init(
         initialise(
             table,
             out,
-            force,
-            reading,
-            {**given, **{name: tuple(cols or ()) for name, cols in several.items()}},
+            force=force,
+            reading=reading,
+            given={**given, **{name: tuple(cols or ()) for name, cols in several.items()}},
         )
 
 
 @app.command(epilog="Example: assay simulate transactions.parquet --rows 50000 --days 30")
 def simulate(
     out: Annotated[Path, typer.Argument(help="File to write, .parquet or .csv.")],
+    *,
     rows: Annotated[int, typer.Option(min=1, help="Transactions.")] = 200_000,
     days: Annotated[int, typer.Option(min=1, help="Calendar days.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same table.")] = 0,
@@ -82,6 +84,7 @@ def simulate(
 @app.command(epilog="Example: assay validate new.parquet --config assay.toml")
 def validate(
     table: TableGiven = "",
+    *,
     config: ConfigFile = DEFAULT,
     first: First = None,
     last: Last = None,
@@ -97,6 +100,7 @@ def validate(
 @app.command(epilog="Example: assay features new.parquet --out features.parquet --config assay.toml")
 def features(
     table: Annotated[str, typer.Argument(help="File or folder. Left out: the list of features is printed.")] = "",
+    *,
     config: ConfigFile = DEFAULT,
     out: Output = None,
     first: First = None,
@@ -115,6 +119,7 @@ def features(
 @app.command(epilog="Example: assay encode new.parquet --out codes.parquet --config assay.toml")
 def encode(
     table: TableGiven = "",
+    *,
     config: ConfigFile = DEFAULT,
     out: Output = None,
     first: First = None,
@@ -132,6 +137,7 @@ def encode(
 @app.command(epilog="Example: assay reconstruct new.parquet --out expected.parquet --config assay.toml")
 def reconstruct(
     table: TableGiven = "",
+    *,
     config: ConfigFile = DEFAULT,
     out: Output = None,
     first: First = None,
@@ -149,6 +155,7 @@ def reconstruct(
 @app.command(epilog="Example: assay train --config assay.toml --from 2018-07-11 --to 2018-07-17")
 def train(
     table: TableGiven = "",
+    *,
     config: ConfigFile = DEFAULT,
     first: First = None,
     last: Last = None,
@@ -162,6 +169,7 @@ def train(
 @app.command(epilog="Example: assay score new.parquet --config assay.toml --from 2018-07-25 --to 2018-07-31")
 def score(
     table: TableGiven = "",
+    *,
     config: ConfigFile = DEFAULT,
     first: First = None,
     last: Last = None,
@@ -182,6 +190,7 @@ def score(
 @app.command(epilog="Example: assay threshold --capacity 80 --config assay.toml")
 def threshold(
     config: ConfigFile = DEFAULT,
+    *,
     version: Version = "champion",
     capacity: Annotated[float | None, typer.Option(help="Alerts a calendar day.")] = None,
     customers: Annotated[float | None, typer.Option(help="Customers with an alert a calendar day.")] = None,
@@ -201,12 +210,13 @@ def threshold(
     asked = {"capacity": capacity, "customers": customers, "false_alert_rate": false_alert_rate, "tail": tail}
     asked |= {"fdr": fdr, "cost": cost, "f_beta": f_beta, "precision": precision, "recall": recall}
     with _plain_errors():
-        set_threshold(config, version, asked, recovered, segment)
+        set_threshold(config, version, asked, recovered=recovered, segment=segment)
 
 
 @app.command(epilog="Example: assay backtest --config assay.toml --from 2018-06-01 --to 2018-08-14")
 def backtest(
     table: TableGiven = "",
+    *,
     config: ConfigFile = DEFAULT,
     first: First = None,
     last: Last = None,
@@ -237,6 +247,7 @@ def label(
 @app.command(epilog="Example: assay compare champion candidate --from 2018-07-25 --to 2018-07-31")
 def compare(
     versions: Annotated[list[str] | None, typer.Argument(help="Versions, aliases or run ids.")] = None,
+    *,
     table: Annotated[str, typer.Option(help="File or folder. Left out: table.path, else the history.")] = "",
     config: ConfigFile = DEFAULT,
     first: First = None,
@@ -246,12 +257,13 @@ def compare(
     from flows.commands.compare import compare_versions
 
     with _plain_errors():
-        compare_versions(config, versions or [], table, _day(first), _day(last))
+        compare_versions(config, versions or [], table=table, first=_day(first), last=_day(last))
 
 
 @app.command(epilog='Example: assay promote candidate, or: assay promote 3 --force --why "the old one is broken"')
 def promote(
     version: Annotated[str, typer.Argument(help="Version, alias or run id.")],
+    *,
     table: Annotated[str, typer.Option(help="File or folder to compare on. Left out: as assay compare does.")] = "",
     config: ConfigFile = DEFAULT,
     first: First = None,
@@ -263,7 +275,7 @@ def promote(
     from flows.commands.promote import promote_version
 
     with _plain_errors():
-        promote_version(config, version, table, _day(first), _day(last), force, why)
+        promote_version(config, version, table=table, first=_day(first), last=_day(last), force=force, why=why)
 
 
 @app.command(epilog='Example: assay rollback --why "too many alerts since Monday"')
@@ -281,6 +293,7 @@ def rollback(
 @app.command(epilog="Example: assay tune --from 2018-06-01 --to 2018-07-10 --trials 60 --jobs 2 --out tuned.toml")
 def tune(
     table: TableGiven = "",
+    *,
     config: ConfigFile = DEFAULT,
     first: First = None,
     last: Last = None,
@@ -293,7 +306,9 @@ def tune(
     from flows.commands.tune import tune_model
 
     with _plain_errors():
-        tune_model(config, table, _day(first), _day(last), trials, seconds, jobs, out)
+        tune_model(
+            config, table, first=_day(first), last=_day(last), trials=trials, seconds=seconds, jobs=jobs, out=out
+        )
 
 
 @app.command(epilog="Example: assay history")

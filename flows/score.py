@@ -101,6 +101,7 @@ class BatchScores:
 @flow(name="assay-score", flow_run_name="score-{config_path}", on_failure=[say_what_to_do])
 def score(
     config_path: str,
+    *,
     table: str = "",
     first: date | None = None,
     last: date | None = None,
@@ -236,7 +237,7 @@ def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
         result = score_rows(taken, champion, entry, folder)
         shadow = None
         if champion.candidate is not None:
-            shadow = in_shadow(champion.candidate, champion, result, taken, folder)
+            shadow = in_shadow(champion.candidate, champion, result=result, taken=taken, folder=folder)
         _write_page(folder, entry, champion, taken=taken, result=result, shadow=shadow)
     totals: dict[str, Any] = {"scored": result.scored.scored, "flagged": result.scored.flagged}
     settled = replace(
@@ -305,7 +306,7 @@ def score_rows(taken: TakenIn, champion: Champion, entry: Entry, folder: Path) -
 
 
 @stage("score in the champion's shadow")
-def in_shadow(candidate: Candidate, champion: Champion, result: BatchScores, taken: TakenIn, folder: Path) -> Shadow:
+def in_shadow(candidate: Candidate, champion: Champion, *, result: BatchScores, taken: TakenIn, folder: Path) -> Shadow:
     """Let the candidate score the same batch; only the differences are kept, and a failure is one of them."""
     with console.step("score in the champion's shadow") as on_rows:
         return score_in_shadow(

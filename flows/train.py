@@ -94,6 +94,7 @@ class Fit:
 @flow(name="assay-train", flow_run_name="train-{config_path}", on_failure=[say_what_to_do])
 def train(
     config_path: str,
+    *,
     table: str = "",
     first: date | None = None,
     last: date | None = None,

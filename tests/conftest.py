@@ -47,7 +47,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     simulate_table(folder / "transactions.parquet", rows=30_000, days=60, seed=0, malformed=True)
     given = {"id": None, "timestamp": None, "amount": None, "label": "TX_FRAUD"}
     given |= {"entities": (), "categorical": (), "ignore": (), "sensitive": ()}
-    initialise(str(folder / "transactions.parquet"), folder / "assay.toml", False, {}, given)
+    initialise(str(folder / "transactions.parquet"), folder / "assay.toml", force=False, reading={}, given=given)
     return folder
 
 

@@ -26,7 +26,7 @@ from pipeline.workspace.workspace import Workspace
 
 
 def compare_versions(
-    config_path: Path, asked: Sequence[str], table: str, first: date | None, last: date | None
+    config_path: Path, asked: Sequence[str], *, table: str, first: date | None, last: date | None
 ) -> dict[str, str]:
     """Compare registered versions on rows that none of them learned from, and show what came of it.
 
@@ -46,7 +46,7 @@ def compare_versions(
         Where the page lies, and which run in MLflow holds the same.
     """
     config = read_config(config_path)
-    with console.live(), compared(config, _named(config, asked), table, first, last) as comparison:
+    with console.live(), compared(config, _named(config, asked), table=table, first=first, last=last) as comparison:
         where = publish(comparison)
     show(comparison)
     console.table("Where", where)
@@ -57,7 +57,7 @@ def compare_versions(
 
 @contextmanager
 def compared(
-    config: Config, asked: Sequence[str], table: str, first: date | None, last: date | None
+    config: Config, asked: Sequence[str], *, table: str, first: date | None, last: date | None
 ) -> Iterator[Comparison]:
     """Compare versions; the files that the comparison names lie in a scratch folder until the block ends."""
     workspace = Workspace(config)

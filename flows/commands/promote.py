@@ -21,6 +21,7 @@ class NotPromoted(AssayError):
 def promote_version(
     config_path: Path,
     asked: str,
+    *,
     table: str,
     first: date | None,
     last: date | None,
@@ -41,7 +42,7 @@ def promote_version(
     number, champion = check_promotable(config, asked)
     versions = [champion, number] if champion else [number]
     try:
-        missed = _hold_against_gates(config, versions, table, first, last, force)
+        missed = _hold_against_gates(config, versions, table=table, first=first, last=last, force=force)
     except NotPromoted:
         raise
     except AssayError as error:
@@ -53,11 +54,11 @@ def promote_version(
 
 
 def _hold_against_gates(
-    config: Config, versions: Sequence[str], table: str, first: date | None, last: date | None, force: bool
+    config: Config, versions: Sequence[str], *, table: str, first: date | None, last: date | None, force: bool
 ) -> list[str]:
     """Compare, show every gate, and return the failed ones; raise where they decide."""
     number = versions[-1]
-    with console.live(), compared(config, versions, table, first, last) as comparison:
+    with console.live(), compared(config, versions, table=table, first=first, last=last) as comparison:
         found = gates(comparison, len(versions) - 1)
         missed = [gate.title for gate in failed(found)]
         refused = bool(missed) and not force

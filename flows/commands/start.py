@@ -13,7 +13,7 @@ from pipeline.settings.file import explain, write_config
 from pipeline.tables.writing import write_text
 
 
-def initialise(table: str, out: Path, force: bool, reading: dict[str, Any], given: dict[str, Any]) -> None:
+def initialise(table: str, out: Path, *, force: bool, reading: dict[str, Any], given: dict[str, Any]) -> None:
     """Infer the contract of a table and write the configuration.
 
     Parameters

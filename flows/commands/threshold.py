@@ -39,6 +39,7 @@ def set_threshold(
     config_path: Path,
     version: str,
     asked: Mapping[str, float | None],
+    *,
     recovered: float | None = None,
     segment: str | None = None,
 ) -> Registered:
@@ -66,13 +67,13 @@ def set_threshold(
         detector, number = load_detector(config, version)
         source = origin(config, number)
     detector.settle(config)
-    changed = detector.with_threshold(_settings(config, detector, asked, recovered, segment))
+    changed = detector.with_threshold(_settings(config, detector, asked, recovered=recovered, segment=segment))
     workspace = Workspace(config)
     work, latest = workspace.folder, workspace.ledger.latest(source.sharing)
     moves = moved(latest, changed, workspace.history) if latest else None
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-threshold-of-v{number}"
     with console.live(), console.step("log and register in MLflow"), work.staged(final) as folder:
-        registered = _register(config, changed, source, moves, folder)
+        registered = _register(config, changed, source, moves=moves, folder=folder)
         record_registered(config, registered)
     console.table(
         f"{registered.name} version {registered.version}, alias {registered.alias}",
@@ -91,7 +92,12 @@ def set_threshold(
 
 
 def _settings(
-    config: Config, detector: Detector, asked: Mapping[str, float | None], recovered: float | None, segment: str | None
+    config: Config,
+    detector: Detector,
+    asked: Mapping[str, float | None],
+    *,
+    recovered: float | None,
+    segment: str | None,
 ) -> ThresholdConfig:
     given = {name: value for name, value in asked.items() if value is not None}
     if len(given) > 1:
@@ -117,7 +123,7 @@ def _settings(
         raise ConfigError(explain(error)) from None
 
 
-def _register(config: Config, detector: Detector, source: Origin, moves: Moved | None, folder: Path) -> Registered:
+def _register(config: Config, detector: Detector, source: Origin, *, moves: Moved | None, folder: Path) -> Registered:
     """Write the Detector and its page, log both to MLflow and register the version."""
     detector.save(folder / "detector")
     write_text(folder / "report.html", render(_report(detector, source, moves)))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def tune_model(
     config_path: Path,
     table: str,
+    *,
     first: date | None,
     last: date | None,
     trials: int | None,
@@ -67,10 +68,16 @@ def tune_model(
         name = search_name(config, digest, blocks)
         group, logged = _group(config, name, blocks, metric)
         with console.step("try", total=config.tuning.trials, unit="trials") as on_trial:
-            best = search(config, name, folder, metric, _log(config, group, logged, metric, on_trial))
+            best = search(
+                config,
+                name,
+                folder=folder,
+                metric=metric,
+                on_trial=_log(config, group, logged, metric=metric, on_trial=on_trial),
+            )
         log_group(config, group, metrics={f"best_{metric}": best.value}, tags={"best_trial": str(best.number)})
         close_group(config, group)
-    _show(config, config_path, blocks, best, group, out)
+    _show(config, config_path, blocks, best=best, group=group, out=out)
     return best
 
 
@@ -90,7 +97,7 @@ def _group(config: Config, name: str, blocks: Blocks, metric: str) -> tuple[str,
 
 
 def _log(
-    config: Config, group: str, logged: set[str], metric: str, on_trial: Callable[[int], None]
+    config: Config, group: str, logged: set[str], *, metric: str, on_trial: Callable[[int], None]
 ) -> "Callable[[FrozenTrial], None]":
     def log(trial: "FrozenTrial") -> None:
         on_trial(1)
@@ -114,7 +121,7 @@ def _log(
     return log
 
 
-def _show(config: Config, config_path: Path, blocks: Blocks, best: Best, group: str, out: Path | None) -> None:
+def _show(config: Config, config_path: Path, blocks: Blocks, *, best: Best, group: str, out: Path | None) -> None:
     console.table("Blocks", blocks.in_words())
     settings = {name: value for name, value in _changes(best.model).items() if value is not None}
     value = f"{best.metric.replace('_', ' ')} {best.value:.3f} on the days judged on"

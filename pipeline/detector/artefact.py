@@ -135,51 +135,14 @@ class Detector:
             No normal rows, too few to fit or calibrate on, no variation, a training that fails, a model that cannot
             tell rows apart (`models.audit.check_not_degenerate`), or a threshold that cannot be kept.
         """
-        from models.audit import check_not_degenerate
-
         parts = split(features, config, labels, as_of)
-        listed = list_features(config)
-        columns = list(dict.fromkeys(feature.column for feature in listed))
-        encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), listed, config.encoding)
+        encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), list_features(config), config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
-        watched = {}
-        if "X_held_out" in signature(model.fit).parameters:
-            stopping = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
-            watched["X_held_out"] = encoder.transform(stopping.read(columns))
-        try:
-            with _matrix(encoder, parts, features, columns, config.model.seed) as matrix:
-                model.fit(matrix, **watched)
-        except ValueError as error:
-            raise TrainingError(f"training failed: {error}") from error
-        model.set_params(**dict.fromkeys({"on_epoch", "checkpoint"} & model.get_params().keys()))
-
-        block = parts.role == CALIBRATION
-        scores, looked_at, kept = np.full(len(block), np.nan), [], []
-        normal = np.flatnonzero(block & parts.normal)
-        some = np.zeros(len(block), dtype=bool)
-        some[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
-        start, wanted = 0, Rows.columns(config)
-        for batch in read_batches(features, columns=list(dict.fromkeys([*columns, *wanted]))):
-            chosen = np.flatnonzero(block[start : start + batch.num_rows])
-            if len(chosen):
-                taken = batch.take(pa.array(chosen))
-                kept.append(Rows.read(taken, config))
-                rows = encoder.transform(taken)
-                scores[start + chosen] = model.anomaly_score(rows)
-                looked_at.append(rows[some[start + chosen]])
-            start += batch.num_rows
-        held_out = _held_out(pa.Table.from_batches(kept), scores, parts, config)
+        _fit_model(model, encoder, parts, features=features, seed=config.model.seed)
+        held_out, sample = _score_block(model, encoder, parts, features=features, config=config)
         normal_scores = held_out.scores[held_out.normal]
-        if normal_scores.min() == normal_scores.max():
-            raise TrainingError(
-                f"all {len(normal_scores):,} normal rows of the calibration block have the same anomaly "
-                f"score, {normal_scores[0]:g}, so that no threshold can be set; train on a period whose "
-                "rows differ"
-            )
-        try:
-            check_not_degenerate(model, np.concatenate(looked_at))
-        except ValueError as error:
-            raise TrainingError(f"the trained model is of no use: {error}") from error
+        _check_useful(model, normal_scores, sample)
+        trimmed = getattr(model, "trimmed_", None) or {}
         return cls(
             config=config,
             as_of=as_of,
@@ -190,7 +153,7 @@ class Detector:
             summary={
                 **parts.summary,
                 "model": config.model.name,
-                **{f"trimmed_{name}": value for name, value in (getattr(model, "trimmed_", None) or {}).items()},
+                **{f"trimmed_{name}": value for name, value in trimmed.items()},
                 "columns": len(encoder.columns),
                 "unused_features": ", ".join(encoder.unused),
             },
@@ -360,6 +323,62 @@ class Detector:
         )
 
 
+def _columns(encoder: Encoder) -> list[str]:
+    """Return the columns of the feature table that an encoder reads."""
+    return list(dict.fromkeys(feature.column for feature in encoder.features))
+
+
+def _fit_model(model: "OneClassModel", encoder: Encoder, parts: Parts, *, features: Path, seed: int) -> None:
+    """Fit a model to the fit rows; one that stops early is given the rows that it watches."""
+    held_out = {}
+    if "X_held_out" in signature(model.fit).parameters:
+        sample = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
+        held_out["X_held_out"] = encoder.transform(sample.read(_columns(encoder)))
+    try:
+        with _matrix(encoder, parts, features, columns=_columns(encoder), seed=seed) as matrix:
+            model.fit(matrix, **held_out)
+    except ValueError as error:
+        raise TrainingError(f"training failed: {error}") from error
+    model.set_params(**dict.fromkeys({"on_epoch", "checkpoint"} & model.get_params().keys()))
+
+
+def _score_block(
+    model: "OneClassModel", encoder: Encoder, parts: Parts, *, features: Path, config: Config
+) -> tuple[Rows, np.ndarray]:
+    """Score the calibration block; return its rows in the order of time, and some encoded normal ones of them."""
+    block = parts.role == CALIBRATION
+    normal = np.flatnonzero(block & parts.normal)
+    is_sample = np.zeros(len(block), dtype=bool)
+    is_sample[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
+    scores, samples, tables, start = np.full(len(block), np.nan), [], [], 0
+    for batch in read_batches(features, columns=list(dict.fromkeys([*_columns(encoder), *Rows.columns(config)]))):
+        places = np.flatnonzero(block[start : start + batch.num_rows])
+        if len(places):
+            rows = batch.take(pa.array(places))
+            tables.append(Rows.read(rows, config))
+            matrix = encoder.transform(rows)
+            scores[start + places] = model.anomaly_score(matrix)
+            samples.append(matrix[is_sample[start + places]])
+        start += batch.num_rows
+    return _held_out(pa.Table.from_batches(tables), scores, parts, config), np.concatenate(samples)
+
+
+def _check_useful(model: "OneClassModel", normal_scores: np.ndarray, sample: np.ndarray) -> None:
+    """Refuse a model that cannot tell rows apart."""
+    from models.audit import check_not_degenerate
+
+    if normal_scores.min() == normal_scores.max():
+        raise TrainingError(
+            f"all {len(normal_scores):,} normal rows of the calibration block have the same anomaly "
+            f"score, {normal_scores[0]:g}, so that no threshold can be set; train on a period whose "
+            "rows differ"
+        )
+    try:
+        check_not_degenerate(model, sample)
+    except ValueError as error:
+        raise TrainingError(f"the trained model is of no use: {error}") from error
+
+
 def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> Rows:
     """Return the rows of the calibration block in the order of time, ties by id."""
     in_file = np.flatnonzero(parts.role == CALIBRATION)
@@ -370,7 +389,7 @@ def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config)
 
 
 @contextmanager
-def _matrix(encoder: Encoder, parts: Parts, features: Path, columns: list[str], seed: int) -> Iterator[np.ndarray]:
+def _matrix(encoder: Encoder, parts: Parts, features: Path, *, columns: list[str], seed: int) -> Iterator[np.ndarray]:
     """Give the matrix to fit on, rows in the order of time; a large one in a file beside the features, gone after."""
     shape = (int(np.count_nonzero(parts.role == FIT)), len(encoder.columns))
     with TemporaryDirectory(dir=features.parent, prefix=".matrix-") as scratch:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -141,18 +142,10 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
         No normal rows, or too few to fit or calibrate on.
     """
     contract, settings = config.contract, config.training
-    schema = pq.read_schema(features)
-    labelled = contract.label in schema.names
-    wanted = [contract.id, contract.timestamp]
-    if labelled:
-        wanted += [name for name in (contract.label, contract.labelled_at) if name and name in schema.names]
-    rows = pa.Table.from_batches(
-        read_batches(features, columns=wanted), schema=pa.schema([schema.field(name) for name in wanted])
-    )
-    if rows.num_rows == 0:
-        raise TrainingError("the training period holds no rows; train on another period")
+    rows = _read(features, config)
+    has_labels = contract.label in rows.column_names
     known = labels.known(rows, as_of)
-    normal = taken_for_normal(known, labelled)
+    normal = taken_for_normal(known, has_labels)
     if not normal.any():
         raise TrainingError(_why_no_normal_rows(rows, known, labels, as_of))
 
@@ -162,7 +155,7 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     del rows  # the ids have done their part, and Arrow would keep their memory
     pa.default_memory_pool().release_unused()
     ordered = moments[order]
-    old = int(np.searchsorted(ordered, _latest_labelled(config, as_of), side="right")) if labelled else 0
+    old = int(np.searchsorted(ordered, _latest_labelled(config, as_of), side="right")) if has_labels else 0
     old = old or len(ordered)
     start = ordered[old - int(np.ceil(settings.calibration_share * old))]
     block = moments >= start
@@ -174,24 +167,43 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     role[block] = CALIBRATION
 
     days = _days(ordered[ordered >= start])
-    summary: dict[str, float | int | str] = {
-        "rows": len(moments),
+    source = str(contract.label) if has_labels else "none" if np.isnan(known).all() else "from review"
+    summary = _summary(role, known, normal, days=days, source=source, ends=(ordered[0], ordered[-1]))
+    _check(summary, config, as_of)
+    before = ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)]
+    return Parts(role, known, normal, order, start.astype(datetime), before.astype(datetime), days, summary)
+
+
+def _read(features: Path, config: Config) -> pa.Table:
+    """Return what says when a row was and what its label is; refuse a table without rows."""
+    contract, schema = config.contract, pq.read_schema(features)
+    names = [contract.id, contract.timestamp]
+    if contract.label in schema.names:
+        names += [name for name in (contract.label, contract.labelled_at) if name and name in schema.names]
+    batches = read_batches(features, columns=names)
+    rows = pa.Table.from_batches(batches, schema=pa.schema([schema.field(name) for name in names]))
+    if rows.num_rows == 0:
+        raise TrainingError("the training period holds no rows; train on another period")
+    return rows
+
+
+def _summary(
+    role: np.ndarray, known: np.ndarray, normal: np.ndarray, *, days: float, source: str, ends: tuple[Any, Any]
+) -> dict[str, float | int | str]:
+    """Return the counts of the parts, where labels come from, and the first and last timestamp."""
+    return {
+        "rows": len(role),
         "fit_rows": int((role == FIT).sum()),
         "early_stopping_rows": int((role == EARLY_STOPPING).sum()),
-        "calibration_rows": int(block.sum()),
-        "calibration_normal_rows": int((block & normal).sum()),
+        "calibration_rows": int((role == CALIBRATION).sum()),
+        "calibration_normal_rows": int(((role == CALIBRATION) & normal).sum()),
         "calibration_days": days,
         "unknown_label_rows": int(np.isnan(known).sum()),
         "fraud_rows": int((known == 1).sum()),
-        "labels": str(contract.label) if labelled else "none" if np.isnan(known).all() else "from review",
-        "first_timestamp": str(ordered[0]),
-        "last_timestamp": str(ordered[-1]),
+        "labels": source,
+        "first_timestamp": str(ends[0]),
+        "last_timestamp": str(ends[1]),
     }
-    _check(int(summary["fit_rows"]), "min_fit_rows", settings.min_fit_rows, "fit", summary, as_of)
-    found, least = int(summary["calibration_normal_rows"]), settings.min_calibration_rows
-    _check(found, "min_calibration_rows", least, "calibrate", summary, as_of)
-    before = ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)]
-    return Parts(role, known, normal, order, start.astype(datetime), before.astype(datetime), days, summary)
 
 
 def _latest_labelled(config: Config, as_of: datetime) -> np.datetime64:
@@ -200,16 +212,21 @@ def _latest_labelled(config: Config, as_of: datetime) -> np.datetime64:
     return np.datetime64(as_of - min(delay, as_of - datetime.min), "us")
 
 
-def _check(
-    found: int, setting: str, least: int, purpose: str, summary: dict[str, float | int | str], as_of: datetime
-) -> None:
-    if found < least:
-        raise TrainingError(
-            f"there are {found:,} normal rows to {purpose} on and training.{setting} asks for {least:,} "
-            f"(of {summary['rows']:,} rows in the training period, {summary['unknown_label_rows']:,} have "
-            f"no label known as of {as_of:%Y-%m-%d %H:%M} UTC); train on a longer or earlier period, or "
-            f"lower training.{setting}"
-        )
+def _check(summary: dict[str, float | int | str], config: Config, as_of: datetime) -> None:
+    """Refuse a period that has too few normal rows to fit or to calibrate on."""
+    settings = config.training
+    limits = (
+        ("fit_rows", "fit", "min_fit_rows", settings.min_fit_rows),
+        ("calibration_normal_rows", "calibrate", "min_calibration_rows", settings.min_calibration_rows),
+    )
+    for name, purpose, setting, least in limits:
+        if int(summary[name]) < least:
+            raise TrainingError(
+                f"there are {summary[name]:,} normal rows to {purpose} on and training.{setting} asks for {least:,} "
+                f"(of {summary['rows']:,} rows in the training period, {summary['unknown_label_rows']:,} have "
+                f"no label known as of {as_of:%Y-%m-%d %H:%M} UTC); train on a longer or earlier period, or "
+                f"lower training.{setting}"
+            )
 
 
 def _why_no_normal_rows(rows: pa.Table, known: np.ndarray, labels: Labels, as_of: datetime) -> str:

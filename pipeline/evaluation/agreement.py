@@ -65,6 +65,7 @@ class Agreement:
 def agreement(
     first: np.ndarray,
     second: np.ndarray,
+    *,
     days: np.ndarray,
     k: int = 100,
     flagged: tuple[np.ndarray, np.ndarray] | None = None,
@@ -155,7 +156,9 @@ def _compare(one: Detector, other: Detector, rows: Path, k: int) -> Agreement:
     (first, one_flags), (second, other_flags) = score_rows(one, rows), score_rows(other, rows)
     config = one.config
     moments = pq.read_table(rows, columns=[config.contract.timestamp]).column(0)
-    return agreement(first, second, local_days(moments, config.table.time_zone), k, (one_flags, other_flags))
+    return agreement(
+        first, second, days=local_days(moments, config.table.time_zone), k=k, flagged=(one_flags, other_flags)
+    )
 
 
 def _seeded(config: Config, seed: int) -> Config:

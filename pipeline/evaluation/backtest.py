@@ -327,4 +327,4 @@ def _score(
 
 def _against(last: Detector, outcomes: Outcomes, test: Path, k: int) -> Agreement:
     scores, flagged = score_rows(last, test)
-    return agreement(scores, outcomes.scores, outcomes.days, k, (flagged, outcomes.flagged))
+    return agreement(scores, outcomes.scores, days=outcomes.days, k=k, flagged=(flagged, outcomes.flagged))

@@ -82,7 +82,9 @@ def weights(groups: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Iterator[np
     yield from _weights(*_codes(groups), draws, seed)
 
 
-def bootstrap(metric: Metric, groups: ArrayLike, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Interval:
+def bootstrap(
+    metric: Metric, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval:
     """Return a metric with its bootstrap interval, of percentiles expanded for few groups.
 
     Plain percentiles of a mean over few groups, such as seven days, are too narrow: they lack the factor
@@ -117,13 +119,16 @@ def bootstrap(metric: Metric, groups: ArrayLike, draws: int = DRAWS, seed: int =
     >>> print(f"{bootstrap(lambda drawn: np.average(values, weights=drawn), np.arange(100)):.1f}")
     49.5 (44.6 to 54.2)
     """
-    values, low, high = bootstrap_all(lambda drawn: np.array([metric(drawn)]), groups, draws, seed, level)
+    values, low, high = bootstrap_all(
+        lambda drawn: np.array([metric(drawn)]), groups, draws=draws, seed=seed, level=level
+    )
     return Interval(float(values[0]), float(low[0]), float(high[0]))
 
 
 def bootstrap_all(
     metrics: Callable[[np.ndarray], np.ndarray],
     groups: ArrayLike,
+    *,
     draws: int = DRAWS,
     seed: int = 0,
     level: float = LEVEL,

@@ -30,7 +30,7 @@ class DailyPrecision:
 
 
 def card_precision_at_k(
-    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, k: int = 100
+    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, *, k: int = 100
 ) -> float:
     """Card precision@k: how many of the k cards that a team reviews a day have a fraud that day, on average.
 
@@ -43,11 +43,11 @@ def card_precision_at_k(
     >>> card_precision_at_k([1, 1, 2, 2], [7, 8, 7, 8], [9.0, 1.0, 9.0, 1.0], [1, 0, 1, 1], k=1)
     1.0
     """
-    return card_precision_by_day(days, cards, scores, is_fraud, k).mean()
+    return card_precision_by_day(days, cards, scores, is_fraud, k=k).mean()
 
 
 def card_precision_by_day(
-    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, k: int = 100
+    days: ArrayLike, cards: ArrayLike, scores: ArrayLike, is_fraud: ArrayLike, *, k: int = 100
 ) -> DailyPrecision:
     """Card precision@k of each day: how many of the k cards that a team reviews have a fraud that day.
 

@@ -62,12 +62,13 @@ def precision_over_recall(
         first = np.searchsorted(frauds, grid * frauds[-1] * (1 - 1e-12))
         return frauds[first] / rows[first]
 
-    return _banded(blocks, grid, precision, draws, seed)
+    return _banded(blocks, grid, precision, draws=draws, seed=seed)
 
 
 def found_over_alerts(
     parts: Outcomes | Sequence[Outcomes],
     by_amount: bool = False,
+    *,
     points: int = POINTS,
     draws: int = DRAWS,
     seed: int = 0,
@@ -112,7 +113,7 @@ def found_over_alerts(
         frauds, total = ranking.found(weights, highest[number])
         return frauds / total if total else np.full(points, np.nan)
 
-    return _banded(blocks, grid, found, draws, seed)
+    return _banded(blocks, grid, found, draws=draws, seed=seed)
 
 
 def _with_both(parts: Outcomes | Sequence[Outcomes]) -> list[Outcomes]:
@@ -125,6 +126,7 @@ def _banded(
     blocks: Sequence[Outcomes],
     grid: np.ndarray,
     curve: Callable[[int, Ranking, np.ndarray], np.ndarray],
+    *,
     draws: int,
     seed: int,
 ) -> Curve:
@@ -138,7 +140,7 @@ def _banded(
         parts = [drawn[start:end] for start, end in pairwise(sizes)]
         return _mean(np.array([curve(n, rankings[n], part) for n, part in enumerate(parts)]))
 
-    return Curve(grid, *bootstrap_all(metrics, drawn_as_a_whole(known), draws, seed))
+    return Curve(grid, *bootstrap_all(metrics, drawn_as_a_whole(known), draws=draws, seed=seed))
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ def measure(features: Path, scored: Scored, labels: Labels, as_of: datetime | No
         _cards(column(contract.entities[0])) if contract.entities else None,
         scores,
         known,
-        results.column("is_flagged").to_numpy(zero_copy_only=False),
+        is_flagged=results.column("is_flagged").to_numpy(zero_copy_only=False),
         amounts=column(contract.amount).to_numpy(zero_copy_only=False),
     )
     return Measured(scores, known, evaluation)

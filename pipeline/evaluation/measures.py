@@ -134,7 +134,7 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
     at_k = [top_of_days(block.days, block.scores, k)[block.known] for block in blocks]
     rows = sum(len(block.scores) for block in known)
     draws = max(min(draws, MOST_DRAWN // max(rows, 1)), min(draws, LEAST_DRAWS))
-    found = _of_rows(known, at_k, k, draws, seed) if rows else {}
+    found = _of_rows(known, at_k, k=k, draws=draws, seed=seed) if rows else {}
     days = np.concatenate([block.days for block in blocks])
     flagged = np.concatenate([block.flagged for block in blocks])
     if all(block.cards is not None for block in known) and rows:
@@ -142,7 +142,7 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
     each, day_of = np.unique(days, return_inverse=True)
     alerts = np.bincount(day_of, weights=flagged, minlength=len(each))
     found["alerts_per_day"] = bootstrap(
-        lambda drawn: float(np.average(alerts, weights=drawn)) if len(each) else math.nan, each, draws, seed
+        lambda drawn: float(np.average(alerts, weights=drawn)) if len(each) else math.nan, each, draws=draws, seed=seed
     )
     return found
 
@@ -204,7 +204,7 @@ class Caught:
         )
 
 
-def _of_rows(known: list[Outcomes], at_k: list[np.ndarray], k: int, draws: int, seed: int) -> dict[str, Interval]:
+def _of_rows(known: list[Outcomes], at_k: list[np.ndarray], *, k: int, draws: int, seed: int) -> dict[str, Interval]:
     rankings = [Ranking(*as_arrays(block.scores, block.labels == 1)) for block in known]
     cuts = np.cumsum([0, *(len(block.scores) for block in known)])
     fraud = np.concatenate([block.labels == 1 for block in known])
@@ -220,13 +220,13 @@ def _of_rows(known: list[Outcomes], at_k: list[np.ndarray], k: int, draws: int, 
 
     names = ["auroc", "average_precision"]
     names += [f"{name}{at}" for at in chosen for name in ("precision", "recall", "money_recall")]
-    values, low, high = bootstrap_all(metrics, drawn_as_a_whole(known), draws, seed)
+    values, low, high = bootstrap_all(metrics, drawn_as_a_whole(known), draws=draws, seed=seed)
     return {name: Interval(float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
 def _of_cards(known: list[Outcomes], k: int, draws: int, seed: int) -> Interval:
     found = [
-        card_precision_by_day(block.days, block.cards, block.scores, block.labels == 1, k)  # type: ignore[arg-type]
+        card_precision_by_day(block.days, block.cards, block.scores, block.labels == 1, k=k)  # type: ignore[arg-type]
         for block in known
     ]
     precision = np.concatenate([daily.precision for daily in found])
@@ -235,7 +235,9 @@ def _of_cards(known: list[Outcomes], k: int, draws: int, seed: int) -> Interval:
     days = np.concatenate([daily.days for daily in found])
     if not some.any():
         return Interval(math.nan, math.nan, math.nan)
-    return bootstrap(lambda drawn: float(np.average(precision[some], weights=drawn)), days[some], draws, seed)
+    return bootstrap(
+        lambda drawn: float(np.average(precision[some], weights=drawn)), days[some], draws=draws, seed=seed
+    )
 
 
 def _share(part: float, whole: float) -> float:

@@ -212,6 +212,7 @@ def evaluate(
     cards: ArrayLike | None,
     scores: ArrayLike,
     labels: ArrayLike,
+    *,
     is_flagged: ArrayLike,
     k: int = K,
     amounts: ArrayLike | None = None,

@@ -109,7 +109,7 @@ def _drawn(total: str, count: str, everybody: str, config: Config) -> str:
 def _activity(made: Plan, config: Config, who: Party) -> None:
     for days in sorted(set(config.features.windows_days)):
         for aggregate in config.features.aggregates:
-            _aggregate(made, config, who, days, aggregate)
+            _aggregate(made, config, who, days=days, aggregate=aggregate)
     if "mean" in config.features.aggregates:
         amount, days = config.contract.amount, max(config.features.windows_days)
         mean = f"{who.name}: mean {amount} in {_days(days)}"
@@ -120,7 +120,7 @@ def _activity(made: Plan, config: Config, who: Party) -> None:
         )
 
 
-def _aggregate(made: Plan, config: Config, who: Party, days: int, aggregate: str) -> None:
+def _aggregate(made: Plan, config: Config, who: Party, *, days: int, aggregate: str) -> None:
     """Add one aggregate over one window."""
     amount, size, length = config.contract.amount, unit(config), days * DAY_US
     span = _days(days)

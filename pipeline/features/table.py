@@ -106,7 +106,7 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
         _read(connection, "present", [rows], Path(scratch))
         _read(connection, "past", history, Path(scratch))
         _read(connection, "reviewed", reviewed, Path(scratch))
-        _events(connection, schema, history, config, made)
+        _events(connection, schema, history, config=config, made=made)
         if config.contract.label is not None:
             verdicts(connection, config, reviewed=bool(reviewed))
         _everybody(connection, made, config)
@@ -146,7 +146,7 @@ def _totals(made: Plan) -> list[str]:
 
 
 def _events(
-    connection: "duckdb.DuckDBPyConnection", schema: pa.Schema, history: Sequence[Path], config: Config, made: Plan
+    connection: "duckdb.DuckDBPyConnection", schema: pa.Schema, history: Sequence[Path], *, config: Config, made: Plan
 ) -> None:
     """Make the table events: the rows asked for and the history they may look back into, keys and amounts."""
     contract = config.contract

@@ -168,21 +168,22 @@ class ReviewedLabels:
             typed = {}
             for name, column in columns.items():
                 typed[name], failed = parse_column(batch.column(column), kinds[name], self.config.table)
-                self._check(table, column, start, failed, RULES.get(kinds[name], ""))
+                self._check(table, column, start, broken=failed, rule=RULES.get(kinds[name], ""))
                 if name != "labelled_at":
-                    self._check(table, column, start, typed[name].is_null().to_numpy(False), "is needed")
+                    missing = typed[name].is_null().to_numpy(False)
+                    self._check(table, column, start, broken=missing, rule="is needed")
             moments = typed.get("labelled_at", pa.nulls(batch.num_rows, TIMESTAMP))
             moments = pc.coalesce(moments, pa.scalar(now, TIMESTAMP))
             if "labelled_at" in columns:
                 early = pc.less(moments, pa.scalar(first, TIMESTAMP)).to_numpy(False)
                 rule = f"is not before validation.earliest = {limits.earliest}"
-                self._check(table, columns["labelled_at"], start, early, rule)
+                self._check(table, columns["labelled_at"], start, broken=early, rule=rule)
                 late = moments.cast(pa.int64()).to_numpy() > last
                 rule = (
                     f"lies at most validation.latest_days_ahead = {limits.latest_days_ahead:g} days after now, "
                     f"{now:%Y-%m-%d %H:%M} UTC"
                 )
-                self._check(table, columns["labelled_at"], start, late, rule)
+                self._check(table, columns["labelled_at"], start, broken=late, rule=rule)
             yield pa.record_batch([typed["id"], typed["label"], moments], schema=self.schema)
             start += batch.num_rows
         if table.broken:
@@ -192,7 +193,7 @@ class ReviewedLabels:
                 f"{line.source_row}; mend the row and deliver the table again, for nothing of it was taken in"
             )
 
-    def _check(self, table: Table, column: str, start: int, broken: np.ndarray, rule: str) -> None:
+    def _check(self, table: Table, column: str, start: int, *, broken: np.ndarray, rule: str) -> None:
         """Refuse a table with a cell that breaks a rule; the batch's rows begin at ``start``."""
         if not broken.any():
             return

@@ -81,6 +81,7 @@ def queue_change(
     champion: Scored,
     candidate: Scored,
     config: Config,
+    *,
     titles: tuple[str, str],
     labels: np.ndarray | None = None,
 ) -> QueueChange:

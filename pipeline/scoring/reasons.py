@@ -124,7 +124,7 @@ def assign(detector: Detector, matrix: np.ndarray) -> Blame:
     gains, told = np.empty(parts.shape), np.empty(parts.shape, dtype=np.int64)
     usual: dict[str, np.ndarray] = {}
     for place, source in enumerate(sources):
-        settled, scores = most_usual(detector, matrix, own, source, tried[:, place])
+        settled, scores = most_usual(detector, matrix, own, source=source, tried=tried[:, place])
         gains[:, place] = own - scores
         members = [number for number, feature in enumerate(detector.features) if feature.source == source]
         told[:, place] = np.array(members)[_distances(detector, matrix, settled, members).argmax(axis=1)]
@@ -166,7 +166,7 @@ def clip(text: str) -> str:
 
 
 def most_usual(
-    detector: Detector, matrix: np.ndarray, own: np.ndarray, source: str, tried: np.ndarray
+    detector: Detector, matrix: np.ndarray, own: np.ndarray, *, source: str, tried: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows with the columns of one source set to usual values, and their scores.
 

@@ -46,7 +46,7 @@ def write_codes(features: Path, detector: Detector, out: Path, on_rows: OnRows =
         code = np.asarray(model.encode(detector.encoder.transform(batch)), dtype=np.float32)
         return {f"code_{place}": column for place, column in enumerate(code.T, 1)}
 
-    return _write(features, detector, out, codes, on_rows)
+    return _write(features, detector, out, columns_of=codes, on_rows=on_rows)
 
 
 def write_expected(features: Path, detector: Detector, out: Path, on_rows: OnRows = lambda n: None) -> int:
@@ -92,7 +92,7 @@ def write_expected(features: Path, detector: Detector, out: Path, on_rows: OnRow
             columns[column] = np.where(missing, raw[name], values)
         return columns
 
-    _write(features, detector, out, expected, on_rows)
+    _write(features, detector, out, columns_of=expected, on_rows=on_rows)
     return filled
 
 
@@ -121,7 +121,7 @@ def _able(detector: Detector, method: str, lacks: str) -> Any:
 
 
 def _write(
-    features: Path, detector: Detector, out: Path, columns_of: Callable[[Rows], dict[str, Any]], on_rows: OnRows
+    features: Path, detector: Detector, out: Path, *, columns_of: Callable[[Rows], dict[str, Any]], on_rows: OnRows
 ) -> int:
     """Write the id of each row and further columns; return how many these are."""
     identity = detector.config.contract.id

@@ -118,7 +118,15 @@ def score_table(
             "model_version": model_version,
             "scored_at": scored_at,
         }
-        alerts = _alerts(features, raw, detector, flags, ranks, np.broadcast_to(cuts, flags.shape)[flags], marks)
+        alerts = _alerts(
+            features,
+            raw,
+            detector,
+            flags=flags,
+            ranks=ranks,
+            cuts=np.broadcast_to(cuts, flags.shape)[flags],
+            marks=marks,
+        )
         with ParquetWriter(paths["alerts.parquet"], alerts.schema) as writer:
             writer.write(alerts)
         renamed = f"{contract.timestamp} (input)"
@@ -176,6 +184,7 @@ def _alerts(
     features: Path,
     raw: Path,
     detector: Detector,
+    *,
     flags: np.ndarray,
     ranks: np.ndarray,
     cuts: np.ndarray,

@@ -127,7 +127,7 @@ def score_in_shadow(
             on_rows=on_rows,
         )
         titles = ("the champion", candidate.title)
-        change = queue_change(scored, own, champion.config, titles, known)
+        change = queue_change(scored, own, champion.config, titles=titles, labels=known)
         write_differences(scored, own, champion.config, folder / "shadow.parquet")
         return Shadow(candidate.title, change)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the candidate, the champion's batch goes on

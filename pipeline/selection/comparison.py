@@ -206,7 +206,7 @@ def compare(
         figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected, config.promotion)],
         scored=scored,
         changes=[
-            queue_change(scored[0], part, config, (titles[0], title), labels)
+            queue_change(scored[0], part, config, titles=(titles[0], title), labels=labels)
             for part, title in zip(scored[1:], titles[1:], strict=True)
         ],
         degenerate=[

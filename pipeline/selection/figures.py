@@ -124,7 +124,7 @@ def _of_rows(known: Sequence[Outcomes], settings: PromotionConfig) -> list[Figur
 
 def _of_cards(known: Sequence[Outcomes], settings: PromotionConfig) -> Figure:
     fraud = known[0].labels == 1
-    daily = [card_precision_by_day(item.days, item.cards, item.scores, fraud, K) for item in known]  # type: ignore[arg-type]
+    daily = [card_precision_by_day(item.days, item.cards, item.scores, fraud, k=K) for item in known]  # type: ignore[arg-type]
     note = f"share of the {K} most suspicious cards a day with a fraud"
     named = [(CARD_PRECISION, f"Card precision@{K}", note)]
 
@@ -166,7 +166,7 @@ def _paired(
         values = metrics(drawn)
         return np.stack([values, values - values[:, :1]], axis=1).ravel()
 
-    parts = bootstrap_all(with_differences, groups, settings.draws, level=settings.confidence)
+    parts = bootstrap_all(with_differences, groups, draws=settings.draws, level=settings.confidence)
     shape = (len(named), 2, len(parts[0]) // (2 * len(named)))
     value, low, high = (part.reshape(shape) for part in parts)
     figures = []

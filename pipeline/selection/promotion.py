@@ -72,7 +72,14 @@ def promote(
     moves[CHAMPION] = number
     if held.get(CANDIDATE) == number:
         moves[CANDIDATE] = None
-    return _move(config, moves, held, "force" if failed_gates else "promote", why, tuple(failed_gates))
+    return _move(
+        config,
+        moves,
+        held=held,
+        action="force" if failed_gates else "promote",
+        why=why,
+        failed_gates=tuple(failed_gates),
+    )
 
 
 def roll_back(config: Config, why: str) -> list[AliasChange]:
@@ -92,7 +99,7 @@ def roll_back(config: Config, why: str) -> list[AliasChange]:
     # What the records say of those below: the champion itself, the one restored, the one before that.
     below = AliasRecords(config).champions()[-3:-2]
     moves: dict[str, str | None] = {CHAMPION: restored, PREVIOUS: below[0] if below else None}
-    return _move(config, moves, held, "rollback", why)
+    return _move(config, moves, held=held, action="rollback", why=why)
 
 
 def record_registered(config: Config, registered: Registered) -> None:
@@ -113,6 +120,7 @@ def record_registered(config: Config, registered: Registered) -> None:
 def _move(
     config: Config,
     moves: Mapping[str, str | None],
+    *,
     held: Mapping[str, str],
     action: str,
     why: str,

@@ -115,7 +115,7 @@ def finished(study: "Study") -> "list[FrozenTrial]":
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def search(config: Config, name: str, folder: Path, metric: str, on_trial: "Callable[[FrozenTrial], None]") -> Best:
+def search(config: Config, name: str, *, folder: Path, metric: str, on_trial: "Callable[[FrozenTrial], None]") -> Best:
     """Run the trials that a search still lacks, for as long as ``tuning.seconds`` allows, and return the best of all.
 
     Parameters
@@ -139,7 +139,7 @@ def search(config: Config, name: str, folder: Path, metric: str, on_trial: "Call
     work.make(work.searches)
     try:
         with FileLock(work.searches / f"{name}.lock", timeout=0):
-            return _search(config, name, folder, metric, on_trial)
+            return _search(config, name, folder=folder, metric=metric, on_trial=on_trial)
     except Timeout:
         raise AssayError(
             f"another command runs this search, {name}: wait for its end, which this one then goes on from, or stop "
@@ -147,7 +147,7 @@ def search(config: Config, name: str, folder: Path, metric: str, on_trial: "Call
         ) from None
 
 
-def _search(config: Config, name: str, folder: Path, metric: str, on_trial: "Callable[[FrozenTrial], None]") -> Best:
+def _search(config: Config, name: str, *, folder: Path, metric: str, on_trial: "Callable[[FrozenTrial], None]") -> Best:
     from optuna.trial import TrialState
 
     study = open_study(config, name)
@@ -167,12 +167,30 @@ def _search(config: Config, name: str, folder: Path, metric: str, on_trial: "Cal
     deadline = monotonic() + config.tuning.seconds
     seed = config.model.seed + 1000 * len(study.get_trials(deepcopy=False))
     if jobs == 1:
-        run_trials(config, name, folder, metric, shares[0], seed, config.tuning.seconds, tell)
+        run_trials(
+            config,
+            name,
+            folder=folder,
+            metric=metric,
+            trials=shares[0],
+            seed=seed,
+            seconds=config.tuning.seconds,
+            on_end=tell,
+        )
     else:
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
             with _interrupts_ignored():  # by the processes that start here, for as long as they live
                 running = {
-                    pool.submit(run_trials, config, name, folder, metric, share, seed + place, deadline - monotonic())
+                    pool.submit(
+                        run_trials,
+                        config,
+                        name,
+                        folder=folder,
+                        metric=metric,
+                        trials=share,
+                        seed=seed + place,
+                        seconds=deadline - monotonic(),
+                    )
                     for place, share in enumerate(shares)
                     if share
                 }
@@ -219,6 +237,7 @@ def best_of(study: "Study", config: Config, metric: str) -> Best:
 def run_trials(
     config: Config,
     name: str,
+    *,
     folder: Path,
     metric: str,
     trials: int,
@@ -248,15 +267,17 @@ def _try(trial: "Trial", config: Config, material: Material, metric: str) -> flo
     settings = suggest(trial, config)
     model = build_model(settings, material.column_groups)
     if "on_epoch" in inspect.signature(type(model)).parameters:
-        model.set_params(on_epoch=_watch(trial, model, material, metric, config.threshold.false_alert_rate))
+        model.set_params(
+            on_epoch=_watch(trial, model, material=material, metric=metric, rate=config.threshold.false_alert_rate)
+        )
     held_out = {"X_held_out": material.held_out} if "X_held_out" in inspect.signature(model.fit).parameters else {}
     try:
         model.fit(material.fit, **held_out)
         normal = material.validation[material.labels != 1]
         check_not_degenerate(model, normal[:: -(-len(normal) // CHECKED_ROWS) or 1])
         value = judge(
-            model.anomaly_score, material.validation, material.labels, material.injected, metric,
-            config.threshold.false_alert_rate,
+            model.anomaly_score, material.validation, labels=material.labels, injected=material.injected, metric=metric,
+            rate=config.threshold.false_alert_rate,
         )  # fmt: skip
     except ValueError as error:
         trial.set_user_attr("failure", str(error).strip().splitlines()[0])
@@ -269,6 +290,7 @@ def _try(trial: "Trial", config: Config, material: Material, metric: str) -> flo
 def judge(
     score: Callable[[np.ndarray], np.ndarray],
     rows: np.ndarray,
+    *,
     labels: np.ndarray,
     injected: np.ndarray,
     metric: str,
@@ -295,7 +317,7 @@ def judge(
     return float((score(injected) > np.quantile(scores[labels != 1], 1 - rate)).mean())
 
 
-def _watch(trial: "Trial", model: Any, material: Material, metric: str, rate: float) -> Callable[..., None]:
+def _watch(trial: "Trial", model: Any, *, material: Material, metric: str, rate: float) -> Callable[..., None]:
     """Report each epoch, and stop a trial that is worse than most were at the same epoch.
 
     Losses of different families are not on one scale, so what is reported is the metric itself, of scores that every
@@ -314,8 +336,8 @@ def _watch(trial: "Trial", model: Any, material: Material, metric: str, rate: fl
         if not isinstance(model, Autoencoder) or next(model.network_.parameters()).device.type != "cpu":
             return
         trial.report(
-            judge(lambda part: (model.residuals(part).astype(np.float64) ** 2).mean(axis=1), rows, known,
-                  material.injected, metric, rate),
+            judge(lambda part: (model.residuals(part).astype(np.float64) ** 2).mean(axis=1), rows, labels=known,
+                  injected=material.injected, metric=metric, rate=rate),
             epoch,
         )  # fmt: skip
         if trial.should_prune():

@@ -19,7 +19,7 @@ def test_is_what_plain_numpy_says():
     first = np.round(rng.normal(size=900), 1)
     second = first + rng.normal(size=900)
     days = rng.integers(0, 3, 900)
-    found = agreement(first, second, days, k=30, flagged=(first > 1, second > 1.5))
+    found = agreement(first, second, days=days, k=30, flagged=(first > 1, second > 1.5))
     assert found.rank_correlation == pytest.approx(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
     common = 0
     for day in range(3):
@@ -39,15 +39,15 @@ def test_is_what_plain_numpy_says():
 def test_scores_of_nothing_in_common_overlap_by_chance():
     rng = np.random.default_rng(1)
     days = np.repeat(np.arange(40), 200)
-    found = agreement(rng.random(8000), rng.random(8000), days, k=50)
+    found = agreement(rng.random(8000), rng.random(8000), days=days, k=50)
     assert found.chance == pytest.approx(0.25)
     assert found.overlap == pytest.approx(0.25, abs=0.03)
     assert abs(found.rank_correlation) < 0.04
 
 
 def test_is_undefined_where_a_score_never_varies_or_there_are_no_rows():
-    assert math.isnan(agreement(np.ones(5), np.arange(5.0), np.zeros(5)).rank_correlation)
-    empty = agreement(np.empty(0), np.empty(0), np.empty(0))
+    assert math.isnan(agreement(np.ones(5), np.arange(5.0), days=np.zeros(5)).rank_correlation)
+    empty = agreement(np.empty(0), np.empty(0), days=np.empty(0))
     assert empty.figures == {}
 
 

@@ -29,7 +29,7 @@ PLANNED = blocks(FIRST, LAST, train_days=8, test_days=7, delay_days=5)
 def backtested(folder, table, planned=PLANNED, settings=SETTINGS, **more):
     folder.mkdir(exist_ok=True)
     features = feature_table(folder, table, settings)
-    return list(run(features, planned, settings, folder, measured_as_of=AFTER, **more))
+    return list(run(features, planned, Labels(settings), folder, measured_as_of=AFTER, **more))
 
 
 @pytest.fixture(scope="module")

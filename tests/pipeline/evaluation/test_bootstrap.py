@@ -43,7 +43,7 @@ def test_the_interval_is_that_of_rows_drawn_by_hand():
     drawn_means = []
     for drawn in weights(groups, 300, seed=7):
         drawn_means.append(values[np.repeat(np.arange(100), drawn)].mean())
-    found = bootstrap(mean_of(values), groups, 300, seed=7, level=0.8)
+    found = bootstrap(mean_of(values), groups, draws=300, seed=7, level=0.8)
     assert found.value == pytest.approx(values.mean())
     ordered = np.sort(drawn_means)
     # Of 12 groups, quantiles further out than 0.1 and 0.9: Student's t with 11 degrees of freedom, and sqrt(12 / 11).
@@ -57,7 +57,7 @@ def coverage(draw_groups, level, truth, repeats):
     inside = 0
     for seed in range(repeats):
         groups, values = draw_groups(np.random.default_rng(seed))
-        found = bootstrap(mean_of(values), groups, 200, seed=seed, level=level)
+        found = bootstrap(mean_of(values), groups, draws=200, seed=seed, level=level)
         inside += found.low <= truth <= found.high
     return inside / repeats
 

@@ -38,10 +38,12 @@ def test_intervals_are_those_of_each_measure_by_itself():
     rows, k = outcomes(), 20
     found = measure(rows, k, draws=60, seed=3)
     fraud = rows.labels == 1
-    by_card = bootstrap(lambda drawn: roc_auc_score(fraud, rows.scores, sample_weight=drawn), rows.cards, 60, seed=3)
+    by_card = bootstrap(
+        lambda drawn: roc_auc_score(fraud, rows.scores, sample_weight=drawn), rows.cards, draws=60, seed=3
+    )
     assert (found["auroc"].low, found["auroc"].high) == pytest.approx((by_card.low, by_card.high))
     daily = card_precision_by_day(rows.days, rows.cards, rows.scores, fraud, k)
-    assert found["card_precision_at_20"] == bootstrap(daily.mean, daily.days, 60, seed=3)
+    assert found["card_precision_at_20"] == bootstrap(daily.mean, daily.days, draws=60, seed=3)
 
 
 def test_of_blocks_ranks_are_meant_and_counts_are_summed():

@@ -143,7 +143,7 @@ def test_evaluate_measures_known_labels_only():
     labels = np.array([1.0, 0.0, np.nan, 0.0, 1.0])
     scores = np.array([9.0, 1.0, 99.0, 8.0, 7.0])
     days, cards = np.array([1, 1, 1, 1, 1]), np.array([1, 2, 3, 4, 5])
-    result = evaluate(days, cards, scores, labels, scores >= 8, k=2, amounts=[10.0, 1.0, 500.0, 1.0, 30.0])
+    result = evaluate(days, cards, scores, labels, is_flagged=scores >= 8, k=2, amounts=[10.0, 1.0, 500.0, 1.0, 30.0])
     assert (result.rows, result.frauds, result.unknown) == (4, 2, 1)
     assert (result.flagged, result.flagged_frauds) == (2, 1)
     assert (result.precision, result.recall) == (0.5, 0.5)
@@ -162,18 +162,20 @@ def test_evaluate_measures_known_labels_only():
             "alerts_per_day": 3.0,
         }
     )
-    without_cards = evaluate(days, None, scores, labels, scores >= 100)
+    without_cards = evaluate(days, None, scores, labels, is_flagged=scores >= 100)
     assert math.isnan(without_cards.card_precision)
     assert {"auroc", "average_precision", "recall"} <= set(without_cards.figures)
     assert not {"precision", "money_recall", "card_precision_at_100"} & set(without_cards.figures)
-    assert evaluate(days, cards, scores, np.full(5, np.nan), scores >= 8) is None
+    assert evaluate(days, cards, scores, np.full(5, np.nan), is_flagged=scores >= 8) is None
 
 
 def test_every_measure_has_its_interval_under_a_name_of_its_own():
     rng = np.random.default_rng(9)
     labels = (rng.random(2000) < 0.05).astype(float)
     scores = rng.normal(size=2000) + 2 * labels
-    found = evaluate(np.arange(2000) // 250, rng.integers(0, 300, 2000), scores, labels, scores > 2, amounts=scores + 9)
+    found = evaluate(
+        np.arange(2000) // 250, rng.integers(0, 300, 2000), scores, labels, is_flagged=scores > 2, amounts=scores + 9
+    )
     assert {f"{name}_{end}" for name in found.figures for end in ("low", "high")} == set(found.bounds)
     assert all(
         found.bounds[f"{name}_low"] < value < found.bounds[f"{name}_high"] for name, value in found.figures.items()

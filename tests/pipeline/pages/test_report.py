@@ -96,7 +96,7 @@ def full_batch():
     labels = (rng.random(2000) < 0.02).astype(float)
     scores = rng.gamma(3, 1, 2000) + 9 * labels * rng.random(2000)
     flagged = scores > 8
-    measured = evaluate(np.zeros(2000), rng.integers(0, 900, 2000), scores, labels, flagged)
+    measured = evaluate(np.zeros(2000), rng.integers(0, 900, 2000), scores, labels, is_flagged=flagged)
     report = Report(
         kind="batch",
         title="march.parquet",
@@ -329,7 +329,7 @@ def test_no_alerts_a_batch_of_one_row_and_a_refused_batch_make_pages():
 
 
 def test_labels_of_one_class_say_that_figures_are_not_defined():
-    measured = evaluate(np.zeros(5), np.arange(5), np.arange(5.0), np.zeros(5), np.arange(5) > 3)
+    measured = evaluate(np.zeros(5), np.arange(5), np.arange(5.0), np.zeros(5), is_flagged=np.arange(5) > 3)
     page = Page(render(Report(kind="batch", title="t", evaluation=measured)))
     assert "AUROC not defined" in page.text
     assert "5 rows, 0 frauds." in page.text
@@ -363,6 +363,6 @@ def test_maps_and_suspect_fit_rows_are_on_the_page_and_the_rows_are_folded_away(
 @pytest.mark.parametrize(("cards", "drawn"), [(np.arange(40) % 8, "whole customers"), (None, "single rows")])
 def test_the_text_of_intervals_says_what_was_drawn(cards, drawn):
     scores = np.arange(40.0)
-    measured = evaluate(np.arange(40) % 6, cards, scores, scores % 3 == 0, scores > 30)
+    measured = evaluate(np.arange(40) % 6, cards, scores, scores % 3 == 0, is_flagged=scores > 30)
     text = render(Report(kind="batch", title="t", evaluation=measured))
     assert f"of {drawn} for measures of rows" in text

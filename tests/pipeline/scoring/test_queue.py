@@ -19,7 +19,7 @@ def test_what_enters_and_leaves_are_the_rows_that_one_version_flags(two, tmp_pat
     table = pq.read_table(later)
     labels = np.asarray(table["fraud"]).astype(float)
     labels[::3] = np.nan
-    change = queue_change(one, other, config(), TITLES, labels)
+    change = queue_change(one, other, config(), titles=TITLES, labels=labels)
     first, second = read(one), read(other)
     enter, leave = second.is_flagged & ~first.is_flagged, first.is_flagged & ~second.is_flagged
     assert change.enter == enter.sum() > 0
@@ -42,7 +42,7 @@ def test_what_enters_and_leaves_are_the_rows_that_one_version_flags(two, tmp_pat
 
 def test_a_version_beside_itself_changes_nothing(two, tmp_path):
     _, ((_, one), _) = two
-    change = queue_change(one, one, config(), TITLES)
+    change = queue_change(one, one, config(), titles=TITLES)
     assert (change.enter, change.leave, change.overlap) == (0, 0, 1.0)
     assert change.rank_correlation == pytest.approx(1)
     assert change.labelled_enter == 0
@@ -53,7 +53,7 @@ def test_a_version_beside_itself_changes_nothing(two, tmp_path):
 
 def test_sensitive_columns_are_masked(two):
     _, ((_, one), (_, other)) = two
-    change = queue_change(one, other, config(contract={"sensitive": ("card",)}), TITLES)
+    change = queue_change(one, other, config(contract={"sensitive": ("card",)}), titles=TITLES)
     assert all(dict(row.keys)["card"] == MASK for row in change.entering)
 
 
@@ -63,4 +63,4 @@ def test_versions_that_scored_other_rows_are_refused(two, tmp_path):
     _, ((_, one), (_, other)) = two
     pq.write_table(pq.read_table(other.scores).slice(1), tmp_path / "scores.parquet")
     with pytest.raises(ValueError, match="did not score the same rows"):
-        queue_change(one, replace(other, scores=tmp_path / "scores.parquet"), config(), TITLES)
+        queue_change(one, replace(other, scores=tmp_path / "scores.parquet"), config(), titles=TITLES)

@@ -163,7 +163,7 @@ def test_the_perturbed_column_is_the_first_reason(detector, table):
         perturbed[:, place] += 6
         own, every = detector.model.anomaly_score(perturbed), np.ones(60, dtype=bool)
         gains = {
-            source: own - most_usual(detector, perturbed, own, source, every)[1]
+            source: own - most_usual(detector, perturbed, own, source=source, tried=every)[1]
             for source in dict.fromkeys(sources.values())
         }
         right = gains.pop(sources[column.feature])
@@ -253,7 +253,7 @@ def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):
     row = replace(table.slice(0, 1), "n41", [50.0])
     matrix = detector.encoder.transform(row)
     own = detector.model.anomaly_score(matrix)
-    settled, scores = most_usual(detector, matrix, own, "n41", np.array([False]))
+    settled, scores = most_usual(detector, matrix, own, source="n41", tried=np.array([False]))
     assert (settled == matrix).all()
     assert scores == own
     assert best(detector, row)["column"] == "n41"
@@ -280,7 +280,7 @@ def test_a_model_without_contributions_is_explained_by_how_much_its_score_falls(
     matrix = detector.encoder.transform(odd)
     own, gains = detector.model.anomaly_score(matrix), {}
     for source in dict.fromkeys(feature.source for feature in detector.features):
-        gains[source] = (own - most_usual(detector, matrix, own, source, np.array([True]))[1]).item()
+        gains[source] = (own - most_usual(detector, matrix, own, source=source, tried=np.array([True]))[1]).item()
     told = {reason["column"]: reason["share"] for reason in explain(detector, odd)[0].as_py()}
     for source, share in told.items():
         assert share == pytest.approx(gains[source] / sum(gains.values()))

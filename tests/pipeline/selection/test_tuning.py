@@ -45,7 +45,7 @@ def prepared(tmp_path_factory):
 
 def run(given, folder, name="a search", metric="average_precision"):
     seen = []
-    return search(given, name, folder, metric, seen.append), seen
+    return search(given, name, folder=folder, metric=metric, on_trial=seen.append), seen
 
 
 def with_tuning(given, **tuning):
@@ -206,10 +206,14 @@ def test_scores_are_judged_as_by_hand():
 
     known = ~np.isnan(labels)
     by_hand = average_precision_score(labels[known] == 1, rows[known, 0])
-    assert judge(score, rows, labels, injected, "average_precision", 0.05) == pytest.approx(by_hand)
+    assert judge(score, rows, labels=labels, injected=injected, metric="average_precision", rate=0.05) == pytest.approx(
+        by_hand
+    )
     cut = np.sort(rows[labels != 1, 0])
     above = (injected[:, 0] > np.quantile(cut, 0.95)).mean()
-    assert judge(score, rows, labels, injected, "injected_recall", 0.05) == pytest.approx(above)
+    assert judge(score, rows, labels=labels, injected=injected, metric="injected_recall", rate=0.05) == pytest.approx(
+        above
+    )
 
 
 def test_without_labels_injected_anomalies_are_searched_for(tmp_path):
