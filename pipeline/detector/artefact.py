@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.calibration import strategies as thresholds
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies import Rows, Threshold
+from pipeline.calibration.strategies import ScoredRows, Threshold
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.family import OnEpoch, build_model
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
@@ -57,7 +57,7 @@ class Detector:
         Counts of the parts of the training period and what else a person wants to know of the fit.
     calibration_start : datetime
         UTC; first timestamp of the calibration block.
-    held_out : Rows
+    held_out : ScoredRows
         The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
     """
 
@@ -69,7 +69,7 @@ class Detector:
     cut: Threshold
     summary: dict[str, float | int | str]
     calibration_start: datetime
-    held_out: Rows
+    held_out: ScoredRows
 
     @property
     def threshold(self) -> float:
@@ -156,12 +156,12 @@ class Detector:
         normal = np.flatnonzero(block & parts.normal)
         some = np.zeros(len(block), dtype=bool)
         some[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
-        start, wanted = 0, Rows.columns(config)
+        start, wanted = 0, ScoredRows.columns(config)
         for batch in read_batches(features, columns=list(dict.fromkeys([*columns, *wanted]))):
             chosen = np.flatnonzero(block[start : start + batch.num_rows])
             if len(chosen):
                 taken = batch.take(pa.array(chosen))
-                kept.append(Rows.read(taken, config))
+                kept.append(ScoredRows.read(taken, config))
                 rows = encoder.transform(taken)
                 scores[start + chosen] = model.anomaly_score(rows)
                 looked_at.append(rows[some[start + chosen]])
@@ -344,7 +344,7 @@ class Detector:
                 f"{path} has format version {raw['format']!r} and this version of Assay reads {FORMAT}; "
                 "use the version of Assay that wrote it, or train again"
             )
-        held_out = Rows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
+        held_out = ScoredRows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
         return cls(
             config=Config.model_validate(raw["config"]),
             as_of=datetime.fromisoformat(raw["as_of"]),
@@ -358,13 +358,13 @@ class Detector:
         )
 
 
-def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> Rows:
+def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> ScoredRows:
     """Return the rows of the calibration block in the order of time, ties by id."""
     in_file = np.flatnonzero(parts.role == CALIBRATION)
     in_time = parts.order[parts.role[parts.order] == CALIBRATION]
     rows = table.unify_dictionaries().combine_chunks().take(pa.array(np.searchsorted(in_file, in_time)))
     known = (scores[in_time], parts.labels[in_time], parts.normal[in_time])
-    return Rows.of(rows, config, *known, days=parts.days, before=parts.before)
+    return ScoredRows.of(rows, config, *known, days=parts.days, before=parts.before)
 
 
 @contextmanager
