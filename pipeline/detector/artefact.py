@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.calibration import strategies as thresholds
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies import Rows, Threshold
+from pipeline.calibration.strategies.choice import row_cuts, solve
+from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.family import OnEpoch, build_model
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 CHECKED_ROWS = 4096
-"""Whether a model is of any use is looked at on about as many normal rows of the calibration block, at most."""
+"""Whether a model is of any use is looked at on about as many normal rows, at most."""
 MATRIX_BYTES = 2**30
-"""A larger matrix of fit rows lies on disk."""
+"""A larger matrix of fit rows lies on disk, and is read piece by piece."""
 ENCODER_ROWS, EARLY_STOPPING_ROWS = 2_000_000, 250_000
 """The encoder is fitted on, and early stopping watches, as many rows at most."""
 
@@ -58,7 +59,7 @@ class Detector:
         Counts of the parts of the training period and what else a person wants to know of the fit.
     calibration_start : datetime
         UTC; first timestamp of the calibration block.
-    held_out : Rows
+    held_out : ScoredRows
         The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
     """
 
@@ -70,7 +71,7 @@ class Detector:
     cut: Threshold
     summary: dict[str, float | int | str]
     calibration_start: datetime
-    held_out: Rows
+    held_out: ScoredRows
 
     @property
     def threshold(self) -> float:
@@ -149,7 +150,7 @@ class Detector:
             encoder=encoder,
             model=model,
             calibration=Calibration.fit(normal_scores),
-            cut=thresholds.solve(held_out, config.threshold),
+            cut=solve(held_out, config.threshold),
             summary={
                 **parts.summary,
                 "model": config.model.name,
@@ -170,7 +171,7 @@ class Detector:
             When the threshold cannot be kept with these rows.
         """
         config = self.config.model_copy(update={"threshold": settings})
-        return replace(self, config=config, cut=thresholds.solve(self.held_out, settings))
+        return replace(self, config=config, cut=solve(self.held_out, settings))
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Score feature-table batches, one at a time and in order.
@@ -178,7 +179,7 @@ class Detector:
         Parameters
         ----------
         batches : iterable of pa.RecordBatch
-            Rows of the feature table; a row's score does not depend on the batch it comes in.
+            ScoredRows of the feature table; a row's score does not depend on the batch it comes in.
 
         Yields
         ------
@@ -208,7 +209,7 @@ class Detector:
         segments : pa.Array of shape (n_rows,), optional
             Values of the column ``cut.segment``; needed where the threshold goes by one.
         """
-        return thresholds.cuts(self.cut, scores, segments, self.held_out)
+        return row_cuts(self.cut, scores, segments, self.held_out)
 
     def flag(
         self,
@@ -222,7 +223,7 @@ class Detector:
         ----------
         scores : array of shape (n_rows,)
         ids : pa.Array, optional
-            Rows that score alike are ranked by it; by position without it.
+            ScoredRows that score alike are ranked by it; by position without it.
         cuts : float or array of shape (n_rows,), optional
             From `cuts`, which is asked for them when they are left out.
 
@@ -309,7 +310,7 @@ class Detector:
                 f"{path} has format version {raw['format']!r} and this version of Assay reads {FORMAT}; "
                 "use the version of Assay that wrote it, or train again"
             )
-        held_out = Rows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
+        held_out = ScoredRows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
         return cls(
             config=Config.model_validate(raw["config"]),
             as_of=datetime.fromisoformat(raw["as_of"]),
@@ -344,18 +345,18 @@ def _fit_model(model: "OneClassModel", encoder: Encoder, parts: Parts, *, featur
 
 def _score_block(
     model: "OneClassModel", encoder: Encoder, parts: Parts, *, features: Path, config: Config
-) -> tuple[Rows, np.ndarray]:
+) -> tuple[ScoredRows, np.ndarray]:
     """Score the calibration block; return its rows in the order of time, and some encoded normal ones of them."""
     block = parts.role == CALIBRATION
     normal = np.flatnonzero(block & parts.normal)
     is_sample = np.zeros(len(block), dtype=bool)
     is_sample[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
     scores, samples, tables, start = np.full(len(block), np.nan), [], [], 0
-    for batch in read_batches(features, columns=list(dict.fromkeys([*_columns(encoder), *Rows.columns(config)]))):
+    for batch in read_batches(features, columns=list(dict.fromkeys([*_columns(encoder), *ScoredRows.columns(config)]))):
         places = np.flatnonzero(block[start : start + batch.num_rows])
         if len(places):
             rows = batch.take(pa.array(places))
-            tables.append(Rows.read(rows, config))
+            tables.append(ScoredRows.read(rows, config))
             matrix = encoder.transform(rows)
             scores[start + places] = model.anomaly_score(matrix)
             samples.append(matrix[is_sample[start + places]])
@@ -379,13 +380,20 @@ def _check_useful(model: "OneClassModel", normal_scores: np.ndarray, sample: np.
         raise TrainingError(f"the trained model is of no use: {error}") from error
 
 
-def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> Rows:
+def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> ScoredRows:
     """Return the rows of the calibration block in the order of time, ties by id."""
     in_file = np.flatnonzero(parts.role == CALIBRATION)
     in_time = parts.order[parts.role[parts.order] == CALIBRATION]
     rows = table.unify_dictionaries().combine_chunks().take(pa.array(np.searchsorted(in_file, in_time)))
-    known = (scores[in_time], parts.labels[in_time], parts.normal[in_time])
-    return Rows.of(rows, config, *known, days=parts.days, before=parts.before)
+    return ScoredRows.of(
+        rows,
+        config,
+        scores=scores[in_time],
+        labels=parts.labels[in_time],
+        normal=parts.normal[in_time],
+        days=parts.days,
+        before=parts.before,
+    )
 
 
 @contextmanager

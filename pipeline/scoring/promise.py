@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import Got, Rows
+from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.strategies.choice import fulfilment
+from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
 from pipeline.labels.known import taken_for_normal
@@ -23,7 +24,7 @@ from pipeline.workspace.ledger import Entry
 MICROSECOND = timedelta(microseconds=1)
 
 
-def held_against(features: Path, scored: Scored, detector: Detector, labels: np.ndarray | None) -> Got:
+def held_against(features: Path, scored: Scored, detector: Detector, labels: np.ndarray | None) -> Fulfilment:
     """Say what a batch got of what was promised.
 
     Parameters
@@ -38,7 +39,7 @@ def held_against(features: Path, scored: Scored, detector: Detector, labels: np.
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     scores = results.column("anomaly_score").to_numpy()
     rows = rows_of_batch(features, scores, np.full(len(scores), np.nan) if labels is None else labels, detector)
-    return thresholds.got(detector.cut, rows, results.column("is_flagged").to_numpy(zero_copy_only=False))
+    return fulfilment(detector.cut, rows, results.column("is_flagged").to_numpy(zero_copy_only=False))
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def moved(entry: Entry, detector: Detector, history: History) -> Moved:
     return Moved(entry, int((before & after).sum()), int((after & ~before).sum()), int((before & ~after).sum()))
 
 
-def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detector: Detector) -> Rows:
+def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detector: Detector) -> ScoredRows:
     """Return a batch's rows as those that its threshold was solved on: the same rows count as normal.
 
     Parameters
@@ -112,6 +113,6 @@ def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detect
     detector : Detector
     """
     normal = taken_for_normal(labels, detector.summary["labels"] == detector.config.contract.label)
-    batches = read_batches(features, columns=Rows.columns(detector.config))
-    table = pa.Table.from_batches([Rows.read(batch, detector.config) for batch in batches]).unify_dictionaries()
-    return Rows.of(table, detector.config, scores, labels, normal)
+    batches = read_batches(features, columns=ScoredRows.columns(detector.config))
+    table = pa.Table.from_batches([ScoredRows.read(batch, detector.config) for batch in batches]).unify_dictionaries()
+    return ScoredRows.of(table, detector.config, scores=scores, labels=labels, normal=normal)

@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import rank_for_rate, realised_count, realised_rate, rows_for_rate
-from pipeline.calibration.threshold import Got, Strategy, Threshold, at_least, between, per_day
+from pipeline.calibration.strategies.strategy import Strategy
+from pipeline.calibration.threshold import Fulfilment, Threshold, at_least, between, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -30,7 +31,7 @@ class FalseAlertRate(Strategy):
     rate: float
     name: ClassVar[str] = "false_alert_rate"
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has n (``normal_rows``) and ``k``."""
         normal = rows.scores[rows.normal]
         n, k = len(normal), rank_for_rate(len(normal), self.rate)
@@ -41,30 +42,38 @@ class FalseAlertRate(Strategy):
                 f'least {at_least(1 / (n + 1))}, or take threshold.strategy = "tail"'
             )
         value = float(np.partition(normal, n - k)[n - k])
-        flagged = int(np.count_nonzero(rows.scores > value))
+        alerts = int(np.count_nonzero(rows.scores > value))
         low, high = realised_rate(n, k)
         promise = (
             f"At most {percent(self.rate)} of normal rows are flagged on average (nine times in ten between "
             f"{percent(low)} and {percent(high)} in the long run), and all rows together give about "
-            f"{per_day(flagged / rows.days)} ({percent(flagged / len(rows))} of rows), as long as rows are "
+            f"{per_day(alerts / rows.days)} ({percent(alerts / len(rows))} of rows), as long as rows are "
             f"exchangeable with the {n:,} normal rows calibrated on."
         )
         return self._threshold(value, rows, promise, normal_rows=n, k=k)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
         n, k = int(threshold.facts["normal_rows"]), int(threshold.facts["k"])
         return realised(rows, flags, lambda normal: realised_count(n, k, normal))
 
 
-def realised(rows: Rows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Got:
-    """Say how many normal rows were flagged, beside the interval that is given for their number."""
-    normal, flagged = int(rows.normal.sum()), int((flags & rows.normal).sum())
+def realised(rows: ScoredRows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Fulfilment:
+    """Return how many normal rows were flagged, beside the interval for their number.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+    flags : array of bool, shape (n_rows,)
+    interval : callable
+        From the number of normal rows to the least and the most flagged ones predicted.
+    """
+    normal, alerts = int(rows.normal.sum()), int((flags & rows.normal).sum())
     if not normal:
-        return Got("No label of these rows is known yet, so the realised false-alert rate is not known either.")
+        return Fulfilment("No label of these rows is known yet, so the realised false-alert rate is not known either.")
     low, high = interval(normal)
-    return Got(
-        f"Of {normal:,} rows taken for normal by now, {flagged:,} were flagged ({percent(flagged / normal)}), "
-        f"{between(low, high, flagged)}: between {low:,} and {high:,} were predicted.",
-        low <= flagged <= high,
+    return Fulfilment(
+        f"Of {normal:,} rows taken for normal by now, {alerts:,} were flagged ({percent(alerts / normal)}), "
+        f"{between(low, high, alerts)}: between {low:,} and {high:,} were predicted.",
+        low <= alerts <= high,
     )
