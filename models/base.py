@@ -1,6 +1,5 @@
 """The contracts: OneClassModel, a scikit-learn outlier detector, and Autoencoder on top of it."""
 
-import importlib
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -11,56 +10,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from safetensors.numpy import load_file
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from models import audit, checkpoints, losses, training
+from models import audit, checkpoints, heads, losses, training
 from models.blocks import Chosen, at_random, in_blocks, is_streamed, slices
 from models.layers import Network
-from models.one_class import FORMAT, OneClassModel, with_prefix
+from models.one_class import OneClassModel, with_prefix
 from models.scores import SCORES, Score
-from models.training import Rows
+from models.settings import Loss, OnEpoch, Rows, Settings
 
 SCORE_CELLS = 20_000_000
 """A score is fitted on as many residuals at most, to bound memory; further rows are left out at random."""
-
-MODELS = {
-    "denoising": "models.denoising.DenoisingAutoencoder",
-    "dense": "models.dense.DenseAutoencoder",
-    "linear": "models.dense.LinearAutoencoder",
-    "sparse": "models.sparse.SparseAutoencoder",
-    "contractive": "models.contractive.ContractiveAutoencoder",
-    "variational": "models.variational.VariationalAutoencoder",
-    "convolutional": "models.convolutional.ConvolutionalAutoencoder",
-    "belief": "models.belief.DeepBeliefAutoencoder",
-    "memory": "models.memory.MemoryAutoencoder",
-    "ensemble": "models.ensemble.EnsembleAutoencoder",
-    "pca": "models.baselines.PrincipalComponents",
-    "knn": "models.baselines.NearestNeighbours",
-    "isolation_forest": "models.baselines.IsolationTrees",
-    "one_class_svm": "models.baselines.OneClassSVM",
-}
-"""Each model's short name, as configurations have it, and its class: the only ones that an artefact may name."""
-
-
-def model_class(name: str) -> "type[OneClassModel]":
-    """Return the class behind a short name of ``MODELS``; imports its module.
-
-    Raises
-    ------
-    ValueError
-        When no model has that name.
-
-    Examples
-    --------
-    >>> model_class("denoising").__name__
-    'DenoisingAutoencoder'
-    """
-    if name not in MODELS:
-        raise ValueError(f"there is no model {name!r}; known are {', '.join(MODELS)}")
-    module, _, found = MODELS[name].rpartition(".")
-    return getattr(importlib.import_module(module), found)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -77,7 +38,7 @@ class Autoencoder(OneClassModel):
         How residuals become a score, see ``models.scores``.
     loss : {"squared", "huber", "gaussian", "mixed"}
         Loss of the numbers; "mixed" has squared errors for numbers and cross-entropies for 0/1 columns and
-        one-hot groups. See ``models.losses.Head``.
+        one-hot groups. See ``models.heads.Head``.
     column_groups : sequence of (kind, width), optional
         For "mixed": the kinds of the columns in order, "number", "binary" or "category" (a one-hot group as wide
         as it has values). Without it, columns that hold only 0 and 1 in the fit rows are binary.
@@ -122,7 +83,7 @@ class Autoencoder(OneClassModel):
 
     residual_score: str = "mahalanobis"
     loss: str = "squared"
-    column_groups: losses.Groups | None = None
+    column_groups: heads.Groups | None = None
     scale_loss: bool = False
     batch_size: int = 512
     learning_rate: float = 1e-3
@@ -132,13 +93,13 @@ class Autoencoder(OneClassModel):
     checkpoint: str | Path | None = None
     contamination: float = 0.1
     random_state: int | np.random.RandomState | None = 0
-    on_epoch: training.OnEpoch | None = None
+    on_epoch: OnEpoch | None = None
 
     @abstractmethod
     def _build(self, n_columns: int, generator: torch.Generator) -> Network:
         """Return the network, its weights drawn from the generator."""
 
-    def _objective(self) -> training.Loss:
+    def _objective(self) -> Loss:
         """Return the loss that training minimises; it holds ``network_``."""
         return losses.Reconstruction(self.network_)
 
@@ -147,7 +108,7 @@ class Autoencoder(OneClassModel):
 
     def _check_parameters(self) -> None:
         """Raise ValueError for a parameter out of its range."""
-        for name, known in (("residual_score", self.score_names), ("loss", losses.LOSSES)):
+        for name, known in (("residual_score", self.score_names), ("loss", heads.LOSSES)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be one of {', '.join(map(repr, known))}")
         for name in ("batch_size", "max_epochs", "patience"):
@@ -202,14 +163,14 @@ class Autoencoder(OneClassModel):
         n_columns, weight = rows.shape[1], None
         is_binary = np.zeros(n_columns, dtype=bool)
         if self.loss == "mixed" or self.scale_loss:
-            variance, is_binary = losses.column_statistics(slices(rows))
-            weight = losses.column_weight(variance) if self.scale_loss else None
-        self.column_groups_ = losses.column_groups(self.loss, self.column_groups, n_columns, is_binary)
+            variance, is_binary = heads.column_statistics(slices(rows))
+            weight = heads.column_weight(variance) if self.scale_loss else None
+        self.column_groups_ = heads.column_groups(self.loss, self.column_groups, n_columns, is_binary)
         self.network_ = self._build(n_columns, generator)
         self.network_.head = self._head(weight)
         to_train = rows if is_streamed(rows) else torch.from_numpy(np.require(rows, requirements="W"))
         self._pretrain(to_train, generator)
-        settings = training.Settings(
+        settings = Settings(
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             max_epochs=self.max_epochs,
@@ -225,8 +186,8 @@ class Autoencoder(OneClassModel):
             residuals = in_blocks(at_random(rows, max(2, SCORE_CELLS // n_columns), generator), self._residuals)
             self._score: Score = SCORES[self.residual_score].fit(residuals)
 
-    def _head(self, weight: Tensor | None) -> losses.Head:
-        return losses.Head(self.column_groups_, "squared" if self.loss == "mixed" else self.loss, weight)
+    def _head(self, weight: Tensor | None) -> heads.Head:
+        return heads.Head(self.column_groups_, "squared" if self.loss == "mixed" else self.loss, weight)
 
     def anomaly_score(self, X: ArrayLike) -> np.ndarray:
         """Return one score a row, float64 of shape (n_rows,); higher is more anomalous.
@@ -281,35 +242,3 @@ class Autoencoder(OneClassModel):
         self.network_.freeze()
         if self.residual_score in SCORES:
             self._score = SCORES[self.residual_score].from_arrays(with_prefix(arrays, "score."))
-
-
-def load(folder: str | Path) -> OneClassModel:
-    """Read a model that ``save`` wrote; it scores bit for bit as before.
-
-    Raises
-    ------
-    ValueError
-        When the folder was written in another format, or names a class that is not one of ours.
-    FileNotFoundError
-        When ``model.json`` or ``model.safetensors`` is not there.
-    """
-    folder = Path(folder)
-    path = folder / "model.json"
-    described = json.loads(path.read_text(encoding="utf-8"))
-    if described.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {described.get('format')!r}, and this version reads {FORMAT}")
-    names = {path.rpartition(".")[2]: name for name, path in MODELS.items()}
-    if described.get("class") not in names:
-        raise ValueError(f"{path} names the class {described.get('class')!r}; known are {', '.join(names)}")
-    found = model_class(names[described["class"]])
-    model = found(**{name: _as_tuple(value) for name, value in described["parameters"].items()})
-    model.n_features_in_ = described["n_features_in"]
-    if described["feature_names_in"]:
-        model.feature_names_in_ = np.array(described["feature_names_in"], dtype=object)
-    model.offset_ = described["offset"]
-    model._restore(described, load_file(folder / "model.safetensors"))
-    return model
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from models.dense import DenseAutoencoder
 from models.layers import Dense, Network, dense_layers
-from models.training import Rows, chunks, one_thread
+from models.settings import Rows
+from models.training import chunks, one_thread
 
 MOMENTUM = (0.5, 0.9)
 """Of the first ``SLOW_EPOCHS``, and after them."""

@@ -9,7 +9,8 @@ import torch
 from scipy.sparse import issparse
 from torch import Tensor
 
-from models.training import DISK_ROWS, Rows, one_thread
+from models.settings import Rows
+from models.training import DISK_ROWS, one_thread
 
 BLOCK_CELLS = 2**17
 """A block has about this many cells of the matrix: enough to be worth the calls, and small enough for a cache."""

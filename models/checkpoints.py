@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.settings import Settings
 from models.steps import Weights
-
-if TYPE_CHECKING:
-    from models.training import Settings
 
 HASHED_ROWS = 65_536
 """Rows are hashed in pieces of this size."""
@@ -67,7 +65,7 @@ class Checkpoint:
     path: Path
 
     @classmethod
-    def of(cls, weights: Weights, rows: Any, held_out: Any, settings: "Settings") -> Self:
+    def of(cls, weights: Weights, rows: Any, held_out: Any, settings: Settings) -> Self:
         """Return the checkpoint of a training that is about to start; hashes the rows."""
         if settings.checkpoint is None:
             raise ValueError("checkpoint=None names no folder")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.dense import DenseAutoencoder
 from models.layers import Dense, Network, dense_layers
-from models.training import Loss
+from models.settings import Loss
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -18,10 +18,9 @@ from models import checkpoints, training
 from models.blocks import at_random, in_blocks, is_streamed
 from models.memory import MemoryAutoencoder, hash_rows
 from models.one_class import OneClassModel, with_prefix
-from models.ranks import NormalRanks, surprisal
+from models.ranks import NormalRanks, Tail, surprisal
 from models.scores import Mahalanobis
-from models.tails import Tail
-from models.training import Rows
+from models.settings import OnEpoch, Rows, Settings
 
 CALIBRATION_ROWS = 20_000
 """Ranks, tails and covariances are fitted on as many rows at most."""
@@ -157,7 +156,7 @@ class EnsembleAutoencoder(OneClassModel):
     checkpoint: str | Path | None = None
     contamination: float = 0.1
     random_state: int | np.random.RandomState | None = 0
-    on_epoch: training.OnEpoch | None = None
+    on_epoch: OnEpoch | None = None
 
     def _check_parameters(self) -> None:
         for name, least in (("n_networks", 2), ("n_steps", 1), ("batch_size", 1), ("patience", 1)):
@@ -199,7 +198,7 @@ class EnsembleAutoencoder(OneClassModel):
         self.rank_memory_ = self._memory(seed).fit(in_blocks(sample, self.ranks_))
         self.networks_ = self._build(rows.shape[1], generator)
         self.networks_.requires_grad_(True)
-        settings = training.Settings(
+        settings = Settings(
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             max_epochs=-(-self.n_steps // -(-len(rows) // self.batch_size)),

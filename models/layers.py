@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.losses import Head
+from models.heads import Head
 
 
 class Dense(nn.Linear):

@@ -15,7 +15,7 @@ from torch.nn import functional
 from models.blocks import in_blocks, slices
 from models.one_class import OneClassModel, with_prefix
 from models.scores import SCORES, Score
-from models.training import Rows
+from models.settings import Rows
 
 ATTENTION_ROWS = 128
 """Rows attend to the prototypes at a time: few enough that their weights stay in a cache."""

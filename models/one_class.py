@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from models.blocks import check_streamed, is_streamed
-from models.training import Rows
+from models.settings import Rows
 
 FORMAT = 2
 """Version of the saved format; a reader refuses any other."""

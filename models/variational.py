@@ -11,10 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from models.dense import DenseAutoencoder
+from models.heads import Head
 from models.layers import Network, dense_layers
-from models.losses import Head
 from models.scores import SCORES
-from models.training import Loss
+from models.settings import Loss
 
 LOG_VARIANCE = (-10.0, 10.0)
 """Bounds of the code's log variance: outside them a row far from all others would overflow."""
@@ -84,7 +84,7 @@ class VariationalAutoencoder(DenseAutoencoder):
     The draws are the same for every row and at every call. The divergence is no column's own: contributions spread
     it evenly.
 
-    Departs from both papers: one variance a column, shared by all rows, see ``models.losses.Head``.
+    Departs from both papers: one variance a column, shared by all rows, see ``models.heads.Head``.
 
     Parameters
     ----------

@@ -296,7 +296,7 @@ class Detector:
         InputError
             When the folder holds no artefact, or one of another format version.
         """
-        from models.base import load
+        from models.registry import load
 
         path = Path(folder) / "detector.json"
         if not path.is_file():

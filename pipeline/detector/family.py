@@ -66,7 +66,7 @@ def build_model(
     >>> build_model(ModelConfig(name="knn", options={"n_neighbors": 3}))
     NearestNeighbours(n_neighbors=3)
     """
-    from models.base import MODELS, model_class
+    from models.registry import MODELS, model_class
 
     if settings.name not in MODELS:
         raise ConfigError(f"model.name = {settings.name!r} is no family of models; {_nearest(settings.name, MODELS)}")

@@ -43,7 +43,7 @@ def suggest(trial: "Trial", config: Config) -> ModelConfig:
     trial : optuna.Trial
     config : Config
     """
-    from models.base import model_class
+    from models.registry import model_class
 
     tuning = config.tuning
     family = str(trial.suggest_categorical("family", list(tuning.families)))
@@ -61,7 +61,7 @@ def suggest(trial: "Trial", config: Config) -> ModelConfig:
 
 def settings_of(trial: "Trial | FrozenTrial", config: Config) -> ModelConfig:
     """Return the settings that a trial tried, from its parameters."""
-    from models.base import model_class
+    from models.registry import model_class
 
     found, base = trial.params, config.model
     family = found["family"]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from models.audit import check_not_degenerate, moved
-from models.base import load
 from models.dense import DenseAutoencoder
+from models.registry import load
 from models.sparse import SparseAutoencoder
 
 

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,8 @@ import torch
 from sklearn.base import clone
 
 from models import base
-from models.base import load
 from models.denoising import DenoisingAutoencoder
+from models.registry import load
 from models.scores import SCORES
 
 EVERY_SCORE = pytest.mark.parametrize("residual_score", SCORES)
@@ -168,28 +167,11 @@ def test_a_saved_model_scores_bit_for_bit_in_another_process(tmp_path):
     model = fitted(data=data)
     model.save(tmp_path)
     np.save(tmp_path / "rows.npy", data)
-    code = "import sys, numpy as np; from models.base import load; model = load(sys.argv[1]);"
+    code = "import sys, numpy as np; from models.registry import load; model = load(sys.argv[1]);"
     code += "np.save(sys.argv[1] + '/scores.npy', model.anomaly_score(np.load(sys.argv[1] + '/rows.npy')))"
     root = Path(base.__file__).parents[1]
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=root)
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), model.anomaly_score(data))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"format": 1}, "has format 1, and this version reads 2"),
-        ({"format": None}, "has format None"),
-        ({"class": "Popen"}, "names the class 'Popen'; known are DenoisingAutoencoder"),
-        ({"class": "os.system"}, "names the class 'os.system'"),
-    ],
-)
-def test_a_foreign_artefact_is_refused(changes, message, tmp_path):
-    fitted().save(tmp_path)
-    described = json.loads((tmp_path / "model.json").read_text())
-    (tmp_path / "model.json").write_text(json.dumps(described | changes))
-    with pytest.raises(ValueError, match=message):
-        load(tmp_path)
 
 
 def test_columns_that_moved_or_changed_their_name_are_named():

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from models.belief import DeepBeliefAutoencoder, Machine
+from models.heads import Head
 from models.layers import Dense
-from models.losses import Head
 
 
 def machine(n_visible, n_hidden, **settings):

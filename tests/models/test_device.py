@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models import training
-from models.base import MODELS, model_class
+from models.registry import MODELS, model_class
 from models.steps import AutogradStep, DenseStep, Weights
 
 DEVICE = "elsewhere"

@@ -5,11 +5,11 @@ import torch
 from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator
 
-from models.base import load
 from models.ensemble import NAMES, EnsembleAutoencoder
 from models.memory import MemoryAutoencoder, hash_rows
+from models.ranks import Tail
+from models.registry import load
 from models.scores import Mahalanobis
-from models.tails import Tail
 from tests.models.test_blocks import Table
 
 

@@ -4,8 +4,8 @@ from scipy.special import softmax
 from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator
 
-from models.base import load
 from models.memory import MemoryAutoencoder
+from models.registry import load
 from models.scores import SCORES
 
 EVERY_SCORE = pytest.mark.parametrize("residual_score", ["likelihood", *SCORES])

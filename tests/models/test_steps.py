@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import nn
 
+from models.heads import Head
 from models.layers import Network, dense_layers
-from models.losses import Head, Reconstruction
+from models.losses import Reconstruction
 from models.steps import AutogradStep, DenseStep, Weights
 
 
