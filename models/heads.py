@@ -51,7 +51,7 @@ class Head(nn.Module):
     log_variance: nn.Parameter | None
     weight: Tensor | None
 
-    def __init__(self, groups: Groups = (), number: str = "squared", weight: Tensor | None = None) -> None:
+    def __init__(self, *, groups: Groups = (), number: str = "squared", weight: Tensor | None = None) -> None:
         super().__init__()
         ends = list(accumulate(width for _, width in groups))
         self.spans = [(kind, slice(end - width, end)) for (kind, width), end in zip(groups, ends, strict=True)]
@@ -105,14 +105,14 @@ class Head(nn.Module):
         return (outputs - batch).square()
 
 
-def column_groups(loss: str, given: Groups | None, n_columns: int, is_binary: np.ndarray) -> list[tuple[str, int]]:
+def column_groups(loss: str, groups: Groups | None, *, n_columns: int, is_binary: np.ndarray) -> list[tuple[str, int]]:
     """Return the kind and width of each run of columns under a loss.
 
     Parameters
     ----------
     loss : str
         One of ``LOSSES``.
-    given : sequence of (kind, width), optional
+    groups : sequence of (kind, width), optional
         For "mixed"; without it a column is binary where ``is_binary`` says so, else a number.
     n_columns : int
     is_binary : bool array of shape (n_columns,)
@@ -120,26 +120,26 @@ def column_groups(loss: str, given: Groups | None, n_columns: int, is_binary: np
     Raises
     ------
     ValueError
-        For a kind that is not known, a category of one column, or widths that do not add up to ``n_columns``.
+        For a kind that is none of ``KINDS``, a category of one column, or widths that do not add up to ``n_columns``.
 
     Examples
     --------
-    >>> column_groups("mixed", None, 4, np.array([False, True, True, False]))
+    >>> column_groups("mixed", None, n_columns=4, is_binary=np.array([False, True, True, False]))
     [('number', 1), ('binary', 2), ('number', 1)]
     """
     if loss != "mixed":
-        if given is not None:
-            raise ValueError(f"column_groups={given!r} is read only with loss='mixed', and loss={loss!r}")
+        if groups is not None:
+            raise ValueError(f"column_groups={groups!r} is read only with loss='mixed', and loss={loss!r}")
         return [("number", n_columns)]
-    if given is None:
+    if groups is None:
         return [("binary" if is_so else "number", len(list(run))) for is_so, run in groupby(is_binary.tolist())]
-    groups = [(str(kind), int(width)) for kind, width in given]
-    for kind, width in groups:
+    runs = [(str(kind), int(width)) for kind, width in groups]
+    for kind, width in runs:
         if kind not in KINDS or width < (2 if kind == "category" else 1):
             raise ValueError(f"column_groups has {(kind, width)!r}: a kind is one of {KINDS}, and wide enough")
-    if sum(width for _, width in groups) != n_columns:
-        raise ValueError(f"column_groups={groups!r} covers {sum(w for _, w in groups)} columns of {n_columns}")
-    return groups
+    if sum(width for _, width in runs) != n_columns:
+        raise ValueError(f"column_groups={runs!r} covers {sum(w for _, w in runs)} columns of {n_columns}")
+    return runs
 
 
 def column_statistics(blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

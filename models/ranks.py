@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 from torch import Tensor
 
-KNOTS = 1024
+RANK_KNOTS = 1024
 """A column remembers at most this many of its values."""
 TAIL_KNOTS = 512
 """A tail remembers at most this many quantiles."""
@@ -45,13 +45,13 @@ class NormalRanks:
     @classmethod
     def fit(cls, rows: np.ndarray) -> Self:
         """Fit to rows of shape (n_rows, n_columns)."""
-        known = [_knots(column) for column in np.asarray(rows, dtype=np.float32).T]
-        n_knots = max(2, *(len(values) for values, _ in known))
-        filled = [
+        knots = [_knots(column) for column in np.asarray(rows, dtype=np.float32).T]
+        n_knots = max(2, *(len(values) for values, _ in knots))
+        pairs = [
             (np.pad(v, (0, n_knots - len(v)), constant_values=np.inf), np.pad(s, (0, n_knots - len(s)), mode="edge"))
-            for v, s in known
+            for v, s in knots
         ]
-        return cls(np.array([v for v, _ in filled]), np.array([s for _, s in filled]))
+        return cls(np.array([v for v, _ in pairs]), np.array([s for _, s in pairs]))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -85,18 +85,18 @@ def surprisal(scores: Tensor) -> Tensor:
 
 
 def _knots(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column's values in order, at most ``KNOTS`` of them, evenly by rank, with their normal scores."""
+    """Return a column's values in order, at most ``RANK_KNOTS`` of them, evenly by rank, with their normal scores."""
     ranks = rankdata(column)
     values, first = np.unique(column, return_index=True)
     scores = ndtri(ranks[first] / (len(column) + 1)).astype(np.float32)
-    if len(values) > KNOTS:
-        wanted = np.linspace(ranks[first[0]], ranks[first[-1]], KNOTS)
-        kept = np.unique(np.searchsorted(ranks[first], wanted))
-        values, scores = values[kept], scores[kept]
+    if len(values) > RANK_KNOTS:
+        even = np.linspace(ranks[first[0]], ranks[first[-1]], RANK_KNOTS)
+        places = np.unique(np.searchsorted(ranks[first], even))
+        values, scores = values[places], scores[places]
     return values, scores
 
 
-class Tail:
+class MemberTail:
     """Turns a score into minus the log of its tail probability, smooth beyond the scores that it was fitted on.
 
     Up to the 90 % quantile u it is the empirical ``-log P(score >= s)``, straight between quantiles. Beyond, the
@@ -112,7 +112,7 @@ class Tail:
 
     Examples
     --------
-    >>> tail = Tail.fit(np.arange(1.0, 1001.0))
+    >>> tail = MemberTail.fit(np.arange(1.0, 1001.0))
     >>> tail(torch.tensor([1.0, 501.0, 900.1], dtype=torch.float64)).exp().round(decimals=2)
     tensor([ 1.,  2., 10.], dtype=torch.float64)
     """

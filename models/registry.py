@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,19 @@ def model_class(name: str) -> "type[OneClassModel]":
     """
     if name not in MODELS:
         raise ValueError(f"there is no model {name!r}; known are {', '.join(MODELS)}")
-    module, _, found = MODELS[name].rpartition(".")
-    return getattr(importlib.import_module(module), found)
+    module, _, class_name = MODELS[name].rpartition(".")
+    return getattr(importlib.import_module(module), class_name)
+
+
+def parameter_names(family: "type[OneClassModel]") -> list[str]:
+    """Return the names of the parameters that a model is made with, in the order of its constructor.
+
+    Examples
+    --------
+    >>> parameter_names(model_class("knn"))
+    ['n_neighbors', 'contamination']
+    """
+    return [field.name for field in fields(family) if field.init]
 
 
 def load(folder: str | Path) -> "OneClassModel":
@@ -63,19 +75,19 @@ def load(folder: str | Path) -> "OneClassModel":
 
     folder = Path(folder)
     path = folder / "model.json"
-    described = json.loads(path.read_text(encoding="utf-8"))
-    if described.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {described.get('format')!r}, and this version reads {FORMAT}")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {content.get('format')!r}, and this version reads {FORMAT}")
     names = {path.rpartition(".")[2]: name for name, path in MODELS.items()}
-    if described.get("class") not in names:
-        raise ValueError(f"{path} names the class {described.get('class')!r}; known are {', '.join(names)}")
-    found = model_class(names[described["class"]])
-    model = found(**{name: _as_tuple(value) for name, value in described["parameters"].items()})
-    model.n_features_in_ = described["n_features_in"]
-    if described["feature_names_in"]:
-        model.feature_names_in_ = np.array(described["feature_names_in"], dtype=object)
-    model.offset_ = described["offset"]
-    model._restore(described, load_file(folder / "model.safetensors"))
+    if content.get("class") not in names:
+        raise ValueError(f"{path} names the class {content.get('class')!r}; known are {', '.join(names)}")
+    family = model_class(names[content["class"]])
+    model = family(**{name: _as_tuple(value) for name, value in content["parameters"].items()})
+    model.n_features_in_ = content["n_features_in"]
+    if content["feature_names_in"]:
+        model.feature_names_in_ = np.array(content["feature_names_in"], dtype=object)
+    model.offset_ = content["offset"]
+    model._restore(content, load_file(folder / "model.safetensors"))
     return model
 
 

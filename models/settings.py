@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from numpy.typing import ArrayLike
@@ -15,7 +15,8 @@ OnEpoch = Callable[[int, int, dict[str, float]], None]
 """``on_epoch(epoch, max_epochs, losses)``: called after each epoch; epochs count from 1."""
 
 
-class Rows(Protocol):
+@runtime_checkable
+class RowSource(Protocol):
     """A table that need not lie in memory: it gives slices of its rows, as arrays."""
 
     shape: tuple[int, int]

@@ -325,7 +325,7 @@ def _watch(trial: "Trial", model: Any, *, material: Material, metric: str, rate:
     """
     import optuna
 
-    from models.base import Autoencoder
+    from models.networks import NetworkAutoencoder as Autoencoder
 
     labels = material.labels
     others = np.flatnonzero(labels != 1)

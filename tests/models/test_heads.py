@@ -24,7 +24,7 @@ def tensors(*arrays):
 
 def test_each_kind_of_column_has_its_own_loss():
     outputs, batch = given()
-    found = Head(GROUPS).cells(*tensors(outputs, batch)).numpy()
+    found = Head(groups=GROUPS).cells(*tensors(outputs, batch)).numpy()
     np.testing.assert_allclose(found[:, [0, 1, 6]], (outputs - batch)[:, [0, 1, 6]] ** 2)
     probability = 1 / (1 + np.exp(-outputs[:, 2]))
     likelihood = np.where(batch[:, 2] == 1, probability, 1 - probability)
@@ -36,7 +36,7 @@ def test_each_kind_of_column_has_its_own_loss():
 
 def test_what_is_expected_is_in_the_unit_of_the_matrix():
     outputs, _ = given()
-    expected = Head(GROUPS)(*tensors(outputs)).numpy()
+    expected = Head(groups=GROUPS)(*tensors(outputs)).numpy()
     np.testing.assert_array_equal(expected[:, [0, 1, 6]], outputs[:, [0, 1, 6]])
     np.testing.assert_allclose(expected[:, 2], 1 / (1 + np.exp(-outputs[:, 2])))
     np.testing.assert_allclose(expected[:, 3:6].sum(axis=1), 1)
@@ -44,13 +44,13 @@ def test_what_is_expected_is_in_the_unit_of_the_matrix():
 
 
 def test_huber_is_squared_near_and_linear_far():
-    head = Head([("number", 3)], "huber")
+    head = Head(groups=[("number", 3)], number="huber")
     found = head.cells(torch.tensor([[0.5, 4.0, -4.0]]), torch.zeros(1, 3))
     np.testing.assert_allclose(found, [[0.25, 7.0, 7.0]])
 
 
 def test_the_gaussian_loss_is_smallest_at_the_variance_of_the_residuals():
-    head = Head([("number", 2)], "gaussian")
+    head = Head(groups=[("number", 2)], number="gaussian")
     residuals = torch.tensor(np.random.default_rng(0).normal(size=(1000, 2)) * [0.5, 3], dtype=torch.float32)
     losses = []
     for log_variance in (residuals.square().mean(dim=0).log(), torch.zeros(2), torch.ones(2)):
@@ -64,7 +64,7 @@ def test_the_gaussian_loss_is_smallest_at_the_variance_of_the_residuals():
 def test_a_weight_multiplies_its_column():
     outputs, batch = tensors(*given())
     weight = torch.arange(1, 8, dtype=torch.float64)
-    plain, weighted = (Head(GROUPS, weight=given).cells(outputs, batch) for given in (None, weight))
+    plain, weighted = (Head(groups=GROUPS, weight=given).cells(outputs, batch) for given in (None, weight))
     torch.testing.assert_close(weighted, plain * weight)
 
 
@@ -91,8 +91,12 @@ def test_columns_of_zeros_and_ones_are_found():
     rows = np.column_stack([rng.normal(size=50), rng.integers(0, 2, 50), np.zeros(50), rng.integers(0, 3, 50)])
     _, is_binary = column_statistics([rows[:20], rows[20:]])
     assert is_binary.tolist() == [False, True, False, False]
-    assert column_groups("mixed", None, 4, is_binary) == [("number", 1), ("binary", 1), ("number", 2)]
-    assert column_groups("huber", None, 4, is_binary) == [("number", 4)]
+    assert column_groups("mixed", None, n_columns=4, is_binary=is_binary) == [
+        ("number", 1),
+        ("binary", 1),
+        ("number", 2),
+    ]
+    assert column_groups("huber", None, n_columns=4, is_binary=is_binary) == [("number", 4)]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_columns_of_zeros_and_ones_are_found():
 )
 def test_groups_that_do_not_fit_are_refused(loss, groups, message):
     with pytest.raises(ValueError, match=message):
-        column_groups(loss, groups, 4, np.zeros(4, dtype=bool))
+        column_groups(loss, groups, n_columns=4, is_binary=np.zeros(4, dtype=bool))
 
 
 def mixed_table(n_rows, seed):
@@ -148,7 +152,7 @@ def test_a_model_under_every_loss_saves_and_scores_the_same_in_any_batch(loss, s
 
 
 def test_drawn_rows_have_the_kinds_of_their_columns():
-    head = Head(GROUPS, "gaussian")
+    head = Head(groups=GROUPS, number="gaussian")
     head.log_variance.data.fill_(np.log(4.0))
     outputs = torch.tensor([[1.0, 2.0, 0.0, 5.0, 5.0, -20.0, 3.0]]).repeat(20_000, 1)
     rows = head.sample(outputs, torch.Generator().manual_seed(0)).detach().numpy()

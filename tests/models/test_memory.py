@@ -6,9 +6,9 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from models.memory import MemoryAutoencoder
 from models.registry import load
-from models.scores import SCORES
+from models.scores import RESIDUAL_SCORES
 
-EVERY_SCORE = pytest.mark.parametrize("residual_score", ["likelihood", *SCORES])
+EVERY_SCORE = pytest.mark.parametrize("residual_score", ["likelihood", *RESIDUAL_SCORES])
 
 
 def rows(n_rows=600, n_columns=5, seed=0):
