@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-KINDS = ("number", "binary", "category")
+COLUMN_KINDS = ("number", "binary", "category")
 """Kinds of column: a scaled number, a 0/1 column, a group of one-hot columns."""
 LOSSES = ("squared", "huber", "gaussian", "mixed")
 """Losses a model can be asked for; "mixed" uses for each column the one that fits its kind."""
@@ -120,7 +120,8 @@ def column_groups(loss: str, groups: Groups | None, *, n_columns: int, is_binary
     Raises
     ------
     ValueError
-        For a kind that is none of ``KINDS``, a category of one column, or widths that do not add up to ``n_columns``.
+        For a kind that is none of ``COLUMN_KINDS``, a category of one column, or widths that do not add up to
+        ``n_columns``.
 
     Examples
     --------
@@ -135,8 +136,8 @@ def column_groups(loss: str, groups: Groups | None, *, n_columns: int, is_binary
         return [("binary" if is_so else "number", len(list(run))) for is_so, run in groupby(is_binary.tolist())]
     runs = [(str(kind), int(width)) for kind, width in groups]
     for kind, width in runs:
-        if kind not in KINDS or width < (2 if kind == "category" else 1):
-            raise ValueError(f"column_groups has {(kind, width)!r}: a kind is one of {KINDS}, and wide enough")
+        if kind not in COLUMN_KINDS or width < (2 if kind == "category" else 1):
+            raise ValueError(f"column_groups has {(kind, width)!r}: a kind is one of {COLUMN_KINDS}, and wide enough")
     if sum(width for _, width in runs) != n_columns:
         raise ValueError(f"column_groups={runs!r} covers {sum(w for _, w in runs)} columns of {n_columns}")
     return runs
