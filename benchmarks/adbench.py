@@ -28,7 +28,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from models.base import MODELS, OneClassModel, model_class
+from models.one_class import OneClassModel
+from models.registry import MODELS, model_class
 
 METRICS = ("auroc", "average_precision")
 NEIGHBOURS, DEFAULT = "knn", "ensemble"

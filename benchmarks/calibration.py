@@ -35,7 +35,7 @@ from handbook import DAY, accept, between, configuration, midnight
 from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
-from models.base import MODELS
+from models.registry import MODELS
 from pipeline.calibration.intervals import INTERVAL, rank_for_rate, realised_count
 from pipeline.calibration.p_values import Calibration
 from pipeline.calibration.strategies.capacity import predicted_queue

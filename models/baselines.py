@@ -26,7 +26,7 @@ class PrincipalComponents(OneClassModel):
 
     Shyu, Chen, Sarinnapakorn and Chang, "A novel anomaly detection scheme based on principal component
     classifier" (2003), section 3, equations 2 and 3: large scores on the major components are extreme values,
-    on the minor ones breaks of the correlations.
+    on the minor ones breaks of the correlations. Scores are 0 or more.
 
     Departs from the paper: one sum over all components instead of a threshold each for major and minor ones;
     components with less than ``floor`` of the largest variance are left out, which the columns' rounding makes.
@@ -57,15 +57,11 @@ class PrincipalComponents(OneClassModel):
         if not 0 <= self.floor < 1:
             raise ValueError(f"floor={self.floor!r} must be 0 or more and below 1")
         pca = PCA(svd_solver="covariance_eigh" if rows.shape[1] <= len(rows) else "full").fit(rows.astype(np.float64))
-        kept = pca.explained_variance_ > max(self.floor * pca.explained_variance_[0], np.finfo(np.float32).tiny)
+        is_major = pca.explained_variance_ > max(self.floor * pca.explained_variance_[0], np.finfo(np.float32).tiny)
         self.mean_ = pca.mean_
-        self.axes_ = (pca.components_[kept] / np.sqrt(pca.explained_variance_[kept])[:, None]).T
+        self.axes_ = (pca.components_[is_major] / np.sqrt(pca.explained_variance_[is_major])[:, None]).T
         self._set_offset(self._scores(rows))
         return self
-
-    def anomaly_score(self, X: ArrayLike) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,), 0 or more; higher is more anomalous."""
-        return self._scores(self._check_rows(X))
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         more = (0, -self.axes_.shape[1] % 8, 0, -self.axes_.shape[0] % 8)
@@ -113,7 +109,7 @@ class NearestNeighbours(OneClassModel):
         if self.n_neighbors < 1:
             raise ValueError(f"n_neighbors={self.n_neighbors!r} must be 1 or more")
         self._remember(rows)
-        self._set_offset(self._distances(rows))
+        self._set_offset(self._scores(rows))
         return self
 
     def _remember(self, rows: np.ndarray) -> None:
@@ -121,23 +117,19 @@ class NearestNeighbours(OneClassModel):
         self._k = min(self.n_neighbors, len(rows))
         self._neighbours = NearestNeighbors(algorithm="brute").fit(rows)
 
-    def anomaly_score(self, X: ArrayLike) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,), 0 or more; higher is more anomalous."""
-        return self._distances(np.asarray(self._check_rows(X)))
-
-    def _distances(self, rows: np.ndarray) -> np.ndarray:
+    def _scores(self, rows: np.ndarray) -> np.ndarray:
         """Return the distance to the k-th neighbour.
 
         scikit-learn finds the neighbours by matrix products, which round with the batch; so the distances are
-        worked out again for the few that it finds, some more than asked for, and these are put in order.
+        worked out again for the few that it finds, some more than k, and these are put in order.
         """
-        n_found = min(self._k + 4, len(self.fit_rows_))
-        found = self._neighbours.kneighbors(rows, n_neighbors=n_found, return_distance=False)
-        squares = np.empty(found.shape)
-        for rank in range(n_found):
+        n_candidates = min(self._k + 4, len(self.fit_rows_))
+        candidates = self._neighbours.kneighbors(rows, n_neighbors=n_candidates, return_distance=False)
+        squares = np.empty(candidates.shape)
+        for rank in range(n_candidates):
             for start in range(0, len(rows), 4096):
                 part = slice(start, start + 4096)
-                apart = rows[part].astype(np.float64) - self.fit_rows_[found[part, rank]]
+                apart = rows[part].astype(np.float64) - self.fit_rows_[candidates[part, rank]]
                 squares[part, rank] = np.einsum("ij,ij->i", apart, apart)
         return np.sqrt(np.partition(squares, self._k - 1, axis=1)[:, self._k - 1])
 
@@ -153,7 +145,7 @@ class IsolationTrees(OneClassModel):
     """An isolation forest: rows that few random splits set apart are anomalous.
 
     Liu, Ting and Zhou, "Isolation forest" (2008), equation 2. The trees are grown by scikit-learn and kept as
-    arrays, so that they can be saved without pickle.
+    arrays, so that they can be saved without pickle. Scores lie in 0..1.
 
     Parameters
     ----------
@@ -207,10 +199,6 @@ class IsolationTrees(OneClassModel):
         self._set_offset(self._scores(rows))
         return self
 
-    def anomaly_score(self, X: ArrayLike) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,), in 0..1; higher is more anomalous."""
-        return self._scores(self._check_rows(X))
-
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         n_trees, n_nodes = self.columns_.shape
         first = torch.arange(n_trees) * n_nodes
@@ -245,7 +233,8 @@ class OneClassSVM(OneClassModel):
 
     Schölkopf, Platt, Shawe-Taylor, Smola and Williamson, "Estimating the support of a high-dimensional
     distribution" (2001), equation 3.4, solved by stochastic gradient descent on the features of Williams and
-    Seeger, "Using the Nyström method to speed up kernel machines" (2001), as scikit-learn has both.
+    Seeger, "Using the Nyström method to speed up kernel machines" (2001), as scikit-learn has both. Scores are
+    above 0 outside the support.
 
     Parameters
     ----------
@@ -289,10 +278,6 @@ class OneClassSVM(OneClassModel):
         self.bias_ = float(np.ravel(machine.offset_)[0])
         self._set_offset(self._scores(rows))
         return self
-
-    def anomaly_score(self, X: ArrayLike) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,), above 0 outside; higher is more anomalous."""
-        return self._scores(self._check_rows(X))
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         # All in multiples of 64 bytes, which are rounded alike wherever they stand; the further weights are zero.

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from models.dense import DenseAutoencoder
 from models.layers import Dense, Network, dense_layers
-from models.training import Rows, chunks, one_thread
+from models.settings import RowSource
+from models.training import chunks, one_thread
 
 MOMENTUM = (0.5, 0.9)
 """Of the first ``SLOW_EPOCHS``, and after them."""
@@ -42,7 +43,7 @@ class DeepBeliefAutoencoder(DenseAutoencoder):
         Learning rate of the machines; a tenth of it where visible or hidden units are Gaussian, which the paper
         trains slower too.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``.
 
     Examples
     --------
@@ -69,9 +70,12 @@ class DeepBeliefAutoencoder(DenseAutoencoder):
 
     def _build(self, n_columns: int, generator: torch.Generator) -> Network:
         sizes, back = self._sizes(n_columns)
-        return Network(dense_layers(sizes, generator, nn.Sigmoid), dense_layers(back, generator, nn.Sigmoid))
+        return Network(
+            dense_layers(sizes, generator=generator, activation=nn.Sigmoid),
+            dense_layers(back, generator=generator, activation=nn.Sigmoid),
+        )
 
-    def _pretrain(self, rows: Tensor | Rows, generator: torch.Generator) -> None:
+    def _pretrain(self, rows: Tensor | RowSource, generator: torch.Generator) -> None:
         if self.pretrain_epochs == 0:
             return
         network = self.network_
@@ -93,7 +97,7 @@ class DeepBeliefAutoencoder(DenseAutoencoder):
                         for below in encoder[:number]:
                             chunk = torch.sigmoid(below(chunk))
                         for batch in chunk.split(self.batch_size):
-                            machine.step(batch, rate, momentum, generator)
+                            machine.step(batch, rate=rate, momentum=momentum, generator=generator)
                 down.weight.copy_(up.weight.t())
 
 
@@ -120,14 +124,14 @@ class Machine:
         self._hidden_is_gaussian = hidden_is_gaussian
         self._speed = [torch.zeros_like(part) for part in (up.weight, up.bias, down.bias)]
 
-    def step(self, batch: Tensor, rate: float, momentum: float, generator: torch.Generator) -> None:
+    def step(self, batch: Tensor, *, rate: float, momentum: float, generator: torch.Generator) -> None:
         """Take one step of contrastive divergence, Hinton (2002), section 8, on a batch (n_rows, n_visible)."""
         hidden = self.hidden(batch)
         if self._hidden_is_gaussian:
-            drawn = hidden + torch.randn(hidden.shape, generator=generator)
+            states = hidden + torch.randn(hidden.shape, generator=generator)
         else:
-            drawn = torch.bernoulli(hidden, generator=generator)
-        again = self._visible(drawn @ self._up.weight + self._down.bias)
+            states = torch.bernoulli(hidden, generator=generator)
+        again = self._visible(states @ self._up.weight + self._down.bias)
         hidden_again = self.hidden(again)
         n_rows = len(batch)
         gradients = (

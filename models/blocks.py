@@ -2,20 +2,35 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 from torch import Tensor
 
-from models.training import DISK_ROWS, Rows, one_thread
+from models.settings import RowSource
+from models.training import DISK_ROWS, one_thread
 
 BLOCK_CELLS = 2**17
 """A block has about this many cells of the matrix: enough to be worth the calls, and small enough for a cache."""
 
 SLICE_ROWS = 2**16
 """Rows are looked through this many at a time."""
+
+
+@runtime_checkable
+class _Array(Protocol):
+    """What NumPy takes as an array."""
+
+    def __array__(self) -> np.ndarray: ...
+
+
+@runtime_checkable
+class _Frame(Protocol):
+    """What gives itself to other libraries as a data frame."""
+
+    def __dataframe__(self) -> Any: ...
 
 
 def block_rows(n_columns: int) -> int:
@@ -29,7 +44,7 @@ def block_rows(n_columns: int) -> int:
     return max(128, min(4096, 1 << (BLOCK_CELLS // n_columns).bit_length() - 1))
 
 
-def in_blocks(rows: np.ndarray | Rows, function: Callable[[Tensor], Tensor]) -> np.ndarray:
+def in_blocks(rows: np.ndarray | RowSource, function: Callable[[Tensor], Tensor]) -> np.ndarray:
     """Apply a function of rows to blocks of one size, the last one padded with zeros, on all cores.
 
     float32 matrix products round differently with the shape of their operands, and with where they lie in
@@ -37,7 +52,7 @@ def in_blocks(rows: np.ndarray | Rows, function: Callable[[Tensor], Tensor]) -> 
 
     Parameters
     ----------
-    rows : array of shape (n_rows, n_columns), or Rows
+    rows : array of shape (n_rows, n_columns), or RowSource
         One row at least.
     function : callable
         Maps a float32 tensor of shape (n_block_rows, n_columns) to one with as many rows. A row's result may
@@ -47,11 +62,11 @@ def in_blocks(rows: np.ndarray | Rows, function: Callable[[Tensor], Tensor]) -> 
     n_rows = len(rows)
 
     def apply(start: int) -> np.ndarray:
-        found = np.asarray(rows[start : start + size])
+        part = np.asarray(rows[start : start + size])
         block = torch.zeros(size, rows.shape[1])
-        block.numpy()[: len(found)] = found
+        block.numpy()[: len(part)] = part
         with torch.inference_mode():
-            return function(block)[: len(found)].numpy()
+            return function(block)[: len(part)].numpy()
 
     with one_thread() as n_cores:
         first = apply(0)
@@ -77,11 +92,11 @@ def is_streamed(X: Any) -> bool:
     """
     if isinstance(X, np.memmap):
         return X.ndim == 2
-    is_table = hasattr(X, "__getitem__") and hasattr(X, "__len__") and len(getattr(X, "shape", ())) == 2
-    return is_table and not issparse(X) and not hasattr(X, "__array__") and not hasattr(X, "__dataframe__")
+    is_table = isinstance(X, RowSource) and len(X.shape) == 2
+    return is_table and not issparse(X) and not isinstance(X, _Array | _Frame)
 
 
-def slices(rows: np.ndarray | Rows) -> Iterator[np.ndarray]:
+def slices(rows: np.ndarray | RowSource) -> Iterator[np.ndarray]:
     """Yield the rows in order, some at a time, as float32 arrays."""
     for start in range(0, len(rows), SLICE_ROWS):
         yield np.asarray(rows[start : start + SLICE_ROWS], dtype=np.float32)
@@ -112,34 +127,35 @@ def check_streamed(rows: Any, model: Any, reset: bool) -> None:
         start += len(block)
 
 
-class Chosen:
+class RowSubset:
     """Some rows of a table that is read from where it lies.
 
     Parameters
     ----------
-    rows : Rows
-    chosen : int array of shape (n_chosen,)
-        Ascending positions.
+    rows : RowSource
+    positions : int array of shape (n_positions,)
+        Which rows, ascending.
     """
 
-    def __init__(self, rows: Rows, chosen: np.ndarray) -> None:
+    def __init__(self, rows: RowSource, positions: np.ndarray) -> None:
         self.rows = rows
-        self.chosen = chosen
-        self.shape = (len(chosen), rows.shape[1])
+        self.positions = positions
+        self.shape = (len(positions), rows.shape[1])
 
     def __len__(self) -> int:
-        """Return the number of chosen rows."""
-        return len(self.chosen)
+        """Return the number of these rows."""
+        return len(self.positions)
 
     def __getitem__(self, part: slice, /) -> np.ndarray:
         """Return some of them; reads the run of rows that they lie in."""
-        chosen = self.chosen[part]
-        if len(chosen) == 0:
+        positions = self.positions[part]
+        if len(positions) == 0:
             return np.empty((0, self.shape[1]), np.float32)
-        return np.asarray(self.rows[int(chosen[0]) : int(chosen[-1]) + 1], dtype=np.float32)[chosen - chosen[0]]
+        run = self.rows[int(positions[0]) : int(positions[-1]) + 1]
+        return np.asarray(run, dtype=np.float32)[positions - positions[0]]
 
 
-def at_random(rows: np.ndarray | Rows, n_rows: int, generator: torch.Generator) -> np.ndarray | Rows:
+def at_random(rows: np.ndarray | RowSource, n_rows: int, generator: torch.Generator) -> np.ndarray | RowSource:
     """Return about this many rows in order, in runs that the generator picks; all of them if there are no more."""
     if len(rows) <= n_rows:
         return rows

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.settings import Settings
 from models.steps import Weights
-
-if TYPE_CHECKING:
-    from models.training import Settings
 
 HASHED_ROWS = 65_536
 """Rows are hashed in pieces of this size."""
@@ -67,12 +65,12 @@ class Checkpoint:
     path: Path
 
     @classmethod
-    def of(cls, weights: Weights, rows: Any, held_out: Any, settings: "Settings") -> Self:
+    def of(cls, weights: Weights, *, rows: Any, held_out: Any, settings: Settings) -> Self:
         """Return the checkpoint of a training that is about to start; hashes the rows."""
         if settings.checkpoint is None:
             raise ValueError("checkpoint=None names no folder")
-        settled = {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
-        digest = hashlib.blake2b(json.dumps(settled, sort_keys=True, default=str).encode(), digest_size=16)
+        content = {name: value for name, value in asdict(settings).items() if name != "checkpoint"}
+        digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=16)
         for array in (weights.values.cpu(), rows, held_out):
             for piece in _pieces(array):
                 digest.update(piece)
@@ -85,9 +83,9 @@ class Checkpoint:
         tensors |= {"order": state.order.get_state(), "noise": state.noise.get_state()}
         if state.best is not None:
             tensors["best"] = state.best.cpu()
-        described = {"epochs": state.epochs, "best_epoch": state.best_epoch}
+        content = {"epochs": state.epochs, "best_epoch": state.best_epoch}
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
-        save_file(tensors, partial, metadata={"json": json.dumps(described)})
+        save_file(tensors, partial, metadata={"json": json.dumps(content)})
         os.replace(partial, self.path)
 
     def load(self, state: State) -> None:
@@ -95,17 +93,17 @@ class Checkpoint:
         if not self.path.is_file():
             return
         with safe_open(self.path, framework="pt") as file:
-            described = json.loads(file.metadata()["json"])
+            content = json.loads(file.metadata()["json"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         state.weights.restore(
             {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
         )
         state.order.set_state(tensors["order"])
         state.noise.set_state(tensors["noise"])
-        state.epochs = described["epochs"]
-        if described["best_epoch"]:
+        state.epochs = content["epochs"]
+        if content["best_epoch"]:
             state.best = tensors["best"].to(state.weights.values.device)
-            state.best_epoch = described["best_epoch"]
+            state.best_epoch = content["best_epoch"]
             state.best_loss = state.epochs[state.best_epoch - 1]["held_out_loss"]
 
 

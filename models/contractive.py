@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.dense import DenseAutoencoder
 from models.layers import Dense, Network, dense_layers
-from models.training import Loss
+from models.settings import Loss
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -34,7 +34,7 @@ class ContractiveAutoencoder(DenseAutoencoder):
     contraction : float
         What the norm counts against the reconstruction error summed over the columns, 0 or more.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``.
 
     Examples
     --------
@@ -57,7 +57,8 @@ class ContractiveAutoencoder(DenseAutoencoder):
     def _build(self, n_columns: int, generator: torch.Generator) -> Network:
         sizes, back = self._sizes(n_columns)
         return Network(
-            dense_layers(sizes, generator, nn.Sigmoid, last=nn.Sigmoid), dense_layers(back, generator, nn.Sigmoid)
+            dense_layers(sizes, generator=generator, activation=nn.Sigmoid, last=nn.Sigmoid),
+            dense_layers(back, generator=generator, activation=nn.Sigmoid),
         )
 
     def _objective(self) -> Loss:

@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.base import Autoencoder
 from models.layers import Network, dense_layers
+from models.networks import NetworkAutoencoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ConvolutionalAutoencoder(Autoencoder):
+class ConvolutionalAutoencoder(NetworkAutoencoder):
     """Looks along a row with the same weights everywhere: along its columns, or along an entity's last rows.
 
     Masci, Meier, Ciresan and Schmidhuber, "Stacked convolutional auto-encoders for hierarchical feature extraction"
@@ -36,7 +35,7 @@ class ConvolutionalAutoencoder(Autoencoder):
     lags : int
         Groups of columns; the number of columns is a multiple of it.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``.
 
     Examples
     --------
@@ -73,17 +72,17 @@ class ConvolutionalAutoencoder(Autoencoder):
         n_flat = channels[-1] * lengths[-1]
         down: list[nn.Module] = [Unfold(n_channels)]
         up: list[nn.Module] = [
-            dense_layers([self.code_size, n_flat], generator, last=nn.Hardswish),
+            dense_layers([self.code_size, n_flat], generator=generator, last=nn.Hardswish),
             nn.Unflatten(1, (channels[-1], lengths[-1])),
         ]
         for at, (n_in, n_out) in enumerate(pairwise(channels)):
-            down += [_convolution(n_in, n_out, self.kernel_size, generator, stride=2), nn.Hardswish()]
+            down += [_convolution(n_in, n_out, self.kernel_size, generator=generator, stride=2), nn.Hardswish()]
             back = len(self.filters) - 1 - at
             up.append(Upsample(lengths[back]))
-            up.append(_convolution(channels[back + 1], channels[back], self.kernel_size, generator))
+            up.append(_convolution(channels[back + 1], channels[back], self.kernel_size, generator=generator))
             if back:
                 up.append(nn.Hardswish())
-        down += [nn.Flatten(), dense_layers([n_flat, self.code_size], generator)]
+        down += [nn.Flatten(), dense_layers([n_flat, self.code_size], generator=generator)]
         return Network(nn.Sequential(*down), nn.Sequential(*up, Fold()))
 
 
@@ -119,9 +118,9 @@ class Upsample(nn.Module):
         return functional.interpolate(sequences, scale_factor=2.0, mode="nearest")[:, :, : self.length].contiguous()
 
 
-def _convolution(n_in: int, n_out: int, kernel_size: int, generator: torch.Generator, **settings: Any) -> nn.Conv1d:
+def _convolution(n_in: int, n_out: int, kernel_size: int, *, generator: torch.Generator, stride: int = 1) -> nn.Conv1d:
     """Return a convolution that keeps the length, but for its stride, drawn as torch draws one."""
-    layer = nn.utils.skip_init(nn.Conv1d, n_in, n_out, kernel_size, padding=kernel_size // 2, **settings)
+    layer = nn.utils.skip_init(nn.Conv1d, n_in, n_out, kernel_size, padding=kernel_size // 2, stride=stride)
     bound = (n_in * kernel_size) ** -0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)

@@ -40,7 +40,7 @@ class DenoisingAutoencoder(DenseAutoencoder):
         Standard deviation of the Gaussian noise, in units of the matrix, or else the share of cells that are
         masked or swapped; 0 makes a plain autoencoder.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``.
 
     Examples
     --------
@@ -61,8 +61,8 @@ class DenoisingAutoencoder(DenseAutoencoder):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if self.corruption not in CORRUPTIONS:
-            known = ", ".join(map(repr, CORRUPTIONS))
-            raise ValueError(f"corruption={self.corruption!r} must be one of {known}")
+            choices = ", ".join(map(repr, CORRUPTIONS))
+            raise ValueError(f"corruption={self.corruption!r} must be one of {choices}")
         if not self.noise >= 0:
             raise ValueError(f"noise={self.noise!r} must be 0 or more")
         if self.corruption != "gaussian" and self.noise > 1:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
-from models.base import Autoencoder
 from models.layers import Network, dense_layers
+from models.networks import NetworkAutoencoder
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DenseAutoencoder(Autoencoder):
+class DenseAutoencoder(NetworkAutoencoder):
     """A deep autoencoder with a bottleneck: rows go through a code that is smaller than they are.
 
     Rumelhart, Hinton and Williams, "Learning internal representations by error propagation" (1986), "the encoding
@@ -28,7 +28,7 @@ class DenseAutoencoder(Autoencoder):
     decoder : sequence of int, optional
         Nodes of each decoder layer between the code and the columns; by default those of the encoder, mirrored.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``.
 
     Examples
     --------
@@ -48,8 +48,8 @@ class DenseAutoencoder(Autoencoder):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         if min(*self.hidden, *(self.decoder or ()), self.code_size, 1) < 1:
-            given = f"hidden={self.hidden!r}, code_size={self.code_size!r} and decoder={self.decoder!r}"
-            raise ValueError(f"{given} must be 1 or more")
+            sizes = f"hidden={self.hidden!r}, code_size={self.code_size!r} and decoder={self.decoder!r}"
+            raise ValueError(f"{sizes} must be 1 or more")
 
     def _sizes(self, n_columns: int) -> tuple[list[int], list[int]]:
         """Return the nodes of encoder and decoder, each with its input and its output."""
@@ -58,11 +58,11 @@ class DenseAutoencoder(Autoencoder):
 
     def _build(self, n_columns: int, generator: torch.Generator) -> Network:
         encoder, decoder = self._sizes(n_columns)
-        return Network(dense_layers(encoder, generator), dense_layers(decoder, generator))
+        return Network(dense_layers(encoder, generator=generator), dense_layers(decoder, generator=generator))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class LinearAutoencoder(Autoencoder):
+class LinearAutoencoder(NetworkAutoencoder):
     """Linear units and squared error: it learns the subspace of the principal components, not their axes.
 
     Baldi and Hornik, "Neural networks and principal component analysis: learning from examples without local
@@ -74,8 +74,8 @@ class LinearAutoencoder(Autoencoder):
     code_size : int
         Nodes of the code, the dimension of the subspace.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``; under another ``loss`` than
-    the squared one the subspace is another.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``; under another
+    ``loss`` than the squared one the subspace is another.
 
     Examples
     --------
@@ -95,5 +95,5 @@ class LinearAutoencoder(Autoencoder):
             raise ValueError(f"code_size={self.code_size!r} must be 1 or more")
 
     def _build(self, n_columns: int, generator: torch.Generator) -> Network:
-        encoder = dense_layers([n_columns, self.code_size], generator)
-        return Network(encoder, dense_layers([self.code_size, n_columns], generator))
+        encoder = dense_layers([n_columns, self.code_size], generator=generator)
+        return Network(encoder, dense_layers([self.code_size, n_columns], generator=generator))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models import checkpoints, training
+from models.base import Autoencoder
 from models.blocks import at_random, in_blocks, is_streamed
 from models.memory import MemoryAutoencoder, hash_rows
-from models.one_class import OneClassModel, with_prefix
-from models.ranks import NormalRanks, surprisal
+from models.one_class import with_prefix
+from models.ranks import MemberTail, NormalRanks, surprisal
 from models.scores import Mahalanobis
-from models.tails import Tail
-from models.training import Rows
+from models.settings import OnEpoch, RowSource, Settings
 
 CALIBRATION_ROWS = 20_000
 """Ranks, tails and covariances are fitted on as many rows at most."""
-NAMES = ("likelihood", "memory", "ranks", "networks", "columns")
+MEMBERS = ("likelihood", "memory", "ranks", "networks", "columns")
+"""What the five scores that are combined come from, in order."""
 
 
-class Networks(nn.Module):
+class NetworkBundle(nn.Module):
     """Several dense networks of one shape side by side, hard swish between their layers; one product a layer.
 
     Parameters
@@ -43,7 +44,7 @@ class Networks(nn.Module):
 
     noise: Tensor
 
-    def __init__(self, noises: Sequence[float], sizes: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(self, *, noises: Sequence[float], sizes: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         # Not a weight, but it has to lie where they do.
         self.register_buffer("noise", torch.tensor(noises, dtype=torch.float32)[:, None, None], persistent=False)
@@ -68,7 +69,7 @@ class Networks(nn.Module):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class EnsembleAutoencoder(OneClassModel):
+class EnsembleAutoencoder(Autoencoder):
     """Memories, denoising networks and each column by itself; a row scores what their tail probabilities say together.
 
     Five scores are combined. Where a row lies among the normal ones: that of a ``MemoryAutoencoder`` by likelihood,
@@ -79,9 +80,9 @@ class EnsembleAutoencoder(OneClassModel):
     two-sided tail probabilities, ``-log P``.
 
     They are of different kinds and scales, so each is turned into ``-log P`` of a normal row scoring as high, by
-    ``Tail``, as Kriegel, Kröger, Schubert and Zimek, "Interpreting and unifying outlier scores" (2011) ask for. The
-    root mean square of these lies between their mean, which is Fisher's way of combining tests (1932), and their
-    maximum: one member that is sure counts for more than several that are not.
+    ``MemberTail``, as Kriegel, Kröger, Schubert and Zimek, "Interpreting and unifying outlier scores" (2011) ask for.
+    The root mean square of these lies between their mean, which is Fisher's way of combining tests (1932), and their
+    maximum: one member that is sure counts for more than several that are not. Scores are 0 or more.
 
     Tails and covariances need rows that the scores were not made of. The memory leaves a row out of its own
     reconstruction; and each network leaves out one fold of the rows, which it alone is judged by, as in
@@ -126,8 +127,8 @@ class EnsembleAutoencoder(OneClassModel):
     memory_, rank_memory_ : MemoryAutoencoder
         Of the rows, and of their ranks.
     ranks_ : NormalRanks
-    networks_ : Networks
-    tails_ : dict of Tail
+    networks_ : NetworkBundle
+    tails_ : dict of MemberTail
         Of "likelihood", "memory", "ranks", "networks" and "columns".
     epochs_ : list of dict
         ``epoch``, ``train_loss`` and, with held-out rows, ``held_out_loss``.
@@ -142,8 +143,6 @@ class EnsembleAutoencoder(OneClassModel):
     True
     """
 
-    _reads_from_disk: ClassVar[bool] = True
-
     n_networks: int = 4
     hidden: Sequence[int] = (128, 128)
     noises: Sequence[float] = (0.1, 0.3)
@@ -157,7 +156,7 @@ class EnsembleAutoencoder(OneClassModel):
     checkpoint: str | Path | None = None
     contamination: float = 0.1
     random_state: int | np.random.RandomState | None = 0
-    on_epoch: training.OnEpoch | None = None
+    on_epoch: OnEpoch | None = None
 
     def _check_parameters(self) -> None:
         for name, least in (("n_networks", 2), ("n_steps", 1), ("batch_size", 1), ("patience", 1)):
@@ -170,13 +169,14 @@ class EnsembleAutoencoder(OneClassModel):
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate!r} must be above 0")
 
-    def fit(self, X: ArrayLike | Rows, y: object = None, X_held_out: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike | RowSource, y: object = None, X_held_out: ArrayLike | None = None) -> Self:
         """Fit to normal rows.
 
         Parameters
         ----------
         X : array or frame of shape (n_rows, n_columns), or a table on disk
-            Finite; scaled by the caller. Two rows at least. See ``models.base.Autoencoder.fit`` for tables on disk.
+            Finite; scaled by the caller. Two rows at least. For tables on disk see
+            ``models.networks.NetworkAutoencoder.fit``.
         y : ignored
         X_held_out : array or frame of shape (n_held_out_rows, n_columns), optional
             Normal rows that only stop the training in time.
@@ -199,7 +199,7 @@ class EnsembleAutoencoder(OneClassModel):
         self.rank_memory_ = self._memory(seed).fit(in_blocks(sample, self.ranks_))
         self.networks_ = self._build(rows.shape[1], generator)
         self.networks_.requires_grad_(True)
-        settings = training.Settings(
+        settings = Settings(
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             max_epochs=-(-self.n_steps // -(-len(rows) // self.batch_size)),
@@ -210,15 +210,17 @@ class EnsembleAutoencoder(OneClassModel):
             identity=json.dumps([type(self).__name__, self._parameters()]),
         )
         to_train = rows if is_streamed(rows) else torch.from_numpy(np.require(rows, requirements="W"))
-        self.epochs_ = training.fit(self.networks_, self._loss, to_train, held_out, settings, self.on_epoch)
+        self.epochs_ = training.fit(
+            self.networks_, self._loss, to_train, held_out=held_out, settings=settings, on_epoch=self.on_epoch
+        )
         self.networks_.requires_grad_(False)
         self._distances = {
             "memory": Mahalanobis.fit(in_blocks(some, self._memory_residuals)),
             "networks": Mahalanobis.fit(in_blocks(some, self._out_of_fold)),
         }
-        members = in_blocks(some, lambda block: torch.stack(self._sums(self._out_of_fit(block)), dim=1))
-        self.tails_ = {name: Tail.fit(scores) for name, scores in zip(NAMES, members.T, strict=True)}
-        self._set_offset(self._scores(rows, leave_out=True))
+        members = in_blocks(some, lambda block: torch.stack(self._sums_of(self._out_of_fit(block)), dim=1))
+        self.tails_ = {name: MemberTail.fit(scores) for name, scores in zip(MEMBERS, members.T, strict=True)}
+        self._set_offset(self._fit_row_scores(rows))
         if self.checkpoint is not None:
             checkpoints.clear(self.checkpoint)
         return self
@@ -227,9 +229,9 @@ class EnsembleAutoencoder(OneClassModel):
         names = ("n_prototypes", "bandwidth", "smoothing")
         return MemoryAutoencoder(**{name: getattr(self, name) for name in names}, random_state=seed)
 
-    def _build(self, n_columns: int, generator: torch.Generator) -> Networks:
+    def _build(self, n_columns: int, generator: torch.Generator) -> NetworkBundle:
         noises = [self.noises[number % len(self.noises)] for number in range(self.n_networks)]
-        return Networks(noises, [n_columns, *self.hidden, n_columns], generator).eval()
+        return NetworkBundle(noises=noises, sizes=[n_columns, *self.hidden, n_columns], generator=generator).eval()
 
     def _in_fold(self, rows: Tensor) -> Tensor:
         """Return which network each row is left out of, as 0 and 1 of shape (n_networks, n_rows, 1)."""
@@ -252,77 +254,54 @@ class EnsembleAutoencoder(OneClassModel):
     def _memory_residuals(self, block: Tensor) -> Tensor:
         return block - self.memory_.read(block, leave_out=True)[0]
 
-    def _members(self, block: Tensor, leave_out: bool, network_residuals: Iterable[Tensor]) -> list[Tensor]:
-        """Return the contributions to the five scores, in the order of ``NAMES``."""
-        read, likelihood = self.memory_.read(block, leave_out)
+    def _members(self, block: Tensor, *, leave_out: bool, network_residuals: Iterable[Tensor]) -> list[Tensor]:
+        """Return the contributions to the five scores, in the order of ``MEMBERS``."""
+        expected, likelihood = self.memory_.read(block, leave_out=leave_out)
         ranks = self.ranks_(block)
         distance = self._distances["networks"]
         return [
             likelihood,
-            self._distances["memory"].contributions((block - read).double()),
-            self.rank_memory_.read(ranks, leave_out)[1],
-            torch.stack([distance.contributions(found.double()) for found in network_residuals]).mean(dim=0),
+            self._distances["memory"].contributions((block - expected).double()),
+            self.rank_memory_.read(ranks, leave_out=leave_out)[1],
+            torch.stack([distance.contributions(residuals.double()) for residuals in network_residuals]).mean(dim=0),
             surprisal(ranks),
         ]
 
     def _out_of_fit(self, block: Tensor) -> list[Tensor]:
         """Return those of fit rows, each by the memories without it and by the network that it was left out of."""
-        return self._members(block, True, [self._out_of_fold(block)])
+        return self._members(block, leave_out=True, network_residuals=[self._out_of_fold(block)])
 
     @staticmethod
-    def _sums(members: Sequence[Tensor]) -> list[Tensor]:
+    def _sums_of(members: Sequence[Tensor]) -> list[Tensor]:
         return [contributions.sum(dim=1).clamp_(min=0) for contributions in members]
 
-    def _contributions(self, block: Tensor, leave_out: bool) -> Tensor:
-        members = self._members(block, leave_out, self._network_residuals(block))
-        sums = torch.stack(self._sums(members))
-        levels = torch.stack([self.tails_[name](score) for name, score in zip(NAMES, sums, strict=True)])
+    def _contributions(self, block: Tensor) -> Tensor:
+        return self._combined(block, leave_out=False)
+
+    def _fit_row_contributions(self, block: Tensor) -> Tensor:
+        """Return those of fit rows, each by the memories without it; by the networks as any row."""
+        return self._combined(block, leave_out=True)
+
+    def _combined(self, block: Tensor, *, leave_out: bool) -> Tensor:
+        members = self._members(block, leave_out=leave_out, network_residuals=self._network_residuals(block))
+        sums = torch.stack(self._sums_of(members))
+        levels = torch.stack([self.tails_[name](score) for name, score in zip(MEMBERS, sums, strict=True)])
         combined = levels.square().mean(dim=0).sqrt_()
         # The score is the sum of level^2 / (members * score): that much of it is each member's.
-        shares = torch.where(sums * combined > 0, levels.square() / (len(NAMES) * combined * sums), 0)
-        return torch.stack([found * share[:, None] for found, share in zip(members, shares, strict=True)]).sum(dim=0)
-
-    def anomaly_score(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,), 0 or more; higher is more anomalous.
-
-        Raises
-        ------
-        ValueError
-            When a row's score is not finite: its values are too large for float32.
-        """
-        return self._scores(self._check_rows(X), leave_out=False)
-
-    def fit_row_scores(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return the scores of fit rows, each without the copy of it that the memory holds."""
-        return self._scores(self._check_rows(X), leave_out=True)
-
-    def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
-        scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
-        return self._require_finite(scores, rows)
-
-    def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
-        return in_blocks(self._check_rows(X), lambda block: self._contributions(block, leave_out=False))
-
-    def residuals(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return the rows less their reconstruction, float32 of shape (n_rows, n_columns)."""
-        return in_blocks(self._check_rows(X), lambda block: block - self._reconstruct(block))
-
-    def reconstruct(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return the mean of the memory's reconstruction and of that of the networks, float32 like the rows."""
-        return in_blocks(self._check_rows(X), self._reconstruct)
+        shares = torch.where(sums * combined > 0, levels.square() / (len(MEMBERS) * combined * sums), 0)
+        return torch.stack([part * share[:, None] for part, share in zip(members, shares, strict=True)]).sum(dim=0)
 
     def _reconstruct(self, block: Tensor) -> Tensor:
+        """Return the mean of the memory's reconstruction and of that of the networks."""
         networks = block - self._network_residuals(block).mean(dim=0)
         return (networks + self.memory_.read(block, leave_out=False)[0]) / 2
 
-    def encode(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return the memory's codes, float32 of shape (n_rows, code_size)."""
-        return self.memory_.encode(self._check_rows(X))
+    def _encode(self, block: Tensor) -> Tensor:
+        return self.memory_._encode(block)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         memories = {"memory": self.memory_._state(), "rank_memory": self.rank_memory_._state()}
-        arrays = {f"{name}.{part}": array for name, (_, found) in memories.items() for part, array in found.items()}
+        arrays = {f"{name}.{part}": array for name, (_, parts) in memories.items() for part, array in parts.items()}
         arrays |= {f"ranks.{name}": array for name, array in self.ranks_.arrays().items()}
         arrays |= {f"networks.{name}": value.numpy() for name, value in self.networks_.state_dict().items()}
         for name, distance in self._distances.items():
@@ -345,4 +324,6 @@ class EnsembleAutoencoder(OneClassModel):
         self.networks_.requires_grad_(False)
         names = ("memory", "networks")
         self._distances = {name: Mahalanobis.from_arrays(with_prefix(arrays, f"distance.{name}.")) for name in names}
-        self.tails_ = {name: Tail(**with_prefix(arrays, f"tail.{name}."), xi=xi) for name, xi in values["xi"].items()}
+        self.tails_ = {
+            name: MemberTail(**with_prefix(arrays, f"tail.{name}."), xi=xi) for name, xi in values["xi"].items()
+        }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.losses import Head
+from models.heads import Head
 
 
 class Dense(nn.Linear):
@@ -50,7 +50,7 @@ class Network(nn.Module):
         What the decoder's outputs mean. Without it they are the expected row itself.
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, head: Head | None = None) -> None:
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, *, head: Head | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
@@ -70,6 +70,7 @@ class Network(nn.Module):
 
 def dense_layers(
     sizes: Sequence[int],
+    *,
     generator: torch.Generator,
     activation: type[nn.Module] | None = nn.Hardswish,
     last: type[nn.Module] | None = None,

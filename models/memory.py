@@ -12,10 +12,11 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 from torch.nn import functional
 
+from models.base import Autoencoder
 from models.blocks import in_blocks, slices
-from models.one_class import OneClassModel, with_prefix
-from models.scores import SCORES, Score
-from models.training import Rows
+from models.one_class import with_prefix
+from models.scores import RESIDUAL_SCORES, ResidualScore
+from models.settings import RowSource
 
 ATTENTION_ROWS = 128
 """Rows attend to the prototypes at a time: few enough that their weights stay in a cache."""
@@ -30,7 +31,7 @@ NEVER = -1e30
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MemoryAutoencoder(OneClassModel):
+class MemoryAutoencoder(Autoencoder):
     """Reconstructs a row from stored normal rows, by softmax attention over squared distances.
 
     Gong, Liu, Le, Saha, Mansour, Venkatesh and van den Hengel, "Memorizing normality to detect anomaly:
@@ -96,9 +97,7 @@ class MemoryAutoencoder(OneClassModel):
     array([[0.6, 0.8]], dtype=float32)
     """
 
-    score_names: ClassVar[tuple[str, ...]] = ("likelihood", *SCORES)
-    """What ``residual_score`` may be."""
-    _reads_from_disk: ClassVar[bool] = True
+    score_names: ClassVar[tuple[str, ...]] = ("likelihood", *RESIDUAL_SCORES)
 
     n_prototypes: int = 8192
     bandwidth: float = 0.35
@@ -120,15 +119,15 @@ class MemoryAutoencoder(OneClassModel):
             names = ", ".join(map(repr, self.score_names))
             raise ValueError(f"residual_score={self.residual_score!r} must be one of {names}")
 
-    def fit(self, X: ArrayLike | Rows, y: object = None, X_held_out: ArrayLike | None = None) -> Self:
+    def fit(self, X: ArrayLike | RowSource, y: object = None) -> Self:
         """Draw the prototypes from normal rows, and set the bandwidth by them.
 
         Parameters
         ----------
         X : array or frame of shape (n_rows, n_columns), or a table on disk
-            Finite; scaled by the caller. Two rows at least. See ``models.base.Autoencoder.fit`` for tables on disk.
-        y, X_held_out : ignored
-            There is no training to stop.
+            Finite; scaled by the caller. Two rows at least. For tables on disk see
+            ``models.networks.NetworkAutoencoder.fit``.
+        y : ignored
 
         Raises
         ------
@@ -137,36 +136,36 @@ class MemoryAutoencoder(OneClassModel):
         """
         rows = self._check_fit_rows(X)
         self._check_parameters()
-        drawn = self.draw(rows)
-        self.prototypes_, self.copies_ = np.unique(drawn, axis=0, return_counts=True)
-        self.bandwidth_ = self.bandwidth * _unit(drawn)
-        self.mean_ = drawn.mean(axis=0, dtype=np.float64).astype(np.float32)
-        _, axes = np.linalg.eigh(np.atleast_2d(np.cov(drawn.T.astype(np.float64))))
+        sample = self.draw(rows)
+        self.prototypes_, self.copies_ = np.unique(sample, axis=0, return_counts=True)
+        self.bandwidth_ = self.bandwidth * _unit(sample)
+        self.mean_ = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        _, axes = np.linalg.eigh(np.atleast_2d(np.cov(sample.T.astype(np.float64))))
         self.axes_ = np.ascontiguousarray(axes[:, ::-1][:, : self.code_size], dtype=np.float32)
         self._prepare()
         if self.residual_score == "likelihood":
-            squares = np.square(in_blocks(self.prototypes_, lambda block: self._residuals(block, True)), dtype=float)
+            squares = np.square(in_blocks(self.prototypes_, self._fit_row_residuals), dtype=float)
             variance = np.average(squares, axis=0, weights=self.copies_)
             self.variance_ = variance + max(FLOOR * float(variance.mean()), np.finfo(np.float32).eps ** 2)
             self.local_variances_ = (squares / self.variance_).astype(np.float32)
-            self._prepare()
+            self._variances = _with_counts(self.local_variances_, self._counts)
         else:
-            residuals = in_blocks(drawn, lambda block: self._residuals(block, True))
-            self._score: Score = SCORES[self.residual_score].fit(residuals)
-        self._set_offset(self._scores(rows, leave_out=True))
+            residuals = in_blocks(sample, self._fit_row_residuals)
+            self._score: ResidualScore = RESIDUAL_SCORES[self.residual_score].fit(residuals)
+        self._set_offset(self._fit_row_scores(rows))
         return self
 
-    def draw(self, rows: np.ndarray | Rows) -> np.ndarray:
+    def draw(self, rows: np.ndarray | RowSource) -> np.ndarray:
         """Return as many rows as there shall be prototypes, at random and in order; float32 like the rows."""
-        n_drawn = min(self.n_prototypes, len(rows))
-        chosen = np.sort(check_random_state(self.random_state).permutation(len(rows))[:n_drawn])
-        drawn = np.empty((n_drawn, rows.shape[1]), np.float32)
+        n_prototypes = min(self.n_prototypes, len(rows))
+        positions = np.sort(check_random_state(self.random_state).permutation(len(rows))[:n_prototypes])
+        prototypes = np.empty((n_prototypes, rows.shape[1]), np.float32)
         start = 0
         for block in slices(rows):
-            here = slice(*np.searchsorted(chosen, [start, start + len(block)]))
-            drawn[here] = block[chosen[here] - start]
+            here = slice(*np.searchsorted(positions, [start, start + len(block)]))
+            prototypes[here] = block[positions[here] - start]
             start += len(block)
-        return drawn + np.float32(0)  # no negative zeros: equal cells shall be equal to the bit
+        return prototypes + np.float32(0)  # no negative zeros: equal cells shall be equal to the bit
 
     def _prepare(self) -> None:
         """Lay out the prototypes for scoring, all in multiples of 64 bytes, and put them in order of their hash.
@@ -181,9 +180,8 @@ class MemoryAutoencoder(OneClassModel):
         more = -n_stored % 16
         self._keys = functional.pad(torch.from_numpy(keys).float(), (0, -(n_columns + 1) % 16, 0, more)).T.contiguous()
         self._keys[n_columns, n_stored:] = NEVER
-        counts = functional.pad(torch.from_numpy(self.copies_), (0, more))[:, None].double()
-        self._values = _with_counts(self.prototypes_, counts)
-        self._variances = _with_counts(self.local_variances_, counts) if hasattr(self, "local_variances_") else None
+        self._counts = functional.pad(torch.from_numpy(self.copies_), (0, more))[:, None].double()
+        self._values = _with_counts(self.prototypes_, self._counts)
         self._stored = torch.from_numpy(self.prototypes_)
         copies = self.copies_.astype(np.float64)
         times = np.bincount(self.copies_, minlength=self.copies_.max() + 2)
@@ -200,7 +198,7 @@ class MemoryAutoencoder(OneClassModel):
         equal = (rows == self._stored[prototype]).all(dim=1).nonzero()[:, 0]
         return equal, prototype[equal]
 
-    def _attend(self, block: Tensor, leave_out: bool, local: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _attend(self, block: Tensor, *, leave_out: bool, local: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return what rows read from the memory, and of ``local`` values at the wider bandwidth, if any.
 
         Further columns are zero.
@@ -208,7 +206,7 @@ class MemoryAutoencoder(OneClassModel):
         n_columns = block.shape[1]
         queries = functional.pad(block - torch.from_numpy(self.mean_), (0, len(self._keys) - n_columns))
         queries[:, n_columns] = 1
-        read, variances = torch.empty(2, len(block), self._values.shape[1])
+        sums, variances = torch.empty(2, len(block), self._values.shape[1])
         closeness = torch.empty(ATTENTION_ROWS, self._keys.shape[1])
         smoothed = torch.empty_like(closeness)
         row, prototype = self._copies(block)
@@ -223,83 +221,49 @@ class MemoryAutoencoder(OneClassModel):
                 smoothed[at] += fewer[here]
                 _read(smoothed, local, variances[part])
             closeness[at] += fewer[here]
-            _read(closeness, self._values, read[part])
-        return _over_counts(read, n_columns), _over_counts(variances, n_columns) if local is not None else variances
+            _read(closeness, self._values, sums[part])
+        return _over_counts(sums, n_columns), _over_counts(variances, n_columns) if local is not None else variances
 
-    def anomaly_score(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,); higher is more anomalous.
+    def _reconstruct(self, block: Tensor) -> Tensor:
+        return self._attend(block, leave_out=False)[0][:, : block.shape[1]]
 
-        Raises
-        ------
-        ValueError
-            When a row's score is not finite: its values are too large for float32.
-        """
-        return self._scores(self._check_rows(X), leave_out=False)
+    def _fit_row_residuals(self, block: Tensor) -> Tensor:
+        """Return the residuals of fit rows, each without the copy of it that the memory holds."""
+        return block - self._attend(block, leave_out=True)[0][:, : block.shape[1]]
 
-    def fit_row_scores(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return the scores of fit rows, each without the copy of it that the memory holds."""
-        return self._scores(self._check_rows(X), leave_out=True)
+    def _encode(self, block: Tensor) -> Tensor:
+        """Return principal components of what is read from the memory: where among the normal rows a row lies."""
+        n_columns, n_codes = self.axes_.shape
+        axes = functional.pad(torch.from_numpy(self.axes_), (0, -n_codes % 16, 0, -n_columns % 16))
+        centred = self._reconstruct(block) - torch.from_numpy(self.mean_)
+        return (functional.pad(centred, (0, -n_columns % 16)) @ axes)[:, :n_codes]
 
-    def _scores(self, rows: np.ndarray | Rows, leave_out: bool) -> np.ndarray:
-        scores = in_blocks(rows, lambda block: self._contributions(block, leave_out).sum(dim=1))
-        return self._require_finite(scores, rows)
-
-    def contributions(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return each column's part in the score, float64 of shape (n_rows, n_columns); they sum to it."""
-        return in_blocks(
-            self._check_rows(X), lambda block: self._contributions(block, leave_out=False)[:, : block.shape[1]]
-        )
-
-    def residuals(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return the rows less their reconstruction, float32 of shape (n_rows, n_columns)."""
-        return in_blocks(self._check_rows(X), lambda block: self._residuals(block, leave_out=False))
-
-    def reconstruct(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return what is read from the memory, float32 of shape (n_rows, n_columns)."""
-        return in_blocks(self._check_rows(X), lambda block: self._reconstruct(block, leave_out=False))
-
-    def encode(self, X: ArrayLike | Rows) -> np.ndarray:
-        """Return principal components of what is read from the memory, float32 of shape (n_rows, code_size).
-
-        They are those of the prototypes, and tell where among the normal rows a row lies.
-        """
-        more = -len(self.mean_) % 16, -self.axes_.shape[1] % 16
-        axes = functional.pad(torch.from_numpy(self.axes_), (0, more[1], 0, more[0]))
-
-        def encode(block: Tensor) -> Tensor:
-            read = self._reconstruct(block, leave_out=False) - torch.from_numpy(self.mean_)
-            return (functional.pad(read, (0, more[0])) @ axes)[:, : self.axes_.shape[1]]
-
-        return in_blocks(self._check_rows(X), encode)
-
-    def _reconstruct(self, block: Tensor, leave_out: bool) -> Tensor:
-        return self._attend(block, leave_out)[0][:, : block.shape[1]]
-
-    def _residuals(self, block: Tensor, leave_out: bool) -> Tensor:
-        return block - self._reconstruct(block, leave_out)
-
-    def _contributions(self, block: Tensor, leave_out: bool) -> Tensor:
-        """Return the contributions; further columns are zero."""
+    def _contributions(self, block: Tensor) -> Tensor:
         if self.residual_score != "likelihood":
-            return self._score.contributions(self._residuals(block, leave_out).double())
-        return self._likelihood(block, *self._attend(block, leave_out, self._variances))
+            return self._score.contributions(self._residuals(block).double())
+        return self._likelihood(block, *self._attend(block, leave_out=False, local=self._variances))
 
-    def read(self, block: Tensor, leave_out: bool) -> tuple[Tensor, Tensor]:
+    def _fit_row_contributions(self, block: Tensor) -> Tensor:
+        if self.residual_score != "likelihood":
+            return self._score.contributions(self._fit_row_residuals(block).double())
+        return self._likelihood(block, *self._attend(block, leave_out=True, local=self._variances))
+
+    def read(self, block: Tensor, *, leave_out: bool) -> tuple[Tensor, Tensor]:
         """Return the reconstruction of a block of rows and the contributions to their likelihood, in one go.
 
         For models that this one is a part of; only with ``residual_score="likelihood"``. Both are of the block's
         shape, whose rows are a multiple of ``ATTENTION_ROWS``.
         """
-        read, variances = self._attend(block, leave_out, self._variances)
+        means, variances = self._attend(block, leave_out=leave_out, local=self._variances)
         n_columns = block.shape[1]
-        return read[:, :n_columns], self._likelihood(block, read, variances)[:, :n_columns]
+        return means[:, :n_columns], self._likelihood(block, means, variances)[:, :n_columns]
 
-    def _likelihood(self, block: Tensor, read: Tensor, variances: Tensor) -> Tensor:
+    def _likelihood(self, block: Tensor, means: Tensor, variances: Tensor) -> Tensor:
         """Return the contributions to the likelihood of what was read; further columns are zero."""
-        more = read.shape[1] - block.shape[1]
+        more = means.shape[1] - block.shape[1]
         local = variances.double().div_(LEAST).add_(1)
         scale = functional.pad(torch.from_numpy(self.variance_), (0, more), value=1.0) * LEAST
-        squares = functional.pad(block, (0, more)).sub_(read).double().square_()
+        squares = functional.pad(block, (0, more)).sub_(means).double().square_()
         return squares.div_(scale).div_(local).add_(local.log_())
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -316,8 +280,10 @@ class MemoryAutoencoder(OneClassModel):
             if not name.startswith("score."):
                 setattr(self, f"{name}_", array)
         self._prepare()
-        if self.residual_score != "likelihood":
-            self._score = SCORES[self.residual_score].from_arrays(with_prefix(arrays, "score."))
+        if self.residual_score == "likelihood":
+            self._variances = _with_counts(self.local_variances_, self._counts)
+        else:
+            self._score = RESIDUAL_SCORES[self.residual_score].from_arrays(with_prefix(arrays, "score."))
 
 
 def _read(closeness: Tensor, values: Tensor, out: Tensor) -> None:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from models.blocks import check_streamed, is_streamed
-from models.training import Rows
+from models.settings import RowSource
 
 FORMAT = 2
 """Version of the saved format; a reader refuses any other."""
@@ -25,7 +25,11 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
     """A scikit-learn outlier detector that is fitted on normal rows.
 
     A subclass has a keyword-only constructor with ``contamination`` among its parameters, and gives ``fit``,
-    ``anomaly_score``, ``_state`` and ``_restore``. ``fit`` ends with ``_set_offset``.
+    ``_scores``, ``_state`` and ``_restore``. ``fit`` ends with ``_set_offset``.
+
+    scikit-learn's scorers by name ("roc_auc", "average_precision") read ``decision_function``, which is low for
+    outliers, so they want labels with -1 for an outlier; for labels with 1 for fraud take those of
+    ``models.scorers``.
 
     Attributes
     ----------
@@ -36,6 +40,8 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         Only when fitted on a table with column names.
     """
 
+    score_names: ClassVar[tuple[str, ...]] = ()
+    """What a parameter ``residual_score`` may be; empty for a model that has no such parameter."""
     _reads_from_disk: ClassVar[bool] = False
 
     contamination: float
@@ -44,9 +50,16 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Fit to normal rows, shape (n_rows, n_columns), finite; ``y`` is ignored."""
 
-    @abstractmethod
-    def anomaly_score(self, X: ArrayLike) -> np.ndarray:
-        """Return one score a row, float64 of shape (n_rows,); higher is more anomalous."""
+    def anomaly_score(self, X: ArrayLike | RowSource) -> np.ndarray:
+        """Return one score a row, float64 of shape (n_rows,); higher is more anomalous.
+
+        Raises
+        ------
+        ValueError
+            For a matrix that scikit-learn refuses, for columns that are not those of the fit, and when a row's score
+            is not finite: its values are too large for float32.
+        """
+        return self._scores(self._check_rows(X))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Return the anomaly score with its sign changed, as scikit-learn has it: lower is more abnormal."""
@@ -60,9 +73,9 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         """Return -1 for each row whose ``decision_function`` is below zero, else +1."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def fit_row_scores(self, X: ArrayLike) -> np.ndarray:
+    def fit_row_scores(self, X: ArrayLike | RowSource) -> np.ndarray:
         """Return the scores of rows that the model was fitted on, each judged by the others where it holds rows."""
-        return self.anomaly_score(X)
+        return self._fit_row_scores(self._check_rows(X))
 
     def suspects(self, X: ArrayLike, n: int = 20) -> np.ndarray:
         """Return the positions of the ``n`` fit rows with the highest scores, the highest first, shape (n,).
@@ -80,7 +93,7 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         values, arrays = self._state()
-        described = {
+        content = {
             "format": FORMAT,
             "class": type(self).__name__,
             "parameters": self._parameters(),
@@ -89,7 +102,7 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
             "offset": self.offset_,
             **values,
         }
-        (folder / "model.json").write_text(json.dumps(described, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (folder / "model.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         save_file(arrays, folder / "model.safetensors")
 
     def _parameters(self) -> dict[str, Any]:
@@ -97,6 +110,14 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         return {
             name: None if name == "checkpoint" else _as_json(value) for name, value in self.get_params(False).items()
         }
+
+    @abstractmethod
+    def _scores(self, rows: Any) -> np.ndarray:
+        """Return the scores of rows that are checked, float64 of shape (n_rows,)."""
+
+    def _fit_row_scores(self, rows: Any) -> np.ndarray:
+        """Return those of fit rows; the same unless the model holds rows."""
+        return self._scores(rows)
 
     @abstractmethod
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -130,7 +151,7 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         self._check_order(X)
         return torch.tensor(validate_data(self, X, dtype=np.float32, reset=False))
 
-    def _require_finite(self, scores: np.ndarray, rows: np.ndarray | Rows) -> np.ndarray:
+    def _require_finite(self, scores: np.ndarray, rows: np.ndarray | RowSource) -> np.ndarray:
         """Return the scores, or raise ValueError that names the first row whose values are too large for float32."""
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores))[0])
@@ -144,9 +165,9 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
 
     def _check_order(self, X: Any) -> None:
         """Name the columns that changed places; scikit-learn says only that some did."""
-        fitted, found = list(getattr(self, "feature_names_in_", ())), list(getattr(X, "columns", ()))
-        if fitted != found and sorted(map(str, fitted)) == sorted(map(str, found)):
-            pairs = enumerate(zip(fitted, found, strict=True))
+        fitted, names = list(getattr(self, "feature_names_in_", ())), list(getattr(X, "columns", ()))
+        if fitted != names and sorted(map(str, fitted)) == sorted(map(str, names)):
+            pairs = enumerate(zip(fitted, names, strict=True))
             moved = [f"column {i} was {was!r} and is {now!r}" for i, (was, now) in pairs if was != now]
             more = f"; and {len(moved) - 5} more" if len(moved) > 5 else ""
             raise ValueError(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-class Score(Protocol):
+class ResidualScore(Protocol):
     """What every score from residuals offers; float64 throughout."""
 
     @classmethod
@@ -169,9 +169,10 @@ class WorstShare(Normalised):
         return torch.zeros_like(residuals).scatter_(1, columns, values.div_(n_worst))
 
 
-SCORES: dict[str, type[Score]] = {
+RESIDUAL_SCORES: dict[str, type[ResidualScore]] = {
     "mean_squared": MeanSquared,
     "normalised": Normalised,
     "mahalanobis": Mahalanobis,
     "worst_share": WorstShare,
 }
+"""Each score's name, as ``residual_score`` has it, and its class."""

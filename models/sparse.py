@@ -40,7 +40,7 @@ class SparseAutoencoder(DenseAutoencoder):
     target : float
         For "kl": mean activation of each node, above 0 and below 1.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``.
 
     Examples
     --------
@@ -68,11 +68,11 @@ class SparseAutoencoder(DenseAutoencoder):
 
     def _build(self, n_columns: int, generator: torch.Generator) -> Network:
         sizes, back = self._sizes(n_columns)
-        encoder = dense_layers(sizes, generator, last=nn.Sigmoid if self.penalty == "kl" else nn.ReLU)
+        encoder = dense_layers(sizes, generator=generator, last=nn.Sigmoid if self.penalty == "kl" else nn.ReLU)
         if self.penalty == "kl":
             code = cast(Dense, encoder[-2])
             nn.init.constant_(code.bias, math.log(self.target / (1 - self.target)))
-        return Network(encoder, dense_layers(back, generator))
+        return Network(encoder, dense_layers(back, generator=generator))
 
     def _objective(self) -> Reconstruction:
         return Reconstruction(self.network_, penalty=self._price)

@@ -11,10 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from models.dense import DenseAutoencoder
+from models.heads import Head
 from models.layers import Network, dense_layers
-from models.losses import Head
-from models.scores import SCORES
-from models.training import Loss
+from models.scores import RESIDUAL_SCORES
+from models.settings import Loss
 
 LOG_VARIANCE = (-10.0, 10.0)
 """Bounds of the code's log variance: outside them a row far from all others would overflow."""
@@ -31,11 +31,11 @@ class GaussianEncoder(nn.Module):
         Draws the weights.
     """
 
-    def __init__(self, sizes: Sequence[int], generator: torch.Generator) -> None:
+    def __init__(self, sizes: Sequence[int], *, generator: torch.Generator) -> None:
         super().__init__()
-        self.trunk = dense_layers(sizes[:-1], generator, last=nn.Hardswish)
-        self.mean = dense_layers(sizes[-2:], generator)
-        self.log_variance = dense_layers(sizes[-2:], generator)
+        self.trunk = dense_layers(sizes[:-1], generator=generator, last=nn.Hardswish)
+        self.mean = dense_layers(sizes[-2:], generator=generator)
+        self.log_variance = dense_layers(sizes[-2:], generator=generator)
 
     def moments(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance of each row's code, each of shape (n_rows, code_size)."""
@@ -60,7 +60,7 @@ class VariationalNetwork(Network):
     encoder: GaussianEncoder
     draws: Tensor
 
-    def __init__(self, encoder: GaussianEncoder, decoder: nn.Module, draws: Tensor) -> None:
+    def __init__(self, encoder: GaussianEncoder, decoder: nn.Module, *, draws: Tensor) -> None:
         super().__init__(encoder, decoder)
         self.register_buffer("draws", draws)
 
@@ -84,7 +84,7 @@ class VariationalAutoencoder(DenseAutoencoder):
     The draws are the same for every row and at every call. The divergence is no column's own: contributions spread
     it evenly.
 
-    Departs from both papers: one variance a column, shared by all rows, see ``models.losses.Head``.
+    Departs from both papers: one variance a column, shared by all rows, see ``models.heads.Head``.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class VariationalAutoencoder(DenseAutoencoder):
     loss : {"gaussian", "squared", "huber", "mixed"}
         "mixed" has Gaussians for numbers.
 
-    The other parameters are those of every autoencoder, see ``models.base.Autoencoder``.
+    The other parameters are those of every autoencoder, see ``models.networks.NetworkAutoencoder``.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class VariationalAutoencoder(DenseAutoencoder):
     True
     """
 
-    score_names: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction_probability", *SCORES)
+    score_names: ClassVar[tuple[str, ...]] = ("elbo", "reconstruction_probability", *RESIDUAL_SCORES)
 
     beta: float = 1.0
     n_draws: int = 8
@@ -130,12 +130,14 @@ class VariationalAutoencoder(DenseAutoencoder):
 
     def _build(self, n_columns: int, generator: torch.Generator) -> VariationalNetwork:
         sizes, back = self._sizes(n_columns)
-        encoder = GaussianEncoder(sizes, generator)
-        decoder = dense_layers(back, generator)
-        return VariationalNetwork(encoder, decoder, torch.randn(self.n_draws, self.code_size, generator=generator))
+        encoder = GaussianEncoder(sizes, generator=generator)
+        decoder = dense_layers(back, generator=generator)
+        return VariationalNetwork(
+            encoder, decoder, draws=torch.randn(self.n_draws, self.code_size, generator=generator)
+        )
 
     def _head(self, weight: Tensor | None) -> Head:
-        return Head(self.column_groups_, "gaussian" if self.loss == "mixed" else self.loss, weight)
+        return Head(groups=self.column_groups_, number="gaussian" if self.loss == "mixed" else self.loss, weight=weight)
 
     def _objective(self) -> Loss:
         network = cast(VariationalNetwork, self.network_)
@@ -150,7 +152,7 @@ class VariationalAutoencoder(DenseAutoencoder):
         return loss
 
     def _contributions(self, block: Tensor) -> Tensor:
-        if self.residual_score in SCORES:
+        if self.residual_score in RESIDUAL_SCORES:
             return super()._contributions(block)
         network = cast(VariationalNetwork, self.network_)
         mean, log_variance = network.encoder.moments(block)

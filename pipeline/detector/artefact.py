@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +19,7 @@ from pipeline.calibration.p_values import Calibration
 from pipeline.calibration.strategies.choice import row_cuts, solve
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder
-from pipeline.detector.family import OnEpoch, build_model
+from pipeline.detector.family import build_model
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.errors import ConfigError, InputError, TrainingError
 from pipeline.features import Feature, list_features
@@ -30,6 +29,7 @@ from pipeline.tables.parquet import read_batches
 
 if TYPE_CHECKING:
     from models.one_class import OneClassModel
+    from models.settings import OnEpoch
 
 FORMAT = 3
 CHECKED_ROWS = 4096
@@ -91,7 +91,9 @@ class Detector:
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """Losses of each pass over the fit rows: epoch, train_loss, held_out_loss; none without training."""
-        return getattr(self.model, "epochs_", [])
+        from models.capabilities import WithEpochs
+
+        return self.model.epochs_ if isinstance(self.model, WithEpochs) else []
 
     @classmethod
     def fit(
@@ -101,7 +103,7 @@ class Detector:
         labels: Labels,
         as_of: datetime,
         *,
-        on_epoch: OnEpoch | None = None,
+        on_epoch: "OnEpoch | None" = None,
         checkpoint: Path | None = None,
     ) -> Self:
         """Fit encoder, model, calibration and threshold, each on its own part of the training period.
@@ -136,6 +138,8 @@ class Detector:
             No normal rows, too few to fit or calibrate on, no variation, a training that fails, a model that cannot
             tell rows apart (`models.audit.check_not_degenerate`), or a threshold that cannot be kept.
         """
+        from models.capabilities import WithTrim
+
         parts = split(features, config, labels, as_of)
         encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), list_features(config), config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
@@ -143,7 +147,7 @@ class Detector:
         held_out, sample = _score_block(model, encoder, parts, features=features, config=config)
         normal_scores = held_out.scores[held_out.normal]
         _check_useful(model, normal_scores, sample)
-        trimmed = getattr(model, "trimmed_", None) or {}
+        trimmed = (model.trimmed_ if isinstance(model, WithTrim) else None) or {}
         return cls(
             config=config,
             as_of=as_of,
@@ -297,7 +301,7 @@ class Detector:
         InputError
             When the folder holds no artefact, or one of another format version.
         """
-        from models.base import load
+        from models.registry import load
 
         path = Path(folder) / "detector.json"
         if not path.is_file():
@@ -331,8 +335,10 @@ def _columns(encoder: Encoder) -> list[str]:
 
 def _fit_model(model: "OneClassModel", encoder: Encoder, parts: Parts, *, features: Path, seed: int) -> None:
     """Fit a model to the fit rows; one that stops early is given the rows that it watches."""
+    from models.capabilities import WithEarlyStopping
+
     held_out = {}
-    if "X_held_out" in signature(model.fit).parameters:
+    if isinstance(model, WithEarlyStopping):
         sample = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
         held_out["X_held_out"] = encoder.transform(sample.read(_columns(encoder)))
     try:

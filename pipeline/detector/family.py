@@ -1,8 +1,7 @@
 """Which model a configuration asks for: a family of the library by its short name, with the settings it takes."""
 
 import difflib
-import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -13,8 +12,7 @@ from pipeline.settings.config import ModelConfig
 
 if TYPE_CHECKING:
     from models.one_class import OneClassModel
-
-OnEpoch = Callable[[int, int, dict[str, float]], None]
+    from models.settings import OnEpoch
 
 # Parameters of the library's models, by the setting of every family's that they come from.
 SETTINGS = {
@@ -38,7 +36,7 @@ OWN: dict[str, dict[str, Any]] = {"denoising": {"noise": 0.02, "learning_rate": 
 def build_model(
     settings: ModelConfig,
     column_groups: Sequence[tuple[str, int]] | None = None,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: "OnEpoch | None" = None,
     checkpoint: Path | None = None,
 ) -> "OneClassModel":
     """Return the model that a configuration asks for, not fitted.
@@ -66,31 +64,31 @@ def build_model(
     >>> build_model(ModelConfig(name="knn", options={"n_neighbors": 3}))
     NearestNeighbours(n_neighbors=3)
     """
-    from models.base import MODELS, model_class
+    from models.registry import MODELS, model_class, parameter_names
 
     if settings.name not in MODELS:
         raise ConfigError(f"model.name = {settings.name!r} is no family of models; {_nearest(settings.name, MODELS)}")
     family = model_class(settings.name)
-    taken = list(inspect.signature(family).parameters)
-    options = _options(settings, family, taken)
+    parameters = parameter_names(family)
+    options = _options(settings, family, parameters)
     shared = {
         parameter: getattr(settings, name)
         for name, parameter in SETTINGS.items()
-        if parameter in taken and getattr(settings, name) is not None
+        if parameter in parameters and getattr(settings, name) is not None
     }
-    scores, score = getattr(family, "score_names", ()), shared.get("residual_score")
+    scores, score = family.score_names, shared.get("residual_score")
     if scores and score is not None and score not in scores:
         raise ConfigError(f"model.score = {score!r} is no score of {settings.name!r}; {_nearest(score, scores)}")
-    if settings.trim and "trim" not in taken:
+    if settings.trim and "trim" not in parameters:
         raise ConfigError(
             f"model.trim = {settings.trim:g} asks for a second fit, which {settings.name!r} does not have; "
             "set it to 0, or choose an autoencoder"
         )
     model = family(**OWN.get(settings.name, {}) | options | shared)
-    given: dict[str, Any] = {"on_epoch": on_epoch, "checkpoint": checkpoint}
-    if getattr(model, "loss", "mixed") == "mixed":
-        given["column_groups"] = column_groups
-    return model.set_params(**{name: value for name, value in given.items() if name in taken})
+    run: dict[str, Any] = {"on_epoch": on_epoch, "checkpoint": checkpoint}
+    if model.get_params().get("loss", "mixed") == "mixed":
+        run["column_groups"] = column_groups
+    return model.set_params(**{name: value for name, value in run.items() if name in parameters})
 
 
 def parameters_of(model: "OneClassModel") -> dict[str, Any]:
@@ -98,25 +96,25 @@ def parameters_of(model: "OneClassModel") -> dict[str, Any]:
     return {name: value for name, value in model.get_params(deep=False).items() if name not in GIVEN}
 
 
-def _options(settings: ModelConfig, family: type, taken: Sequence[str]) -> dict[str, Any]:
+def _options(settings: ModelConfig, family: type, parameters: Sequence[str]) -> dict[str, Any]:
     """Return the options, each of the type that the family takes."""
-    own = [name for name in taken if name not in (*SETTINGS.values(), *GIVEN)]
-    hints, checked = get_type_hints(family), {}
+    names = [name for name in parameters if name not in (*SETTINGS.values(), *GIVEN)]
+    hints, options = get_type_hints(family), {}
     for name, value in settings.options.items():
         key = f"model.options.{name} = {value!r}"
         if name in SETTINGS or name in SETTINGS.values():
             setting = next(setting for setting, parameter in SETTINGS.items() if name in (setting, parameter))
             raise ConfigError(f"{key} is no option of {settings.name!r}, but a setting: write it as model.{setting}")
-        if name not in own:
-            raise ConfigError(f"{key} is no option of {settings.name!r}; {_nearest(name, own)}")
+        if name not in names:
+            raise ConfigError(f"{key} is no option of {settings.name!r}; {_nearest(name, names)}")
         try:
-            checked[name] = TypeAdapter(hints[name]).validate_python(value, strict=True)
+            options[name] = TypeAdapter(hints[name]).validate_python(value, strict=True)
         except ValidationError as error:
             message = error.errors()[0]["msg"]
             raise ConfigError(f"{key} of {settings.name!r}: {message[0].lower()}{message[1:]}") from None
-    return checked
+    return options
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), 1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(known) or 'none'}"
+def _nearest(name: str, choices: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(choices), 1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(choices) or 'none'}"

@@ -55,6 +55,8 @@ def make_maps(features: Path, scored: Scored, detector: Detector, tsne: bool = F
     list of Map
         Empty for fewer than three rows that were not flagged.
     """
+    from models.capabilities import WithCode
+
     identity = detector.config.contract.id
     results = pq.read_table(scored.scores, columns=[identity, "anomaly_score", "is_flagged"])
     scores, flags = results.column("anomaly_score").to_numpy(), results.column("is_flagged").to_numpy()
@@ -67,7 +69,7 @@ def make_maps(features: Path, scored: Scored, detector: Detector, tsne: bool = F
     shown = np.concatenate([normal, np.flatnonzero(flags & (ranks <= ALERT_POINTS))])
     matrix, ranks = detector.encoder.transform(take_rows(features, shown)), ranks[shown]
     found, code = [], matrix
-    if hasattr(detector.model, "encode"):
+    if isinstance(detector.model, WithCode):
         code = detector.model.encode(matrix)
         text = "Where the model puts the rows"
         text += "." if code.shape[1] <= 2 else f": the two main directions of its code of {code.shape[1]} nodes."

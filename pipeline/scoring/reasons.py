@@ -209,8 +209,10 @@ def most_usual(
 
 def _parts(detector: Detector, matrix: np.ndarray, sources: list[str]) -> np.ndarray:
     """Return how much each source is to blame at first sight, shape (n_rows, len(sources))."""
+    from models.capabilities import WithContributions
+
     encoder = detector.encoder
-    if hasattr(detector.model, "contributions"):
+    if isinstance(detector.model, WithContributions):
         contributions = detector.model.contributions(matrix)
         return np.column_stack([contributions[:, encoder.places(source)].sum(axis=1) for source in sources])
     parts = np.zeros((len(matrix), len(sources)))

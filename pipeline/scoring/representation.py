@@ -40,7 +40,11 @@ def write_codes(features: Path, detector: Detector, out: Path, on_rows: OnRows =
     InputError
         For a model without a code.
     """
-    model = _able(detector, "encode", "makes no code of a row")
+    from models.capabilities import WithCode
+
+    model = detector.model
+    if not isinstance(model, WithCode):
+        raise _unable(detector, "makes no code of a row")
 
     def codes(batch: Rows) -> dict[str, Any]:
         code = np.asarray(model.encode(detector.encoder.transform(batch)), dtype=np.float32)
@@ -73,7 +77,10 @@ def write_expected(features: Path, detector: Detector, out: Path, on_rows: OnRow
     InputError
         For a model that does not reconstruct.
     """
-    _able(detector, "reconstruct", "does not reconstruct rows")
+    from models.capabilities import WithReconstruction
+
+    if not isinstance(detector.model, WithReconstruction):
+        raise _unable(detector, "does not reconstruct rows")
     numeric = {item.name: item.column for item in detector.features if item.column in detector.config.contract.numeric}
     filled = 0
 
@@ -98,7 +105,11 @@ def write_expected(features: Path, detector: Detector, out: Path, on_rows: OnRow
 
 def expect(detector: Detector, rows: Rows) -> dict[str, np.ndarray]:
     """Return what the model expects of each feature, in its raw unit, shape (n_rows,); numbers are never missing."""
-    encoder, model = detector.encoder, _able(detector, "reconstruct", "does not reconstruct rows")
+    from models.capabilities import WithReconstruction
+
+    encoder, model = detector.encoder, detector.model
+    if not isinstance(model, WithReconstruction):
+        raise _unable(detector, "does not reconstruct rows")
     matrix, missing = encoder.transform(rows), encoder.missing(rows)
     indicators = [place for place, column in enumerate(encoder.columns) if column.role == "missing"]
     matrix[:, indicators] = 0
@@ -111,13 +122,11 @@ def expect(detector: Detector, rows: Rows) -> dict[str, np.ndarray]:
     return encoder.inverse(settled)
 
 
-def _able(detector: Detector, method: str, lacks: str) -> Any:
-    if not hasattr(detector.model, method):
-        raise InputError(
-            f"the model of {detector.config.name!r} is {detector.summary['model']!r}, which {lacks}; name a version "
-            "that is an autoencoder with --version, or train one (model.name in the configuration)"
-        )
-    return detector.model
+def _unable(detector: Detector, lack: str) -> InputError:
+    return InputError(
+        f"the model of {detector.config.name!r} is {detector.summary['model']!r}, which {lack}; name a version "
+        "that is an autoencoder with --version, or train one (model.name in the configuration)"
+    )
 
 
 def _write(

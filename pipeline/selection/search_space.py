@@ -1,6 +1,5 @@
 """What tuning tries: a family of models and the settings that it takes, as ``[tuning]`` allows."""
 
-import inspect
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +42,16 @@ def suggest(trial: "Trial", config: Config) -> ModelConfig:
     trial : optuna.Trial
     config : Config
     """
-    from models.base import model_class
+    from models.registry import model_class, parameter_names
 
     tuning = config.tuning
     family = str(trial.suggest_categorical("family", list(tuning.families)))
-    taken = inspect.signature(model_class(family)).parameters
-    if tuning.hidden and SETTINGS["hidden"] in taken:
+    parameters = parameter_names(model_class(family))
+    if tuning.hidden and SETTINGS["hidden"] in parameters:
         trial.suggest_categorical("hidden", [json.dumps(layers) for layers in tuning.hidden])
-    if tuning.code_size and SETTINGS["code_size"] in taken:
+    if tuning.code_size and SETTINGS["code_size"] in parameters:
         trial.suggest_int("code_size", *map(int, tuning.code_size), log=True)
-    if tuning.learning_rate and SETTINGS["learning_rate"] in taken:
+    if tuning.learning_rate and SETTINGS["learning_rate"] in parameters:
         trial.suggest_float("learning_rate", *tuning.learning_rate, log=True)
     for name, values in tuning.options.get(family, {}).items():
         _suggest_option(trial, f"{family}.{name}", values)
@@ -61,16 +60,16 @@ def suggest(trial: "Trial", config: Config) -> ModelConfig:
 
 def settings_of(trial: "Trial | FrozenTrial", config: Config) -> ModelConfig:
     """Return the settings that a trial tried, from its parameters."""
-    from models.base import model_class
+    from models.registry import model_class, parameter_names
 
     found, base = trial.params, config.model
     family = found["family"]
-    taken = inspect.signature(model_class(family)).parameters
+    parameters = parameter_names(model_class(family))
     given: dict[str, Any] = {"name": family, "seed": base.seed}
     for name in ("batch_size", "max_epochs", "patience", "loss"):
-        if SETTINGS[name] in taken:
+        if SETTINGS[name] in parameters:
             given[name] = getattr(base, name)
-    if "trim" in taken:
+    if "trim" in parameters:
         given["trim"] = base.trim
     if family == base.name:
         given |= {name: getattr(base, name) for name in ("hidden", "code_size", "learning_rate", "score", "options")}

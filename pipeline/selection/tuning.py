@@ -5,7 +5,6 @@ was stopped goes on. One command runs it at a time, in as many processes as ``tu
 """
 
 import hashlib
-import inspect
 import json
 import multiprocessing
 import signal
@@ -262,15 +261,16 @@ def _try(trial: "Trial", config: Config, material: Material, metric: str) -> flo
     import optuna
 
     from models.audit import check_not_degenerate
+    from models.capabilities import WithEarlyStopping, WithProgress
 
     began = monotonic()
     settings = suggest(trial, config)
     model = build_model(settings, material.column_groups)
-    if "on_epoch" in inspect.signature(type(model)).parameters:
+    if isinstance(model, WithProgress):
         model.set_params(
             on_epoch=_watch(trial, model, material=material, metric=metric, rate=config.threshold.false_alert_rate)
         )
-    held_out = {"X_held_out": material.held_out} if "X_held_out" in inspect.signature(model.fit).parameters else {}
+    held_out = {"X_held_out": material.held_out} if isinstance(model, WithEarlyStopping) else {}
     try:
         model.fit(material.fit, **held_out)
         normal = material.validation[material.labels != 1]
@@ -325,7 +325,7 @@ def _watch(trial: "Trial", model: Any, *, material: Material, metric: str, rate:
     """
     import optuna
 
-    from models.base import Autoencoder
+    from models.networks import NetworkAutoencoder
 
     labels = material.labels
     others = np.flatnonzero(labels != 1)
@@ -333,7 +333,7 @@ def _watch(trial: "Trial", model: Any, *, material: Material, metric: str, rate:
     rows, known = material.validation[some], labels[some]
 
     def on_epoch(epoch: int, max_epochs: int, losses: dict[str, float]) -> None:
-        if not isinstance(model, Autoencoder) or next(model.network_.parameters()).device.type != "cpu":
+        if not isinstance(model, NetworkAutoencoder) or next(model.network_.parameters()).device.type != "cpu":
             return
         trial.report(
             judge(lambda part: (model.residuals(part).astype(np.float64) ** 2).mean(axis=1), rows, labels=known,

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from models.audit import check_not_degenerate, moved
-from models.base import load
+from models.audit import check_not_degenerate, movement
 from models.dense import DenseAutoencoder
+from models.registry import load
 from models.sparse import SparseAutoencoder
 
 
@@ -47,7 +47,10 @@ def test_trimming_finds_the_rows_that_do_not_belong(tmp_path):
     kept = np.sort(np.argsort(whole.anomaly_score(data), kind="stable")[:940])
     again = DenseAutoencoder(**settings).fit(data[kept])
     np.testing.assert_array_equal(trimmed.anomaly_score(data), again.anomaly_score(data))
-    assert trimmed.trimmed_ == {"rows": 60, **moved(whole.anomaly_score(data)[kept], again.anomaly_score(data)[kept])}
+    assert trimmed.trimmed_ == {
+        "rows": 60,
+        **movement(whole.anomaly_score(data)[kept], again.anomaly_score(data)[kept]),
+    }
     trimmed.save(tmp_path)
     assert load(tmp_path).trimmed_ == trimmed.trimmed_
     with pytest.raises(ValueError, match=r"trim=0\.5 must be 0 or more and below 0.5"):

@@ -6,8 +6,8 @@ from sklearn.linear_model import SGDOneClassSVM
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.estimator_checks import check_estimator
 
-from models.base import load
 from models.baselines import IsolationTrees, NearestNeighbours, OneClassSVM, PrincipalComponents
+from models.registry import load
 
 EVERY = pytest.mark.parametrize("model_class", [PrincipalComponents, NearestNeighbours, IsolationTrees, OneClassSVM])
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from models.belief import DeepBeliefAutoencoder, Machine
+from models.heads import Head
 from models.layers import Dense
-from models.losses import Head
 
 
 def machine(n_visible, n_hidden, **settings):
@@ -38,7 +38,7 @@ def test_contrastive_divergence_raises_the_likelihood_of_binary_rows():
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
         for _ in range(400):
-            rbm.step(torch.from_numpy(rows), 0.1, 0.5, generator)
+            rbm.step(torch.from_numpy(rows), rate=0.1, momentum=0.5, generator=generator)
         found.append(exact_log_likelihood(rows, up, down))
     independent = (
         rows.mean(axis=0) * np.log(rows.mean(axis=0)) + (1 - rows.mean(axis=0)) * np.log1p(-rows.mean(axis=0))
@@ -53,7 +53,7 @@ def test_one_step_is_the_plain_formula():
     rbm, up, down = machine(3, 2, visible=Head(), hidden_is_gaussian=True)
     weight, hidden_bias, visible_bias = (part.numpy().copy() for part in (up.weight, up.bias, down.bias))
     batch = 1e4 * torch.randn(8, 3, generator=torch.Generator().manual_seed(2))  # beside which unit noise is small
-    rbm.step(batch, 1e-9, 0.5, torch.Generator().manual_seed(3))
+    rbm.step(batch, rate=1e-9, momentum=0.5, generator=torch.Generator().manual_seed(3))
     rows = batch.numpy().astype(np.float64)
     hidden = rows @ weight.T + hidden_bias
     again = hidden @ weight + visible_bias

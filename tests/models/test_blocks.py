@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from models import base, blocks, training
-from models.blocks import Chosen, at_random, in_blocks, is_streamed
+from models import blocks, networks, training
+from models.blocks import RowSubset, at_random, in_blocks, is_streamed
 from models.dense import DenseAutoencoder
 
 
@@ -37,7 +37,7 @@ def test_blocks_come_back_in_order(n_rows):
 def test_a_table_on_disk_is_fitted_and_scored_without_being_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "WINDOW_CELLS", 10_000)
     monkeypatch.setattr(blocks, "SLICE_ROWS", 1000)
-    monkeypatch.setattr(base, "SCORE_CELLS", 10_000)
+    monkeypatch.setattr(networks, "SCORE_CELLS", 10_000)
     data = rows()
     np.save(tmp_path / "rows.npy", data)
     settings = {"code_size": 2, "learning_rate": 0.01, "max_epochs": 10, "batch_size": 64, "trim": 0.01}
@@ -76,10 +76,10 @@ def test_arrays_frames_and_lists_are_no_tables_on_disk(tmp_path):
     assert is_streamed(np.memmap(tmp_path / "m", np.float32, "w+", shape=(3, 2)))
 
 
-def test_chosen_rows_are_those_asked_for():
+def test_a_subset_is_of_the_rows_at_its_positions():
     data = rows(100)
     chosen = np.array([3, 4, 50, 99])
-    kept = Chosen(Table(data), chosen)
+    kept = RowSubset(Table(data), chosen)
     assert len(kept) == 4
     np.testing.assert_array_equal(kept[0:2], data[[3, 4]])
     np.testing.assert_array_equal(kept[1:9], data[[4, 50, 99]])

@@ -9,7 +9,7 @@ from models.layers import dense_layers
 
 
 def encoder_of(sizes):
-    encoder = dense_layers(sizes, torch.Generator().manual_seed(0), nn.Sigmoid, last=nn.Sigmoid)
+    encoder = dense_layers(sizes, generator=torch.Generator().manual_seed(0), activation=nn.Sigmoid, last=nn.Sigmoid)
     return encoder, list(encoder)[::2]
 
 

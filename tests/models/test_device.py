@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models import training
-from models.base import MODELS, model_class
+from models.registry import MODELS, model_class
 from models.steps import AutogradStep, DenseStep, Weights
 
 DEVICE = "elsewhere"
@@ -70,7 +70,7 @@ def move(network):
                 module._buffers[name] = torch.empty(old.shape, dtype=old.dtype, device=DEVICE)
 
 
-def take_steps(network, loss, rows, held_out, settings, on_epoch=None):
+def take_steps(network, loss, rows, **_):
     """What ``training.fit`` does to a chunk of rows, but for the numbers."""
     with elsewhere():
         move(network)
@@ -100,7 +100,7 @@ def train(name, settings):
 def train_with_a_tensor_left_behind():
     network, left = nn.Linear(6, 6), torch.ones(6)
     try:
-        take_steps(network, lambda batch, generator: (network(batch) - batch) * left, rows(), None, None)
+        take_steps(network, lambda batch, generator: (network(batch) - batch) * left, rows())
     except RuntimeError as error:
         return str(error)
 

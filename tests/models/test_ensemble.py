@@ -5,11 +5,11 @@ import torch
 from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator
 
-from models.base import load
-from models.ensemble import NAMES, EnsembleAutoencoder
+from models.ensemble import MEMBERS, EnsembleAutoencoder
 from models.memory import MemoryAutoencoder, hash_rows
+from models.ranks import MemberTail
+from models.registry import load
 from models.scores import Mahalanobis
-from models.tails import Tail
 from tests.models.test_blocks import Table
 
 
@@ -78,8 +78,8 @@ def test_scores_are_the_root_mean_square_of_the_tails_of_its_members():
     data, fit_rows = 1.5 * rows(200, seed=1), rows()
     model = fitted(fit_rows)
     scores = by_hand(model, data, fit_rows)
-    assert tuple(scores) == NAMES
-    levels = np.array([model.tails_[name](torch.from_numpy(scores[name])).numpy() for name in NAMES])
+    assert tuple(scores) == MEMBERS
+    levels = np.array([model.tails_[name](torch.from_numpy(scores[name])).numpy() for name in MEMBERS])
     np.testing.assert_allclose(model.anomaly_score(data), np.sqrt((levels**2).mean(axis=0)), rtol=1e-3)
     # Between the mean of the members and their maximum.
     assert (model.anomaly_score(data) >= levels.mean(axis=0) * (1 - 1e-3)).all()
@@ -91,10 +91,10 @@ def test_each_column_has_the_part_that_its_members_give_it():
     model = fitted(fit_rows)
     members = model._members(torch.from_numpy(data), True, model._network_residuals(torch.from_numpy(data)))
     sums = [np.maximum(found.sum(dim=1).numpy(), 0) for found in members]
-    levels = [model.tails_[name](torch.from_numpy(score)).numpy() for name, score in zip(NAMES, sums, strict=True)]
+    levels = [model.tails_[name](torch.from_numpy(score)).numpy() for name, score in zip(MEMBERS, sums, strict=True)]
     combined = np.sqrt(np.mean(np.square(levels), axis=0))
     expected = sum(
-        found.numpy() / score[:, None] * (level**2 / combined / len(NAMES))[:, None]
+        found.numpy() / score[:, None] * (level**2 / combined / len(MEMBERS))[:, None]
         for found, score, level in zip(members, sums, levels, strict=True)
         if (score > 0).all()
     )
@@ -110,7 +110,7 @@ def test_networks_are_judged_by_the_rows_that_they_left_out():
     distance = Mahalanobis.fit(out_of_fold)
     np.testing.assert_allclose(model._distances["networks"].precision, distance.precision, rtol=1e-3, atol=1e-3)
     scores = distance.contributions(torch.from_numpy(out_of_fold)).sum(dim=1).numpy()
-    tail = Tail.fit(scores)
+    tail = MemberTail.fit(scores)
     assert model.tails_["networks"].xi == pytest.approx(tail.xi, rel=1e-3)
     np.testing.assert_allclose(model.tails_["networks"].scores, tail.scores, rtol=1e-3)
 

@@ -4,11 +4,11 @@ from scipy.special import softmax
 from scipy.stats import norm
 from sklearn.utils.estimator_checks import check_estimator
 
-from models.base import load
 from models.memory import MemoryAutoencoder
-from models.scores import SCORES
+from models.registry import load
+from models.scores import RESIDUAL_SCORES
 
-EVERY_SCORE = pytest.mark.parametrize("residual_score", ["likelihood", *SCORES])
+EVERY_SCORE = pytest.mark.parametrize("residual_score", ["likelihood", *RESIDUAL_SCORES])
 
 
 def rows(n_rows=600, n_columns=5, seed=0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.scores import SCORES, Mahalanobis, MeanSquared, Normalised, WorstShare
+from models.scores import RESIDUAL_SCORES, Mahalanobis, MeanSquared, Normalised, WorstShare
 
 
 def correlated(n_rows, n_columns, seed=0):
@@ -74,16 +74,16 @@ def test_mean_squared_is_the_plain_formula():
 def test_residuals_are_left_as_they_are():
     residuals = correlated(30, 4)
     before = residuals.copy()
-    for kind in SCORES.values():
+    for kind in RESIDUAL_SCORES.values():
         kind.fit(residuals).contributions(torch.from_numpy(residuals))
         np.testing.assert_array_equal(residuals, before)
 
 
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", RESIDUAL_SCORES)
 def test_arrays_rebuild_the_score(name):
-    score = SCORES[name].fit(correlated(50, 4))
+    score = RESIDUAL_SCORES[name].fit(correlated(50, 4))
     rows = torch.from_numpy(correlated(20, 4, seed=2))
-    again = SCORES[name].from_arrays(score.arrays())
+    again = RESIDUAL_SCORES[name].from_arrays(score.arrays())
     np.testing.assert_array_equal(again.contributions(rows), score.contributions(rows))
 
 

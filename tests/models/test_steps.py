@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import nn
 
+from models.heads import Head
 from models.layers import Network, dense_layers
-from models.losses import Head, Reconstruction
+from models.losses import Reconstruction
 from models.steps import AutogradStep, DenseStep, Weights
 
 
@@ -16,11 +17,11 @@ def rows(n_rows=70):
 
 def network(activation=nn.Hardswish, last=None, head=None):
     generator = torch.Generator().manual_seed(0)
-    encoder = dense_layers([6, 16, 5], generator, activation, last)
-    return Network(encoder, dense_layers([5, 9, 6], generator, activation), head)
+    encoder = dense_layers([6, 16, 5], generator=generator, activation=activation, last=last)
+    return Network(encoder, dense_layers([5, 9, 6], generator=generator, activation=activation), head=head)
 
 
-MIXED = Head([("number", 4), ("binary", 1), ("number", 1)], "huber", torch.arange(1.0, 7.0))
+MIXED = Head(groups=[("number", 4), ("binary", 1), ("number", 1)], number="huber", weight=torch.arange(1.0, 7.0))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_other_networks_and_losses_are_left_to_autograd():
     assert DenseStep.of(network(), Reconstruction(net)) is None
     odd = Network(nn.Sequential(nn.Linear(6, 3)), nn.Sequential(nn.Linear(3, 6)))
     assert DenseStep.of(odd, Reconstruction(odd)) is None
-    learnt = network(head=Head([("number", 6)], "gaussian"))
+    learnt = network(head=Head(groups=[("number", 6)], number="gaussian"))
     assert DenseStep.of(learnt, Reconstruction(learnt)) is None
 
 

@@ -39,7 +39,7 @@ def rows(n_rows=200, seed=0):
 
 def test_the_minimum_is_found():
     network, data = Shift(), rows() + 2
-    epochs = training.fit(network, network.loss, data, None, settings(max_epochs=200, learning_rate=0.05))
+    epochs = training.fit(network, network.loss, data, settings=settings(max_epochs=200, learning_rate=0.05))
     np.testing.assert_allclose(network.at.detach(), data.mean(dim=0), atol=0.02)
     assert epochs[-1]["train_loss"] == pytest.approx(float(data.var(dim=0, correction=0).mean()), rel=0.01)
     assert [set(epoch) for epoch in epochs] == [{"epoch", "train_loss"}] * 200
@@ -47,7 +47,7 @@ def test_the_minimum_is_found():
 
 def test_one_step_is_adamw_with_a_clipped_gradient():
     network, data = Shift(), torch.tensor([[30.0, 40.0, 0.0]])
-    training.fit(network, network.loss, data, None, settings(max_epochs=1, learning_rate=0.1))
+    training.fit(network, network.loss, data, settings=settings(max_epochs=1, learning_rate=0.1))
     # Adam's first step is the learning rate times the gradient's sign, whatever its size.
     np.testing.assert_allclose(network.at.detach(), [0.1, 0.1, 0.0], rtol=1e-5)
 
@@ -61,7 +61,7 @@ def test_every_row_is_seen_once_an_epoch_in_another_order():
         seen.append(batch[:, 0].clone())
         return network.loss(batch, generator)
 
-    training.fit(network, loss, data, None, settings(batch_size=16, max_epochs=2))
+    training.fit(network, loss, data, settings=settings(batch_size=16, max_epochs=2))
     assert [len(batch) for batch in seen] == [16, 16, 16, 2] * 2
     first, second = torch.cat(seen[:4]), torch.cat(seen[4:])
     assert not torch.equal(first, second)
@@ -94,9 +94,9 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch():
         network,
         network.loss,
         data,
-        torch.full((10, 3), 1.0),
-        settings(max_epochs=200, learning_rate=0.05, patience=4),
-        lambda *_: weights.append(network.at.detach().clone()),
+        held_out=torch.full((10, 3), 1.0),
+        settings=settings(max_epochs=200, learning_rate=0.05, patience=4),
+        on_epoch=lambda *_: weights.append(network.at.detach().clone()),
     )
     losses = [epoch["held_out_loss"] for epoch in epochs]
     best = int(np.argmin(losses))
@@ -113,7 +113,7 @@ def test_held_out_loss_does_not_depend_on_the_epoch_noise():
     def loss(batch, generator):
         return 0 * network.loss(batch, generator) + torch.rand(batch.shape, generator=generator)
 
-    epochs = training.fit(network, loss, rows(), rows(50, seed=1), settings(patience=9))
+    epochs = training.fit(network, loss, rows(), held_out=rows(50, seed=1), settings=settings(patience=9))
     assert len({epoch["held_out_loss"] for epoch in epochs}) == 1
     assert len({epoch["train_loss"] for epoch in epochs}) == len(epochs) == 5
 
@@ -124,14 +124,21 @@ def test_held_out_loss_is_a_mean_over_all_rows():
     held_out[training.HELD_OUT_ROWS :] = 5
     network = Shift()
     network.at.requires_grad_(True)
-    epochs = training.fit(network, network.loss, torch.zeros(4, 3), held_out, settings(max_epochs=1))
+    epochs = training.fit(network, network.loss, torch.zeros(4, 3), held_out=held_out, settings=settings(max_epochs=1))
     assert epochs[0]["held_out_loss"] == pytest.approx(25 * 100 / n_rows, rel=1e-4)
 
 
 def test_on_epoch_hears_of_each_epoch():
     heard = []
     network = Shift()
-    training.fit(network, network.loss, rows(), rows(20, seed=1), settings(patience=9), lambda *a: heard.append(a))
+    training.fit(
+        network,
+        network.loss,
+        rows(),
+        held_out=rows(20, seed=1),
+        settings=settings(patience=9),
+        on_epoch=lambda *a: heard.append(a),
+    )
     assert [(epoch, of) for epoch, of, _ in heard] == [(epoch, 5) for epoch in range(1, 6)]
     assert all(set(losses) == {"train_loss", "held_out_loss"} for *_, losses in heard)
     assert all(math.isfinite(value) for *_, losses in heard for value in losses.values())
@@ -143,7 +150,7 @@ def test_a_loss_that_is_not_finite_names_epoch_batch_and_column(value):
     data[70, 1] = value
     n_threads = torch.get_num_threads()
     with pytest.raises(ValueError, match=r"no longer finite \(epoch 1, batch \d\).*in column 'b'"):
-        training.fit(network, network.loss, data, None, settings())
+        training.fit(network, network.loss, data, settings=settings())
     assert torch.get_num_threads() == n_threads
     assert torch.isfinite(network.at).all()
 
@@ -155,14 +162,14 @@ def test_a_gradient_that_is_not_finite_stops_too():
         return (network.at * 0).sqrt() * batch
 
     with pytest.raises(ValueError, match="epoch 1, batch 1"):
-        training.fit(network, loss, rows(), None, settings())
+        training.fit(network, loss, rows(), settings=settings())
 
 
 def test_a_held_out_loss_that_is_not_finite_names_the_column():
     network, held_out = Shift(), rows(20)
     held_out[3, 2] = -1e30
     with pytest.raises(ValueError, match=r"epoch 1, held-out rows.*-1e\+30 in column 'c'"):
-        training.fit(network, network.loss, rows(), held_out, settings())
+        training.fit(network, network.loss, rows(), held_out=held_out, settings=settings())
 
 
 class Table:
@@ -191,7 +198,7 @@ def test_rows_on_disk_are_read_in_runs_and_each_is_seen_once(monkeypatch):
         seen.append(batch[:, 0].clone())
         return network.loss(batch, generator)
 
-    training.fit(network, loss, table, None, settings(batch_size=16, max_epochs=2))
+    training.fit(network, loss, table, settings=settings(batch_size=16, max_epochs=2))
     assert [len(batch) for batch in seen] == [16] * 6 + [4] + [16] * 6 + [4]
     first, second = torch.cat(seen[:7]), torch.cat(seen[7:])
     assert sorted(first.tolist()) == sorted(second.tolist()) == table.array[:, 0].tolist()
@@ -205,7 +212,7 @@ def test_rows_on_disk_are_read_in_runs_and_each_is_seen_once(monkeypatch):
 def test_rows_on_disk_reach_the_same_minimum():
     data = rows(5000) + 2
     network = Shift()
-    training.fit(network, network.loss, Table(data.numpy()), None, settings(max_epochs=20, learning_rate=0.05))
+    training.fit(network, network.loss, Table(data.numpy()), settings=settings(max_epochs=20, learning_rate=0.05))
     np.testing.assert_allclose(network.at.detach(), data.mean(dim=0), atol=0.02)
 
 
@@ -224,22 +231,29 @@ def test_a_killed_training_ends_with_the_same_weights(held_out, killed_after, tm
 
     whole, resumed = Shift(), Shift()
     given = {"max_epochs": 6, "patience": 9, "batch_size": 16}
-    expected = training.fit(whole, noisy(whole), rows(), held_out, settings(**given))
+    expected = training.fit(whole, noisy(whole), rows(), held_out=held_out, settings=settings(**given))
 
     def kill(epoch, of, losses):
         if epoch == killed_after:
             raise Killed
 
     with pytest.raises(Killed):
-        training.fit(resumed, noisy(resumed), rows(), held_out, settings(**given, checkpoint=tmp_path), kill)
+        training.fit(
+            resumed,
+            noisy(resumed),
+            rows(),
+            held_out=held_out,
+            settings=settings(**given, checkpoint=tmp_path),
+            on_epoch=kill,
+        )
     heard, again = [], Shift()
     epochs = training.fit(
         again,
         noisy(again),
         rows(),
-        held_out,
-        settings(**given, checkpoint=tmp_path),
-        lambda epoch, *_: heard.append(epoch),
+        held_out=held_out,
+        settings=settings(**given, checkpoint=tmp_path),
+        on_epoch=lambda epoch, *_: heard.append(epoch),
     )
     assert heard == list(range(killed_after + 1, 7))
     assert epochs == expected
@@ -248,7 +262,7 @@ def test_a_killed_training_ends_with_the_same_weights(held_out, killed_after, tm
 
 def test_a_checkpoint_of_other_data_or_settings_is_not_used(tmp_path):
     network = Shift()
-    training.fit(network, network.loss, rows(), None, settings(checkpoint=tmp_path, patience=9))
+    training.fit(network, network.loss, rows(), settings=settings(checkpoint=tmp_path, patience=9))
     others = [
         (rows(seed=9), None, {}),
         (rows(), rows(9), {}),
@@ -265,9 +279,9 @@ def test_a_checkpoint_of_other_data_or_settings_is_not_used(tmp_path):
             other,
             other.loss,
             data,
-            held_out,
-            settings(**{"checkpoint": tmp_path, "patience": 9} | changes),
-            lambda *a: heard.append(a),
+            held_out=held_out,
+            settings=settings(**{"checkpoint": tmp_path, "patience": 9} | changes),
+            on_epoch=lambda *a: heard.append(a),
         )
         assert len(heard) == 5
     assert len(list(tmp_path.iterdir())) == 1 + len(others)
@@ -275,7 +289,7 @@ def test_a_checkpoint_of_other_data_or_settings_is_not_used(tmp_path):
 
 def test_a_checkpoint_is_one_safetensors_file_with_json(tmp_path):
     network = Shift()
-    epochs = training.fit(network, network.loss, rows(), rows(9), settings(checkpoint=tmp_path))
+    epochs = training.fit(network, network.loss, rows(), held_out=rows(9), settings=settings(checkpoint=tmp_path))
     (path,) = tmp_path.iterdir()
     with safe_open(path, framework="np") as file:
         assert json.loads(file.metadata()["json"])["epochs"] == epochs

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from models.base import load
+from models.registry import load
 from models.variational import VariationalAutoencoder, divergence
 
 

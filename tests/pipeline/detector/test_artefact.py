@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from models.base import MODELS
+from models.registry import MODELS
 from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError, TrainingError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from models.base import MODELS, model_class
+from models.registry import MODELS, model_class
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.errors import ConfigError
 from pipeline.settings.config import ModelConfig
