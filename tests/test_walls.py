@@ -106,6 +106,31 @@ def test_every_room_has_its_place_in_the_order() -> None:
     assert names - {"__init__"} == set(ORDER)
 
 
+def circles(imports: dict[str, set[str]]) -> list[str]:
+    """Return the files that can be reached from themselves, by their imports."""
+    found = []
+    for start in imports:
+        seen: set[str] = set()
+        ahead = set(imports[start])
+        while ahead:
+            file = ahead.pop()
+            seen.add(file)
+            ahead |= imports.get(file, set()) - seen
+        found += [start] if start in seen else []
+    return found
+
+
+def test_no_file_imports_itself_in_a_circle() -> None:
+    modules = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in files()}
+    imports = {}
+    for module, path in modules.items():
+        names = [name for name, _ in imported(ast.parse((ROOT / path).read_text(encoding="utf-8")), path)]
+        owners = {name if name in modules else name.rpartition(".")[0] for name in names}
+        imports[module] = (owners & set(modules)) - {module}
+    assert circles(imports) == []
+    assert sorted(circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()})) == ["b", "c"]
+
+
 def test_no_file_reaches_over_a_wall() -> None:
     found = [line for path in files() for line in violations(path, (ROOT / path).read_text(encoding="utf-8"))]
     assert found == []
