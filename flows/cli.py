@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flows import console
-from flows.environment import settle
-from pipeline.errors import AssayError
+from flows.environment import namesake, settle
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -352,7 +351,10 @@ def schedule(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, unless files of the user's own would be imported in place of ours."""
+    if text := namesake():
+        console.error(text)
+        raise SystemExit(1)
     app()
 
 
@@ -363,6 +365,8 @@ def _day(moment: datetime | None) -> date | None:
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """Print a user's error in its one sentence, and end with status 1."""
+    from pipeline.errors import AssayError
+
     try:
         yield
     except AssayError as error:
