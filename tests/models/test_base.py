@@ -1,5 +1,4 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from models import base
 from models.base import load
 from models.denoising import DenoisingAutoencoder
 from models.scores import SCORES
+from tests.processes import run
 
 EVERY_SCORE = pytest.mark.parametrize("residual_score", SCORES)
 
@@ -171,7 +171,8 @@ def test_a_saved_model_scores_bit_for_bit_in_another_process(tmp_path):
     code = "import sys, numpy as np; from models.base import load; model = load(sys.argv[1]);"
     code += "np.save(sys.argv[1] + '/scores.npy', model.anomaly_score(np.load(sys.argv[1] + '/rows.npy')))"
     root = Path(base.__file__).parents[1]
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=root)
+    process = run(sys.executable, "-c", code, tmp_path, cwd=root)
+    assert process.status == 0, process
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), model.anomaly_score(data))
 
 

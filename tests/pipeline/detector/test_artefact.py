@@ -1,6 +1,5 @@
 import json
 import signal
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipeline.errors import InputError, TrainingError
 from pipeline.settings.config import ThresholdConfig
 from pipeline.tables.parquet import read_batches
 from tests.pipeline.fitted import AFTER, DAYS, START, config, contents, feature_table, replace, transactions
+from tests.processes import run
 
 ROOT = Path(__file__).parents[3]
 
@@ -362,8 +362,8 @@ def die(epoch, most, losses):
 
 Detector.fit(Path({str(features)!r}), config(), AFTER, die, checkpoint=Path({str(tmp_path / "checkpoint")!r}))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    process = run(sys.executable, "-c", code)
+    assert process.status == -signal.SIGKILL, process
     assert len(list((tmp_path / "checkpoint").iterdir())) == 1
     told = []
     again = Detector.fit(
