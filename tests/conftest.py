@@ -6,13 +6,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from flows.environment import settle
 from tests.processes import free_port, running
 
 settle()
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+# How long an example takes says nothing on a machine that does other things, too.
+hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```",
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block]
 # These serve until they are stopped: each is started, asked once, and ended.
 SERVERS = ("mlflow ui", "mlflow models serve", "prefect server start", "assay schedule")
+# One fixture runs all the others.
+pytestmark = pytest.mark.timeout(3000)
 
 
 def is_server(command: str) -> bool:

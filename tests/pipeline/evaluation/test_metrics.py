@@ -22,7 +22,7 @@ SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_s
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORED)
 def test_auroc_is_the_share_of_ordered_pairs(rows):
     frauds = [score for score, fraud in rows if fraud]
@@ -32,7 +32,7 @@ def test_auroc_is_the_share_of_ordered_pairs(rows):
     assert auroc(scores, labels) == pytest.approx(sum(pairs) / len(pairs))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORED)
 def test_average_precision_sums_precision_over_steps_of_recall(rows):
     expected, found_before = 0.0, 0
