@@ -93,11 +93,12 @@ def gap(validated: validation.Validated, config: Config) -> list[str]:
     missing = [day for day in missing if day not in own]
     if not missing:
         return []
-    return [
+    note = (
         f"The history lacks {len(missing)} of the {days} days before these rows that features look back to, the latest "
         f"of them {missing[-1]}: what entities did then is not known, so more rows may look unusual. Score the days in "
         "between first, or give a table that holds them too."
-    ]
+    )
+    return [note]
 
 
 def refuse_gap(notes: list[str], validated: validation.Validated, config: Config) -> None:

@@ -252,11 +252,11 @@ class Autoencoder(OneClassModel):
 
     def reconstruct(self, X: ArrayLike) -> np.ndarray:
         """Return what the model expects the rows to be, float32 of shape (n_rows, n_columns)."""
-        return in_blocks(self._check_rows(X), lambda block: self.network_(block))
+        return in_blocks(self._check_rows(X), self.network_)
 
     def encode(self, X: ArrayLike) -> np.ndarray:
         """Return the rows' codes, float32 of shape (n_rows, code_size)."""
-        return in_blocks(self._check_rows(X), lambda block: self.network_.encoder(block))
+        return in_blocks(self._check_rows(X), self.network_.encoder)
 
     def _residuals(self, block: Tensor) -> Tensor:
         return block - self.network_(block)

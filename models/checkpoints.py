@@ -88,7 +88,7 @@ class Checkpoint:
         described = {"epochs": state.epochs, "best_epoch": state.best_epoch}
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
         save_file(tensors, partial, metadata={"json": json.dumps(described)})
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
     def load(self, state: State) -> None:
         """Take up what was saved, if anything was."""

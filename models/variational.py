@@ -138,7 +138,7 @@ class VariationalAutoencoder(DenseAutoencoder):
         return Head(self.column_groups_, "gaussian" if self.loss == "mixed" else self.loss, weight)
 
     def _objective(self) -> Loss:
-        network = cast(VariationalNetwork, self.network_)
+        network = cast("VariationalNetwork", self.network_)
 
         def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
             mean, log_variance = network.encoder.moments(batch)
@@ -152,7 +152,7 @@ class VariationalAutoencoder(DenseAutoencoder):
     def _contributions(self, block: Tensor) -> Tensor:
         if self.residual_score in SCORES:
             return super()._contributions(block)
-        network = cast(VariationalNetwork, self.network_)
+        network = cast("VariationalNetwork", self.network_)
         mean, log_variance = network.encoder.moments(block)
         spread = (0.5 * log_variance).exp()
         cells = torch.zeros(block.shape, dtype=torch.float64)

@@ -149,7 +149,7 @@ def free_port() -> int:
 
 def _read(stream: IO[str], lines: list[str]) -> None:
     for line in stream:
-        lines.append(line)
+        lines.append(line)  # noqa: PERF402 (each is there for the other thread at once)
 
 
 def _answers(url: str) -> bool:

@@ -13,7 +13,7 @@ from tests.processes import free_port, run, running
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", README, re.S)]
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)]
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block]
 # These serve until they are stopped: each is started, asked once, and ended.
 SERVERS = ("mlflow ui", "mlflow models serve", "prefect server start", "assay schedule")

@@ -167,7 +167,7 @@ def test_a_bad_cell_costs_its_own_row_and_no_other(
     trained: Trained, model: mlflow.pyfunc.PyFuncModel, column: str, value: object, note: str
 ) -> None:
     rows = trained.rows.head(6).drop(columns="fraud").astype(object)
-    rows.at[4, column] = value
+    rows.loc[4, column] = value
     answer = model.predict(rows)
     assert answer["note"].tolist() == [NO_HISTORY] * 4 + [note, NO_HISTORY]
     scored = [True] * 4 + [note == NO_HISTORY, True]
@@ -181,7 +181,7 @@ def test_a_bad_cell_costs_its_own_row_and_no_other(
 
 def test_a_row_that_breaks_two_rules_names_both(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
     rows = trained.rows.head(2).astype(object)
-    rows.at[1, "eur"] = rows.at[1, "at"] = "?"
+    rows.loc[1, "eur"] = rows.loc[1, "at"] = "?"
     assert model.predict(rows)["note"][1] == "not scored: at: is a timestamp, eur: is a number"
 
 
