@@ -32,6 +32,7 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 
 def parquet_file(file: Path) -> pq.ParquetFile:
+    """Open a Parquet file for reading in batches, its pages checked against their checksums."""
     # Buffered reading without pre-buffering keeps a large row group from being read as a whole.
     return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
 
@@ -42,6 +43,7 @@ def csv_reader(
     names: Sequence[str] | None = None,
     on_broken: Callable[[pacsv.InvalidRow], str] = lambda row: "skip",
 ) -> pacsv.CSVStreamingReader:
+    """Open a CSV file for reading in batches of text cells; `on_broken` decides about a row of another length."""
     codec = _codec(settings)
     # utf-8-sig drops a byte-order mark and, unlike plain utf-8, is checked before the cells are cut.
     encoding = "utf-8-sig" if codec == "utf-8" else codec
@@ -147,6 +149,13 @@ def _first_undecodable(file: Path, encoding: str) -> tuple[str, bytes]:
 
 
 def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> pa.Schema:
+    """Return the columns of a file and of the folders that partition it; those of a CSV file are text.
+
+    Raises
+    ------
+    InputError
+        When two columns have one name, or a column has a name that is ours.
+    """
     if kind == "csv":
         fields = [pa.field(name, pa.string()) for name in csv_names(file, settings)]
     else:
@@ -170,6 +179,13 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def merge_schemas(merged: pa.Schema, schema: pa.Schema, first: Path, file: Path) -> pa.Schema:
+    """Return the types that hold the cells of the files so far and of one more.
+
+    Raises
+    ------
+    InputError
+        When the file has other columns than the first one, or a column of a type that does not fit.
+    """
     lacks = sorted(set(merged.names) - set(schema.names))
     extra = sorted(set(schema.names) - set(merged.names))
     if lacks or extra:
@@ -194,6 +210,13 @@ def merge_schemas(merged: pa.Schema, schema: pa.Schema, first: Path, file: Path)
 
 
 def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
+    """Return a file's column in the type of the whole table.
+
+    Raises
+    ------
+    InputError
+        When a cell does not fit that type.
+    """
     try:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
