@@ -151,9 +151,10 @@ def check(paths: Mapping[str, Path], seeds: int, results: Results) -> list[str]:
     do: the mean over several seeds may differ from the published column's by 0.05.
     """
     known = {name: path for name, path in paths.items() if name in CHECKED}
-    lines = []
-    for found in measure_all(known, {NEIGHBOURS: 1}, "published", results) if known else ():
-        lines.append(_compared(f"{found['set']}, seed 0", found["auroc"], CHECKED[found["set"]], 0.005))
+    lines = [
+        _compared(f"{found['set']}, seed 0", found["auroc"], CHECKED[found["set"]], 0.005)
+        for found in (measure_all(known, {NEIGHBOURS: 1}, "published", results) if known else ())
+    ]
     if len(paths) == CHECKED_SETS:
         for count in (count for count in CHECKED_MEANS if count <= seeds):
             everywhere = measure_all(paths, {NEIGHBOURS: count}, "published", results)

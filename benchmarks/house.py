@@ -224,7 +224,7 @@ def _own_nodes(function: Function) -> Iterator[ast.AST]:
 
 
 def body_lines(function: Function) -> int:
-    """Return the lines of a function without its decorators, signature and docstring.
+    r"""Return the lines of a function without its decorators, signature and docstring.
 
     Examples
     --------

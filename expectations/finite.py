@@ -18,7 +18,7 @@ class ColumnValuesFinite(ColumnMapMetricProvider):
     condition_metric_name = "column_values.finite"
 
     @column_condition_partial(engine=PandasExecutionEngine)
-    def _pandas(cls, column: pd.Series, **kwargs: Any) -> np.ndarray:
+    def _pandas(cls, column: pd.Series, **kwargs: Any) -> np.ndarray:  # noqa: N805 (called as a method of the class)
         return np.isfinite(column.to_numpy(dtype="float64"))
 
 

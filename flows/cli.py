@@ -270,7 +270,7 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Whatever the gates say; needs --why.")] = False,
     why: Annotated[str, typer.Option(help="Reason, kept with the change.")] = "",
 ) -> None:
-    """Make a version the champion, if it passes the gates of \\[promotion]."""
+    r"""Make a version the champion, if it passes the gates of \[promotion]."""
     from flows.commands.promote import promote_version
 
     with _plain_errors():

@@ -1,16 +1,18 @@
 """Serving the flows on a schedule, against a Prefect server."""
 
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from prefect import serve
-from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL
 
 from flows.score import score_incoming
 from flows.train import train
 from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
 
 
 def schedule(config_path: str, score_cron: str, train_cron: str | None, time_zone: str) -> None:
@@ -45,4 +47,4 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None, time_zon
         flow.to_deployment(name=name, schedule=cron, parameters=parameters, concurrency_limit=1)
         for flow, name, cron in ((score_incoming, "nightly", crons[0]), (train, "retrain", crons[1]))
     ]
-    serve(*cast(list[RunnerDeployment], deployments))
+    serve(*cast("list[RunnerDeployment]", deployments))

@@ -27,7 +27,7 @@ def stage(name: str, **options: Any) -> Callable[[Callable[P, R]], Callable[P, R
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         decorator = task(name=name, cache_policy=NO_CACHE, persist_result=False, **options)
-        return cast(Callable[P, R], decorator(function))
+        return cast("Callable[P, R]", decorator(function))
 
     return decorate
 

@@ -86,7 +86,7 @@ class Checkpoint:
         content = {"epochs": state.epochs, "best_epoch": state.best_epoch}
         partial = self.path.with_suffix(f".{os.getpid()}.partial")
         save_file(tensors, partial, metadata={"json": json.dumps(content)})
-        os.replace(partial, self.path)
+        partial.replace(self.path)
 
     def load(self, state: State) -> None:
         """Take up what was saved, if anything was."""

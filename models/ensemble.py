@@ -297,7 +297,7 @@ class EnsembleAutoencoder(Autoencoder):
         return (networks + self.memory_.read(block, leave_out=False)[0]) / 2
 
     def _encode(self, block: Tensor) -> Tensor:
-        return self.memory_._encode(block)
+        return self.memory_._encode(block)  # noqa: SLF001 - its code is the memory's, and both are of one library
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         memories = {"memory": self.memory_._state(), "rank_memory": self.rank_memory_._state()}

@@ -70,7 +70,7 @@ class SparseAutoencoder(DenseAutoencoder):
         sizes, back = self._sizes(n_columns)
         encoder = dense_layers(sizes, generator=generator, last=nn.Sigmoid if self.penalty == "kl" else nn.ReLU)
         if self.penalty == "kl":
-            code = cast(Dense, encoder[-2])
+            code = cast("Dense", encoder[-2])
             nn.init.constant_(code.bias, math.log(self.target / (1 - self.target)))
         return Network(encoder, dense_layers(back, generator=generator))
 

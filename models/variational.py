@@ -140,7 +140,7 @@ class VariationalAutoencoder(DenseAutoencoder):
         return Head(groups=self.column_groups_, number="gaussian" if self.loss == "mixed" else self.loss, weight=weight)
 
     def _objective(self) -> Loss:
-        network = cast(VariationalNetwork, self.network_)
+        network = cast("VariationalNetwork", self.network_)
 
         def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
             mean, log_variance = network.encoder.moments(batch)
@@ -154,7 +154,7 @@ class VariationalAutoencoder(DenseAutoencoder):
     def _contributions(self, block: Tensor) -> Tensor:
         if self.residual_score in RESIDUAL_SCORES:
             return super()._contributions(block)
-        network = cast(VariationalNetwork, self.network_)
+        network = cast("VariationalNetwork", self.network_)
         mean, log_variance = network.encoder.moments(block)
         spread = (0.5 * log_variance).exp()
         cells = torch.zeros(block.shape, dtype=torch.float64)

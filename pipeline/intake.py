@@ -204,11 +204,12 @@ def _gap(validated: Validated, workspace: Workspace) -> tuple[str, ...]:
     missing = [day for day in absent if day not in in_table]
     if not missing:
         return ()
-    return (
+    note = (
         f"The history lacks {len(missing)} of the {days} days before these rows that features look back to, the latest "
         f"of them {missing[-1]}: what entities did then is not known, so more rows may look unusual. Score the days in "
-        "between first, or give a table that holds them too.",
+        "between first, or give a table that holds them too."
     )
+    return (note,)
 
 
 def _refuse_gap(notes: Sequence[str], validated: Validated, workspace: Workspace) -> None:

@@ -2,18 +2,22 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from flows.environment import settle
-from tests.servers import free_port, wait_for
+from tests.processes import free_port, running
 
 settle()
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+# How long an example takes says nothing on a machine that does other things, too.
+hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +27,9 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     os.environ["PREFECT_HOME"], os.environ["PREFECT_API_URL"] = str(home), url
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen([*command, "--no-ui"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(f"{url}/health", process)
+    with running(*command, "--no-ui") as process:
+        process.wait_for_answer(f"{url}/health")
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")

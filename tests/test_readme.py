@@ -4,21 +4,21 @@ import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.servers import free_port, wait_for
+from tests.processes import free_port, run, running
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", README, re.S)]
+BLOCKS = [block.strip().splitlines() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)]
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block]
 # These serve until they are stopped: each is started, asked once, and ended.
 SERVERS = ("mlflow ui", "mlflow models serve", "prefect server start", "assay schedule")
+# One fixture runs all the others.
+pytestmark = pytest.mark.timeout(3000)
 
 
 def is_server(command: str) -> bool:
@@ -40,11 +40,9 @@ def tour(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     for command in COMMANDS:
         if is_server(command) or command.startswith(("make ", "export ")):
             continue
-        done = subprocess.run(
-            shlex.split(command), cwd=folder, env=environment(prefect_server), capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stdout + done.stderr
+        process = run(*shlex.split(command), cwd=folder, env=environment(prefect_server))
+        assert process.status == 0, process
+        assert "Traceback" not in process.output + process.errors
     return folder
 
 
@@ -72,26 +70,8 @@ def test_every_server_comes_up(name: str, tour: Path, prefect_server: str) -> No
     if name != "assay schedule":
         words += ["--port", str(port)]
     url = f"http://127.0.0.1:{port}/{'ping' if 'serve' in name else ''}"
-    with subprocess.Popen(
-        words,
-        cwd=tour,
-        env={**environment(prefect_server), **dict(settings)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            if name == "assay schedule":
-                said = ""
-                for line in process.stdout or ():
-                    said += line
-                    if "nightly" in line:
-                        break
-                assert "nightly" in said, said
-            else:
-                wait_for(url, process)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-            print(process.communicate(timeout=30)[0])  # shown when the test fails
+    with running(*words, cwd=tour, env={**environment(prefect_server), **dict(settings)}) as process:
+        if name == "assay schedule":
+            process.wait_for("nightly")
+        else:
+            process.wait_for_answer(url)

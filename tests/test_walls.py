@@ -69,7 +69,7 @@ def violations(path: str, source: str) -> list[str]:
     for module, name in imported(tree, path):
         top = module.split(".")[0]
         bound[name] = module if "." not in module or name != top else top
-        if top in FORBIDDEN[path.split("/")[0]]:
+        if top in FORBIDDEN[path.split("/", maxsplit=1)[0]]:
             found.append(f"{path} imports {module}")
         elif top in ONLY_IN and not path.startswith(ONLY_IN[top]):
             found.append(f"{path} imports {module}, which only {' and '.join(ONLY_IN[top])} may")
@@ -109,9 +109,9 @@ def test_every_room_has_its_place_in_the_order() -> None:
 def circles(imports: dict[str, set[str]]) -> list[str]:
     """Return the files that can be reached from themselves, by their imports."""
     found = []
-    for start in imports:
+    for start, first in imports.items():
         seen: set[str] = set()
-        ahead = set(imports[start])
+        ahead = set(first)
         while ahead:
             file = ahead.pop()
             seen.add(file)

@@ -136,11 +136,11 @@ def _show(config: Config, config_path: Path, blocks: Blocks, *, best: Best, grou
 
 
 def configuration(text: str, model: ModelConfig) -> str:
-    """Return the text of a configuration with another model, comments kept.
+    r"""Return the text of a configuration with another model, comments kept.
 
     Examples
     --------
-    >>> print(configuration('name = "a" # ours\\n[model]\\nname = "dense"\\n', ModelConfig(name="knn")))
+    >>> print(configuration('name = "a" # ours\n[model]\nname = "dense"\n', ModelConfig(name="knn")))
     name = "a" # ours
     [model]
     name = "knn"

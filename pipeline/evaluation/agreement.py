@@ -85,7 +85,7 @@ def agreement(
     Examples
     --------
     >>> scores, days = np.arange(8.0), np.zeros(8)
-    >>> found = agreement(scores, scores ** 3, days, k=2)
+    >>> found = agreement(scores, scores ** 3, days=days, k=2)
     >>> found.rank_correlation, found.overlap, found.chance
     (1.0, 1.0, 0.25)
     """

@@ -193,11 +193,11 @@ def figures(measures: Measures) -> dict[str, float]:
 
 
 def short_text(value: str, most: int = 24) -> str:
-    """Return a cell's text for a narrow column: on one line, without control characters, cut off where it is long.
+    r"""Return a cell's text for a narrow column: on one line, without control characters, cut off where it is long.
 
     Examples
     --------
-    >>> short_text("chip"), short_text("a\\x1b[31m b" + "c" * 90)
+    >>> short_text("chip"), short_text("a\x1b[31m b" + "c" * 90)
     ('chip', 'a [31m bccccccccccccccc…')
     """
     text = "".join(letter if letter.isprintable() else " " for letter in value)
@@ -205,12 +205,12 @@ def short_text(value: str, most: int = 24) -> str:
 
 
 def cell(found: Interval | None, digits: int = 3) -> str:
-    """Return a measure for a narrow column: the value, and its interval on a second line.
+    r"""Return a measure for a narrow column: the value, and its interval on a second line.
 
     Examples
     --------
     >>> cell(Interval(0.6394, 0.6012, 0.672)), cell(Interval(97.2, 80.1, 110.0), 0), cell(None)
-    ('.639\\n.60-.67', '97\\n80-110', '-')
+    ('.639\n.60-.67', '97\n80-110', '-')
     """
     if found is None or math.isnan(found.value):
         return "-"

@@ -218,10 +218,8 @@ def _everybody(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Conf
     totals = _totals(made)
     aggregates = "".join(f", {TOTALS[name]} AS {name}" for name in totals)
     sums = "".join(f", CAST(sum({name}) AS DOUBLE) AS {name}" for name in totals)
-    queries = [
-        f"SELECT day{sums} FROM days JOIN (SELECT us // {DAY_US} AS past{aggregates} FROM events GROUP BY past) "
-        f"ON past BETWEEN day - {days} AND day - 1 GROUP BY day"
-    ]
+    past = f"SELECT us // {DAY_US} AS past{aggregates} FROM events GROUP BY past"
+    queries = [f"SELECT day{sums} FROM days JOIN ({past}) ON past BETWEEN day - {days} AND day - 1 GROUP BY day"]
     known_totals = ""
     if _mentioned(["all_known"], made.columns.values()):
         queries.append(everybody_sql(config))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,10 +16,6 @@ from pipeline.numbers import number
 from pipeline.settings.config import Config
 from pipeline.settings.contract import MASK, Contract
 from pipeline.tables.period import local_times
-
-if TYPE_CHECKING:
-    pass
-
 
 REASONS_IN_CSV = ("reason_1", "reason_2", "reason_3")
 

@@ -135,8 +135,11 @@ def queue_change(
 
 
 def write_differences(champion: Scored, candidate: Scored, config: Config, out: pa.NativeFile | str) -> None:
-    """Write the alerts that enter and leave as Parquet: all columns of the alerts table, and ``change`` ("enters" or
-    "leaves"); scores and reasons are those of the version that flags the row."""
+    """Write the alerts that enter and leave as Parquet.
+
+    The file has all columns of the alerts table, and ``change`` ("enters" or "leaves"); scores and reasons are those of
+    the version that flags the row.
+    """
     tables = [pq.read_table(scored.alerts) for scored in (candidate, champion)]
     key = config.contract.id
     parts = []

@@ -22,7 +22,7 @@ def check_space(config: Config) -> None:
     strange = [family for family in tuning.options if family not in tuning.families]
     unused = {"denoising", "memory"} & set(strange)  # options that are there by default
     if set(strange) - unused:
-        name = sorted(set(strange) - unused)[0]
+        name = min(set(strange) - unused)
         raise ConfigError(
             f"tuning.options names {name!r}, which is not among tuning.families: {', '.join(tuning.families)}; add it "
             "there, or take its options out"

@@ -134,10 +134,11 @@ def period_of(
     first, last : date, optional
         What the user asked for, both included.
     """
+    config = workspace.config
+    period = Period.of_days(first, last, config.table.time_zone)
     if first and last:
         return first, last
-    config = workspace.config
-    batch = Batch.of(table, config, Period.of_days(first, last, config.table.time_zone))
+    batch = Batch.of(table, config, period)
     validated = accept(batch, workspace, _made(folder / "span"))
     moments = pa.array(span(validated.accepted, config.contract.timestamp), pa.timestamp("us"))
     days = local_days(moments, config.table.time_zone)

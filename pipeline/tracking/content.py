@@ -174,7 +174,9 @@ def masked(rows: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
     shown = rows[list(contract.required)].reset_index(drop=True)
     at = shown[contract.timestamp]
     if at.dtype.kind == "M":
-        shown[contract.timestamp] = [None if moment != moment else moment.isoformat() for moment in at]
+        shown[contract.timestamp] = [
+            moment.isoformat() if known else None for moment, known in zip(at, at.notna(), strict=True)
+        ]
     for name in contract.sensitive:
         if name == contract.id:
             shown[name] = shown.index if contract.type_of(name) == "integer" else shown.index.astype(str)

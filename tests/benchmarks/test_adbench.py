@@ -1,5 +1,4 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks import adbench
+from tests import processes
 
 
 def table(n_rows, n_anomalies=30, seed=0):
@@ -32,8 +32,9 @@ def folder(tmp_path):
 def run(folder, *arguments):
     command = [sys.executable, adbench.__file__, "--data", str(folder), "--json", str(folder / "out.json"), *arguments]
     root = Path(adbench.__file__).parents[1]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env={"PYTHONPATH": str(root)})
-    return done.stdout, done.stderr, json.loads((folder / "out.json").read_text())
+    process = processes.run(*command, cwd=root, env={"PYTHONPATH": str(root)})
+    assert process.status == 0, process
+    return process.output, process.errors, json.loads((folder / "out.json").read_text())
 
 
 def test_the_published_split_is_that_of_the_paper():

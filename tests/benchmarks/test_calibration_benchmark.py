@@ -1,5 +1,4 @@
 import json
-import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +11,14 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks import adbench
+from tests import processes
 
 ROOT = Path(adbench.__file__).parents[1]
 
 
 def run(*words):
-    command = [sys.executable, str(ROOT / "benchmarks" / "calibration.py"), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    command = [sys.executable, ROOT / "benchmarks" / "calibration.py", *map(str, words)]
+    return processes.run(*command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def folder(tmp_path):
 
 
 def test_realised_rates_are_those_of_the_normal_test_rows_and_too_low_rates_are_left_out(folder):
-    done = run("--data", folder, "--seeds", 2, "--model", "knn", "--json", folder / "out.json")
-    assert done.returncode == 0, done.stderr
+    process = run("--data", folder, "--seeds", 2, "--model", "knn", "--json", folder / "out.json")
+    assert process.status == 0, process.errors
     records = json.loads((folder / "out.json").read_text())
     found = {(item["set"], item["rate"]): item for item in records}
     assert set(found) == {
@@ -65,7 +65,7 @@ def test_realised_rates_are_those_of_the_normal_test_rows_and_too_low_rates_are_
     assert (one["low"], one["high"]) == pytest.approx(tuple(np.mean(bounds, axis=0)))
     assert one["inside"] == np.mean(inside)
     assert one["exact"] >= 0.9
-    assert f"{one['realised']:.4f}" in done.stdout
+    assert f"{one['realised']:.4f}" in process.output
 
 
 def test_queues_of_weeks_are_printed_beside_their_interval(tmp_path):
@@ -81,8 +81,8 @@ def test_queues_of_weeks_are_printed_beside_their_interval(tmp_path):
     }  # fmt: skip
     pq.write_table(pa.table(table), tmp_path / "rows.parquet")
     weeks = ("--week", "2018-04-10", "--week", "2018-04-17", "--capacity", 5, "--model", "pca")
-    done = run("--handbook", tmp_path / "rows.parquet", *weeks, "--json", tmp_path / "out.json")
-    assert done.returncode == 0, done.stderr
+    process = run("--handbook", tmp_path / "rows.parquet", *weeks, "--json", tmp_path / "out.json")
+    assert process.status == 0, process.errors
     records = json.loads((tmp_path / "out.json").read_text())
     assert [item["test_week"] for item in records] == ["2018-04-24", "2018-05-01"]
     for item in records:
@@ -92,10 +92,10 @@ def test_queues_of_weeks_are_printed_beside_their_interval(tmp_path):
         assert item["solved_on_days"] == 8
         assert (item["history_days"], item["window_days"]) == (int(item["week"][-2:]) - 1, 60)
     kept = sum(item["inside"] for item in records)
-    assert f"inside, all weeks: {kept} of 2 queues" in done.stdout
+    assert f"inside, all weeks: {kept} of 2 queues" in process.output
 
 
 def test_without_data_it_says_what_to_name():
-    done = run("--seeds", 1)
-    assert done.returncode == 2
-    assert "name the folder of the sets with --data" in done.stderr
+    process = run("--seeds", 1)
+    assert process.status == 2
+    assert "name the folder of the sets with --data" in process.errors

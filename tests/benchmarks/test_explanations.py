@@ -1,7 +1,6 @@
 """benchmarks/explanations.py on small simulated tables, in the columns of the handbook."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.simulation import simulate
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(*words):
-    command = [sys.executable, "benchmarks/explanations.py", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return processes.run(sys.executable, "benchmarks/explanations.py", *map(str, words), cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +34,15 @@ def table(tmp_path_factory):
 
 
 def test_prints_injected_anomalies_and_scenarios_with_their_shares(table, tmp_path):
-    done = run(
+    process = run(
         "--data", table, "--week", "2025-02-01", "--seeds", 1, "--simulator", 40_000, "--json", tmp_path / "o.json"
     )
-    assert done.returncode == 0, done.stderr
+    assert process.status == 0, process.errors
     records = json.loads((tmp_path / "o.json").read_text())
     week = {item["what"]: item for item in records if item["source"] == "handbook, D = 2025-02-01"}
     for name in ("one number 6 standard deviations higher", "one number 6 standard deviations lower"):
         assert week[name]["top_reason"] == week[name]["named"] / week[name]["rows"] >= 0.9
-        assert name in done.stdout
+        assert name in process.output
     for name, right in {"1: amount over 220": "an amount", "2: compromised terminal": "the terminal's risk"}.items():
         assert week[name]["right"] == right
         assert week[name]["named"] <= week[name]["flagged"] == week[name]["first_reasons"] <= week[name]["rows"]
@@ -51,4 +50,4 @@ def test_prints_injected_anomalies_and_scenarios_with_their_shares(table, tmp_pa
 
 
 def test_asks_for_something_to_look_at():
-    assert "give --data with one --week or more" in run("--seeds", 1).stderr
+    assert "give --data with one --week or more" in run("--seeds", 1).errors

@@ -1,21 +1,20 @@
 """benchmarks/steps.py with few rows."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_prints_each_contenders_speed_against_the_step_by_hand(tmp_path):
     command = [sys.executable, "benchmarks/steps.py", "--rows", "1024", "--repeats", "2", "--no-compile"]
-    done = subprocess.run(
-        [*command, "--json", tmp_path / "out.json"], capture_output=True, text=True, cwd=ROOT, timeout=280
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = run(*command, "--json", tmp_path / "out.json", cwd=ROOT)
+    assert process.status == 0, process
     records = json.loads((tmp_path / "out.json").read_text())
     contenders = ["by hand", "autograd, AdamW by hand", "autograd, AdamW(fused=True)", "autograd, AdamW(foreach=True)"]
     cases = [(network, batch) for network in ("narrow", "default", "wide") for batch in (32, 512)]
@@ -23,7 +22,7 @@ def test_prints_each_contenders_speed_against_the_step_by_hand(tmp_path):
         (*case, contender) for case in cases for contender in contenders
     ]
     for record in records:
-        assert record["contender"] in done.stdout
+        assert record["contender"] in process.output
         assert len(record["rows_a_second"]) == len(record["ratios"]) == 2
         assert min(record["rows_a_second"]) > 0
     for number in range(0, len(records), len(contenders)):

@@ -47,7 +47,7 @@ def test_the_contracts_suite_names_every_rule_once() -> None:
 
 def test_every_expectation_about_rows_has_a_scope_that_was_thought_about() -> None:
     """A new version of Great Expectations with a new expectation must not be judged per batch unseen."""
-    import great_expectations.expectations.core as core
+    from great_expectations.expectations import core
     from great_expectations.expectations.expectation import (
         ColumnMapExpectation,
         ColumnPairMapExpectation,

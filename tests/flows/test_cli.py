@@ -2,9 +2,7 @@
 
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +12,7 @@ from typer.testing import CliRunner, Result
 from flows.cli import _plain_errors, app
 from pipeline.features import list_features
 from pipeline.settings.file import read_config
+from tests import processes
 
 COMMANDS = ["init", "simulate", "validate", "features", "encode", "reconstruct", "train", "score", "label", "demo"]
 COMMANDS += ["schedule", "threshold", "backtest", "compare", "promote", "rollback", "history", "tune"]
@@ -42,9 +41,9 @@ except SystemExit:
     pass
 sys.exit(", ".join(name for name in {heavy} if name in sys.modules) or 0)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in COMMANDS)
+    process = processes.run(sys.executable, "-c", code)
+    assert process.status == 0, process
+    assert all(command in process.output for command in COMMANDS)
 
 
 def test_mistakes_end_in_one_sentence_and_status_1(small: Path, tmp_path: Path) -> None:
@@ -132,10 +131,9 @@ def test_schedule_without_a_server_says_how_to_start_one(
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
-    words = [sys.executable, "-m", "flows.cli", "schedule", "--config", str(small / "assay.toml")]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "prefect server start --host 127.0.0.1" in " ".join(done.stderr.split())
+    process = processes.run(sys.executable, "-m", "flows.cli", "schedule", "--config", small / "assay.toml")
+    assert process.status == 1
+    assert "prefect server start --host 127.0.0.1" in " ".join(process.errors.split())
 
 
 def test_incoming_takes_no_table(small: Path) -> None:
@@ -156,24 +154,28 @@ def test_a_work_folder_that_is_a_file_is_said_in_one_sentence(tmp_path: Path, mo
 
 
 QUERY = """
+import sys
 import duckdb
+import typer
 from flows.cli import _plain_errors
-with _plain_errors():
-    print("running", flush=True)
-    duckdb.sql("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b").fetchall()
+try:
+    with _plain_errors():
+        print("running", flush=True)
+        duckdb.sql("SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b").fetchall()
+except typer.Exit as end:
+    sys.exit(end.exit_code)
 """
 
 
 def test_ctrl_c_while_a_query_runs_ends_in_one_sentence() -> None:
-    words = [sys.executable, "-c", QUERY]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "running\n"
-        while running.poll() is None:  # one that comes before the query has begun may be lost in it
-            running.send_signal(signal.SIGINT)
-            time.sleep(0.5)
-        told = running.communicate()[1]
-    assert "stopped; nothing is half written" in " ".join(told.split())
+    with processes.running(sys.executable, "-c", QUERY) as process:
+        process.wait_for("running")
+        for _ in range(1000):  # one that comes before the query has begun may be lost in it
+            process.send(signal.SIGINT)
+            if process.ends_within(0.5):
+                break
+        assert process.status == 130
+    assert "stopped; nothing is half written" in " ".join(process.errors.split())
 
 
 def test_a_defect_is_not_taken_for_an_interrupt() -> None:

@@ -1,19 +1,20 @@
 """Files of the user's own that Python would import in place of Assay's packages."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import Process, run
+
 ROOT = Path(__file__).parents[2]
 
 
-def run(command: list[str | Path], folder: Path, *path: Path) -> subprocess.CompletedProcess[str]:
+def run_with(command: list[str | Path], folder: Path, *path: Path) -> Process:
     """Run a command in a folder, with this repository last on PYTHONPATH."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT])), "COLUMNS": "200"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
+    return run(*command, cwd=folder, env=environment)
 
 
 @pytest.mark.parametrize(
@@ -35,22 +36,22 @@ def test_a_namesake_on_pythonpath_is_named_in_one_sentence(
     for file in files:
         (theirs / file).parent.mkdir(parents=True, exist_ok=True)
         (theirs / file).write_text("class AssayError(Exception): ...\n")
-    done = run([assay, "--help"], tmp_path, theirs)
+    done = run_with([assay, "--help"], tmp_path, theirs)
     place = theirs / files[0].removesuffix("/__init__.py")
-    assert done.stderr == (
+    assert done.errors == (
         f"Error: {place} is imported in place of Assay's own {own}; rename it, or take {theirs} out of PYTHONPATH\n"
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.status, done.output) == (1, "")
 
 
 def test_a_namesake_in_the_current_folder_is_named_with_another_remedy(tmp_path: Path) -> None:
     (tmp_path / "models.py").write_text("")
-    done = run([sys.executable, "-m", "flows.cli", "--help"], tmp_path)
-    assert done.stderr == (
+    done = run_with([sys.executable, "-m", "flows.cli", "--help"], tmp_path)
+    assert done.errors == (
         f"Error: {tmp_path}/models.py is imported in place of Assay's own models; rename it, or run the command in "
         "another folder\n"
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.status, done.output) == (1, "")
 
 
 def test_files_that_nothing_is_imported_from_do_no_harm(tmp_path: Path, assay: Path) -> None:
@@ -59,6 +60,6 @@ def test_files_that_nothing_is_imported_from_do_no_harm(tmp_path: Path, assay: P
     (tmp_path / "first" / "models").mkdir(parents=True)
     (tmp_path / "first" / "models" / "weights.txt").write_text("")
     (tmp_path / "pipeline.py").write_text("raise RuntimeError")
-    done = run([assay, "--help"], tmp_path, tmp_path / "first")
-    assert done.returncode == 0, done.stderr
-    assert "Usage: assay" in done.stdout
+    done = run_with([assay, "--help"], tmp_path, tmp_path / "first")
+    assert done.status == 0, done.errors
+    assert "Usage: assay" in done.output

@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typer.testing import CliRunner, Result
 from flows.cli import app
 from flows.run import run_flow
 from pipeline.errors import AssayError
+from tests.processes import running
 
 PERIOD = {"first": date(2025, 1, 31), "last": date(2025, 2, 21)}
 DAY = date(2025, 3, 1)
@@ -126,11 +125,10 @@ def test_a_training_that_was_killed_goes_on_where_it_was(table: Path, assay: Pat
     config = write(table, 'name = "dense"\nmax_epochs = 50\npatience = 50\nbatch_size = 16')
     words = [str(assay), "train", "--config", str(config), "--from", "2025-01-31", "--to", "2025-02-21"]
     kept = table / "assay-data" / "checkpoints"
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while not list(kept.glob("*/*/*.safetensors")) and process.poll() is None:
-            time.sleep(0.02)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
+    with running(*words) as process:
+        process.wait_until(lambda: list(kept.glob("*/*/*.safetensors")))
+        process.send(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     assert len(list(kept.glob("*/*/*.safetensors"))) == 1
     result = train(config)
     said = re.search(

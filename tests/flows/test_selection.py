@@ -51,9 +51,11 @@ def home(small: Path, tmp_path_factory: pytest.TempPathFactory, prefect_server: 
     folder = tmp_path_factory.mktemp("selection")
     shutil.copy(small / "transactions.parquet", folder)
     # Another fixture may have set the number of epochs before.
-    text = re.sub(r"^(# )?max_epochs = .*$", "max_epochs = 6", (small / "assay.toml").read_text(), count=1, flags=re.M)
+    text = re.sub(
+        r"^(# )?max_epochs = .*$", "max_epochs = 6", (small / "assay.toml").read_text(), count=1, flags=re.MULTILINE
+    )
     (folder / "assay.toml").write_text(text)
-    blind = re.sub(r"^families = \[\"?.*?\]$", 'families = ["recency"]', text, count=1, flags=re.M)
+    blind = re.sub(r"^families = \[\"?.*?\]$", 'families = ["recency"]', text, count=1, flags=re.MULTILINE)
     assert blind != text
     (folder / "blind.toml").write_text(blind.replace("max_epochs = 6", "max_epochs = 5"))
     run_flow(folder / "blind.toml", "flows.train:train", table="", **PERIOD)

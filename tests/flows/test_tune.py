@@ -30,7 +30,7 @@ def config(small: Path, tmp_path: Path) -> Path:
     text = re.sub(r'families = \["denoising".*\]', 'families = ["dense", "pca"]', text)
     text = re.sub(r"hidden = \[\[64\].*\]", "hidden = [[8], [16]]", text)
     path = tmp_path / "assay.toml"
-    path.write_text(re.sub(r"\n\[tuning\.options.*?(?=\n\[report\])", "\n", text, flags=re.S))
+    path.write_text(re.sub(r"\n\[tuning\.options.*?(?=\n\[report\])", "\n", text, flags=re.DOTALL))
     assert read_config(path).tuning.families == ("dense", "pca")
     return path
 

@@ -5,7 +5,6 @@ does. So they find each tensor that a loss, a corruption or an optimiser forgets
 one more kind of device, for good; hence a process of its own.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 
@@ -18,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from models import training
 from models.registry import MODELS, model_class
 from models.steps import AutogradStep, DenseStep, Weights
+from tests.processes import SECONDS
 
 DEVICE = "elsewhere"
 BATCH = 256
@@ -107,7 +107,7 @@ def train_with_a_tensor_left_behind():
 
 @pytest.fixture(scope="module")
 def process():
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with get_context("spawn").Pool(1) as pool:  # which ends its process at the end, whatever that does
         yield pool
 
 
@@ -117,15 +117,15 @@ def test_every_model_is_tried_or_has_nothing_to_train():
 
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=[f"{name} {settings}" for name, settings in CASES])
 def test_a_training_step_leaves_no_tensor_on_the_cpu(process, name, settings):
-    assert process.submit(train, name, settings).result(timeout=120) == "arrived"
+    assert process.apply_async(train, (name, settings)).get(SECONDS) == "arrived"
 
 
 @pytest.mark.parametrize("name", sorted(UNTRAINED))
 def test_the_others_do_not_train(process, name):
-    assert process.submit(train, name, {}).result(timeout=120) == "never trained"
+    assert process.apply_async(train, (name, {})).get(SECONDS) == "never trained"
 
 
 def test_a_tensor_left_on_the_cpu_is_found(process):
-    found = process.submit(train_with_a_tensor_left_behind).result(timeout=120)
+    found = process.apply_async(train_with_a_tensor_left_behind).get(SECONDS)
     assert "found at least two devices" in found
     assert DEVICE in found

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from models import networks
 from models.denoising import DenoisingAutoencoder
 from models.registry import load
 from models.scores import RESIDUAL_SCORES
+from tests.processes import run
 
 EVERY_SCORE = pytest.mark.parametrize("residual_score", RESIDUAL_SCORES)
 
@@ -170,7 +170,8 @@ def test_a_saved_model_scores_bit_for_bit_in_another_process(tmp_path):
     code = "import sys, numpy as np; from models.registry import load; model = load(sys.argv[1]);"
     code += "np.save(sys.argv[1] + '/scores.npy', model.anomaly_score(np.load(sys.argv[1] + '/rows.npy')))"
     root = Path(networks.__file__).parents[1]
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=root)
+    process = run(sys.executable, "-c", code, tmp_path, cwd=root)
+    assert process.status == 0, process
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), model.anomaly_score(data))
 
 

@@ -1,7 +1,6 @@
 """What `from models import …` gives, and when torch is imported for it."""
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 import models
 from models.registry import MODELS
+from tests.processes import run
 
 ROOT = Path(models.__file__).parents[1]
 
@@ -16,9 +16,9 @@ ROOT = Path(models.__file__).parents[1]
 def loaded_after(code):
     """The heavy packages that some code has imported, in a process of its own."""
     code += "\nimport sys; print(*sorted({'torch', 'sklearn', 'numpy'} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=280)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    process = run(sys.executable, "-c", code, cwd=ROOT)
+    assert process.status == 0, process
+    return process.output.split()
 
 
 def test_the_library_and_its_list_of_models_come_without_torch():
@@ -44,4 +44,4 @@ def test_another_name_is_refused_as_python_does():
     with pytest.raises(AttributeError, match="module 'models' has no attribute 'Autoencoders'"):
         _ = models.Autoencoders
     with pytest.raises(ImportError, match="cannot import name 'Forest' from 'models'"):
-        exec("from models import Forest")
+        exec("from models import Forest")  # noqa: S102 - the statement is what is tested

@@ -1,6 +1,5 @@
 import json
 import signal
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.pipeline.fitted import (
     replace,
     transactions,
 )
+from tests.processes import run
 
 ROOT = Path(__file__).parents[3]
 
@@ -374,8 +374,8 @@ def die(epoch, most, losses):
 
 detector_of(Path({str(features)!r}), config(), on_epoch=die, checkpoint=Path({str(tmp_path / "checkpoint")!r}))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    process = run(sys.executable, "-c", code)
+    assert process.status == -signal.SIGKILL, process
     assert len(list((tmp_path / "checkpoint").iterdir())) == 1
     told = []
     again = detector_of(

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -13,6 +12,7 @@ from models.registry import MODELS, model_class
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.errors import ConfigError
 from pipeline.settings.config import ModelConfig
+from tests.processes import run
 
 
 def built(name, **settings):
@@ -102,12 +102,12 @@ def test_a_score_that_only_one_family_has_is_taken_by_it():
 
 def test_reading_a_configuration_does_not_import_the_library():
     code = "import sys; import pipeline.settings.file, pipeline.detector.family; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert run(sys.executable, "-c", code).status == 0
 
 
 def test_the_section_that_the_readme_shows_gives_a_model():
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```toml\n(.*?)```", readme, re.S)
+    (block,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     model = build_model(ModelConfig.model_validate(tomllib.loads(block)["model"]))
     assert (type(model).__name__, model.hidden, model.beta) == ("VariationalAutoencoder", (64, 32), 0.5)
     assert all(f"`{name}`" in readme for name in MODELS)

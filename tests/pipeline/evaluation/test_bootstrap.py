@@ -40,9 +40,7 @@ def test_draws_do_not_depend_on_the_order_of_rows_and_missing_is_a_group(groups)
 def test_the_interval_is_that_of_rows_drawn_by_hand():
     rng = np.random.default_rng(1)
     groups, values = rng.integers(0, 12, 100), rng.normal(size=100)
-    drawn_means = []
-    for drawn in weights(groups, 300, seed=7):
-        drawn_means.append(values[np.repeat(np.arange(100), drawn)].mean())
+    drawn_means = [values[np.repeat(np.arange(100), drawn)].mean() for drawn in weights(groups, 300, seed=7)]
     found = bootstrap(mean_of(values), groups, draws=300, seed=7, level=0.8)
     assert found.value == pytest.approx(values.mean())
     ordered = np.sort(drawn_means)

@@ -23,7 +23,7 @@ def test_every_measure_is_the_one_worked_out_by_hand():
     expected = {
         "auroc": roc_auc_score(fraud, rows.scores),
         "average_precision": average_precision_score(fraud, rows.scores),
-        "card_precision_at_20": card_precision_by_day(rows.days, rows.cards, rows.scores, fraud, k).mean(),
+        "card_precision_at_20": card_precision_by_day(rows.days, rows.cards, rows.scores, fraud, k=k).mean(),
         "alerts_per_day": flagged.sum() / 8,
     }
     for name, mask in (("", flagged), ("_at_20", top)):
@@ -42,7 +42,7 @@ def test_intervals_are_those_of_each_measure_by_itself():
         lambda drawn: roc_auc_score(fraud, rows.scores, sample_weight=drawn), rows.cards, draws=60, seed=3
     )
     assert (found["auroc"].low, found["auroc"].high) == pytest.approx((by_card.low, by_card.high))
-    daily = card_precision_by_day(rows.days, rows.cards, rows.scores, fraud, k)
+    daily = card_precision_by_day(rows.days, rows.cards, rows.scores, fraud, k=k)
     assert found["card_precision_at_20"] == bootstrap(daily.mean, daily.days, draws=60, seed=3)
 
 

@@ -22,7 +22,7 @@ SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_s
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORED)
 def test_auroc_is_the_share_of_ordered_pairs(rows):
     frauds = [score for score, fraud in rows if fraud]
@@ -32,7 +32,7 @@ def test_auroc_is_the_share_of_ordered_pairs(rows):
     assert auroc(scores, labels) == pytest.approx(sum(pairs) / len(pairs))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORED)
 def test_average_precision_sums_precision_over_steps_of_recall(rows):
     expected, found_before = 0.0, 0
@@ -76,7 +76,7 @@ def test_thinning_keeps_the_area_under_the_curve():
     assert auc(curve.recall, curve.precision) == pytest.approx(auc(recall, precision), abs=0.02)
 
 
-def naive_card_precision(days, cards, scores, is_fraud, k):
+def naive_card_precision(days, cards, scores, is_fraud, k=k):
     found, shares = set(), []
     for day in sorted(set(days)):
         best, fraudulent = {}, set()
@@ -101,11 +101,11 @@ def test_card_precision_is_that_of_a_plain_loop(seed, k):
     cards = rng.integers(0, 40, n).tolist()
     is_fraud = (rng.random(n) < 0.05).tolist()
     scores = np.round(rng.normal(size=n) + 2 * np.array(is_fraud), 1).tolist()  # with ties
-    expected = naive_card_precision(days, cards, scores, is_fraud, k)
-    assert card_precision_at_k(days, cards, scores, is_fraud, k) == pytest.approx(expected)
+    expected = naive_card_precision(days, cards, scores, is_fraud, k=k)
+    assert card_precision_at_k(days, cards, scores, is_fraud, k=k) == pytest.approx(expected)
     dates = (np.datetime64("2018-07-25") + np.array(days)).astype("datetime64[us]")
     names = np.array([f"card {card:02d}" for card in cards], dtype=object)
-    assert card_precision_at_k(dates, names, scores, is_fraud, k) == pytest.approx(expected)
+    assert card_precision_at_k(dates, names, scores, is_fraud, k=k) == pytest.approx(expected)
 
 
 def test_a_card_is_left_out_only_once_it_was_found():

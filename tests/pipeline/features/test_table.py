@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
@@ -89,7 +89,7 @@ rows_of_a_table = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(
     rows=rows_of_a_table,
     verdicts=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 1), st.integers(0, 10 * 8)), max_size=12),

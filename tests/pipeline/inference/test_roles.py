@@ -243,10 +243,11 @@ def test_an_id_that_repeats(tmp_path):
     frame.loc[500:504, "TRANSACTION_ID"] = 7  # malformed rows do not hide the id
     config, _, warnings = infer_file(save(tmp_path, frame), ignore=["TX_FRAUD_SCENARIO"])
     assert config.contract.id == "TRANSACTION_ID"
-    assert warnings == [
+    (warning,) = warnings
+    assert warning == (
         "'TRANSACTION_ID' repeats a value in 5 of 1,000 rows; these rows will be quarantined; "
         "if that is not meant, name another column with --id"
-    ]
+    )
     frame["TRANSACTION_ID"] = frame["TRANSACTION_ID"] // 2
     path = save(tmp_path, frame)
     with pytest.raises(InputError, match="no column can be the id, which has another value in every row"):

@@ -116,7 +116,7 @@ def tables(draw):
     return pa.table(columns), draw(st.lists(st.tuples(st.integers(0, 4), labels, moments), max_size=12))
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(max_examples=150)
 @hypothesis.given(tables(), moments, st.sampled_from([0, 2 / 24]), st.sampled_from([None, "known_at"]))
 def test_the_latest_label_available_holds_and_a_later_one_changes_nothing(
     tmp_path_factory, table, as_of, delay, labelled_at

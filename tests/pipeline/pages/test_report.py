@@ -299,7 +299,7 @@ def test_unusual_scores_still_make_a_page(scores, threshold):
     scores = np.array(scores)
     counts = {"read": len(scores), "accepted": len(scores), "scored": len(scores), "flagged": 0}
     html = render(Report(kind="batch", title="t", counts=counts, scores=scores, threshold=threshold))
-    drawn = re.sub(r"<title>.*?</title>", "", "".join(re.findall(r"<svg class=\"chart\".*?</svg>", html, re.S)))
+    drawn = re.sub(r"<title>.*?</title>", "", "".join(re.findall(r"<svg class=\"chart\".*?</svg>", html, re.DOTALL)))
     assert not re.search(r"\bnan\b|\binf\b", drawn)
     Page(html)
     if len(scores):

@@ -73,7 +73,8 @@ def test_labels_from_review_are_measured_on_also_where_the_table_has_none(run, t
     pq.write_table(rows.drop_columns(["fraud"]), tmp_path / "rows.parquet")
     without = measure(tmp_path / "rows.parquet", scored, Labels(detector.config), by)
     assert (without.labels, without.evaluation) == (None, None)
-    measured = measure(tmp_path / "rows.parquet", scored, Labels(detector.config), by)
+    labels = Labels(detector.config, (tmp_path / "review.parquet",))
+    measured = measure(tmp_path / "rows.parquet", scored, labels, by)
     np.testing.assert_array_equal(measured.labels[:300], rows["fraud"].to_numpy()[:300])
     assert (measured.evaluation.rows, measured.evaluation.unknown) == (300, rows.num_rows - 300)
 

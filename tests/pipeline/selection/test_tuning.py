@@ -1,10 +1,7 @@
 """A search: it goes on where it was, never sees the test block, and judges as plain NumPy does."""
 
-import os
 import signal
-import subprocess
 import sys
-import time
 from datetime import date
 
 import numpy as np
@@ -19,6 +16,7 @@ from pipeline.selection.tuning import finished, judge, metric_of, open_study, se
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
 from pipeline.workspace.workspace import Workspace
 from tests.pipeline.fitted import config, contents, replace, transactions
+from tests.processes import running
 
 DAYS = date(2025, 3, 1), date(2025, 3, 30)
 
@@ -161,18 +159,13 @@ def test_ctrl_c_ends_all_processes_of_a_search_without_a_traceback(prepared, tmp
     given = settings(tmp_path, jobs=2, trials=10_000)
     (tmp_path / "config.json").write_text(given.model_dump_json())
     (tmp_path / "run.py").write_text(SEARCH)
-    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path / "config.json"), str(folder)]
-    running = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    study, deadline = open_study(given, "a search"), time.monotonic() + 60
-    while not finished(study):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-    out, err = running.communicate(timeout=30)  # ends when the last of them has closed its output
-    assert out == "stopped\n"
-    assert "Traceback" not in err
+    study = open_study(given, "a search")
+    with running(sys.executable, tmp_path / "run.py", tmp_path / "config.json", folder) as process:
+        process.wait_until(lambda: finished(study))
+        process.send(signal.SIGINT)
+        process.wait()
+    assert process.output == "stopped\n"
+    assert "Traceback" not in process.errors
 
 
 def test_a_hopeless_trial_is_stopped_on_the_way(tmp_path):

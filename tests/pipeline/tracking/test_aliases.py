@@ -11,6 +11,7 @@ from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases, passes
 from tests.pipeline.tracking.small_training import Trained
+from tests.processes import SECONDS
 
 
 def test_a_version_is_found_by_number_alias_and_run(trained: Trained) -> None:
@@ -134,7 +135,7 @@ def test_of_two_promotions_at_the_same_time_the_second_one_is_refused(trained: T
                 late.result(timeout=1)
             move_aliases(config, {"previous": "2", "champion": "3"}, {})
         with pytest.raises(AssayError, match="from version 2 to 3; nothing was done"):
-            late.result(timeout=60)
+            late.result(SECONDS)
     assert find_aliases(config) == {"candidate": "4", "champion": "3", "previous": "2"}
     assert AliasRecords(config).champions() == ["1", "2", "3"]
 

@@ -2,11 +2,7 @@
 
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -24,6 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.settings.config import ThresholdConfig
 from pipeline.tracking import store
 from tests.pipeline.tracking.small_training import Trained
+from tests.processes import SECONDS, free_port, running
 
 NO_HISTORY = "no history: entities have no past"
 Scores = Callable[[pd.DataFrame], pd.DataFrame]
@@ -170,7 +167,7 @@ def test_a_bad_cell_costs_its_own_row_and_no_other(
     trained: Trained, model: mlflow.pyfunc.PyFuncModel, column: str, value: object, note: str
 ) -> None:
     rows = trained.rows.head(6).drop(columns="fraud").astype(object)
-    rows.at[4, column] = value
+    rows.loc[4, column] = value
     answer = model.predict(rows)
     assert answer["note"].tolist() == [NO_HISTORY] * 4 + [note, NO_HISTORY]
     scored = [True] * 4 + [note == NO_HISTORY, True]
@@ -184,7 +181,7 @@ def test_a_bad_cell_costs_its_own_row_and_no_other(
 
 def test_a_row_that_breaks_two_rules_names_both(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
     rows = trained.rows.head(2).astype(object)
-    rows.at[1, "eur"] = rows.at[1, "at"] = "?"
+    rows.loc[1, "eur"] = rows.loc[1, "at"] = "?"
     assert model.predict(rows)["note"][1] == "not scored: at: is a timestamp, eur: is a number"
 
 
@@ -221,42 +218,21 @@ def test_a_missing_column_is_named(trained: Trained, model: mlflow.pyfunc.PyFunc
 @pytest.fixture
 def server(trained: Trained, registered: store.Registered, tmp_path: Path) -> Iterator[str]:
     """The address of a real `mlflow models serve`; it ends with the test."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/cards@champion"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     # MLflow starts uvicorn by its name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     uri = f"sqlite:///{trained.folder}/mlflow.db"
     environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (tmp_path / "serve.log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 120
-            while not _answers(port):
-                assert process.poll() is None, (tmp_path / "serve.log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "serve.log").read_text()
-                time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}/invocations"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
-            return response.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+    with running(*command, cwd=tmp_path, env=environment) as process:
+        process.wait_for_answer(f"http://127.0.0.1:{port}/ping")
+        yield f"http://127.0.0.1:{port}/invocations"
 
 
 def _ask(url: str, question: dict[str, Any]) -> list[dict[str, Any]]:
     request = urllib.request.Request(url, json.dumps(question).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=SECONDS) as response:
         # NaN would be no JSON: other languages' readers refuse it.
         return json.loads(response.read(), parse_constant=pytest.fail)["predictions"]
 

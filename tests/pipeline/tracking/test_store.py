@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipeline.settings.config import Config
 from pipeline.tracking import store
 from pipeline.tracking.content import flatten
 from tests.pipeline.tracking.small_training import COUNTS, Trained
+from tests.processes import running
 
 
 def experiment_runs(config: Config) -> list:
@@ -253,8 +253,8 @@ def test_processes_that_make_the_store_at_once_share_it_in_silence(trained: Trai
         "client = store.start(config); client.create_run(client.get_experiment_by_name('assay').experiment_id)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "config.json")]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert said == ["", ""]
+    with running(*command) as one, running(*command) as other:
+        for process in (one, other):
+            assert process.wait() == 0, process
+            assert (process.output, process.errors) == ("", "")
     assert len(experiment_runs(config)) == 2

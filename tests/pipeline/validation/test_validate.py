@@ -110,7 +110,9 @@ CELLS = {
 
 
 @settings(
-    max_examples=20, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     cells=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=12),

@@ -1,7 +1,7 @@
 """The work folder: results appear all at once, or not at all."""
 
 import os
-import subprocess
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.settings.config import Config
 from pipeline.tables.scratch import LOCK, SETTLE_SECONDS, hidden
 from pipeline.workspace.folder import WorkFolder
+from tests.processes import run
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def kill_in_a_hidden_folder(parent: Path) -> Path:
         "with hidden(Path(sys.argv[1]), 'matrix') as folder:\n"
         "    (folder / 'large').write_bytes(bytes(1000))\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(parent)], check=False)
+    assert run(sys.executable, "-c", script, parent).status == -signal.SIGKILL
     (left,) = parent.glob(".matrix-*")
     assert (left / "large").stat().st_size == 1000
     return left

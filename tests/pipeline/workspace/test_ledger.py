@@ -1,12 +1,9 @@
 """The ledger of scored batches."""
 
 import multiprocessing
-import os
 import signal
 import sqlite3
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -21,6 +18,7 @@ from pipeline.settings.contract import Contract
 from pipeline.tables.batch import Batch, batch_id
 from pipeline.tables.period import Period
 from pipeline.workspace.ledger import Entry, Ledger, lock
+from tests.processes import SECONDS, running
 
 CONTRACT = Contract(id="tx", timestamp="at", amount="eur", entities=("card",), types={"tx": "integer"})
 WHOLE = Period(None, None)
@@ -261,9 +259,13 @@ def test_processes_that_start_at_once_share_one_ledger(tmp_path: Path) -> None:
     processes = [spawn.Process(target=_record_from_a_process, args=(tmp_path, n)) for n in range(4)]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0] * 4
+    try:
+        for process in processes:
+            process.join(SECONDS)
+        assert [process.exitcode for process in processes] == [0] * 4
+    finally:
+        for process in processes:
+            process.kill()
     ledger = Ledger(make_config(tmp_path))
     assert all(ledger.find(f"batch-{n}", "1") for n in range(4))
 
@@ -352,18 +354,13 @@ def test_a_work_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None
 def test_a_run_that_is_killed_gives_the_lock_back(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pipeline.workspace.ledger import lock\n"
-        "with lock(sys.argv[1]): open(sys.argv[1] + '/held', 'w').close(); time.sleep(60)"
+        "with lock(sys.argv[1]): print('held', flush=True); time.sleep(3600)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-    try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "held").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with running(sys.executable, "-c", code, tmp_path) as process:
+        process.wait_for("held")
         with pytest.raises(AssayError, match="wait for it to end"), lock(tmp_path, timeout=0.1):
             pytest.fail("two processes hold the lock")
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    with lock(tmp_path, timeout=10):
-        assert process.returncode == -signal.SIGKILL
+        process.send(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    with lock(tmp_path, timeout=0.1):
+        pass
