@@ -228,7 +228,7 @@ def body_lines(function: Function) -> int:
 
     Examples
     --------
-    >>> function = ast.parse('def f(a,\\n      b):\\n    "Add."\\n    return a + b').body[0]
+    >>> function = ast.parse('def f(a,\n      b):\n    "Add."\n    return a + b').body[0]
     >>> body_lines(function)
     1
     """

@@ -15,7 +15,8 @@ Examples
 >>> from models import PrincipalComponents, scorers
 >>> rng = np.random.default_rng(0)
 >>> rows = np.concatenate([rng.normal(size=(180, 3)), 4 * rng.normal(size=(20, 3))])
->>> is_fraud = np.repeat([0, 1], [180, 20])
+>>> is_fraud, order = np.repeat([0, 1], [180, 20]), rng.permutation(200)
+>>> rows, is_fraud = rows[order], is_fraud[order]
 >>> right = cross_val_score(PrincipalComponents(), rows, is_fraud, scoring=scorers.roc_auc)
 >>> by_name = cross_val_score(PrincipalComponents(), rows, 1 - 2 * is_fraud, scoring="roc_auc")
 >>> turned = cross_val_score(PrincipalComponents(), rows, is_fraud, scoring="roc_auc")
