@@ -18,7 +18,7 @@ DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Rows:
+class ScoredRows:
     """Scored rows; arrays of shape (n_rows,). Nothing in them shows a sensitive column in clear.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 
-from pipeline.calibration.held_out import Rows, segment
+from pipeline.calibration.held_out import ScoredRows, segment
 from pipeline.errors import TrainingError
 
 
@@ -133,7 +133,7 @@ class Strategy(ABC):
     """Whether the promise is one about all rows together, also where segments have cuts of their own."""
 
     @abstractmethod
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the threshold for rows that took no part in fitting.
 
         Raises
@@ -143,25 +143,29 @@ class Strategy(ABC):
         """
 
     @abstractmethod
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Hold a scored batch against the promise.
 
         Parameters
         ----------
         threshold : Threshold
             Made by `solve`, without parts.
-        rows : Rows
+        rows : ScoredRows
             Of the batch, with the labels known by now.
         flags : array of bool, shape (n_rows,)
         """
 
     def cuts(
-        self, threshold: Threshold, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None, held_out: Rows
+        self,
+        threshold: Threshold,
+        scores: np.ndarray,
+        segments: pa.Array | pa.ChunkedArray | None,
+        held_out: ScoredRows,
     ) -> float | np.ndarray:
         """Return the cut of each row of a batch, or the one of all; only per-batch strategies look at the scores."""
         return threshold.fixed_cuts(segments)
 
-    def split(self, rows: Rows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
+    def split(self, rows: ScoredRows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
         """Return a threshold for each group of rows that can have one of its own."""
         found = {}
         for value, mask in masks.items():
@@ -171,29 +175,29 @@ class Strategy(ABC):
                 continue  # too few rows for what is asked: the common cut
         return found
 
-    def join(self, common: Threshold, rows: Rows, flags: np.ndarray) -> Threshold:
+    def join(self, common: Threshold, rows: ScoredRows, flags: np.ndarray) -> Threshold:
         """Return the threshold of all rows with what it promises once groups have cuts of their own."""
         alerts_per_day, share = _volume(rows, flags)
         return replace(common, alerts_per_day=alerts_per_day, alert_share=share)
 
-    def curve(self, threshold: Threshold, rows: Rows) -> Curve | None:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve | None:
         """Return the chart of how the threshold came about, from the rows that it was solved on."""
         return None
 
-    def _threshold(self, value: float, rows: Rows, promise: str, **facts: float) -> Threshold:
+    def _threshold(self, value: float, rows: ScoredRows, promise: str, **facts: float) -> Threshold:
         """Return a threshold of this strategy with the volume that the rows lead one to expect."""
         settings = asdict(self)  # type: ignore[call-overload]
         volume = _volume(rows, rows.scores > value)
         return Threshold(value, self.name, *volume, promise=promise, settings=settings, facts=facts)
 
 
-def _volume(rows: Rows, flags: np.ndarray) -> tuple[float, float]:
+def _volume(rows: ScoredRows, flags: np.ndarray) -> tuple[float, float]:
     """Return the alerts a day, and their share of the rows."""
     flagged = int(np.count_nonzero(flags))
     return flagged / rows.days, flagged / max(len(rows), 1)
 
 
-def known_rows(rows: Rows, strategy: str) -> tuple[np.ndarray, np.ndarray, Rows]:
+def known_rows(rows: ScoredRows, strategy: str) -> tuple[np.ndarray, np.ndarray, ScoredRows]:
     """Return the scores and frauds of the rows whose label is known, highest score first, and these rows.
 
     Raises

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.calibration import strategies as thresholds
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies import Rows, Threshold
+from pipeline.calibration.strategies import ScoredRows, Threshold
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.family import OnEpoch, build_model
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
@@ -58,7 +58,7 @@ class Detector:
         Counts of the parts of the training period and what else a person wants to know of the fit.
     calibration_start : datetime
         UTC; first timestamp of the calibration block.
-    held_out : Rows
+    held_out : ScoredRows
         The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
     """
 
@@ -70,7 +70,7 @@ class Detector:
     cut: Threshold
     summary: dict[str, float | int | str]
     calibration_start: datetime
-    held_out: Rows
+    held_out: ScoredRows
 
     @property
     def threshold(self) -> float:
@@ -309,7 +309,7 @@ class Detector:
                 f"{path} has format version {raw['format']!r} and this version of Assay reads {FORMAT}; "
                 "use the version of Assay that wrote it, or train again"
             )
-        held_out = Rows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
+        held_out = ScoredRows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
         return cls(
             config=Config.model_validate(raw["config"]),
             as_of=datetime.fromisoformat(raw["as_of"]),
@@ -344,18 +344,18 @@ def _fit_model(model: "OneClassModel", encoder: Encoder, parts: Parts, *, featur
 
 def _score_block(
     model: "OneClassModel", encoder: Encoder, parts: Parts, *, features: Path, config: Config
-) -> tuple[Rows, np.ndarray]:
+) -> tuple[ScoredRows, np.ndarray]:
     """Score the calibration block; return its rows in the order of time, and some encoded normal ones of them."""
     block = parts.role == CALIBRATION
     normal = np.flatnonzero(block & parts.normal)
     is_sample = np.zeros(len(block), dtype=bool)
     is_sample[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
     scores, samples, tables, start = np.full(len(block), np.nan), [], [], 0
-    for batch in read_batches(features, columns=list(dict.fromkeys([*_columns(encoder), *Rows.columns(config)]))):
+    for batch in read_batches(features, columns=list(dict.fromkeys([*_columns(encoder), *ScoredRows.columns(config)]))):
         places = np.flatnonzero(block[start : start + batch.num_rows])
         if len(places):
             rows = batch.take(pa.array(places))
-            tables.append(Rows.read(rows, config))
+            tables.append(ScoredRows.read(rows, config))
             matrix = encoder.transform(rows)
             scores[start + places] = model.anomaly_score(matrix)
             samples.append(matrix[is_sample[start + places]])
@@ -379,13 +379,13 @@ def _check_useful(model: "OneClassModel", normal_scores: np.ndarray, sample: np.
         raise TrainingError(f"the trained model is of no use: {error}") from error
 
 
-def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> Rows:
+def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config) -> ScoredRows:
     """Return the rows of the calibration block in the order of time, ties by id."""
     in_file = np.flatnonzero(parts.role == CALIBRATION)
     in_time = parts.order[parts.role[parts.order] == CALIBRATION]
     rows = table.unify_dictionaries().combine_chunks().take(pa.array(np.searchsorted(in_file, in_time)))
     known = (scores[in_time], parts.labels[in_time], parts.normal[in_time])
-    return Rows.of(rows, config, *known, days=parts.days, before=parts.before)
+    return ScoredRows.of(rows, config, *known, days=parts.days, before=parts.before)
 
 
 @contextmanager

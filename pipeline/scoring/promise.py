@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import Got, Rows
+from pipeline.calibration.strategies import Got, ScoredRows
 from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
 from pipeline.labels.known import taken_for_normal
@@ -101,7 +101,7 @@ def moved(entry: Entry, detector: Detector, history: History) -> Moved:
     return Moved(entry, int((before & after).sum()), int((after & ~before).sum()), int((before & ~after).sum()))
 
 
-def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detector: Detector) -> Rows:
+def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detector: Detector) -> ScoredRows:
     """Return a batch's rows as those that its threshold was solved on: the same rows count as normal.
 
     Parameters
@@ -112,6 +112,6 @@ def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detect
     detector : Detector
     """
     normal = taken_for_normal(labels, detector.summary["labels"] == detector.config.contract.label)
-    batches = read_batches(features, columns=Rows.columns(detector.config))
-    table = pa.Table.from_batches([Rows.read(batch, detector.config) for batch in batches]).unify_dictionaries()
-    return Rows.of(table, detector.config, scores, labels, normal)
+    batches = read_batches(features, columns=ScoredRows.columns(detector.config))
+    table = pa.Table.from_batches([ScoredRows.read(batch, detector.config) for batch in batches]).unify_dictionaries()
+    return ScoredRows.of(table, detector.config, scores, labels, normal)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.strategies.capacity import Capacity
 from pipeline.calibration.strategies.cost import Cost
 from pipeline.calibration.strategies.f_beta import FBeta
@@ -25,7 +25,7 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from pipeline.settings.config import ThresholdConfig
 
-__all__ = ["STRATEGIES", "Curve", "Got", "Rows", "Strategy", "Threshold", "curve", "cuts", "got", "make", "solve"]
+__all__ = ["STRATEGIES", "Curve", "Got", "ScoredRows", "Strategy", "Threshold", "curve", "cuts", "got", "make", "solve"]
 
 _OF: Mapping[type[Strategy], Callable[["ThresholdConfig"], dict[str, object]]] = {
     FalseAlertRate: lambda settings: {"rate": settings.false_alert_rate},
@@ -62,12 +62,12 @@ def make(settings: "ThresholdConfig") -> Strategy:
     return strategy(**_OF[strategy](settings))
 
 
-def solve(rows: Rows, settings: "ThresholdConfig") -> Threshold:
+def solve(rows: ScoredRows, settings: "ThresholdConfig") -> Threshold:
     """Return the threshold that the settings ask for, with cuts of their own for the segments that are large enough.
 
     Parameters
     ----------
-    rows : Rows
+    rows : ScoredRows
         Rows that took no part in fitting.
     settings : ThresholdConfig
 
@@ -91,7 +91,7 @@ def solve(rows: Rows, settings: "ThresholdConfig") -> Threshold:
 
 
 def cuts(
-    threshold: Threshold, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None, held_out: Rows
+    threshold: Threshold, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None, held_out: ScoredRows
 ) -> float | np.ndarray:
     """Return the cut of each row of a batch, or the one of all its rows.
 
@@ -102,19 +102,19 @@ def cuts(
         Of the whole batch.
     segments : pa.Array of shape (n_rows,), or None
         Values of the column ``threshold.segment``.
-    held_out : Rows
+    held_out : ScoredRows
         The rows that the threshold was solved on.
     """
     return _strategy(threshold).cuts(threshold, scores, segments, held_out)
 
 
-def got(threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+def got(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
     """Hold a scored batch against what was promised; where segments have cuts of their own, each of them.
 
     Parameters
     ----------
     threshold : Threshold
-    rows : Rows
+    rows : ScoredRows
         Of the batch, with the labels known by now.
     flags : array of bool, shape (n_rows,)
     """
@@ -136,7 +136,7 @@ def got(threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
     return Got(text, not outside)
 
 
-def curve(threshold: Threshold, held_out: Rows) -> Curve | None:
+def curve(threshold: Threshold, held_out: ScoredRows) -> Curve | None:
     """Return the chart of how the common cut came about; None where the strategy has none."""
     return _strategy(threshold).curve(threshold, held_out)
 

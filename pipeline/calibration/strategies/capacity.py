@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import day_variance, queue_interval
 from pipeline.calibration.threshold import Got, Strategy, Threshold, at_least, between, per_day
 from pipeline.errors import TrainingError
@@ -34,7 +34,7 @@ class Capacity(Strategy):
     name: ClassVar[str] = "capacity"
     is_of_all_rows: ClassVar[bool] = True
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has the mean and variance of the days' queues, and how many days."""
         if self.unit == "customers" and rows.customers is None:
             raise TrainingError(
@@ -56,7 +56,7 @@ class Capacity(Strategy):
         )
         return replace(found, promise=found.promise + why)
 
-    def split(self, rows: Rows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
+    def split(self, rows: ScoredRows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
         """Share what the other rows leave of the capacity among the groups, in proportion to their rows."""
         grouped = np.logical_or.reduce([np.zeros(len(rows), bool), *masks.values()])
         seen, days = _whole_days(rows)
@@ -74,7 +74,7 @@ class Capacity(Strategy):
                 found[value] = own.join(own._threshold(cut, group, ""), group, group.scores > cut)
         return found
 
-    def join(self, common: Threshold, rows: Rows, flags: np.ndarray) -> Threshold:
+    def join(self, common: Threshold, rows: ScoredRows, flags: np.ndarray) -> Threshold:
         """Return the threshold with the queue that the flags lead one to expect."""
         common = super().join(common, rows, flags)
         seen, days = _whole_days(rows)
@@ -92,7 +92,7 @@ class Capacity(Strategy):
         )
         return replace(common, promise=promise, facts=facts)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say whether the queue was inside its interval, by day and over the batch."""
         counts = rows.daily(flags, self.unit)
         if not len(counts):
@@ -111,7 +111,7 @@ class Capacity(Strategy):
             )
         return Got(text, low <= total <= high)
 
-    def _check(self, k: int, queue: Rows, days: float) -> None:
+    def _check(self, k: int, queue: ScoredRows, days: float) -> None:
         if k >= len(queue):
             things = "rows" if self.unit == "alerts" else "customers"
             raise TrainingError(
@@ -126,7 +126,7 @@ class Capacity(Strategy):
             )
 
 
-def _whole_days(rows: Rows) -> tuple[Rows, float]:
+def _whole_days(rows: ScoredRows) -> tuple[ScoredRows, float]:
     """Return the rows of whole days and their number or, where there are fewer than two, all rows and their time.
 
     Beside one whole day, a part of another counts by its rows: a quarter of the rows of a day is rarely six hours.

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.threshold import Curve, Got, Strategy, Threshold, known_rows, per_day, steps, thinned
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
@@ -30,7 +30,7 @@ class Cost(Strategy):
     recovered_share: float
     name: ClassVar[str] = "cost"
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has what it saves a day, and what flagging every fraud and nothing else would."""
         known, cuts, _, saved = self._savings(rows)
         best, frauds = int(np.argmax(saved)), known.labels == 1
@@ -61,7 +61,7 @@ class Cost(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say what the alerts with a known label saved."""
         known = rows.take(~np.isnan(rows.labels))
         if not len(known) or known.amounts is None:
@@ -74,7 +74,7 @@ class Cost(Strategy):
             f"{saved / days:,.2f} a day, where about {threshold.facts['saved_per_day']:,.2f} was expected."
         )
 
-    def curve(self, threshold: Threshold, rows: Rows) -> Curve:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve:
         """Return the money saved a day over the alerts a day."""
         known, _, flagged, saved = self._savings(rows)
         days = _days(known, rows)
@@ -89,11 +89,11 @@ class Cost(Strategy):
             at=(float(flagged[best] / days), float(saved[best] / days)),
         )
 
-    def _saved(self, known: Rows, flagged: np.ndarray) -> np.ndarray:
+    def _saved(self, known: ScoredRows, flagged: np.ndarray) -> np.ndarray:
         assert known.amounts is not None
         return np.where(flagged, self.recovered_share * known.amounts * (known.labels == 1) - self.review_cost, 0.0)
 
-    def _savings(self, rows: Rows) -> tuple[Rows, np.ndarray, np.ndarray, np.ndarray]:
+    def _savings(self, rows: ScoredRows) -> tuple[ScoredRows, np.ndarray, np.ndarray, np.ndarray]:
         """Return the known rows, every cut, the alerts that it makes among them, and what it saves."""
         if rows.amounts is None:
             raise TrainingError(
@@ -106,6 +106,6 @@ class Cost(Strategy):
         return known, cuts, flagged, saved
 
 
-def _days(known: Rows, rows: Rows) -> float:
+def _days(known: ScoredRows, rows: ScoredRows) -> float:
     """Return the days that the rows with a known label make up, as a share of those of all rows."""
     return rows.days * len(np.unique(known.day)) / len(np.unique(rows.day))

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.threshold import Curve, Got, Strategy, Threshold, known_rows, per_day, steps, thinned
 from pipeline.numbers import percent
 
@@ -26,7 +26,7 @@ class FBeta(Strategy):
     beta: float
     name: ClassVar[str] = "f_beta"
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has F-beta, precision and recall there."""
         scores, fraud, _ = known_rows(rows, self.name)
         cuts, flagged = steps(scores)
@@ -44,7 +44,7 @@ class FBeta(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say what F-beta, precision and recall are among the rows with a known label."""
         known = ~np.isnan(rows.labels)
         fraud = rows.labels[known] == 1
@@ -58,7 +58,7 @@ class FBeta(Strategy):
             "frauds."
         )
 
-    def curve(self, threshold: Threshold, rows: Rows) -> Curve:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve:
         """Return F-beta over the number of alerts."""
         scores, fraud, known = known_rows(rows, self.name)
         _, flagged = steps(scores)

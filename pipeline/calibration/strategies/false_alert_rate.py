@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import rank_for_rate, realised_count, realised_rate, rows_for_rate
 from pipeline.calibration.threshold import Got, Strategy, Threshold, at_least, between, per_day
 from pipeline.errors import TrainingError
@@ -30,7 +30,7 @@ class FalseAlertRate(Strategy):
     rate: float
     name: ClassVar[str] = "false_alert_rate"
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has n (``normal_rows``) and ``k``."""
         normal = rows.scores[rows.normal]
         n, k = len(normal), rank_for_rate(len(normal), self.rate)
@@ -51,13 +51,13 @@ class FalseAlertRate(Strategy):
         )
         return self._threshold(value, rows, promise, normal_rows=n, k=k)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
         n, k = int(threshold.facts["normal_rows"]), int(threshold.facts["k"])
         return realised(rows, flags, lambda normal: realised_count(n, k, normal))
 
 
-def realised(rows: Rows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Got:
+def realised(rows: ScoredRows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Got:
     """Say how many normal rows were flagged, beside the interval that is given for their number."""
     normal, flagged = int(rows.normal.sum()), int((flags & rows.normal).sum())
     if not normal:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipeline.calibration.held_out import Rows, segment
+from pipeline.calibration.held_out import ScoredRows, segment
 from pipeline.calibration.intervals import rank_for_rate, rows_for_rate
 from pipeline.calibration.p_values import Calibration
 from pipeline.calibration.threshold import Got, Strategy, Threshold, per_day
@@ -35,7 +35,7 @@ class Fdr(Strategy):
     name: ClassVar[str] = "fdr"
     is_of_all_rows: ClassVar[bool] = True
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the score that no row at or below is ever flagged with; `facts` has n (``normal_rows``)."""
         normal = np.sort(rows.scores[rows.normal])
         n = len(normal)
@@ -64,12 +64,16 @@ class Fdr(Strategy):
         """Return the least group of alerts that can be flagged: m / (q (n + 1)), rounded up."""
         return max(1, math.ceil(rows / (self.share * (normal_rows + 1)) - 1e-9))
 
-    def join(self, common: Threshold, rows: Rows, flags: np.ndarray) -> Threshold:
+    def join(self, common: Threshold, rows: ScoredRows, flags: np.ndarray) -> Threshold:
         """Return the threshold as it is: rows above its cuts are flagged in some batches only."""
         return common
 
     def cuts(
-        self, threshold: Threshold, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None, held_out: Rows
+        self,
+        threshold: Threshold,
+        scores: np.ndarray,
+        segments: pa.Array | pa.ChunkedArray | None,
+        held_out: ScoredRows,
     ) -> float | np.ndarray:
         """Return the line of this batch: rows above it have the p-values that the procedure accepts.
 
@@ -92,7 +96,7 @@ class Fdr(Strategy):
             cuts[own] = calibration[len(calibration) - k] if k else np.inf
         return cuts if threshold.parts else float(cuts[0]) if len(cuts) else threshold.value
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say which share of the alerts is known to be false, and how few could be flagged."""
         n = int(threshold.facts["normal_rows"])
         text = (

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import predicted_count, share_interval
 from pipeline.calibration.threshold import Got, Strategy, Threshold, at_most, between, known_rows, per_day, steps
 from pipeline.errors import TrainingError
@@ -25,7 +25,7 @@ class PrecisionAtLeast(Strategy):
     precision: float
     name: ClassVar[str] = "precision_at_least"
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has the alerts with a known label there, and the frauds among them."""
         scores, fraud, _ = known_rows(rows, self.name)
         cuts, flagged = steps(scores)
@@ -51,7 +51,7 @@ class PrecisionAtLeast(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say how many of the alerts with a known label are fraud, and whether that is inside the interval."""
         known = flags & ~np.isnan(rows.labels)
         alerts, frauds = int(known.sum()), int((known & (rows.labels == 1)).sum())

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import realised_count, realised_rate
 from pipeline.calibration.threshold import Got, Strategy, Threshold, at_most, between, known_rows, per_day
 from pipeline.errors import TrainingError
@@ -29,7 +29,7 @@ class RecallAtLeast(Strategy):
     recall: float
     name: ClassVar[str] = "recall_at_least"
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has F (``frauds``) and j (``rank``)."""
         scores, fraud, _ = known_rows(rows, self.name)
         frauds = int(fraud.sum())
@@ -53,7 +53,7 @@ class RecallAtLeast(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say how many of the known frauds were flagged, and whether that is inside the interval."""
         fraud = rows.labels == 1
         frauds, flagged = int(fraud.sum()), int((fraud & flags).sum())

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from pipeline.calibration.held_out import Rows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import HIGH, LOW
 from pipeline.calibration.p_values import Calibration, Tail, fit_tail_or_why
 from pipeline.calibration.strategies.false_alert_rate import realised
@@ -35,7 +35,7 @@ class PeaksOverThreshold(Strategy):
     rate: float
     name: ClassVar[str] = "tail"
 
-    def solve(self, rows: Rows) -> Threshold:
+    def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has the law and the number of normal rows."""
         normal = rows.scores[rows.normal]
         tail, why = fit_tail_or_why(normal)
@@ -63,7 +63,7 @@ class PeaksOverThreshold(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: Rows, flags: np.ndarray) -> Got:
+    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
         tail, n = _tail(threshold), int(threshold.facts["normal_rows"])
 
@@ -74,7 +74,7 @@ class PeaksOverThreshold(Strategy):
 
         return realised(rows, flags, interval)
 
-    def curve(self, threshold: Threshold, rows: Rows) -> Curve:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve:
         """Return the share of normal rows above each score: as it is, and by the law."""
         tail = _tail(threshold)
         scores = np.sort(rows.scores[rows.normal])

@@ -3,15 +3,17 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.calibration.strategies import Rows
+from pipeline.calibration.strategies import ScoredRows
 
 
-def made(scores, *, labels=None, day=None, whole=None, days=None, amounts=None, customers=None, **segments) -> Rows:
+def made(
+    scores, *, labels=None, day=None, whole=None, days=None, amounts=None, customers=None, **segments
+) -> ScoredRows:
     """Rows of one day, all normal and labelled, unless something else is given."""
     scores = np.asarray(scores, dtype=np.float64)
     labels = np.zeros(len(scores)) if labels is None else np.asarray(labels, dtype=np.float64)
     day = np.zeros(len(scores), np.int32) if day is None else np.asarray(day, np.int32)
-    return Rows(
+    return ScoredRows(
         scores=scores,
         labels=labels,
         normal=labels == 0,

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.calibration.strategies import Rows
+from pipeline.calibration.strategies import ScoredRows
 from pipeline.settings.config import Config
 from tests.pipeline.calibration.held_out_rows import made
 
@@ -21,7 +21,7 @@ def table(moments, **columns):
 def rows_of(moments, config=None, before=None, **columns):
     config = config or Config.model_validate({"contract": {**CONTRACT, "sensitive": ["iban"]}})
     n = len(moments)
-    return Rows.of(table(moments, **columns), config, np.arange(n), np.zeros(n), np.ones(n, bool), before=before)
+    return ScoredRows.of(table(moments, **columns), config, np.arange(n), np.zeros(n), np.ones(n, bool), before=before)
 
 
 def test_days_are_calendar_days_of_the_tables_zone_counted_from_the_first():
@@ -58,7 +58,7 @@ def test_customers_are_numbers_and_sensitive_columns_are_left_out():
     assert found.counts("channel") == {"fax": 1, "web": 2}
     assert found.take(np.array([1, 2])).counts("channel") == {"fax": 1}
     assert found.where("channel", "pigeon").tolist() == [False] * 4
-    assert Rows.columns(Config.model_validate({"contract": {**CONTRACT, "sensitive": ["iban"]}})) == [
+    assert ScoredRows.columns(Config.model_validate({"contract": {**CONTRACT, "sensitive": ["iban"]}})) == [
         "at", "eur", "card", "channel"
     ]  # fmt: skip
 
@@ -68,9 +68,9 @@ def test_read_in_pieces_the_rows_are_the_same():
     given = {"card": ["b", "a", None, "c", "b", "a"], "channel": ["web", "fax", "web", None, "fax", "app"]}
     config = Config.model_validate({"contract": CONTRACT})
     whole = table(moments, **given)
-    pieces = pa.Table.from_batches([Rows.read(batch, config) for batch in whole.to_batches(max_chunksize=2)])
+    pieces = pa.Table.from_batches([ScoredRows.read(batch, config) for batch in whole.to_batches(max_chunksize=2)])
     labels = np.zeros(6)
-    one, other = (Rows.of(rows, config, np.arange(6), labels, labels == 0) for rows in (whole, pieces))
+    one, other = (ScoredRows.of(rows, config, np.arange(6), labels, labels == 0) for rows in (whole, pieces))
     assert other.customers.tolist() == one.customers.tolist() == [0, 1, -1, 2, 0, 1]
     assert other.segments["channel"].to_pylist() == given["channel"]
     assert pa.types.is_dictionary(pieces.schema.field("card").type)
@@ -98,7 +98,7 @@ def test_a_saved_table_gives_the_same_rows_again():
     channel = generator.choice(["a", "b"], 50).tolist()
     for more in ({}, {"amounts": generator.random(50), "customers": np.arange(50)}):
         rows = made(generator.normal(size=50), labels=labels, day=np.arange(50) // 9, days=5.5, channel=channel, **more)
-        again = Rows.from_table(rows.to_table(), rows.days)
+        again = ScoredRows.from_table(rows.to_table(), rows.days)
         assert again.to_table().equals(rows.to_table())
         assert again.days == 5.5
         assert (again.amounts is None) == (not more)
