@@ -38,7 +38,7 @@ from sklearn.preprocessing import StandardScaler
 from models.base import MODELS
 from pipeline.calibration.intervals import INTERVAL, rank_for_rate, realised_count
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies import got
+from pipeline.calibration.strategies import fulfilment
 from pipeline.calibration.strategies.capacity import predicted_queue
 from pipeline.calibration.strategies.fdr import last_p_value
 from pipeline.detector.artefact import Detector
@@ -186,7 +186,7 @@ def _week(folder: Path, first: date, config: Config) -> dict[str, Any]:
         "queue": int(counts.sum()),
         "low": low,
         "high": high,
-        "inside": bool(got(detector.cut, rows, flags).is_inside),
+        "inside": bool(fulfilment(detector.cut, rows, flags).is_inside),
         "day_low": day_low,
         "day_high": day_high,
         "queues": counts.tolist(),

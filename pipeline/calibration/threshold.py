@@ -84,7 +84,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Got:
+class Fulfilment:
     """What came after scoring, held against the promise.
 
     Attributes
@@ -143,7 +143,7 @@ class Strategy(ABC):
         """
 
     @abstractmethod
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Hold a scored batch against the promise.
 
         Parameters

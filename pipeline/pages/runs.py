@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import Got
+from pipeline.calibration.strategies import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import parameters_of
 from pipeline.evaluation.measured import Measured
@@ -96,7 +96,7 @@ def batch_report(
     facts: dict[str, str],
     notes: list[str],
     maps: Sequence[Map] = (),
-    got: Got | None = None,
+    got: Fulfilment | None = None,
     shadow: Shadow | None = None,
     audited: Path | None = None,
     missed: MissedFraud | None = None,
@@ -145,7 +145,7 @@ def _audit_text(drawn: int, config: Config, missed: MissedFraud | None) -> str:
     return text + (f"So far: {missed}" if missed else "No label of them is known yet.")
 
 
-def outcome(scored: Scored, got: Got | None = None) -> str:
+def outcome(scored: Scored, got: Fulfilment | None = None) -> str:
     """Return what a batch got, in a sentence or two, to hold against what was promised."""
     days = max(len(scored.alerts_per_day), 1)
     share = scored.flagged / scored.scored if scored.scored else 0.0

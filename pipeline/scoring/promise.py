@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import Got, ScoredRows
+from pipeline.calibration.strategies import Fulfilment, ScoredRows
 from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
 from pipeline.labels.known import taken_for_normal
@@ -23,7 +23,7 @@ from pipeline.workspace.ledger import Entry
 MICROSECOND = timedelta(microseconds=1)
 
 
-def held_against(features: Path, scored: Scored, detector: Detector, labels: np.ndarray | None) -> Got:
+def held_against(features: Path, scored: Scored, detector: Detector, labels: np.ndarray | None) -> Fulfilment:
     """Say what a batch got of what was promised.
 
     Parameters
@@ -38,7 +38,7 @@ def held_against(features: Path, scored: Scored, detector: Detector, labels: np.
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     scores = results.column("anomaly_score").to_numpy()
     rows = rows_of_batch(features, scores, np.full(len(scores), np.nan) if labels is None else labels, detector)
-    return thresholds.got(detector.cut, rows, results.column("is_flagged").to_numpy(zero_copy_only=False))
+    return thresholds.fulfilment(detector.cut, rows, results.column("is_flagged").to_numpy(zero_copy_only=False))
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,25 @@ from pipeline.calibration.strategies.fdr import Fdr
 from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
 from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
 from pipeline.calibration.strategies.tail import PeaksOverThreshold
-from pipeline.calibration.threshold import Curve, Got, Strategy, Threshold, per_day
+from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, per_day
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.settings.config import ThresholdConfig
 
-__all__ = ["STRATEGIES", "Curve", "Got", "ScoredRows", "Strategy", "Threshold", "curve", "cuts", "got", "make", "solve"]
+__all__ = [
+    "STRATEGIES",
+    "Curve",
+    "Fulfilment",
+    "ScoredRows",
+    "Strategy",
+    "Threshold",
+    "curve",
+    "cuts",
+    "fulfilment",
+    "make",
+    "solve",
+]
 
 _OF: Mapping[type[Strategy], Callable[["ThresholdConfig"], dict[str, object]]] = {
     FalseAlertRate: lambda settings: {"rate": settings.false_alert_rate},
@@ -108,7 +120,7 @@ def cuts(
     return _strategy(threshold).cuts(threshold, scores, segments, held_out)
 
 
-def got(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+def fulfilment(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
     """Hold a scored batch against what was promised; where segments have cuts of their own, each of them.
 
     Parameters
@@ -119,21 +131,21 @@ def got(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
     flags : array of bool, shape (n_rows,)
     """
     strategy = _strategy(threshold)
-    whole = strategy.got(threshold, rows, flags)
+    whole = strategy.fulfilment(threshold, rows, flags)
     if not threshold.parts or strategy.is_of_all_rows:
         return whole
     masks = {value: rows.where(threshold.segment, value) for value in threshold.parts}
     found = {
-        value: strategy.got(part, rows.take(masks[value]), flags[masks[value]])
+        value: strategy.fulfilment(part, rows.take(masks[value]), flags[masks[value]])
         for value, part in threshold.parts.items()
     }
     judged = {value: item for value, item in found.items() if item.is_inside is not None}
     outside = [value for value, item in judged.items() if not item.is_inside]
     if not judged:
-        return Got(whole.text)
+        return Fulfilment(whole.text)
     text = f"By {threshold.segment}, {len(judged) - len(outside)} of {len(judged)} lie inside their interval"
     text += "".join(f"; {value}: {found[value].text.rstrip('.')}" for value in outside) + "."
-    return Got(text, not outside)
+    return Fulfilment(text, not outside)
 
 
 def curve(threshold: Threshold, held_out: ScoredRows) -> Curve | None:

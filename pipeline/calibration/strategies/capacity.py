@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import day_variance, queue_interval
-from pipeline.calibration.threshold import Got, Strategy, Threshold, at_least, between, per_day
+from pipeline.calibration.threshold import Fulfilment, Strategy, Threshold, at_least, between, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -92,11 +92,11 @@ class Capacity(Strategy):
         )
         return replace(common, promise=promise, facts=facts)
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say whether the queue was inside its interval, by day and over the batch."""
         counts = rows.daily(flags, self.unit)
         if not len(counts):
-            return Got("No row was scored, so there is no queue.")
+            return Fulfilment("No row was scored, so there is no queue.")
         low, high = predicted_queue(threshold, len(counts))
         total = int(counts.sum())
         text = f"The queue of {total:,} {self.unit} lies {between(low, high, total)}"
@@ -109,7 +109,7 @@ class Capacity(Strategy):
                 f": between {low:,} and {high:,} were predicted for the {len(counts)} days together, and {first:,} to "
                 f"{last:,} for a day, which {inside} of {len(counts)} days kept."
             )
-        return Got(text, low <= total <= high)
+        return Fulfilment(text, low <= total <= high)
 
     def _check(self, k: int, queue: ScoredRows, days: float) -> None:
         if k >= len(queue):

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
-from pipeline.calibration.threshold import Curve, Got, Strategy, Threshold, known_rows, per_day, steps, thinned
+from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, known_rows, per_day, steps, thinned
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -61,15 +61,15 @@ class Cost(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say what the alerts with a known label saved."""
         known = rows.take(~np.isnan(rows.labels))
         if not len(known) or known.amounts is None:
-            return Got("No label of these rows is known yet, so what was saved is not known either.")
+            return Fulfilment("No label of these rows is known yet, so what was saved is not known either.")
         flagged = flags[~np.isnan(rows.labels)]
         saved = float(self._saved(known, flagged).sum())
         days = len(np.unique(known.day))
-        return Got(
+        return Fulfilment(
             f"The {int(flagged.sum()):,} alerts among {len(known):,} rows with a known label saved {saved:,.2f}, "
             f"{saved / days:,.2f} a day, where about {threshold.facts['saved_per_day']:,.2f} was expected."
         )

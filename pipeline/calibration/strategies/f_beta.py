@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
-from pipeline.calibration.threshold import Curve, Got, Strategy, Threshold, known_rows, per_day, steps, thinned
+from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, known_rows, per_day, steps, thinned
 from pipeline.numbers import percent
 
 
@@ -44,15 +44,15 @@ class FBeta(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say what F-beta, precision and recall are among the rows with a known label."""
         known = ~np.isnan(rows.labels)
         fraud = rows.labels[known] == 1
         flagged, hits, frauds = int(flags[known].sum()), int((flags[known] & fraud).sum()), int(fraud.sum())
         if not frauds:
-            return Got("No fraud among these rows is known yet, so that F-beta is not known either.")
+            return Fulfilment("No fraud among these rows is known yet, so that F-beta is not known either.")
         f = float(f_beta(np.array(hits), np.array(flagged), frauds, self.beta))
-        return Got(
+        return Fulfilment(
             f"F-{self.beta:g} is {f:.3f} on the {len(fraud):,} rows with a known label, where about "
             f"{threshold.facts['f_beta']:.3f} was expected: {hits:,} of {flagged:,} alerts are fraud, of {frauds:,} "
             "frauds."

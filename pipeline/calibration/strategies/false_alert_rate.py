@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import rank_for_rate, realised_count, realised_rate, rows_for_rate
-from pipeline.calibration.threshold import Got, Strategy, Threshold, at_least, between, per_day
+from pipeline.calibration.threshold import Fulfilment, Strategy, Threshold, at_least, between, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -51,19 +51,19 @@ class FalseAlertRate(Strategy):
         )
         return self._threshold(value, rows, promise, normal_rows=n, k=k)
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
         n, k = int(threshold.facts["normal_rows"]), int(threshold.facts["k"])
         return realised(rows, flags, lambda normal: realised_count(n, k, normal))
 
 
-def realised(rows: ScoredRows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Got:
+def realised(rows: ScoredRows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Fulfilment:
     """Say how many normal rows were flagged, beside the interval that is given for their number."""
     normal, flagged = int(rows.normal.sum()), int((flags & rows.normal).sum())
     if not normal:
-        return Got("No label of these rows is known yet, so the realised false-alert rate is not known either.")
+        return Fulfilment("No label of these rows is known yet, so the realised false-alert rate is not known either.")
     low, high = interval(normal)
-    return Got(
+    return Fulfilment(
         f"Of {normal:,} rows taken for normal by now, {flagged:,} were flagged ({percent(flagged / normal)}), "
         f"{between(low, high, flagged)}: between {low:,} and {high:,} were predicted.",
         low <= flagged <= high,

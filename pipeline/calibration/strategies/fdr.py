@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.calibration.held_out import ScoredRows, segment
 from pipeline.calibration.intervals import rank_for_rate, rows_for_rate
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.threshold import Got, Strategy, Threshold, per_day
+from pipeline.calibration.threshold import Fulfilment, Strategy, Threshold, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -96,7 +96,7 @@ class Fdr(Strategy):
             cuts[own] = calibration[len(calibration) - k] if k else np.inf
         return cuts if threshold.parts else float(cuts[0]) if len(cuts) else threshold.value
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say which share of the alerts is known to be false, and how few could be flagged."""
         n = int(threshold.facts["normal_rows"])
         text = (
@@ -106,9 +106,9 @@ class Fdr(Strategy):
         known = flags & ~np.isnan(rows.labels)
         alerts = int(known.sum())
         if not alerts:
-            return Got(text + (" The label of no alert is known yet." if flags.any() else ""))
+            return Fulfilment(text + (" The label of no alert is known yet." if flags.any() else ""))
         false = int((known & (rows.labels == 0)).sum())
-        return Got(
+        return Fulfilment(
             f"{text} Of {alerts:,} alerts with a known label {false:,} are false ({percent(false / alerts)}), where "
             f"{percent(self.share)} or less is promised on average over batches."
         )

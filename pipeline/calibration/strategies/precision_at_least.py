@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import predicted_count, share_interval
-from pipeline.calibration.threshold import Got, Strategy, Threshold, at_most, between, known_rows, per_day, steps
+from pipeline.calibration.threshold import Fulfilment, Strategy, Threshold, at_most, between, known_rows, per_day, steps
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -51,14 +51,14 @@ class PrecisionAtLeast(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say how many of the alerts with a known label are fraud, and whether that is inside the interval."""
         known = flags & ~np.isnan(rows.labels)
         alerts, frauds = int(known.sum()), int((known & (rows.labels == 1)).sum())
         if not alerts:
-            return Got("No label of an alert is known yet, so the realised precision is not known either.")
+            return Fulfilment("No label of an alert is known yet, so the realised precision is not known either.")
         low, high = predicted_count(int(threshold.facts["frauds"]), int(threshold.facts["alerts"]), alerts)
-        return Got(
+        return Fulfilment(
             f"Of {alerts:,} alerts with a known label {frauds:,} are fraud ({percent(frauds / alerts)}), "
             f"{between(low, high, frauds)}: between {low:,} and {high:,} were predicted.",
             low <= frauds <= high,

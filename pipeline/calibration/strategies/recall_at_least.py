@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import realised_count, realised_rate
-from pipeline.calibration.threshold import Got, Strategy, Threshold, at_most, between, known_rows, per_day
+from pipeline.calibration.threshold import Fulfilment, Strategy, Threshold, at_most, between, known_rows, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -53,14 +53,14 @@ class RecallAtLeast(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say how many of the known frauds were flagged, and whether that is inside the interval."""
         fraud = rows.labels == 1
         frauds, flagged = int(fraud.sum()), int((fraud & flags).sum())
         if not frauds:
-            return Got("No fraud among these rows is known yet, so the realised recall is not known either.")
+            return Fulfilment("No fraud among these rows is known yet, so the realised recall is not known either.")
         low, high = realised_count(int(threshold.facts["frauds"]), int(threshold.facts["rank"]), frauds)
-        return Got(
+        return Fulfilment(
             f"Of {frauds:,} known frauds {flagged:,} were flagged ({percent(flagged / frauds)}), "
             f"{between(low, high, flagged)}: between {low:,} and {high:,} were predicted.",
             low <= flagged <= high,

@@ -10,7 +10,7 @@ from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import HIGH, LOW
 from pipeline.calibration.p_values import Calibration, Tail, fit_tail_or_why
 from pipeline.calibration.strategies.false_alert_rate import realised
-from pipeline.calibration.threshold import Curve, Got, Strategy, Threshold, per_day, thinned
+from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, per_day, thinned
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -63,7 +63,7 @@ class PeaksOverThreshold(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def got(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Got:
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
         tail, n = _tail(threshold), int(threshold.facts["normal_rows"])
 

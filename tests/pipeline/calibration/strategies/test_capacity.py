@@ -65,8 +65,8 @@ def test_customers_count_once_a_day_however_many_alerts_they_have():
     assert "About 8 customers a day" in threshold.promise
     counts = rows.daily(scores > threshold.value, "customers")
     assert counts.tolist() == [sum(a == number for a, _ in flagged) for number in range(5)]
-    got = Capacity(alerts_per_day=8, unit="customers").got(threshold, rows, scores > threshold.value)
-    assert "The queue of 40 customers lies inside" in got.text
+    fulfilment = Capacity(alerts_per_day=8, unit="customers").fulfilment(threshold, rows, scores > threshold.value)
+    assert "The queue of 40 customers lies inside" in fulfilment.text
     with pytest.raises(TrainingError, match="the contract names no entity"):
         Capacity(alerts_per_day=8, unit="customers").solve(made(scores, day=day))
 
@@ -110,8 +110,8 @@ def test_the_whole_way_from_scores_to_what_came_keeps_the_promise():
         scores, day = simulate(generator, 9, 0.05)
         past, future = day < 8, day == 8
         threshold = strategy.solve(made(scores[past], day=day[past]))
-        got = strategy.got(threshold, made(scores[future]), scores[future] > threshold.value)
-        inside.append(got.is_inside)
+        fulfilment = strategy.fulfilment(threshold, made(scores[future]), scores[future] > threshold.value)
+        inside.append(fulfilment.is_inside)
     assert 0.87 <= np.mean(inside) <= 0.96
 
 
@@ -126,11 +126,11 @@ def test_what_came_is_said_by_day_and_in_all():
     assert f"nine days in ten between {first} and {last}" in threshold.promise
     rows = made(np.zeros(300), day=np.repeat([0, 1, 2], 100))
     flags = np.concatenate([np.arange(100) < number for number in (20, first - 1, last + 1)])
-    got = strategy.got(threshold, rows, flags)
-    assert got.is_inside is bool(low <= flags.sum() <= high)
-    assert f"The queue of {flags.sum()} alerts lies inside: between {low} and {high} were predicted" in got.text
-    assert f"{first} to {last} for a day, which 1 of 3 days kept" in got.text
-    above = strategy.got(threshold, rows, np.ones(300, bool))
+    fulfilment = strategy.fulfilment(threshold, rows, flags)
+    assert fulfilment.is_inside is bool(low <= flags.sum() <= high)
+    assert f"The queue of {flags.sum()} alerts lies inside: between {low} and {high} were predicted" in fulfilment.text
+    assert f"{first} to {last} for a day, which 1 of 3 days kept" in fulfilment.text
+    above = strategy.fulfilment(threshold, rows, np.ones(300, bool))
     assert above.is_inside is False
     assert "lies outside, above it" in above.text
 

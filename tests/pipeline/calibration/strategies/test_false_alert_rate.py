@@ -112,10 +112,10 @@ def test_what_came_is_held_against_the_interval_among_rows_known_to_be_normal():
         if flagged < 0:
             continue
         flags = np.concatenate([np.arange(100) < flagged, np.ones(50, bool)])
-        got = strategy.got(threshold, made(np.zeros(150), labels=labels), flags)
-        assert got.is_inside is (low <= flagged <= high)
-        assert f"Of 100 rows taken for normal by now, {flagged} were flagged" in got.text
-        assert f"between {low} and {high} were predicted" in got.text
-    nothing = strategy.got(threshold, made(np.zeros(5), labels=[np.nan] * 5), np.ones(5, bool))
+        fulfilment = strategy.fulfilment(threshold, made(np.zeros(150), labels=labels), flags)
+        assert fulfilment.is_inside is (low <= flagged <= high)
+        assert f"Of 100 rows taken for normal by now, {flagged} were flagged" in fulfilment.text
+        assert f"between {low} and {high} were predicted" in fulfilment.text
+    nothing = strategy.fulfilment(threshold, made(np.zeros(5), labels=[np.nan] * 5), np.ones(5, bool))
     assert nothing.is_inside is None
     assert "No label of these rows is known yet" in nothing.text

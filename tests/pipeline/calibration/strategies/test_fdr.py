@@ -57,8 +57,8 @@ def test_no_group_smaller_than_the_least_is_ever_flagged_and_the_least_can_be():
         assert (batch > cuts(threshold, batch, None, held_out)).sum() == least
         batch[0] = 0.0
         assert (batch > cuts(threshold, batch, None, held_out)).sum() == 0
-    got = strategy.got(threshold, made(np.zeros(100)), np.zeros(100, bool))
-    assert "No group of fewer than 10 alerts could be flagged among these 100 rows" in got.text
+    fulfilment = strategy.fulfilment(threshold, made(np.zeros(100)), np.zeros(100, bool))
+    assert "No group of fewer than 10 alerts could be flagged among these 100 rows" in fulfilment.text
     assert "Of m rows no fewer than m / 10.0 can be flagged" in threshold.promise
     assert "which is 10 of the 99 of a usual day" in threshold.promise
 
@@ -66,9 +66,9 @@ def test_no_group_smaller_than_the_least_is_ever_flagged_and_the_least_can_be():
 def test_what_came_is_the_share_of_false_ones_among_alerts_with_a_known_label():
     strategy, labels = Fdr(share=0.1), [1, 1, 1, 0, np.nan, 0]
     threshold = strategy.solve(made(np.arange(99.0)))
-    got = strategy.got(threshold, made(np.zeros(6), labels=labels), np.array([True] * 5 + [False]))
-    assert "Of 4 alerts with a known label 1 are false (25 %), where 10 % or less is promised" in got.text
-    unknown = strategy.got(threshold, made(np.zeros(2), labels=[np.nan] * 2), np.ones(2, bool))
+    fulfilment = strategy.fulfilment(threshold, made(np.zeros(6), labels=labels), np.array([True] * 5 + [False]))
+    assert "Of 4 alerts with a known label 1 are false (25 %), where 10 % or less is promised" in fulfilment.text
+    unknown = strategy.fulfilment(threshold, made(np.zeros(2), labels=[np.nan] * 2), np.ones(2, bool))
     assert "The label of no alert is known yet" in unknown.text
 
 

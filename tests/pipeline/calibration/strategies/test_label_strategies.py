@@ -50,8 +50,8 @@ def test_cost_finds_the_cut_that_saves_the_most_money_among_known_rows(seed):
     best = max(saved(cut) for cut in every_cut(rows))
     assert saved(threshold.value) == pytest.approx(best)
     assert threshold.facts["saved_per_day"] == pytest.approx(best / 4)
-    got = STRATEGIES[0].got(threshold, rows, rows.scores > threshold.value)
-    assert f"saved {best:,.2f}, {best / 4:,.2f} a day" in got.text
+    fulfilment = STRATEGIES[0].fulfilment(threshold, rows, rows.scores > threshold.value)
+    assert f"saved {best:,.2f}, {best / 4:,.2f} a day" in fulfilment.text
     curve = STRATEGIES[0].curve(threshold, rows)
     points = dict(curve.lines[0][2])
     assert max(points.values()) == pytest.approx(best / 4)
@@ -70,8 +70,8 @@ def test_f_beta_is_the_highest_of_any_cut(seed, beta):
     threshold = FBeta(beta=beta).solve(rows)
     assert value(threshold.value) == pytest.approx(max(map(value, every_cut(rows))))
     assert threshold.facts["f_beta"] == pytest.approx(value(threshold.value))
-    got = FBeta(beta=beta).got(threshold, rows, rows.scores > threshold.value)
-    assert f"F-{beta:g} is {value(threshold.value):.3f}" in got.text
+    fulfilment = FBeta(beta=beta).fulfilment(threshold, rows, rows.scores > threshold.value)
+    assert f"F-{beta:g} is {value(threshold.value):.3f}" in fulfilment.text
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -121,15 +121,15 @@ def test_what_came_is_held_against_the_interval():
     precision = PrecisionAtLeast(precision=0.5)
     threshold = precision.solve(rows)
     low, high = predicted_count(int(threshold.facts["frauds"]), int(threshold.facts["alerts"]), 55)
-    got = precision.got(threshold, batch, flags)
-    assert "Of 55 alerts with a known label 25 are fraud" in got.text
-    assert got.is_inside is bool(low <= 25 <= high)
+    fulfilment = precision.fulfilment(threshold, batch, flags)
+    assert "Of 55 alerts with a known label 25 are fraud" in fulfilment.text
+    assert fulfilment.is_inside is bool(low <= 25 <= high)
     recall = RecallAtLeast(recall=0.7)
     threshold = recall.solve(rows)
     low, high = realised_count(int(threshold.facts["frauds"]), int(threshold.facts["rank"]), 40)
-    got = recall.got(threshold, batch, flags)
-    assert "Of 40 known frauds 25 were flagged" in got.text
-    assert got.is_inside is bool(low <= 25 <= high)
+    fulfilment = recall.fulfilment(threshold, batch, flags)
+    assert "Of 40 known frauds 25 were flagged" in fulfilment.text
+    assert fulfilment.is_inside is bool(low <= 25 <= high)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
@@ -139,9 +139,9 @@ def test_without_labels_it_is_refused_and_what_came_is_not_known(strategy):
         with pytest.raises(TrainingError, match=f"learns from labels, and of the 800 rows .*{found}"):
             strategy.solve(made(rows.scores, labels=labels, amounts=rows.amounts))
     nothing = made(np.zeros(3), labels=[np.nan] * 3, amounts=np.ones(3))
-    got = strategy.got(strategy.solve(rows), nothing, np.ones(3, bool))
-    assert got.is_inside is None
-    assert "known" in got.text
+    fulfilment = strategy.fulfilment(strategy.solve(rows), nothing, np.ones(3, bool))
+    assert fulfilment.is_inside is None
+    assert "known" in fulfilment.text
 
 
 def test_frauds_of_no_amount_are_told_from_reviews_that_cost_too_much():

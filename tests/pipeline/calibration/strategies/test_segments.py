@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from pipeline.calibration.strategies import STRATEGIES, Threshold, cuts, got, make, solve
+from pipeline.calibration.strategies import STRATEGIES, Threshold, cuts, fulfilment, make, solve
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config, ThresholdConfig
 from tests.pipeline.calibration.held_out_rows import made
@@ -64,17 +64,17 @@ def test_capacity_is_shared_among_segments_and_stays_what_was_asked_in_all():
     assert shares[0] == pytest.approx(shares[1], abs=0.002)
     assert threshold.facts["mean"] == flags.sum() / 4
     assert "Of the 3 values" in threshold.promise
-    assert got(threshold, rows, flags).is_inside
+    assert fulfilment(threshold, rows, flags).is_inside
 
 
 def test_what_came_names_the_segments_outside_their_interval():
     threshold = solve(mixed(), ThresholdConfig(false_alert_rate=0.05, **SETTINGS))
     rows = mixed(1)
     flags = flags_of(threshold, rows)
-    fine = got(threshold, rows, flags)
+    fine = fulfilment(threshold, rows, flags)
     assert fine.is_inside
     assert "By channel, 2 of 2 lie inside their interval." in fine.text
-    bad = got(threshold, rows, flags | rows.where("channel", "shop"))
+    bad = fulfilment(threshold, rows, flags | rows.where("channel", "shop"))
     assert bad.is_inside is False
     assert "1 of 2 lie inside their interval; shop: Of" in bad.text
 
@@ -96,7 +96,7 @@ def test_every_strategy_goes_by_segment_and_survives_json(strategy):
     assert threshold.parts
     flags = flags_of(again, rows)
     assert 0 < flags.sum() < 4000
-    assert got(again, rows, flags).text
+    assert fulfilment(again, rows, flags).text
 
 
 def test_strategies_are_those_of_the_configuration_and_an_unknown_one_is_told_which_there_are():

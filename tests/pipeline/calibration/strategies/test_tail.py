@@ -84,7 +84,7 @@ def test_what_came_is_held_against_the_interval():
     strategy = PeaksOverThreshold(rate=0.001)
     threshold = strategy.solve(made(np.random.default_rng(5).exponential(size=5000)))
     rows = made(np.zeros(10_000))
-    got = strategy.got(threshold, rows, np.arange(10_000) < 10)
-    assert got.is_inside
-    assert "Of 10,000 rows taken for normal by now, 10 were flagged (0.1 %), inside" in got.text
-    assert not strategy.got(threshold, rows, np.arange(10_000) < 100).is_inside
+    fulfilment = strategy.fulfilment(threshold, rows, np.arange(10_000) < 10)
+    assert fulfilment.is_inside
+    assert "Of 10,000 rows taken for normal by now, 10 were flagged (0.1 %), inside" in fulfilment.text
+    assert not strategy.fulfilment(threshold, rows, np.arange(10_000) < 100).is_inside
