@@ -100,7 +100,7 @@ class Fulfilment:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CutCurve:
     """A chart of how a threshold came about.
 
     Attributes
@@ -180,7 +180,7 @@ class Strategy(ABC):
         alerts_per_day, share = _volume(rows, flags)
         return replace(common, alerts_per_day=alerts_per_day, alert_share=share)
 
-    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve | None:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> CutCurve | None:
         """Return the chart of how the threshold came about, from the rows that it was solved on."""
         return None
 

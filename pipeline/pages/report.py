@@ -20,7 +20,7 @@ from pipeline.settings.contract import MASK
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from pipeline.calibration.strategies import Curve
+    from pipeline.calibration.strategies import CutCurve
     from pipeline.evaluation.injection import Injected
     from pipeline.scoring.maps import Map
     from pipeline.scoring.shadow import Shadow
@@ -61,7 +61,7 @@ class Report:
     alerts_per_day : mapping of date to int
         Days without alerts may be left out.
     expected_per_day : float, optional
-    curve : Curve, optional
+    curve : CutCurve, optional
         How the threshold came about.
     alerts : sequence of AlertRow
         The first of them, by rank.
@@ -106,7 +106,7 @@ class Report:
     threshold: float | None = None
     alerts_per_day: Mapping[date, int] = field(default_factory=dict)
     expected_per_day: float | None = None
-    curve: "Curve | None" = None
+    curve: "CutCurve | None" = None
     alerts: Sequence[AlertRow] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
     unseen: Mapping[str, int] = field(default_factory=dict)

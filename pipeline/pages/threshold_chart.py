@@ -3,11 +3,11 @@
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.calibration.strategies import Curve
+from pipeline.calibration.strategies import CutCurve
 from pipeline.pages.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _dot, _grid, _line, _svg, compact
 
 
-def threshold_curve(curve: Curve) -> Markup:
+def threshold_curve(curve: CutCurve) -> Markup:
     """Draw the lines of a curve, and a dot where the threshold lies."""
     points = np.array([point for _, _, line in curve.lines for point in line] + [curve.at])
     x = _axis(points[:, 0], LEFT, WIDTH - RIGHT, curve.is_log[0])

@@ -19,7 +19,7 @@ from pipeline.calibration.strategies.fdr import Fdr
 from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
 from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
 from pipeline.calibration.strategies.tail import PeaksOverThreshold
-from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, per_day
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Strategy, Threshold, per_day
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STRATEGIES",
-    "Curve",
+    "CutCurve",
     "Fulfilment",
     "ScoredRows",
     "Strategy",
@@ -148,7 +148,7 @@ def fulfilment(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Ful
     return Fulfilment(text, not outside)
 
 
-def curve(threshold: Threshold, held_out: ScoredRows) -> Curve | None:
+def curve(threshold: Threshold, held_out: ScoredRows) -> CutCurve | None:
     """Return the chart of how the common cut came about; None where the strategy has none."""
     return _strategy(threshold).curve(threshold, held_out)
 

@@ -6,7 +6,16 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
-from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, known_rows, per_day, steps, thinned
+from pipeline.calibration.threshold import (
+    CutCurve,
+    Fulfilment,
+    Strategy,
+    Threshold,
+    known_rows,
+    per_day,
+    steps,
+    thinned,
+)
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -74,13 +83,13 @@ class Cost(Strategy):
             f"{saved / days:,.2f} a day, where about {threshold.facts['saved_per_day']:,.2f} was expected."
         )
 
-    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> CutCurve:
         """Return the money saved a day over the alerts a day."""
         known, _, flagged, saved = self._savings(rows)
         days = _days(known, rows)
         best = int(np.argmax(saved))
         shown = slice(0, max(min(len(saved), 8 * (best + 1)), best + 1))
-        return Curve(
+        return CutCurve(
             title="Money saved by the number of alerts",
             text=f"A day, on the {len(known):,} rows with a known label: {percent(self.recovered_share)} of the "
             f"flagged frauds' amounts less {self.review_cost:g} an alert. The dot is the threshold.",

@@ -6,7 +6,16 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
-from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, known_rows, per_day, steps, thinned
+from pipeline.calibration.threshold import (
+    CutCurve,
+    Fulfilment,
+    Strategy,
+    Threshold,
+    known_rows,
+    per_day,
+    steps,
+    thinned,
+)
 from pipeline.numbers import percent
 
 
@@ -58,14 +67,14 @@ class FBeta(Strategy):
             "frauds."
         )
 
-    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> CutCurve:
         """Return F-beta over the number of alerts."""
         scores, fraud, known = known_rows(rows, self.name)
         _, flagged = steps(scores)
         hits = np.cumsum(fraud)[flagged - 1]
         f = f_beta(hits, flagged, int(fraud.sum()), self.beta)
         best = int(np.argmax(f))
-        return Curve(
+        return CutCurve(
             title=f"F-{self.beta:g} by the number of alerts",
             text=f"On the {len(known):,} rows with a known label. The dot is the threshold.",
             x_label="alerts among these rows (log scale)",

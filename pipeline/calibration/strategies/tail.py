@@ -10,7 +10,7 @@ from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import HIGH, LOW
 from pipeline.calibration.p_values import Calibration, Tail, fit_tail_or_why
 from pipeline.calibration.strategies.false_alert_rate import realised
-from pipeline.calibration.threshold import Curve, Fulfilment, Strategy, Threshold, per_day, thinned
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Strategy, Threshold, per_day, thinned
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
@@ -74,7 +74,7 @@ class PeaksOverThreshold(Strategy):
 
         return realised(rows, flags, interval)
 
-    def curve(self, threshold: Threshold, rows: ScoredRows) -> Curve:
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> CutCurve:
         """Return the share of normal rows above each score: as it is, and by the law."""
         tail = _tail(threshold)
         scores = np.sort(rows.scores[rows.normal])
@@ -83,7 +83,7 @@ class PeaksOverThreshold(Strategy):
         x = np.linspace(tail.level, max(threshold.value, float(beyond[-1])) * 1.02, 200)
         law = Calibration(scores, tail).tail_p_value(x)
         assert law is not None
-        return Curve(
+        return CutCurve(
             title="The tail that the threshold is extrapolated from",
             text="Share of normal rows above each score, on a log scale. The dot is the threshold; where the two lines "
             "part, do not trust it.",

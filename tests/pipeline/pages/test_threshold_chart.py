@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import Curve
+from pipeline.calibration.strategies import CutCurve
 from pipeline.pages.report import Report, render
 from pipeline.pages.threshold_chart import threshold_curve
 from pipeline.settings.config import ThresholdConfig
@@ -20,7 +20,7 @@ def points_of(svg, kind):
 def test_the_dot_lies_on_the_line_at_the_threshold_whatever_the_scales(is_log):
     x = np.linspace(1, 100, 50)
     line = list(zip(x.tolist(), (1 / x).tolist(), strict=True))
-    svg = threshold_curve(Curve("t", "", "x <b>", [("curve", "", line)], line[20], is_log))
+    svg = threshold_curve(CutCurve("t", "", "x <b>", [("curve", "", line)], line[20], is_log))
     drawn = points_of(svg, "curve")
     dot = re.search(r'<circle class="best" cx="([\d.]+)" cy="([\d.]+)"', svg)
     assert [float(place) for place in dot.groups()] == drawn[20].tolist()
@@ -41,7 +41,7 @@ def test_a_report_shows_it_with_its_legend(tmp_path):
         assert f"<h2>{shown}</h2>" in page
         assert 'class="line curve"' in page
     assert thresholds.curve(detector.cut, detector.held_out) is None
-    two = Curve(
+    two = CutCurve(
         "t", "why", "x", [("curve", "the law", [(0, 1), (1, 2)]), ("train", "the rest", [(0, 2), (1, 3)])], (0, 1)
     )
     page = render(Report(kind="threshold", title="t", curve=two))
