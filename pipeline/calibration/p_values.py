@@ -12,7 +12,7 @@ MAX_SHAPE = 1.0
 
 
 @dataclass(frozen=True)
-class Tail:
+class TailLaw:
     """A generalised Pareto law for the scores above a level.
 
     Parameters
@@ -38,7 +38,7 @@ class Calibration:
     ----------
     scores : array of shape (n,)
         Anomaly scores of normal rows that took no part in fitting; any order, finite.
-    tail : Tail, optional
+    tail : TailLaw, optional
         The law above the largest scores; None when they do not follow one.
 
     References
@@ -54,7 +54,7 @@ class Calibration:
     [1.0, 0.6, 0.4, 0.2]
     """
 
-    def __init__(self, scores: np.ndarray, tail: Tail | None = None) -> None:
+    def __init__(self, scores: np.ndarray, tail: TailLaw | None = None) -> None:
         self.scores = np.sort(np.asarray(scores, dtype=np.float64))
         self.tail = tail
 
@@ -127,10 +127,10 @@ class Calibration:
     @classmethod
     def from_dict(cls, raw: dict[str, Any], scores: np.ndarray) -> Self:
         """Rebuild from `to_dict` and the scores."""
-        return cls(scores, None if raw["tail"] is None else Tail(**raw["tail"]))
+        return cls(scores, None if raw["tail"] is None else TailLaw(**raw["tail"]))
 
 
-def fit_tail(scores: np.ndarray) -> Tail | None:
+def fit_tail(scores: np.ndarray) -> TailLaw | None:
     """Fit a generalised Pareto law to the excesses of the top tenth of the scores.
 
     Departs from the textbook fit: a negative shape is replaced by 0 (an exponential law), so that no score,
@@ -142,7 +142,7 @@ def fit_tail(scores: np.ndarray) -> Tail | None:
 
     Returns
     -------
-    Tail or None
+    TailLaw or None
         None with fewer than 50 scores above the level, a shape of 1 or more (the law has no mean), or a
         Kolmogorov-Smirnov test that rejects the law at 5 %.
 
@@ -155,7 +155,7 @@ def fit_tail(scores: np.ndarray) -> Tail | None:
     return fit_tail_or_why(scores)[0]
 
 
-def fit_tail_or_why(scores: np.ndarray) -> tuple[Tail | None, str]:
+def fit_tail_or_why(scores: np.ndarray) -> tuple[TailLaw | None, str]:
     """Return what `fit_tail` does and, where that is None, why: what was found, and what is asked for."""
     from scipy import stats
 
@@ -184,4 +184,4 @@ def fit_tail_or_why(scores: np.ndarray) -> tuple[Tail | None, str]:
             "the largest scores do not follow a generalised Pareto law (Kolmogorov-Smirnov test, p-value "
             f"{fitted.pvalue:.2g} and {MIN_FIT_P_VALUE:g} is the least)"
         )
-    return Tail(level=float(level), exceedances=len(excesses), shape=float(shape), scale=float(scale * mean)), ""
+    return TailLaw(level=float(level), exceedances=len(excesses), shape=float(shape), scale=float(scale * mean)), ""

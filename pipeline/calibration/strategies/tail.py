@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import HIGH, LOW
-from pipeline.calibration.p_values import Calibration, Tail, fit_tail_or_why
+from pipeline.calibration.p_values import Calibration, TailLaw, fit_tail_or_why
 from pipeline.calibration.strategies.false_alert_rate import realised
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Strategy, Threshold, per_day, thinned
 from pipeline.errors import TrainingError
@@ -97,18 +97,18 @@ class PeaksOverThreshold(Strategy):
         )
 
 
-def level_share(tail: Tail, rows: int) -> float:
+def level_share(tail: TailLaw, rows: int) -> float:
     """Return the p-value at the level of the law."""
     return (1 + tail.exceedances) / (1 + rows)
 
 
-def cut_for(tail: Tail, survival: float) -> float:
+def cut_for(tail: TailLaw, survival: float) -> float:
     """Return the score that the law has this share of its scores above.
 
     Examples
     --------
     >>> from scipy import stats
-    >>> cut = cut_for(Tail(level=5.0, exceedances=100, shape=0.2, scale=2.0), 0.001)
+    >>> cut = cut_for(TailLaw(level=5.0, exceedances=100, shape=0.2, scale=2.0), 0.001)
     >>> round(cut, 6), round(float(5 + stats.genpareto(0.2, scale=2).isf(0.001)), 6)
     (34.810717, 34.810717)
     """
@@ -117,7 +117,7 @@ def cut_for(tail: Tail, survival: float) -> float:
     return tail.level + tail.scale / tail.shape * (survival**-tail.shape - 1)
 
 
-def rates(tail: Tail, rows: int, cut: float) -> np.ndarray:
+def rates(tail: TailLaw, rows: int, cut: float) -> np.ndarray:
     """Return draws of the share of normal rows above a cut, as uncertain as the law's fit is.
 
     With k scores above it, the level is the (k + 1)-th largest, and the share above it is drawn from its beta law,
@@ -141,6 +141,8 @@ def rates(tail: Tail, rows: int, cut: float) -> np.ndarray:
     return level * np.where(inside > 0, survival, 0.0)
 
 
-def _tail(threshold: Threshold) -> Tail:
+def _tail(threshold: Threshold) -> TailLaw:
     facts = threshold.facts
-    return Tail(level=facts["level"], exceedances=int(facts["exceedances"]), shape=facts["shape"], scale=facts["scale"])
+    return TailLaw(
+        level=facts["level"], exceedances=int(facts["exceedances"]), shape=facts["shape"], scale=facts["scale"]
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.calibration.p_values import Calibration, Tail, fit_tail
+from pipeline.calibration.p_values import Calibration, TailLaw, fit_tail
 
 
 def test_p_value_is_the_share_of_calibration_scores_at_least_as_high_counting_the_row_itself():
@@ -52,11 +52,11 @@ def test_tail_p_value_equals_the_p_value_up_to_the_level_and_never_rises_with_th
 
 
 def test_tail_p_value_above_the_level_is_the_generalised_pareto_law_of_scipy():
-    calibration = Calibration(np.arange(1000.0), Tail(level=899.0, exceedances=100, shape=0.3, scale=40.0))
+    calibration = Calibration(np.arange(1000.0), TailLaw(level=899.0, exceedances=100, shape=0.3, scale=40.0))
     asked = np.array([900.0, 950.0, 5000.0])
     expected = 101 / 1001 * stats.genpareto(0.3, loc=899, scale=40).sf(asked)
     np.testing.assert_allclose(calibration.tail_p_value(asked), expected, rtol=1e-12)
-    exponential = Calibration(np.arange(1000.0), Tail(level=899.0, exceedances=100, shape=0.0, scale=40.0))
+    exponential = Calibration(np.arange(1000.0), TailLaw(level=899.0, exceedances=100, shape=0.0, scale=40.0))
     np.testing.assert_allclose(
         exponential.tail_p_value(asked[:2]), 101 / 1001 * stats.expon(899, 40).sf(asked[:2]), rtol=1e-12
     )
