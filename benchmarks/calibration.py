@@ -38,8 +38,8 @@ from sklearn.preprocessing import StandardScaler
 from models.base import MODELS
 from pipeline.calibration.intervals import INTERVAL, rank_for_rate, realised_count
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies import fulfilment
 from pipeline.calibration.strategies.capacity import predicted_queue
+from pipeline.calibration.strategies.choice import fulfilment
 from pipeline.calibration.strategies.fdr import last_p_value
 from pipeline.detector.artefact import Detector
 from pipeline.features import compute

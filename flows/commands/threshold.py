@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows import console
-from pipeline.calibration import strategies as thresholds
+from pipeline.calibration.strategies.choice import cut_curve
 from pipeline.detector.artefact import Detector
 from pipeline.errors import ConfigError
 from pipeline.pages.charts import save_score_distribution
@@ -168,7 +168,7 @@ def _report(detector: Detector, source: Origin, moves: Moved | None) -> Report:
         labels=rows.labels,
         scores_of=f"the {len(rows):,} rows held out for calibration",
         threshold=detector.threshold,
-        curve=thresholds.curve(detector.cut, rows),
+        curve=cut_curve(detector.cut, rows),
         facts={
             "Strategy": ", ".join([detector.cut.strategy, *(f"{k} = {v}" for k, v in detector.cut.settings.items())]),
             "Derived from": f"version {source.version}, MLflow run {source.run_id}",

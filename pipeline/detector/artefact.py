@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.calibration import strategies as thresholds
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies import ScoredRows, Threshold
+from pipeline.calibration.strategies.choice import row_cuts, solve
+from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.family import OnEpoch, build_model
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
@@ -149,7 +150,7 @@ class Detector:
             encoder=encoder,
             model=model,
             calibration=Calibration.fit(normal_scores),
-            cut=thresholds.solve(held_out, config.threshold),
+            cut=solve(held_out, config.threshold),
             summary={
                 **parts.summary,
                 "model": config.model.name,
@@ -170,7 +171,7 @@ class Detector:
             When the threshold cannot be kept with these rows.
         """
         config = self.config.model_copy(update={"threshold": settings})
-        return replace(self, config=config, cut=thresholds.solve(self.held_out, settings))
+        return replace(self, config=config, cut=solve(self.held_out, settings))
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Score feature-table batches, one at a time and in order.
@@ -208,7 +209,7 @@ class Detector:
         segments : pa.Array of shape (n_rows,), optional
             Values of the column ``cut.segment``; needed where the threshold goes by one.
         """
-        return thresholds.cuts(self.cut, scores, segments, self.held_out)
+        return row_cuts(self.cut, scores, segments, self.held_out)
 
     def flag(
         self,

@@ -20,7 +20,7 @@ from pipeline.settings.contract import MASK
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from pipeline.calibration.strategies import CutCurve
+    from pipeline.calibration.threshold import CutCurve
     from pipeline.evaluation.injection import Injected
     from pipeline.scoring.maps import Map
     from pipeline.scoring.shadow import Shadow

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import Fulfilment
+from pipeline.calibration.strategies.choice import cut_curve
+from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import parameters_of
 from pipeline.evaluation.measured import Measured
@@ -62,7 +62,7 @@ def training_report(
         threshold=scored.threshold,
         alerts_per_day=scored.alerts_per_day,
         expected_per_day=detector.cut.alerts_per_day,
-        curve=thresholds.curve(detector.cut, detector.held_out),
+        curve=cut_curve(detector.cut, detector.held_out),
         alerts=_alerts(scored, config),
         rules=validated.rules,
         docs=_docs(validated),
@@ -120,7 +120,7 @@ def batch_report(
         threshold=scored.threshold,
         alerts_per_day=scored.alerts_per_day,
         expected_per_day=detector.cut.alerts_per_day,
-        curve=thresholds.curve(detector.cut, detector.held_out),
+        curve=cut_curve(detector.cut, detector.held_out),
         alerts=_alerts(scored, config),
         rules=validated.rules,
         unseen=scored.unseen,

@@ -3,7 +3,7 @@
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.calibration.strategies import CutCurve
+from pipeline.calibration.threshold import CutCurve
 from pipeline.pages.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _dot, _grid, _line, _svg, compact
 
 

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import Fulfilment, ScoredRows
+from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.strategies.choice import fulfilment
+from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
 from pipeline.labels.known import taken_for_normal
@@ -38,7 +39,7 @@ def held_against(features: Path, scored: Scored, detector: Detector, labels: np.
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     scores = results.column("anomaly_score").to_numpy()
     rows = rows_of_batch(features, scores, np.full(len(scores), np.nan) if labels is None else labels, detector)
-    return thresholds.fulfilment(detector.cut, rows, results.column("is_flagged").to_numpy(zero_copy_only=False))
+    return fulfilment(detector.cut, rows, results.column("is_flagged").to_numpy(zero_copy_only=False))
 
 
 @dataclass(frozen=True)

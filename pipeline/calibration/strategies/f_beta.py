@@ -6,16 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
-from pipeline.calibration.threshold import (
-    CutCurve,
-    Fulfilment,
-    Strategy,
-    Threshold,
-    known_rows,
-    per_day,
-    steps,
-    thinned,
-)
+from pipeline.calibration.strategies.base import Strategy, known_rows, steps, thinned
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
 from pipeline.numbers import percent
 
 

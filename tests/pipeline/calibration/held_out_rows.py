@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from pipeline.calibration.strategies import ScoredRows
+from pipeline.calibration.held_out import ScoredRows
 
 
 def made(

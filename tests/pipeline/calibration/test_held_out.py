@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.calibration.strategies import ScoredRows
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.settings.config import Config
 from tests.pipeline.calibration.held_out_rows import made
 

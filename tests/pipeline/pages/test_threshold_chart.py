@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.calibration import strategies as thresholds
-from pipeline.calibration.strategies import CutCurve
+from pipeline.calibration.strategies.choice import cut_curve
+from pipeline.calibration.threshold import CutCurve
 from pipeline.pages.report import Report, render
 from pipeline.pages.threshold_chart import threshold_curve
 from pipeline.settings.config import ThresholdConfig
@@ -37,10 +37,10 @@ def test_a_report_shows_it_with_its_legend(tmp_path):
     detector = detector_of(features, config())
     for strategy, shown in [("cost", "Money saved by the number of alerts"), ("f_beta", "F-1 by the number of alerts")]:
         changed = detector.with_threshold(ThresholdConfig(strategy=strategy))
-        page = render(Report(kind="threshold", title="t", curve=thresholds.curve(changed.cut, changed.held_out)))
+        page = render(Report(kind="threshold", title="t", curve=cut_curve(changed.cut, changed.held_out)))
         assert f"<h2>{shown}</h2>" in page
         assert 'class="line curve"' in page
-    assert thresholds.curve(detector.cut, detector.held_out) is None
+    assert cut_curve(detector.cut, detector.held_out) is None
     two = CutCurve(
         "t", "why", "x", [("curve", "the law", [(0, 1), (1, 2)]), ("train", "the rest", [(0, 2), (1, 3)])], (0, 1)
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies import cuts
+from pipeline.calibration.strategies.choice import row_cuts
 from pipeline.calibration.strategies.fdr import Fdr, last_p_value
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import made
@@ -21,12 +21,12 @@ def test_the_rows_above_the_cut_are_those_that_the_procedure_accepts(seed):
     held_out = made(generator.normal(size=499).round(2))
     batch = np.concatenate([generator.normal(size=300), generator.normal(3, 1, 30)]).round(2)
     threshold = Fdr(share=0.2).solve(held_out)
-    cut = cuts(threshold, batch, None, held_out)
+    cut = row_cuts(threshold, batch, None, held_out)
     expected = by_hand(Calibration(held_out.scores).p_value(batch), 0.2)
     assert ((batch > cut) == expected).all()
     assert cut >= threshold.value  # below it, none is flagged in whatever batch
     empty = np.empty(0)
-    assert (empty > cuts(threshold, empty, None, held_out)).shape == (0,)
+    assert (empty > row_cuts(threshold, empty, None, held_out)).shape == (0,)
 
 
 def test_the_expected_share_of_false_alerts_stays_within_its_bound():
@@ -54,9 +54,9 @@ def test_no_group_smaller_than_the_least_is_ever_flagged_and_the_least_can_be():
     for rows, least in [(10, 1), (11, 2), (100, 10), (101, 11)]:
         assert strategy.least(99, rows) == least
         batch = np.where(np.arange(rows) < least, 1000.0, 0.0)
-        assert (batch > cuts(threshold, batch, None, held_out)).sum() == least
+        assert (batch > row_cuts(threshold, batch, None, held_out)).sum() == least
         batch[0] = 0.0
-        assert (batch > cuts(threshold, batch, None, held_out)).sum() == 0
+        assert (batch > row_cuts(threshold, batch, None, held_out)).sum() == 0
     fulfilment = strategy.fulfilment(threshold, made(np.zeros(100)), np.zeros(100, bool))
     assert "No group of fewer than 10 alerts could be flagged among these 100 rows" in fulfilment.text
     assert "Of m rows no fewer than m / 10.0 can be flagged" in threshold.promise
@@ -82,7 +82,7 @@ def test_segments_have_p_values_of_their_own():
     channel = np.repeat(["web", "shop", "fax"], [600, 600, 50])
     scores = generator.normal(size=1250) * np.where(channel == "shop", 10, 1)
     held_out = made(scores, channel=channel)
-    from pipeline.calibration.strategies import solve
+    from pipeline.calibration.strategies.choice import solve
     from pipeline.settings.config import ThresholdConfig
 
     threshold = solve(held_out, ThresholdConfig(strategy="fdr", segment="channel", min_segment_rows=500))
@@ -92,7 +92,7 @@ def test_segments_have_p_values_of_their_own():
     batch = np.concatenate([np.repeat([0.0, 8.0], [10, 10])] * 3)
     import pyarrow as pa
 
-    found = batch > cuts(threshold, batch, pa.array(where), held_out)
+    found = batch > row_cuts(threshold, batch, pa.array(where), held_out)
     p_values = np.concatenate(
         [
             Calibration(scores[channel == "web"]).p_value(batch[:20]),

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from pipeline.calibration.strategies import STRATEGIES, Threshold, cuts, fulfilment, make, solve
+from pipeline.calibration.strategies.choice import STRATEGIES, fulfilment, row_cuts, solve, strategy_of
+from pipeline.calibration.threshold import Threshold
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config, ThresholdConfig
 from tests.pipeline.calibration.held_out_rows import made
@@ -23,7 +24,7 @@ def mixed(seed=0, days=4):
 
 
 def flags_of(threshold, rows):
-    return rows.scores > cuts(threshold, rows.scores, rows.segments["channel"], rows)
+    return rows.scores > row_cuts(threshold, rows.scores, rows.segments["channel"], rows)
 
 
 def test_each_large_segment_has_the_rate_and_the_others_share_the_common_cut():
@@ -102,10 +103,10 @@ def test_every_strategy_goes_by_segment_and_survives_json(strategy):
 def test_strategies_are_those_of_the_configuration_and_an_unknown_one_is_told_which_there_are():
     named = ThresholdConfig.model_fields["strategy"].annotation.__args__
     assert set(named) == set(STRATEGIES)
-    assert all(make(ThresholdConfig(strategy=name)).name == name for name in named)
+    assert all(strategy_of(ThresholdConfig(strategy=name)).name == name for name in named)
     wrong = ThresholdConfig.model_construct(**{**dict(ThresholdConfig()), "strategy": "best"})
     with pytest.raises(ConfigError, match=r"'best' is no strategy; accepted are false_alert_rate, capacity, fdr, tail"):
-        make(wrong)
+        strategy_of(wrong)
 
 
 def test_a_segment_is_a_categorical_column_that_is_not_sensitive():

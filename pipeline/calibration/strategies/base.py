@@ -1,0 +1,138 @@
+"""What every strategy gives, a cut before scoring and what came of it afterwards, and what several of them need."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
+from pipeline.errors import TrainingError
+
+
+class Strategy(ABC):
+    """Draws the line between an alert and the rest, and says what that promises.
+
+    A strategy is a keyword-only dataclass of its settings, named in ``pipeline.calibration.strategies.STRATEGIES``.
+    """
+
+    name: ClassVar[str]
+    is_of_all_rows: ClassVar[bool] = False
+    """Whether the promise is one about all rows together, also where segments have cuts of their own."""
+
+    @abstractmethod
+    def solve(self, rows: ScoredRows) -> Threshold:
+        """Return the threshold for rows that took no part in fitting.
+
+        Raises
+        ------
+        TrainingError
+            When it cannot be kept with these rows.
+        """
+
+    @abstractmethod
+    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+        """Hold a scored batch against the promise.
+
+        Parameters
+        ----------
+        threshold : Threshold
+            Made by `solve`, without parts.
+        rows : ScoredRows
+            Of the batch, with the labels known by now.
+        flags : array of bool, shape (n_rows,)
+        """
+
+    def cuts(
+        self,
+        threshold: Threshold,
+        scores: np.ndarray,
+        segments: pa.Array | pa.ChunkedArray | None,
+        held_out: ScoredRows,
+    ) -> float | np.ndarray:
+        """Return the cut of each row of a batch, or the one of all; only per-batch strategies look at the scores."""
+        return threshold.fixed_cuts(segments)
+
+    def split(self, rows: ScoredRows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
+        """Return a threshold for each group of rows that can have one of its own."""
+        found = {}
+        for value, mask in masks.items():
+            try:
+                found[value] = self.solve(rows.take(mask))
+            except TrainingError:
+                continue  # too few rows for what is asked: the common cut
+        return found
+
+    def join(self, common: Threshold, rows: ScoredRows, flags: np.ndarray) -> Threshold:
+        """Return the threshold of all rows with what it promises once groups have cuts of their own."""
+        alerts_per_day, share = _volume(rows, flags)
+        return replace(common, alerts_per_day=alerts_per_day, alert_share=share)
+
+    def curve(self, threshold: Threshold, rows: ScoredRows) -> CutCurve | None:
+        """Return the chart of how the threshold came about, from the rows that it was solved on."""
+        return None
+
+    def _threshold(self, value: float, rows: ScoredRows, promise: str, **facts: float) -> Threshold:
+        """Return a threshold of this strategy with the volume that the rows lead one to expect."""
+        settings = asdict(self)  # type: ignore[call-overload]
+        volume = _volume(rows, rows.scores > value)
+        return Threshold(value, self.name, *volume, promise=promise, settings=settings, facts=facts)
+
+
+def _volume(rows: ScoredRows, flags: np.ndarray) -> tuple[float, float]:
+    """Return the alerts a day, and their share of the rows."""
+    flagged = int(np.count_nonzero(flags))
+    return flagged / rows.days, flagged / max(len(rows), 1)
+
+
+def known_rows(rows: ScoredRows, strategy: str) -> tuple[np.ndarray, np.ndarray, ScoredRows]:
+    """Return the scores and frauds of the rows whose label is known, highest score first, and these rows.
+
+    Raises
+    ------
+    TrainingError
+        When not both kinds are among them.
+    """
+    known = rows.take(~np.isnan(rows.labels))
+    frauds = int((known.labels == 1).sum())
+    if not 0 < frauds < len(known):
+        raise TrainingError(
+            f"threshold.strategy = {strategy!r} learns from labels, and of the {len(rows):,} rows held out for "
+            f"calibration {len(known):,} have a known one, {frauds:,} of them fraud; train on a period with known "
+            "frauds in its last part, or take false_alert_rate or capacity"
+        )
+    known = known.take(np.argsort(-known.scores, kind="stable"))
+    return known.scores, known.labels == 1, known
+
+
+def steps(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return every cut that flags another number of rows, and that number.
+
+    Parameters
+    ----------
+    scores : array of shape (n_rows,)
+        Falling.
+
+    Returns
+    -------
+    cuts, flagged : arrays of shape (n_cuts,)
+        The cut is the highest score that is not flagged; the last one, below all scores, flags every row.
+
+    Examples
+    --------
+    >>> cuts, flagged = steps(np.array([9.0, 7.0, 7.0, 4.0]))
+    >>> cuts[:2].tolist(), flagged.tolist()
+    ([7.0, 4.0], [1, 3, 4])
+    """
+    last = np.append(np.flatnonzero(np.diff(scores) != 0), len(scores) - 1)
+    cuts = np.append(scores[last[:-1] + 1], np.nextafter(scores[-1], -np.inf))
+    return cuts, last + 1
+
+
+def thinned(x: np.ndarray, y: np.ndarray, points: int = 200) -> list[tuple[float, float]]:
+    """Return at most so many points of a line, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(x) - 1, min(points, len(x))).round().astype(int))
+    return list(zip(x[places].tolist(), y[places].tolist(), strict=True))

@@ -1,0 +1,164 @@
+"""The strategy that ``[threshold]`` names, for all rows and by segment: its cut, its promise, what came of it.
+
+A row is flagged when its anomaly score is strictly above its cut.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.strategies.base import Strategy
+from pipeline.calibration.strategies.capacity import Capacity
+from pipeline.calibration.strategies.cost import Cost
+from pipeline.calibration.strategies.f_beta import FBeta
+from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
+from pipeline.calibration.strategies.fdr import Fdr
+from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
+from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
+from pipeline.calibration.strategies.tail import PeaksOverThreshold
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.settings.config import ThresholdConfig
+
+_SETTINGS: Mapping[type[Strategy], Callable[["ThresholdConfig"], dict[str, object]]] = {
+    FalseAlertRate: lambda settings: {"rate": settings.false_alert_rate},
+    Capacity: lambda settings: {"alerts_per_day": settings.alerts_per_day, "unit": settings.unit},
+    Fdr: lambda settings: {"share": settings.false_discovery_rate},
+    PeaksOverThreshold: lambda settings: {"rate": settings.false_alert_rate},
+    Cost: lambda settings: {"review_cost": settings.review_cost, "recovered_share": settings.recovered_share},
+    FBeta: lambda settings: {"beta": settings.beta},
+    PrecisionAtLeast: lambda settings: {"precision": settings.min_precision},
+    RecallAtLeast: lambda settings: {"recall": settings.min_recall},
+}
+STRATEGIES: dict[str, type[Strategy]] = {strategy.name: strategy for strategy in _SETTINGS}
+"""Every strategy by the name that ``threshold.strategy`` has for it."""
+
+
+def strategy_of(settings: "ThresholdConfig") -> Strategy:
+    """Return the strategy that the settings name.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is not there.
+
+    Examples
+    --------
+    >>> from pipeline.settings.config import ThresholdConfig
+    >>> strategy_of(ThresholdConfig(strategy="capacity", alerts_per_day=80))
+    Capacity(alerts_per_day=80.0, unit='alerts')
+    """
+    if settings.strategy not in STRATEGIES:
+        raise ConfigError(
+            f"threshold.strategy = {settings.strategy!r} is no strategy; accepted are {', '.join(STRATEGIES)}"
+        )
+    strategy = STRATEGIES[settings.strategy]
+    return strategy(**_SETTINGS[strategy](settings))
+
+
+def solve(rows: ScoredRows, settings: "ThresholdConfig") -> Threshold:
+    """Return the threshold that the settings ask for, with cuts of their own for the segments that are large enough.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+        Rows that took no part in fitting.
+    settings : ThresholdConfig
+
+    Raises
+    ------
+    TrainingError
+        When the strategy cannot be kept with these rows.
+    """
+    strategy = strategy_of(settings)
+    common = strategy.solve(rows)
+    if not settings.segment:
+        return common
+    common = replace(common, segment=settings.segment)
+    counts = rows.counts(settings.segment)
+    large = [value for value, number in counts.items() if number >= settings.min_segment_rows]
+    masks = {value: rows.where(settings.segment, value) for value in large}
+    found = replace(common, parts=strategy.split(rows, masks, common))
+    flags = rows.scores > found.fixed_cuts(rows.segments[settings.segment])
+    joined = strategy.join(found, rows, flags)
+    return replace(joined, promise=f"{joined.promise} {_segments_in_words(joined, len(counts), settings)}")
+
+
+def row_cuts(
+    threshold: Threshold, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None, held_out: ScoredRows
+) -> float | np.ndarray:
+    """Return the cut of each row of a batch, or the one of all its rows.
+
+    Parameters
+    ----------
+    threshold : Threshold
+    scores : array of shape (n_rows,)
+        Of the whole batch.
+    segments : pa.Array of shape (n_rows,), or None
+        Values of the column ``threshold.segment``.
+    held_out : ScoredRows
+        The rows that the threshold was solved on.
+    """
+    return _strategy(threshold).cuts(threshold, scores, segments, held_out)
+
+
+def fulfilment(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    """Hold a scored batch against what was promised; where segments have cuts of their own, each of them.
+
+    Parameters
+    ----------
+    threshold : Threshold
+    rows : ScoredRows
+        Of the batch, with the labels known by now.
+    flags : array of bool, shape (n_rows,)
+    """
+    strategy = _strategy(threshold)
+    whole = strategy.fulfilment(threshold, rows, flags)
+    if not threshold.parts or strategy.is_of_all_rows:
+        return whole
+    masks = {value: rows.where(threshold.segment, value) for value in threshold.parts}
+    found = {
+        value: strategy.fulfilment(part, rows.take(masks[value]), flags[masks[value]])
+        for value, part in threshold.parts.items()
+    }
+    judged = {value: item for value, item in found.items() if item.is_inside is not None}
+    outside = [value for value, item in judged.items() if not item.is_inside]
+    if not judged:
+        return Fulfilment(whole.text)
+    text = f"By {threshold.segment}, {len(judged) - len(outside)} of {len(judged)} lie inside their interval"
+    text += "".join(f"; {value}: {found[value].text.rstrip('.')}" for value in outside) + "."
+    return Fulfilment(text, not outside)
+
+
+def cut_curve(threshold: Threshold, held_out: ScoredRows) -> CutCurve | None:
+    """Return the chart of how the common cut came about; None where the strategy has none."""
+    return _strategy(threshold).curve(threshold, held_out)
+
+
+def _strategy(threshold: Threshold) -> Strategy:
+    return STRATEGIES[threshold.strategy](**threshold.settings)
+
+
+def _segments_in_words(threshold: Threshold, values: int, settings: "ThresholdConfig") -> str:
+    own = len(threshold.parts)
+    if not own:
+        return (
+            f"None of the {values} values of {settings.segment} has the {settings.min_segment_rows:,} rows, or enough "
+            "for what is asked, to have a cut of its own: all share this one."
+        )
+    same = "" if _strategy(threshold).is_of_all_rows else ", each promising the same of its rows"
+    if own == values:
+        text = f"Each of the {values} values of {settings.segment} has a cut of its own{same}"
+    else:
+        text = (
+            f"Of the {values} values of {settings.segment}, {own} have a cut of their own{same}; "
+            f"the others, with fewer than {settings.min_segment_rows:,} rows or too few for what is asked, share "
+            "the common one"
+        )
+    return f"{text}: with these cuts about {per_day(threshold.alerts_per_day)} in all."
