@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tables.period import local_times
+from pipeline.tables.period import DAY_US, HOUR_US, local_times
 
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
 
 SEGMENT = "segment: "
 """Begins the names of the saved columns that a threshold may be set by."""
-DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScoredRows:
-    """Scored rows; arrays of shape (n_rows,). Nothing in them shows a sensitive column in clear.
+    """Scored rows, as arrays of shape (n_rows,). No array shows a sensitive column in clear.
 
     Parameters
     ----------
@@ -29,7 +28,7 @@ class ScoredRows:
     normal : array of bool
         What counts as a normal row: known to be one or, in a table without labels, not known to be fraud.
     day : array of int32
-        Calendar day in the table's time zone, counted from the first one.
+        Calendar day in the table's time zone, counted from 0 for the first one.
     whole : array of bool
         Whether all of the row's day is among the rows.
     days : float
@@ -39,7 +38,19 @@ class ScoredRows:
     customers : array of int32 or None
         A number for each value of the contract's first entity; None where it has none.
     segments : dict of str to array of str
-        Columns that a threshold may be set by: the categorical ones that are not sensitive; missing values are "".
+        Columns that a threshold may be set by: the categorical ones that are not sensitive; missing values are null.
+
+    Examples
+    --------
+    >>> from pipeline.settings.config import Config
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> moments = pa.array([datetime(2025, 3, 1, 22), datetime(2025, 3, 2, 9)], pa.timestamp("us"))
+    >>> scores, labels = np.array([0.2, 3.5]), np.array([0.0, 1.0])
+    >>> rows = ScoredRows.of(
+    ...     pa.table({"at": moments, "eur": [5.0, 80.0]}), config, scores=scores, labels=labels, normal=labels == 0
+    ... )
+    >>> rows.day.tolist(), rows.days, rows.daily(rows.scores > 1, "alerts").tolist()
+    ([0, 1], 2.0, [0, 1])
     """
 
     scores: np.ndarray
@@ -57,21 +68,24 @@ class ScoredRows:
         cls,
         table: pa.Table,
         config: "Config",
+        *,
         scores: np.ndarray,
         labels: np.ndarray,
         normal: np.ndarray,
         days: float | None = None,
         before: datetime | None = None,
     ) -> Self:
-        """Make them from typed rows that hold at least `columns`.
+        """Return the scored rows of typed rows that hold at least `columns`.
 
         Parameters
         ----------
         table : pa.Table
+            Typed rows, n_rows of them.
         config : Config
         scores, labels, normal : arrays of shape (n_rows,)
+            As the attributes of these names.
         days : float, optional
-            Length of the time that they cover; the number of calendar days with a row when left out.
+            Length of the time that the rows cover; the number of calendar days with a row when left out.
         before : datetime, optional
             UTC; the last moment before these rows at which there was another one.
         """
@@ -82,7 +96,7 @@ class ScoredRows:
         day = (day - day.min(initial=2**31)).astype(np.int32)
         customers = None
         if contract.entities:
-            customers = _numbered(table[contract.entities[0]])
+            customers = _numbers_of(table[contract.entities[0]])
         return cls(
             scores=np.asarray(scores, dtype=np.float64),
             labels=np.asarray(labels, dtype=np.float64),
@@ -114,28 +128,28 @@ class ScoredRows:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, chosen: np.ndarray) -> Self:
+    def take(self, selection: np.ndarray) -> Self:
         """Return some of the rows, by places or by a mask; the days that they cover stay the same."""
-        places = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-        taken: dict[str, Any] = {}
+        places = np.flatnonzero(selection) if selection.dtype == bool else selection
+        values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            taken[field.name] = value[places] if isinstance(value, np.ndarray) else value
-        taken["segments"] = {name: values.take(pa.array(places)) for name, values in self.segments.items()}
-        return type(self)(**taken)
+            values[field.name] = value[places] if isinstance(value, np.ndarray) else value
+        values["segments"] = {name: column.take(pa.array(places)) for name, column in self.segments.items()}
+        return type(self)(**values)
 
     def where(self, column: str, value: str) -> np.ndarray:
         """Return which rows have a value in a segment column, as a mask."""
-        encoded = self.segments[column]
-        place = encoded.dictionary.index(value).as_py()
-        return np.asarray(encoded.indices.fill_null(-1)) == place if place >= 0 else np.zeros(len(self), dtype=bool)
+        values = self.segments[column]
+        code = values.dictionary.index(value).as_py()
+        return np.asarray(values.indices.fill_null(-1)) == code if code >= 0 else np.zeros(len(self), dtype=bool)
 
     def counts(self, column: str) -> dict[str, int]:
         """Return how many rows have each value of a segment column, in the order of the values; missing ones apart."""
-        encoded = self.segments[column]
-        rows = np.bincount(np.asarray(encoded.indices.drop_null()), minlength=len(encoded.dictionary))
-        found = zip(encoded.dictionary.to_pylist(), rows.tolist(), strict=True)
-        return {value: number for value, number in sorted(found) if number}
+        values = self.segments[column]
+        rows = np.bincount(np.asarray(values.indices.drop_null()), minlength=len(values.dictionary))
+        counts = zip(values.dictionary.to_pylist(), rows.tolist(), strict=True)
+        return {value: number for value, number in sorted(counts) if number}
 
     def daily(self, flags: np.ndarray, unit: str) -> np.ndarray:
         """Return how many alerts, or customers with an alert, each calendar day with a row has.
@@ -185,7 +199,7 @@ class ScoredRows:
 
     @classmethod
     def from_table(cls, table: pa.Table, days: float) -> Self:
-        """Rebuild the rows from `to_table` and the days that they cover."""
+        """Return the rows that `to_table` made a table of, with the days that they cover."""
         names = table.column_names
 
         def array(name: str) -> np.ndarray:
@@ -205,24 +219,39 @@ class ScoredRows:
 
 
 def segment_columns(config: "Config") -> list[str]:
-    """Return the columns that a threshold may be set by."""
+    """Return the columns that a threshold may be set by: categorical ones that are not sensitive.
+
+    Examples
+    --------
+    >>> from pipeline.settings.config import Config
+    >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur", "categorical": ["channel", "iban"]}
+    >>> segment_columns(Config.model_validate({"contract": {**contract, "sensitive": ["iban"]}}))
+    ['channel']
+    """
     return [name for name in config.contract.categorical if name not in config.contract.sensitive]
 
 
 def segment(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Return a column's values as text, each kept once."""
+    """Return a column's values as text, each value stored once: (n_rows,), null where missing.
+
+    Examples
+    --------
+    >>> values = segment(pa.chunked_array([["web", None, "web"]]))
+    >>> values.to_pylist(), values.dictionary.to_pylist()
+    (['web', None, 'web'], ['web'])
+    """
     values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string()).dictionary_encode()
 
 
-def _numbered(column: pa.ChunkedArray) -> np.ndarray:
+def _numbers_of(column: pa.ChunkedArray) -> np.ndarray:
     """Return a number for each value, in the order in which they first come; -1 for missing ones."""
     import pandas as pd
 
-    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    return pd.factorize(encoded.indices.to_numpy(zero_copy_only=False))[0].astype(np.int32)
+    values = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    return pd.factorize(values.indices.to_numpy(zero_copy_only=False))[0].astype(np.int32)
 
 
 def _whole(times: np.ndarray, day: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -231,12 +260,12 @@ def _whole(times: np.ndarray, day: np.ndarray, before: np.ndarray) -> np.ndarray
     The first day is not where there was a row before on it; the last is not where it ends more than an hour before all
     the others do.
     """
-    found = np.flatnonzero(np.bincount(day))
-    whole = np.ones(found.max(initial=-1) + 1, dtype=bool)
-    if len(found) and len(before):
+    days = np.flatnonzero(np.bincount(day))
+    whole = np.ones(days.max(initial=-1) + 1, dtype=bool)
+    if len(days) and len(before):
         whole[0] = before[-1].astype("datetime64[D]") != times.min().astype("datetime64[D]")
-    if len(found) > 1:
+    if len(days) > 1:
         ends = np.zeros(len(whole), dtype=np.int64)
         np.maximum.at(ends, day, times.astype("datetime64[us]", copy=False).view(np.int64) % DAY_US)
-        whole[-1] &= bool(ends[-1] >= ends[found[:-1]].min() - HOUR_US)
+        whole[-1] &= bool(ends[-1] >= ends[days[:-1]].min() - HOUR_US)
     return whole[day]

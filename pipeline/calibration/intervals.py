@@ -5,7 +5,9 @@ import math
 import numpy as np
 
 INTERVAL = 0.9
+"""How often an interval holds what comes."""
 LOW, HIGH = (1 - INTERVAL) / 2, (1 + INTERVAL) / 2
+"""The quantiles that an interval lies between."""
 
 
 def rank_for_rate(rows: int, rate: float) -> int:
@@ -31,8 +33,8 @@ def rows_for_rate(rate: float) -> int:
     >>> rows_for_rate(0.01), rows_for_rate(0.29)
     (99, 3)
     """
-    needed = math.ceil(1 / rate) - 1
-    return needed + (rank_for_rate(needed, rate) == 0)
+    rows = math.ceil(1 / rate) - 1
+    return rows + (rank_for_rate(rows, rate) == 0)
 
 
 def realised_rate(rows: int, k: int) -> tuple[float, float]:
@@ -46,6 +48,11 @@ def realised_rate(rows: int, k: int) -> tuple[float, float]:
     -------
     tuple of float
         The 5 % and 95 % quantiles, each in [0, 1].
+
+    Examples
+    --------
+    >>> [round(bound, 4) for bound in realised_rate(999, 10)]
+    [0.0054, 0.0157]
     """
     from scipy import stats
 
@@ -58,6 +65,11 @@ def realised_count(rows: int, k: int, future_rows: int) -> tuple[int, int]:
 
     The count follows the beta-binomial law with parameters (future_rows, k, rows + 1 - k): the rate of
     `realised_rate` and the chance of the rows to come, together.
+
+    Examples
+    --------
+    >>> realised_count(999, 10, 1000)
+    (4, 18)
     """
     from scipy import stats
 
@@ -70,6 +82,11 @@ def predicted_count(successes: int, trials: int, future_trials: int) -> tuple[in
 
     The beta-binomial law that follows from Jeffreys' prior, Beta(1/2, 1/2), for the share (Brown, Cai and DasGupta,
     Interval estimation for a binomial proportion, Statistical Science 16(2), 2001).
+
+    Examples
+    --------
+    >>> predicted_count(10, 100, 50)
+    (1, 10)
     """
     from scipy import stats
 
@@ -79,7 +96,13 @@ def predicted_count(successes: int, trials: int, future_trials: int) -> tuple[in
 
 
 def share_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Return the interval of a share itself, by Jeffreys' prior as in `predicted_count`."""
+    """Return the interval of a share itself, by Jeffreys' prior as in `predicted_count`: two bounds in [0, 1].
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in share_interval(10, 100)]
+    [0.059, 0.158]
+    """
     from scipy import stats
 
     low, high = stats.beta(successes + 0.5, trials - successes + 0.5).interval(INTERVAL)
@@ -119,18 +142,24 @@ def queue_interval(mean: float, variance: float, days: float, future_days: int =
     """
     from scipy import special, stats
 
-    expected = future_days * mean
-    if expected == 0:
+    alerts = future_days * mean
+    if alerts == 0:
         low, high = stats.nbinom.ppf([LOW, HIGH], 0.5, days / (days + future_days))
         return int(low), int(high)
-    beyond = 0.0
+    excess = 0.0
     if not math.isnan(variance) and variance > mean:
-        beyond = (variance - mean) * (special.stdtrit(days - 1, HIGH) / special.ndtri(HIGH)) ** 2
-    spread = future_days * (1 + future_days / days) * (mean + beyond)
-    low, high = stats.nbinom.ppf([LOW, HIGH], expected**2 / (spread - expected), expected / spread)
+        excess = (variance - mean) * (special.stdtrit(days - 1, HIGH) / special.ndtri(HIGH)) ** 2
+    spread = future_days * (1 + future_days / days) * (mean + excess)
+    low, high = stats.nbinom.ppf([LOW, HIGH], alerts**2 / (spread - alerts), alerts / spread)
     return int(low), int(high)
 
 
 def day_variance(counts: np.ndarray) -> float:
-    """Return the variance of the days' counts with D - 1 in the denominator; nan for fewer than two days."""
+    """Return the variance of the days' counts with D - 1 in the denominator; nan for fewer than two days.
+
+    Examples
+    --------
+    >>> day_variance(np.array([8, 10, 12])), day_variance(np.array([8]))
+    (4.0, nan)
+    """
     return float(np.var(counts, ddof=1)) if len(counts) > 1 else math.nan

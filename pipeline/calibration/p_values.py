@@ -6,9 +6,13 @@ from typing import Any, Self
 import numpy as np
 
 TAIL_SHARE = 0.1
+"""Share of the scores that the tail law is fitted to: the largest."""
 MIN_EXCEEDANCES = 50
+"""Least scores above the tail law's level."""
 MIN_FIT_P_VALUE = 0.05
+"""Least p-value of the Kolmogorov-Smirnov test of the tail law."""
 MAX_SHAPE = 1.0
+"""Shape from which on a generalised Pareto law has no mean."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, scores: np.ndarray) -> Self:
-        """Keep the scores and fit the tail law to the largest of them.
+        """Return the calibration of these scores, with the tail law of the largest of them.
 
         Parameters
         ----------
@@ -114,11 +118,11 @@ class Calibration:
             return None
         scores = np.asarray(scores, dtype=np.float64)
         level_share = (1 + self.tail.exceedances) / (1 + len(self.scores))
-        beyond = np.maximum(scores - self.tail.level, 0) / self.tail.scale
+        excess = np.maximum(scores - self.tail.level, 0) / self.tail.scale
         shape = self.tail.shape
-        log_survival = -np.log1p(shape * beyond) / shape if shape > 0 else -beyond
-        extrapolated = np.maximum(level_share * np.exp(log_survival), np.finfo(np.float64).tiny)
-        return np.where(scores > self.tail.level, extrapolated, self.p_value(scores))
+        log_survival = -np.log1p(shape * excess) / shape if shape > 0 else -excess
+        extrapolation = np.maximum(level_share * np.exp(log_survival), np.finfo(np.float64).tiny)
+        return np.where(scores > self.tail.level, extrapolation, self.p_value(scores))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tail law as JSON types; the scores are kept as a table of their own."""
@@ -126,12 +130,12 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any], scores: np.ndarray) -> Self:
-        """Rebuild from `to_dict` and the scores."""
+        """Return the calibration that `to_dict` was called on, from its result and the scores."""
         return cls(scores, None if raw["tail"] is None else TailLaw(**raw["tail"]))
 
 
 def fit_tail(scores: np.ndarray) -> TailLaw | None:
-    """Fit a generalised Pareto law to the excesses of the top tenth of the scores.
+    """Return the generalised Pareto law of the excesses of the top tenth of the scores.
 
     Departs from the textbook fit: a negative shape is replaced by 0 (an exponential law), so that no score,
     however high, is called impossible.
@@ -152,19 +156,25 @@ def fit_tail(scores: np.ndarray) -> TailLaw | None:
     >>> tail.shape < 0.1, 0.9 < tail.scale < 1.1
     (True, True)
     """
-    return fit_tail_or_why(scores)[0]
+    return tail_or_reason(scores)[0]
 
 
-def fit_tail_or_why(scores: np.ndarray) -> tuple[TailLaw | None, str]:
-    """Return what `fit_tail` does and, where that is None, why: what was found, and what is asked for."""
+def tail_or_reason(scores: np.ndarray) -> tuple[TailLaw | None, str]:
+    """Return what `fit_tail` does and, where that is None, the reason: what there is, and what is asked for.
+
+    Examples
+    --------
+    >>> tail_or_reason(np.arange(100.0))
+    (None, 'a tail law needs 50 scores above its level, the top tenth, and of 100 there are 10')
+    """
     from scipy import stats
 
     scores = np.sort(np.asarray(scores, dtype=np.float64))
-    wanted = int(TAIL_SHARE * len(scores))
+    exceedances = int(TAIL_SHARE * len(scores))
     few = f"a tail law needs {MIN_EXCEEDANCES} scores above its level, the top tenth, and of {len(scores):,} there are "
-    if wanted < MIN_EXCEEDANCES:
-        return None, f"{few}{wanted}"
-    level = scores[-wanted - 1]
+    if exceedances < MIN_EXCEEDANCES:
+        return None, f"{few}{exceedances}"
+    level = scores[-exceedances - 1]
     excesses = scores[scores > level] - level
     if len(excesses) < MIN_EXCEEDANCES:
         return None, f"{few}{len(excesses)}, the others being ties"
@@ -178,10 +188,10 @@ def fit_tail_or_why(scores: np.ndarray) -> tuple[TailLaw | None, str]:
             None,
             f"the law that fits the largest scores has the shape {shape:.2f}, and with 1 or more it has no mean",
         )
-    fitted = stats.kstest(excesses / mean, stats.genpareto(shape, scale=scale).cdf)
-    if not fitted.pvalue >= MIN_FIT_P_VALUE:
+    test = stats.kstest(excesses / mean, stats.genpareto(shape, scale=scale).cdf)
+    if not test.pvalue >= MIN_FIT_P_VALUE:
         return None, (
             "the largest scores do not follow a generalised Pareto law (Kolmogorov-Smirnov test, p-value "
-            f"{fitted.pvalue:.2g} and {MIN_FIT_P_VALUE:g} is the least)"
+            f"{test.pvalue:.2g} and {MIN_FIT_P_VALUE:g} is the least)"
         )
     return TailLaw(level=float(level), exceedances=len(excesses), shape=float(shape), scale=float(scale * mean)), ""

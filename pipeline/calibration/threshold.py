@@ -1,4 +1,4 @@
-"""What every strategy gives: a threshold before scoring, what came of it afterwards, and the words for both."""
+"""A threshold: its cut, what it promises, what came of the promise afterwards, and the words for these."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -53,23 +53,33 @@ class Threshold:
         return self.strategy == "fdr"
 
     def fixed_cuts(self, segments: pa.Array | pa.ChunkedArray | None) -> float | np.ndarray:
-        """Return the cut of each row, or the one cut of all.
+        """Return the cut of each row (n_rows,), or the one cut of all.
 
         Parameters
         ----------
         segments : pa.Array of shape (n_rows,), or None
-            Values of the column `segment`; needed where there is one.
+            Values of the column `segment`; needed where `parts` are.
+
+        Raises
+        ------
+        ValueError
+            When `parts` are there and no values are.
+
+        Examples
+        --------
+        >>> web = Threshold(2.0, "false_alert_rate", 3.0, 0.01, "")
+        >>> threshold = Threshold(5.0, "false_alert_rate", 8.0, 0.01, "", segment="channel", parts={"web": web})
+        >>> threshold.fixed_cuts(pa.array(["shop", "web", None])).tolist()
+        [5.0, 2.0, 5.0]
         """
         if not self.parts:
             return self.value
         if segments is None:
             raise ValueError(f"the threshold goes by {self.segment!r}; give that column's values")
-        encoded = segment(segments)
-        own = [
-            self.parts[value].value if value in self.parts else self.value for value in encoded.dictionary.to_pylist()
-        ]
-        places = encoded.indices.fill_null(len(own)).to_numpy(zero_copy_only=False)
-        return np.array([*own, self.value])[places]
+        values = segment(segments)
+        cuts = [self.parts.get(value, self).value for value in values.dictionary.to_pylist()]
+        places = values.indices.fill_null(len(cuts)).to_numpy(zero_copy_only=False)
+        return np.array([*cuts, self.value])[places]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the threshold as JSON types."""
@@ -77,13 +87,13 @@ class Threshold:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_dict`."""
+        """Return the threshold that `to_dict` was called on."""
         return cls(**{**raw, "parts": {value: cls.from_dict(part) for value, part in raw["parts"].items()}})
 
 
 @dataclass(frozen=True)
 class Fulfilment:
-    """What came after scoring, held against the promise.
+    """What a threshold's promise came to in a scored batch.
 
     Attributes
     ----------
@@ -154,5 +164,11 @@ def per_day(alerts: float, unit: str = "alerts") -> str:
 
 
 def between(low: float, high: float, value: float) -> str:
-    """Write whether a value lies in an interval."""
+    """Write whether a value lies in an interval, its ends included.
+
+    Examples
+    --------
+    >>> between(4, 18, 18), between(4, 18, 19)
+    ('inside', 'outside, above it')
+    """
     return "inside" if low <= value <= high else "outside, above it" if value > high else "outside, below it"

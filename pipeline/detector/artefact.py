@@ -385,8 +385,15 @@ def _held_out(table: pa.Table, scores: np.ndarray, parts: Parts, config: Config)
     in_file = np.flatnonzero(parts.role == CALIBRATION)
     in_time = parts.order[parts.role[parts.order] == CALIBRATION]
     rows = table.unify_dictionaries().combine_chunks().take(pa.array(np.searchsorted(in_file, in_time)))
-    known = (scores[in_time], parts.labels[in_time], parts.normal[in_time])
-    return ScoredRows.of(rows, config, *known, days=parts.days, before=parts.before)
+    return ScoredRows.of(
+        rows,
+        config,
+        scores=scores[in_time],
+        labels=parts.labels[in_time],
+        normal=parts.normal[in_time],
+        days=parts.days,
+        before=parts.before,
+    )
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from pipeline.features.plan import CLOCK_UNIT, HOUR, HOUR_US, LOG_UNIT, SIGNED_LOG, Feature, Party, Plan, party, unit
+from pipeline.features.plan import CLOCK_UNIT, HOUR, LOG_UNIT, SIGNED_LOG, Feature, Party, Plan, party, unit
 from pipeline.settings.config import Config
-from pipeline.tables.period import DAY_US
+from pipeline.tables.period import DAY_US, HOUR_US
 
 PRIOR_RATE = 0.01
 PRIOR_ROWS = 100

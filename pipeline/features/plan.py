@@ -7,7 +7,6 @@ from typing import Literal
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US
 
-HOUR_US = DAY_US // 24
 LARGEST = 10**15
 LOG_UNIT = 2.0**-32
 HOUR = "hour(local) + minute(local) / 60.0 + second(local) / 3600.0"

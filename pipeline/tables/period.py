@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 
-DAY_US = 86_400_000_000
+DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
+"""Microseconds of a day and of an hour."""
 
 TIMESTAMP = pa.timestamp("us")
 

@@ -14,9 +14,9 @@ from pipeline.errors import TrainingError
 
 
 class Strategy(ABC):
-    """Draws the line between an alert and the rest, and says what that promises.
+    """A strategy draws the line between an alert and the rest, and says what that promises.
 
-    A strategy is a keyword-only dataclass of its settings, named in ``pipeline.calibration.strategies.STRATEGIES``.
+    A strategy is a keyword-only dataclass of its settings, named in `pipeline.calibration.strategies.choice`.
     """
 
     name: ClassVar[str]
@@ -27,20 +27,24 @@ class Strategy(ABC):
     def solve(self, rows: ScoredRows) -> Threshold:
         """Return the threshold for rows that took no part in fitting.
 
+        Parameters
+        ----------
+        rows : ScoredRows
+
         Raises
         ------
         TrainingError
-            When it cannot be kept with these rows.
+            When the strategy cannot keep its promise with these rows.
         """
 
     @abstractmethod
     def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
-        """Hold a scored batch against the promise.
+        """Return what a scored batch came to, held against the promise.
 
         Parameters
         ----------
         threshold : Threshold
-            Made by `solve`, without parts.
+            From `solve`, without parts.
         rows : ScoredRows
             Of the batch, with the labels known by now.
         flags : array of bool, shape (n_rows,)
@@ -53,18 +57,21 @@ class Strategy(ABC):
         segments: pa.Array | pa.ChunkedArray | None,
         held_out: ScoredRows,
     ) -> float | np.ndarray:
-        """Return the cut of each row of a batch, or the one of all; only per-batch strategies look at the scores."""
+        """Return the cut of each row of a batch (n_rows,), or the one of all.
+
+        Only a strategy that draws the line for each batch looks at the batch's scores, and at the rows held out.
+        """
         return threshold.fixed_cuts(segments)
 
     def split(self, rows: ScoredRows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
         """Return a threshold for each group of rows that can have one of its own."""
-        found = {}
+        parts = {}
         for value, mask in masks.items():
             try:
-                found[value] = self.solve(rows.take(mask))
+                parts[value] = self.solve(rows.take(mask))
             except TrainingError:
                 continue  # too few rows for what is asked: the common cut
-        return found
+        return parts
 
     def join(self, common: Threshold, rows: ScoredRows, flags: np.ndarray) -> Threshold:
         """Return the threshold of all rows with what it promises once groups have cuts of their own."""
@@ -84,28 +91,41 @@ class Strategy(ABC):
 
 def _volume(rows: ScoredRows, flags: np.ndarray) -> tuple[float, float]:
     """Return the alerts a day, and their share of the rows."""
-    flagged = int(np.count_nonzero(flags))
-    return flagged / rows.days, flagged / max(len(rows), 1)
+    alerts = int(np.count_nonzero(flags))
+    return alerts / rows.days, alerts / max(len(rows), 1)
 
 
-def known_rows(rows: ScoredRows, strategy: str) -> tuple[np.ndarray, np.ndarray, ScoredRows]:
+def labelled_rows(rows: ScoredRows, strategy: str) -> tuple[np.ndarray, np.ndarray, ScoredRows]:
     """Return the scores and frauds of the rows whose label is known, highest score first, and these rows.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+    strategy : str
+        The name of the strategy that learns from labels, for the message.
+
+    Returns
+    -------
+    scores : array of float64, shape (n_labelled,)
+        Falling.
+    is_fraud : array of bool, shape (n_labelled,)
+    labelled : ScoredRows
 
     Raises
     ------
     TrainingError
-        When not both kinds are among them.
+        When not both fraud and normal rows are among them.
     """
-    known = rows.take(~np.isnan(rows.labels))
-    frauds = int((known.labels == 1).sum())
-    if not 0 < frauds < len(known):
+    labelled = rows.take(~np.isnan(rows.labels))
+    frauds = int((labelled.labels == 1).sum())
+    if not 0 < frauds < len(labelled):
         raise TrainingError(
             f"threshold.strategy = {strategy!r} learns from labels, and of the {len(rows):,} rows held out for "
-            f"calibration {len(known):,} have a known one, {frauds:,} of them fraud; train on a period with known "
+            f"calibration {len(labelled):,} have a known one, {frauds:,} of them fraud; train on a period with known "
             "frauds in its last part, or take false_alert_rate or capacity"
         )
-    known = known.take(np.argsort(-known.scores, kind="stable"))
-    return known.scores, known.labels == 1, known
+    labelled = labelled.take(np.argsort(-labelled.scores, kind="stable"))
+    return labelled.scores, labelled.labels == 1, labelled
 
 
 def steps(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,13 +138,13 @@ def steps(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    cuts, flagged : arrays of shape (n_cuts,)
+    cuts, alerts : arrays of shape (n_cuts,)
         The cut is the highest score that is not flagged; the last one, below all scores, flags every row.
 
     Examples
     --------
-    >>> cuts, flagged = steps(np.array([9.0, 7.0, 7.0, 4.0]))
-    >>> cuts[:2].tolist(), flagged.tolist()
+    >>> cuts, alerts = steps(np.array([9.0, 7.0, 7.0, 4.0]))
+    >>> cuts[:2].tolist(), alerts.tolist()
     ([7.0, 4.0], [1, 3, 4])
     """
     last = np.append(np.flatnonzero(np.diff(scores) != 0), len(scores) - 1)
@@ -133,6 +153,12 @@ def steps(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def thinned(x: np.ndarray, y: np.ndarray, points: int = 200) -> list[tuple[float, float]]:
-    """Return at most so many points of a line, the first and the last among them."""
+    """Return at most so many points (x, y) of a line, the first and the last among them.
+
+    Examples
+    --------
+    >>> thinned(np.arange(5.0), np.arange(5.0) ** 2, 3)
+    [(0.0, 0.0), (2.0, 4.0), (4.0, 16.0)]
+    """
     places = np.unique(np.linspace(0, len(x) - 1, min(points, len(x))).round().astype(int))
     return list(zip(x[places].tolist(), y[places].tolist(), strict=True))

@@ -42,54 +42,54 @@ class Capacity(Strategy):
                 'threshold.unit is "customers" and the contract names no entity; name the customer as its first '
                 'entity, or set threshold.unit = "alerts"'
             )
-        seen, days = _whole_days(rows)
-        queue = seen.queue(self.unit)
+        block, days = _whole_days(rows)
+        queue = block.queue(self.unit)
         k = math.floor(self.alerts_per_day * days + 1e-9)
         self._check(k, queue, days)
         value = float(np.partition(queue.scores, len(queue) - k - 1)[len(queue) - k - 1])
-        found = self.join(self._threshold(value, rows, ""), rows, rows.scores > value)
-        above, tied = np.count_nonzero(queue.scores > value), np.count_nonzero(queue.scores == value)
-        if above == k:
-            return found
-        why = (
-            f" Of the {k:,} {self.unit} asked for in that time only {above:,} lie above the cut: the next {tied:,} "
-            f"score all alike, and flagging them would make {above + tied:,}."
+        threshold = self.join(self._threshold(value, rows, ""), rows, rows.scores > value)
+        alerts, ties = np.count_nonzero(queue.scores > value), np.count_nonzero(queue.scores == value)
+        if alerts == k:
+            return threshold
+        shortfall = (
+            f" Of the {k:,} {self.unit} asked for in that time only {alerts:,} lie above the cut: the next {ties:,} "
+            f"score all alike, and flagging them would make {alerts + ties:,}."
         )
-        return replace(found, promise=found.promise + why)
+        return replace(threshold, promise=threshold.promise + shortfall)
 
     def split(self, rows: ScoredRows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
         """Share what the other rows leave of the capacity among the groups, in proportion to their rows."""
-        grouped = np.logical_or.reduce([np.zeros(len(rows), bool), *masks.values()])
-        seen, days = _whole_days(rows)
-        rest, _ = _whole_days(rows.take(~grouped))
-        left = float(self.alerts_per_day - np.count_nonzero(rest.scores > common.value) / days)
-        found = {}
+        in_a_group = np.logical_or.reduce([np.zeros(len(rows), bool), *masks.values()])
+        block, days = _whole_days(rows)
+        rest, _ = _whole_days(rows.take(~in_a_group))
+        room = float(self.alerts_per_day - np.count_nonzero(rest.scores > common.value) / days)
+        parts = {}
         for value, mask in masks.items():
-            share = max(left, 0.0) * float(mask.sum()) / float(grouped.sum())
-            part = seen.take(seen.where(common.segment, value))
+            share = max(room, 0.0) * float(mask.sum()) / float(in_a_group.sum())
+            part = block.take(block.where(common.segment, value))
             k = math.floor(share * days + 1e-9)
             if 0 < k < len(part):
                 cut = float(np.partition(part.scores, len(part) - k - 1)[len(part) - k - 1])
-                own = replace(self, alerts_per_day=share)
+                strategy = replace(self, alerts_per_day=share)
                 group = rows.take(mask)
-                found[value] = own.join(own._threshold(cut, group, ""), group, group.scores > cut)
-        return found
+                parts[value] = strategy.join(strategy._threshold(cut, group, ""), group, group.scores > cut)
+        return parts
 
     def join(self, common: Threshold, rows: ScoredRows, flags: np.ndarray) -> Threshold:
         """Return the threshold with the queue that the flags lead one to expect."""
         common = super().join(common, rows, flags)
-        seen, days = _whole_days(rows)
-        whole = rows.whole if len(seen) < len(rows) else np.ones(len(rows), bool)
-        counts = seen.daily(flags[whole], self.unit)
+        block, days = _whole_days(rows)
+        whole = rows.whole if len(block) < len(rows) else np.ones(len(rows), bool)
+        counts = block.daily(flags[whole], self.unit)
         total = int(counts.sum())
-        facts, varying = {"mean": total / days, "days": days}, "chance alone, for there are no two whole days"
+        facts, sources = {"mean": total / days, "days": days}, "chance alone, for there are no two whole days"
         if len(np.unique(rows.day[rows.whole])) > 1:
-            facts["variance"], varying = day_variance(counts), "chance and what these days varied"
+            facts["variance"], sources = day_variance(counts), "chance and what these days varied"
         low, high = queue_interval(facts["mean"], facts.get("variance", math.nan), days)
         promise = (
             f"About {per_day(facts['mean'], self.unit)} ({percent(common.alert_share)} of rows; nine days in ten "
-            f"between {low:,} and {high:,}, from {varying}), as long as days are like the {days:,.3g} that the cut was "
-            f"solved on: a fixed cut, and rows exchangeable with the {len(seen):,} of them."
+            f"between {low:,} and {high:,}, from {sources}), as long as days are like the {days:,.3g} that the cut was "
+            f"solved on: a fixed cut, and rows exchangeable with the {len(block):,} of them."
         )
         return replace(common, promise=promise, facts=facts)
 
@@ -105,10 +105,10 @@ class Capacity(Strategy):
             text += f": between {low:,} and {high:,} were predicted for the day."
         else:
             first, last = predicted_queue(threshold)
-            inside = int(((counts >= first) & (counts <= last)).sum())
+            hits = int(((counts >= first) & (counts <= last)).sum())
             text += (
                 f": between {low:,} and {high:,} were predicted for the {len(counts)} days together, and {first:,} to "
-                f"{last:,} for a day, which {inside} of {len(counts)} days kept."
+                f"{last:,} for a day, which {hits} of {len(counts)} days kept."
             )
         return Fulfilment(text, low <= total <= high)
 
@@ -146,6 +146,12 @@ def predicted_queue(threshold: Threshold, days: int = 1) -> tuple[int, int]:
     threshold : Threshold
     days : int
         Calendar days to come, together.
+
+    Examples
+    --------
+    >>> facts = {"mean": 100.0, "variance": 900.0, "days": 8.0}
+    >>> predicted_queue(Threshold(3.2, "capacity", 100.0, 0.01, "", facts=facts), 7)
+    (510, 914)
     """
     facts = threshold.facts
     return queue_interval(facts["mean"], facts.get("variance", math.nan), facts["days"], days)

@@ -74,7 +74,9 @@ def solve(rows: ScoredRows, settings: "ThresholdConfig") -> Threshold:
     Raises
     ------
     TrainingError
-        When the strategy cannot be kept with these rows.
+        When the strategy cannot keep its promise with these rows.
+    ConfigError
+        For a strategy that is not there.
     """
     strategy = strategy_of(settings)
     common = strategy.solve(rows)
@@ -84,16 +86,16 @@ def solve(rows: ScoredRows, settings: "ThresholdConfig") -> Threshold:
     counts = rows.counts(settings.segment)
     large = [value for value, number in counts.items() if number >= settings.min_segment_rows]
     masks = {value: rows.where(settings.segment, value) for value in large}
-    found = replace(common, parts=strategy.split(rows, masks, common))
-    flags = rows.scores > found.fixed_cuts(rows.segments[settings.segment])
-    joined = strategy.join(found, rows, flags)
-    return replace(joined, promise=f"{joined.promise} {_segments_in_words(joined, len(counts), settings)}")
+    threshold = replace(common, parts=strategy.split(rows, masks, common))
+    flags = rows.scores > threshold.fixed_cuts(rows.segments[settings.segment])
+    threshold = strategy.join(threshold, rows, flags)
+    return replace(threshold, promise=f"{threshold.promise} {_segments_in_words(threshold, len(counts), settings)}")
 
 
 def row_cuts(
     threshold: Threshold, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None, held_out: ScoredRows
 ) -> float | np.ndarray:
-    """Return the cut of each row of a batch, or the one of all its rows.
+    """Return the cut of each row of a batch (n_rows,), or the one of all its rows.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ def row_cuts(
 
 
 def fulfilment(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
-    """Hold a scored batch against what was promised; where segments have cuts of their own, each of them.
+    """Return what a scored batch came to, held against the promise; where segments have cuts of their own, by each.
 
     Parameters
     ----------
@@ -123,17 +125,17 @@ def fulfilment(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Ful
     if not threshold.parts or strategy.is_of_all_rows:
         return whole
     masks = {value: rows.where(threshold.segment, value) for value in threshold.parts}
-    found = {
+    by_value = {
         value: strategy.fulfilment(part, rows.take(masks[value]), flags[masks[value]])
         for value, part in threshold.parts.items()
     }
-    judged = {value: item for value, item in found.items() if item.is_inside is not None}
-    outside = [value for value, item in judged.items() if not item.is_inside]
-    if not judged:
+    verdicts = {value: part.is_inside for value, part in by_value.items() if part.is_inside is not None}
+    misses = [value for value, is_inside in verdicts.items() if not is_inside]
+    if not verdicts:
         return Fulfilment(whole.text)
-    text = f"By {threshold.segment}, {len(judged) - len(outside)} of {len(judged)} lie inside their interval"
-    text += "".join(f"; {value}: {found[value].text.rstrip('.')}" for value in outside) + "."
-    return Fulfilment(text, not outside)
+    text = f"By {threshold.segment}, {len(verdicts) - len(misses)} of {len(verdicts)} lie inside their interval"
+    text += "".join(f"; {value}: {by_value[value].text.rstrip('.')}" for value in misses) + "."
+    return Fulfilment(text, not misses)
 
 
 def cut_curve(threshold: Threshold, held_out: ScoredRows) -> CutCurve | None:
@@ -146,18 +148,18 @@ def _strategy(threshold: Threshold) -> Strategy:
 
 
 def _segments_in_words(threshold: Threshold, values: int, settings: "ThresholdConfig") -> str:
-    own = len(threshold.parts)
-    if not own:
+    parts = len(threshold.parts)
+    if not parts:
         return (
             f"None of the {values} values of {settings.segment} has the {settings.min_segment_rows:,} rows, or enough "
             "for what is asked, to have a cut of its own: all share this one."
         )
-    same = "" if _strategy(threshold).is_of_all_rows else ", each promising the same of its rows"
-    if own == values:
-        text = f"Each of the {values} values of {settings.segment} has a cut of its own{same}"
+    promise = "" if _strategy(threshold).is_of_all_rows else ", each promising the same of its rows"
+    if parts == values:
+        text = f"Each of the {values} values of {settings.segment} has a cut of its own{promise}"
     else:
         text = (
-            f"Of the {values} values of {settings.segment}, {own} have a cut of their own{same}; "
+            f"Of the {values} values of {settings.segment}, {parts} have a cut of their own{promise}; "
             f"the others, with fewer than {settings.min_segment_rows:,} rows or too few for what is asked, share "
             "the common one"
         )

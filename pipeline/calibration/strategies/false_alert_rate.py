@@ -42,12 +42,12 @@ class FalseAlertRate(Strategy):
                 f'least {at_least(1 / (n + 1))}, or take threshold.strategy = "tail"'
             )
         value = float(np.partition(normal, n - k)[n - k])
-        flagged = int(np.count_nonzero(rows.scores > value))
+        alerts = int(np.count_nonzero(rows.scores > value))
         low, high = realised_rate(n, k)
         promise = (
             f"At most {percent(self.rate)} of normal rows are flagged on average (nine times in ten between "
             f"{percent(low)} and {percent(high)} in the long run), and all rows together give about "
-            f"{per_day(flagged / rows.days)} ({percent(flagged / len(rows))} of rows), as long as rows are "
+            f"{per_day(alerts / rows.days)} ({percent(alerts / len(rows))} of rows), as long as rows are "
             f"exchangeable with the {n:,} normal rows calibrated on."
         )
         return self._threshold(value, rows, promise, normal_rows=n, k=k)
@@ -59,13 +59,21 @@ class FalseAlertRate(Strategy):
 
 
 def realised(rows: ScoredRows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Fulfilment:
-    """Say how many normal rows were flagged, beside the interval that is given for their number."""
-    normal, flagged = int(rows.normal.sum()), int((flags & rows.normal).sum())
+    """Return how many normal rows were flagged, beside the interval for their number.
+
+    Parameters
+    ----------
+    rows : ScoredRows
+    flags : array of bool, shape (n_rows,)
+    interval : callable
+        From the number of normal rows to the least and the most flagged ones predicted.
+    """
+    normal, alerts = int(rows.normal.sum()), int((flags & rows.normal).sum())
     if not normal:
         return Fulfilment("No label of these rows is known yet, so the realised false-alert rate is not known either.")
     low, high = interval(normal)
     return Fulfilment(
-        f"Of {normal:,} rows taken for normal by now, {flagged:,} were flagged ({percent(flagged / normal)}), "
-        f"{between(low, high, flagged)}: between {low:,} and {high:,} were predicted.",
-        low <= flagged <= high,
+        f"Of {normal:,} rows taken for normal by now, {alerts:,} were flagged ({percent(alerts / normal)}), "
+        f"{between(low, high, alerts)}: between {low:,} and {high:,} were predicted.",
+        low <= alerts <= high,
     )

@@ -50,19 +50,25 @@ class Fdr(Strategy):
         at_least = n - np.searchsorted(normal, rows.scores, side="left")
         p_values = np.where(rows.normal, at_least / n, (1 + at_least) / (n + 1))
         days = rows.days
-        expected = int((p_values <= last_p_value(p_values, self.share)).sum()) / days
-        usual = len(rows) / days
+        alerts_per_day = int((p_values <= last_p_value(p_values, self.share)).sum()) / days
+        rows_per_day = len(rows) / days
         promise = (
             f"In each batch at most {percent(self.share)} of the alerts are false on average, as long as its normal "
             f"rows are exchangeable with the {n:,} calibrated on. Of m rows no fewer than m / "
-            f"{self.share * (n + 1):,.1f} can be flagged, which is {self.least(n, round(usual)):,} of the "
-            f"{usual:,.0f} of a usual day. The block itself had {per_day(expected)}."
+            f"{self.share * (n + 1):,.1f} can be flagged, which is {self.least(n, round(rows_per_day)):,} of the "
+            f"{rows_per_day:,.0f} of a usual day. The block itself had {per_day(alerts_per_day)}."
         )
-        found = self._threshold(float(normal[n - k]), rows, promise, normal_rows=n)
-        return replace(found, alerts_per_day=expected, alert_share=expected / usual)
+        threshold = self._threshold(float(normal[n - k]), rows, promise, normal_rows=n)
+        return replace(threshold, alerts_per_day=alerts_per_day, alert_share=alerts_per_day / rows_per_day)
 
     def least(self, normal_rows: int, rows: int) -> int:
-        """Return the least group of alerts that can be flagged: m / (q (n + 1)), rounded up."""
+        """Return the least group of alerts that can be flagged: m / (q (n + 1)), rounded up.
+
+        Examples
+        --------
+        >>> Fdr(share=0.1).least(normal_rows=99, rows=1000)
+        100
+        """
         return max(1, math.ceil(rows / (self.share * (normal_rows + 1)) - 1e-9))
 
     def join(self, common: Threshold, rows: ScoredRows, flags: np.ndarray) -> Threshold:
@@ -85,16 +91,16 @@ class Fdr(Strategy):
         if threshold.parts:
             values = np.asarray(segment(pa.chunked_array([]) if segments is None else segments).cast(pa.string()))
             for value in threshold.parts:
-                own = values == value
-                groups[0][0][own] = False
-                groups.append((own, np.sort(normal.scores[normal.where(threshold.segment, value)])))
+                mask = values == value
+                groups[0][0][mask] = False
+                groups.append((mask, np.sort(normal.scores[normal.where(threshold.segment, value)])))
         p_values = np.ones(len(scores))
-        for own, calibration in groups:
-            p_values[own] = Calibration(calibration).p_value(scores[own])
+        for mask, calibration in groups:
+            p_values[mask] = Calibration(calibration).p_value(scores[mask])
         last, cuts = last_p_value(p_values, self.share), np.full(len(scores), np.inf)
-        for own, calibration in groups:
+        for mask, calibration in groups:
             k = rank_for_rate(len(calibration), last) if last > 0 else 0
-            cuts[own] = calibration[len(calibration) - k] if k else np.inf
+            cuts[mask] = calibration[len(calibration) - k] if k else np.inf
         return cuts if threshold.parts else float(cuts[0]) if len(cuts) else threshold.value
 
     def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
@@ -104,11 +110,11 @@ class Fdr(Strategy):
             f"No group of fewer than {self.least(n, len(rows)):,} alerts could be flagged among these {len(rows):,} "
             f"rows (m / (q (n + 1)), n = {n:,})."
         )
-        known = flags & ~np.isnan(rows.labels)
-        alerts = int(known.sum())
+        with_label = flags & ~np.isnan(rows.labels)
+        alerts = int(with_label.sum())
         if not alerts:
             return Fulfilment(text + (" The label of no alert is known yet." if flags.any() else ""))
-        false = int((known & (rows.labels == 0)).sum())
+        false = int((with_label & (rows.labels == 0)).sum())
         return Fulfilment(
             f"{text} Of {alerts:,} alerts with a known label {false:,} are false ({percent(false / alerts)}), where "
             f"{percent(self.share)} or less is promised on average over batches."
@@ -127,5 +133,5 @@ def last_p_value(p_values: np.ndarray, share: float) -> float:
 
     if not len(p_values):
         return 0.0
-    accepted = stats.false_discovery_control(p_values, method="bh") <= share
-    return float(p_values[accepted].max(initial=0.0))
+    is_accepted = stats.false_discovery_control(p_values, method="bh") <= share
+    return float(p_values[is_accepted].max(initial=0.0))

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import predicted_count, share_interval
-from pipeline.calibration.strategies.base import Strategy, known_rows, steps
+from pipeline.calibration.strategies.base import Strategy, labelled_rows, steps
 from pipeline.calibration.threshold import Fulfilment, Threshold, at_most, between, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
@@ -28,23 +28,23 @@ class PrecisionAtLeast(Strategy):
 
     def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has the alerts with a known label there, and the frauds among them."""
-        scores, fraud, _ = known_rows(rows, self.name)
-        cuts, flagged = steps(scores)
-        hits = np.cumsum(fraud)[flagged - 1]
-        enough = np.flatnonzero(hits >= self.precision * flagged - 1e-9)
-        if not len(enough):
-            best = int(np.argmax(hits / flagged))
+        scores, fraud, _ = labelled_rows(rows, self.name)
+        cuts, alerts = steps(scores)
+        hits = np.cumsum(fraud)[alerts - 1]
+        places = np.flatnonzero(hits >= self.precision * alerts - 1e-9)
+        if not len(places):
+            place = int(np.argmax(hits / alerts))
             raise TrainingError(
                 f"no cut has a precision of threshold.min_precision = {self.precision:g} on the {len(fraud):,} rows "
-                f"with a known label; the most is {percent(hits[best] / flagged[best])}, with {flagged[best]:,} "
-                f"alerts, so lower it to at most {at_most(hits[best] / flagged[best])}"
+                f"with a known label; the most is {percent(hits[place] / alerts[place])}, with {alerts[place]:,} "
+                f"alerts, so lower it to at most {at_most(hits[place] / alerts[place])}"
             )
-        best = int(enough[-1])
-        alerts, frauds = int(flagged[best]), int(hits[best])
-        low, high = share_interval(frauds, alerts)
-        threshold = self._threshold(float(cuts[best]), rows, "", alerts=alerts, frauds=frauds)
+        place = int(places[-1])
+        number, frauds = int(alerts[place]), int(hits[place])
+        low, high = share_interval(frauds, number)
+        threshold = self._threshold(float(cuts[place]), rows, "", alerts=number, frauds=frauds)
         promise = (
-            f"{percent(frauds / alerts)} of alerts are fraud (nine times in ten between {percent(low)} and "
+            f"{percent(frauds / number)} of alerts are fraud (nine times in ten between {percent(low)} and "
             f"{percent(high)} in the long run), with {percent(frauds / fraud.sum())} of the frauds among them, about "
             f"{per_day(threshold.alerts_per_day)}: the most alerts of any cut with at least {percent(self.precision)} "
             f"on the {len(fraud):,} rows with a known label ({int(fraud.sum()):,} frauds) that it was chosen on, so "
@@ -54,8 +54,8 @@ class PrecisionAtLeast(Strategy):
 
     def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say how many of the alerts with a known label are fraud, and whether that is inside the interval."""
-        known = flags & ~np.isnan(rows.labels)
-        alerts, frauds = int(known.sum()), int((known & (rows.labels == 1)).sum())
+        with_label = flags & ~np.isnan(rows.labels)
+        alerts, frauds = int(with_label.sum()), int((with_label & (rows.labels == 1)).sum())
         if not alerts:
             return Fulfilment("No label of an alert is known yet, so the realised precision is not known either.")
         low, high = predicted_count(int(threshold.facts["frauds"]), int(threshold.facts["alerts"]), alerts)

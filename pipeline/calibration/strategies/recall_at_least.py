@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import realised_count, realised_rate
-from pipeline.calibration.strategies.base import Strategy, known_rows
+from pipeline.calibration.strategies.base import Strategy, labelled_rows
 from pipeline.calibration.threshold import Fulfilment, Threshold, at_most, between, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
@@ -32,37 +32,37 @@ class RecallAtLeast(Strategy):
 
     def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has F (``frauds``) and j (``rank``)."""
-        scores, fraud, _ = known_rows(rows, self.name)
+        scores, fraud, _ = labelled_rows(rows, self.name)
         frauds = int(fraud.sum())
         j = math.ceil(self.recall * (frauds + 1) - 1e-9)
         if j > frauds:
-            needed = math.ceil(self.recall / (1 - self.recall) - 1e-9)
+            least = math.ceil(self.recall / (1 - self.recall) - 1e-9)
             raise TrainingError(
-                f"a recall of threshold.min_recall = {self.recall:g} needs at least {needed:,} known frauds among the "
+                f"a recall of threshold.min_recall = {self.recall:g} needs at least {least:,} known frauds among the "
                 f"rows held out for calibration and there are {frauds:,}; train on a longer period, or lower it to at "
                 f"most {at_most(frauds / (frauds + 1))}"
             )
         value = float(np.nextafter(scores[fraud][j - 1], -np.inf))
         low, high = realised_rate(frauds, j)
-        flagged = scores > value
+        flags = scores > value
         threshold = self._threshold(value, rows, "", frauds=frauds, rank=j)
         promise = (
             f"At least {percent(self.recall)} of frauds are flagged on average (nine times in ten between "
             f"{percent(low)} and {percent(high)} in the long run), as long as they are exchangeable with the "
             f"{frauds:,} known ones that it was chosen on, by about {per_day(threshold.alerts_per_day)}, of which "
-            f"{percent(float(fraud[flagged].mean()))} were fraud."
+            f"{percent(float(fraud[flags].mean()))} were fraud."
         )
         return replace(threshold, promise=promise)
 
     def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say how many of the known frauds were flagged, and whether that is inside the interval."""
         fraud = rows.labels == 1
-        frauds, flagged = int(fraud.sum()), int((fraud & flags).sum())
+        frauds, hits = int(fraud.sum()), int((fraud & flags).sum())
         if not frauds:
             return Fulfilment("No fraud among these rows is known yet, so the realised recall is not known either.")
         low, high = realised_count(int(threshold.facts["frauds"]), int(threshold.facts["rank"]), frauds)
         return Fulfilment(
-            f"Of {frauds:,} known frauds {flagged:,} were flagged ({percent(flagged / frauds)}), "
-            f"{between(low, high, flagged)}: between {low:,} and {high:,} were predicted.",
-            low <= flagged <= high,
+            f"Of {frauds:,} known frauds {hits:,} were flagged ({percent(hits / frauds)}), "
+            f"{between(low, high, hits)}: between {low:,} and {high:,} were predicted.",
+            low <= hits <= high,
         )

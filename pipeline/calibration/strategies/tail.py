@@ -8,14 +8,15 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import HIGH, LOW
-from pipeline.calibration.p_values import Calibration, TailLaw, fit_tail_or_why
+from pipeline.calibration.p_values import Calibration, TailLaw, tail_or_reason
 from pipeline.calibration.strategies.base import Strategy, thinned
 from pipeline.calibration.strategies.false_alert_rate import realised
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent
 
-DRAWS = 4000
+LAW_DRAWS = 4000
+"""Draws of a law's parameters, as uncertain as its fit is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,10 @@ class PeaksOverThreshold(Strategy):
     def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has the law and the number of normal rows."""
         normal = rows.scores[rows.normal]
-        tail, why = fit_tail_or_why(normal)
+        tail, reason = tail_or_reason(normal)
         if tail is None:
             raise TrainingError(
-                f'threshold.strategy = "tail" cannot be used, for {why}; train on a longer period, or take '
+                f'threshold.strategy = "tail" cannot be used, for {reason}; train on a longer period, or take '
                 "false_alert_rate"
             )
         share = level_share(tail, len(normal))
@@ -79,9 +80,9 @@ class PeaksOverThreshold(Strategy):
         """Return the share of normal rows above each score: as it is, and by the law."""
         tail = _tail(threshold)
         scores = np.sort(rows.scores[rows.normal])
-        beyond = scores[scores > tail.level]
-        shares = np.arange(len(beyond), 0, -1) / (1 + len(scores))
-        x = np.linspace(tail.level, max(threshold.value, float(beyond[-1])) * 1.02, 200)
+        exceedances = scores[scores > tail.level]
+        shares = np.arange(len(exceedances), 0, -1) / (1 + len(scores))
+        x = np.linspace(tail.level, max(threshold.value, float(exceedances[-1])) * 1.02, 200)
         law = Calibration(scores, tail).tail_p_value(x)
         assert law is not None
         return CutCurve(
@@ -91,7 +92,7 @@ class PeaksOverThreshold(Strategy):
             x_label="anomaly score",
             lines=[
                 ("curve", "the law", thinned(x, law)),
-                ("train", f"the {len(beyond):,} scores that it was fitted to", thinned(beyond, shares)),
+                ("train", f"the {len(exceedances):,} scores that it was fitted to", thinned(exceedances, shares)),
             ],
             at=(threshold.value, self.rate),
             is_log=(False, True),
@@ -99,7 +100,13 @@ class PeaksOverThreshold(Strategy):
 
 
 def level_share(tail: TailLaw, rows: int) -> float:
-    """Return the p-value at the level of the law."""
+    """Return the p-value at the level of a law that was fitted to the largest of so many scores.
+
+    Examples
+    --------
+    >>> level_share(TailLaw(level=5.0, exceedances=99, shape=0.2, scale=2.0), 999)
+    0.1
+    """
     return (1 + tail.exceedances) / (1 + rows)
 
 
@@ -130,16 +137,18 @@ def rates(tail: TailLaw, rows: int, cut: float) -> np.ndarray:
     array of shape (4000,), in [0, 1]
     """
     generator = np.random.default_rng(0)
-    level = generator.beta(tail.exceedances + 1, rows - tail.exceedances, DRAWS)
+    level = generator.beta(tail.exceedances + 1, rows - tail.exceedances, LAW_DRAWS)
     one = 1 + tail.shape
     covariance = one / tail.exceedances * np.array([[one, -1.0], [-1.0, 2.0]])
-    shape, log_scale = generator.multivariate_normal([tail.shape, math.log(tail.scale)], covariance, DRAWS).T
-    beyond = (cut - tail.level) / np.exp(log_scale)
-    small = np.abs(shape) < 1e-9
-    inside = np.maximum(1 + np.where(small, 0.0, shape) * beyond, 0.0)
+    shape, log_scale = generator.multivariate_normal([tail.shape, math.log(tail.scale)], covariance, LAW_DRAWS).T
+    excess = (cut - tail.level) / np.exp(log_scale)
+    is_exponential = np.abs(shape) < 1e-9
+    base = np.maximum(1 + np.where(is_exponential, 0.0, shape) * excess, 0.0)
     with np.errstate(divide="ignore"):
-        survival = np.where(small, np.exp(-beyond), np.exp(-np.log(inside) / np.where(small, 1.0, shape)))
-    return level * np.where(inside > 0, survival, 0.0)
+        survival = np.where(
+            is_exponential, np.exp(-excess), np.exp(-np.log(base) / np.where(is_exponential, 1.0, shape))
+        )
+    return level * np.where(base > 0, survival, 0.0)
 
 
 def _tail(threshold: Threshold) -> TailLaw:

@@ -21,7 +21,14 @@ def table(moments, **columns):
 def rows_of(moments, config=None, before=None, **columns):
     config = config or Config.model_validate({"contract": {**CONTRACT, "sensitive": ["iban"]}})
     n = len(moments)
-    return ScoredRows.of(table(moments, **columns), config, np.arange(n), np.zeros(n), np.ones(n, bool), before=before)
+    return ScoredRows.of(
+        table(moments, **columns),
+        config,
+        scores=np.arange(n),
+        labels=np.zeros(n),
+        normal=np.ones(n, bool),
+        before=before,
+    )
 
 
 def test_days_are_calendar_days_of_the_tables_zone_counted_from_the_first():
@@ -70,7 +77,9 @@ def test_read_in_pieces_the_rows_are_the_same():
     whole = table(moments, **given)
     pieces = pa.Table.from_batches([ScoredRows.read(batch, config) for batch in whole.to_batches(max_chunksize=2)])
     labels = np.zeros(6)
-    one, other = (ScoredRows.of(rows, config, np.arange(6), labels, labels == 0) for rows in (whole, pieces))
+    one, other = (
+        ScoredRows.of(rows, config, scores=np.arange(6), labels=labels, normal=labels == 0) for rows in (whole, pieces)
+    )
     assert other.customers.tolist() == one.customers.tolist() == [0, 1, -1, 2, 0, 1]
     assert other.segments["channel"].to_pylist() == given["channel"]
     assert pa.types.is_dictionary(pieces.schema.field("card").type)
