@@ -196,7 +196,7 @@ def list_rules(
     columns: Collection[str],
     zones: Mapping[str, str],
     optional: Collection[str] = (),
-    taken: Collection[str] = (),
+    names: Collection[str] = (),
 ) -> list[Rule]:
     """Turn a suite's expectations into rules that can be run.
 
@@ -213,7 +213,7 @@ def list_rules(
         become times in UTC.
     optional : collection of str
         Columns that a table may lack; an expectation on one that is lacking is left out.
-    taken : collection of str
+    names : collection of str
         Names that rules already have.
 
     Raises
@@ -223,7 +223,7 @@ def list_rules(
         name, or one that cannot be computed here.
     """
     rules: list[Rule] = []
-    names = set(taken)
+    names = set(names)
     for number, entry in enumerate(entries, 1):
         where = f"{origin}, expectation {number}"
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):

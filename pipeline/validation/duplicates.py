@@ -39,12 +39,12 @@ def later_copies(keys: Sequence[Path], without: np.ndarray, *, memory_limit: str
     with _database(memory_limit, scratch) as database:
         database.register("keys", _dataset(keys))
         database.register("without", pa.table({ROW: without}))
-        found = database.execute(
+        rows = database.execute(
             "WITH good AS (SELECT id, row FROM keys ANTI JOIN without USING (row)) "
-            "SELECT row FROM good JOIN (SELECT id, min(row) AS kept FROM good GROUP BY id HAVING count(*) > 1) "
-            "USING (id) WHERE row > kept ORDER BY row"
+            "SELECT row FROM good JOIN (SELECT id, min(row) AS first FROM good GROUP BY id HAVING count(*) > 1) "
+            "USING (id) WHERE row > first ORDER BY row"
         )
-        return np.asarray(found.fetchnumpy()[ROW], dtype=np.int64)
+        return np.asarray(rows.fetchnumpy()[ROW], dtype=np.int64)
 
 
 def seen_elsewhere(
@@ -65,28 +65,28 @@ def seen_elsewhere(
     numpy.ndarray
         int64, ascending.
     """
-    kinds = {path: pq.read_schema(path) for path in elsewhere if path.exists()}
-    files = [path for path, schema in kinds.items() if id_column in schema.names]
+    schemas = {path: pq.read_schema(path) for path in elsewhere if path.exists()}
+    files = [path for path, schema in schemas.items() if id_column in schema.names]
     if not files:
         return np.array([], dtype=np.int64)
-    kind = pq.read_schema(keys).field(ID).type
-    same = all(kinds[path].field(id_column).type == kind for path in files)
-    compared = kind if same else pa.string()  # an id that was a number once is the same id as text
+    key_type = pq.read_schema(keys).field(ID).type
+    is_one_type = all(schemas[path].field(id_column).type == key_type for path in files)
+    id_type = key_type if is_one_type else pa.string()  # an id that was a number once is the same id as text
 
     def ids() -> Iterator[pa.RecordBatch]:
         for path in files:
             for batch in read_batches(path, [id_column]):
-                yield pa.record_batch([batch.column(0).cast(compared)], names=["seen"])
+                yield pa.record_batch([batch.column(0).cast(id_type)], names=["seen"])
 
     with _database(memory_limit, scratch) as database:
         database.register("keys", _dataset([keys]))
-        reader = pa.RecordBatchReader.from_batches(pa.schema({"seen": compared}), ids())
+        reader = pa.RecordBatchReader.from_batches(pa.schema({"seen": id_type}), ids())
         database.register("elsewhere", reader)
-        kind_in_sql = "BIGINT" if compared == pa.int64() else "VARCHAR"
-        found = database.execute(
-            f"SELECT row FROM keys SEMI JOIN elsewhere ON CAST(id AS {kind_in_sql}) = seen ORDER BY row"
+        sql_type = "BIGINT" if id_type == pa.int64() else "VARCHAR"
+        rows = database.execute(
+            f"SELECT row FROM keys SEMI JOIN elsewhere ON CAST(id AS {sql_type}) = seen ORDER BY row"
         )
-        return np.asarray(found.fetchnumpy()[ROW], dtype=np.int64)
+        return np.asarray(rows.fetchnumpy()[ROW], dtype=np.int64)
 
 
 def _dataset(paths: Sequence[Path]) -> object:

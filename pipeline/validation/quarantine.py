@@ -22,11 +22,16 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
     Every input column is text, since a cell may hold anything; one that has the name of a column below is
     called ``"<name> (as delivered)"``. Then ``line`` (the text of a CSV line that has too few or too many
     cells; all input columns are empty there), ``source_file``, ``source_row``, ``rules`` and ``batch_id``.
+
+    Examples
+    --------
+    >>> quarantine_schema(pa.schema({"eur": pa.float64(), "rules": pa.string()})).names
+    ['eur', 'rules (as delivered)', 'line', 'source_file', 'source_row', 'rules', 'batch_id']
     """
-    added = (LINE, SOURCE_FILE, SOURCE_ROW, RULES, BATCH)
+    names = (LINE, SOURCE_FILE, SOURCE_ROW, RULES, BATCH)
     return pa.schema(
         [
-            *(pa.field(f"{name} (as delivered)" if name in added else name, pa.string()) for name in schema.names),
+            *(pa.field(f"{name} (as delivered)" if name in names else name, pa.string()) for name in schema.names),
             pa.field(LINE, pa.string()),
             pa.field(SOURCE_FILE, pa.string()),
             pa.field(SOURCE_ROW, pa.int64()),
@@ -57,15 +62,15 @@ def write_quarantine(
         When the table has fewer rows than when it was validated.
     """
     schema = quarantine_schema(table.schema)
-    rejected = union(broken.values())
+    rejects = union(broken.values())
     names = np.array(list(broken), dtype=object)
-    written = 0
+    rows_written = 0
     with ParquetWriter(path, schema) as writer:
-        for batch, rows in rows_at(table, rejected, batch_rows) if len(rejected) else ():
-            breaks = np.column_stack([np.isin(rows, found, assume_unique=True) for found in broken.values()])
-            offsets = np.concatenate([[0], np.cumsum(breaks.sum(axis=1))])
+        for batch, rows in rows_at(table, rejects, batch_rows) if len(rejects) else ():
+            breaches = np.column_stack([np.isin(rows, places, assume_unique=True) for places in broken.values()])
+            offsets = np.concatenate([[0], np.cumsum(breaches.sum(axis=1))])
             rules = pa.ListArray.from_arrays(
-                pa.array(offsets, pa.int32()), pa.array(names[np.nonzero(breaks)[1]], pa.string())
+                pa.array(offsets, pa.int32()), pa.array(names[np.nonzero(breaches)[1]], pa.string())
             )
             columns = [
                 *(as_text(batch.column(name)) for name in table.schema.names),
@@ -76,16 +81,22 @@ def write_quarantine(
                 pa.repeat(batch_id, batch.num_rows),
             ]
             writer.write(pa.record_batch(columns, schema=schema))
-            written += batch.num_rows
+            rows_written += batch.num_rows
         if table.broken:
             writer.write(_broken_lines(table, schema, batch_id))
-    if written != len(rejected):
+    if rows_written != len(rejects):
         path.unlink()
         raise InputError(f"{table.path} changed while it was read; run again when it is complete")
 
 
 def union(rows: Collection[np.ndarray]) -> np.ndarray:
-    """Return the rows that are in any of some arrays: int64, ascending, each once."""
+    """Return the rows that are in any of some arrays: int64, ascending, each once.
+
+    Examples
+    --------
+    >>> union([np.array([3, 5]), np.array([1, 3])]).tolist()
+    [1, 3, 5]
+    """
     return np.unique(np.concatenate([np.array([], dtype=np.int64), *rows]))
 
 

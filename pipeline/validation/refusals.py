@@ -11,12 +11,12 @@ from pipeline.tables.cells import describe_cells
 from pipeline.tables.period import Period
 from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import BROKEN_LINE
-from pipeline.validation.rows import not_seen
+from pipeline.validation.rules import not_seen
 
 MASKED = "a masked value"
 _TOP = 3  # rules named
 _RAISE = "or raise [validation] max_rejected"
-_WANTED = {
+_TYPES = {
     "number": "a number",
     "timestamp": "a timestamp (write it as 2025-01-31 23:59:00)",
     "integer": "a whole number",
@@ -62,21 +62,21 @@ def check_share(
         counts[BROKEN_LINE] = broken_lines
     top = sorted(counts, key=lambda name: -counts[name])[:_TOP]
     cells = {name: (columns[name], int(broken[name][0])) for name in top if name in columns}
-    shown = describe_cells(table, list(cells.values()), config.validation.batch_rows)
+    examples = describe_cells(table, list(cells.values()), config.validation.batch_rows)
     parts = []
     for name in top:
         example = ""
         if name in cells:
-            value, place = shown[cells[name]]
+            value, place = examples[cells[name]]
             example = f", e.g. {MASKED if columns[name] in config.contract.sensitive else value} in {place}"
         elif name == BROKEN_LINE:
             line = table.broken[0]
             example = f", e.g. in {line.source_file}, source_row {line.source_row}"
         parts.append(f"{name} ({counts[name]:,} rows{example})")
-    more = f" and {len(counts) - _TOP} more rules" if len(counts) > _TOP else ""
+    others = f" and {len(counts) - _TOP} more rules" if len(counts) > _TOP else ""
     raise BatchRefused(
         f"{table.path}: {rejected:,} of {judged:,} rows ({percent(rejected / judged)}) break a rule, more than "
-        f"max_rejected = {percent(limit)}: {'; '.join(parts)}{more}; {_remedy(top[0], config)}",
+        f"max_rejected = {percent(limit)}: {'; '.join(parts)}{others}; {_remedy(top[0], config)}",
         read,
     )
 
@@ -145,22 +145,22 @@ def check_types(
     BatchRefused
     """
     contract = config.contract
-    needed = (contract.id, contract.timestamp, contract.amount, *contract.entities)
+    required = (contract.id, contract.timestamp, contract.amount, *contract.entities)
     for column, empty in missing.items():
-        wrong = unparsed.get(column, 0)
-        if wrong and wrong == rows - empty:
-            if column not in needed and wrong < rows and wrong / rows <= config.validation.max_rejected:
+        failures = unparsed.get(column, 0)
+        if failures and failures == rows - empty:
+            if column not in required and failures < rows and failures / rows <= config.validation.max_rejected:
                 continue
             cell = (column, first[column])
             value, place = describe_cells(table, [cell], config.validation.batch_rows)[cell]
             value = MASKED if column in contract.sensitive else value
             raise BatchRefused(
-                f"{table.path}: column {column!r} is of the wrong type: none of its {wrong:,} values is "
-                f"{_WANTED[contract.type_of(column)]}, e.g. {value} in {place}; mend the column, or its role in "
+                f"{table.path}: column {column!r} is of the wrong type: none of its {failures:,} values is "
+                f"{_TYPES[contract.type_of(column)]}, e.g. {value} in {place}; mend the column, or its role in "
                 f"[contract]",
                 read,
             )
-        if rows and empty == rows and column in needed:
+        if rows and empty == rows and column in required:
             raise BatchRefused(
                 f"{table.path}: column {column!r} is empty in all {rows:,} rows, and the contract needs its "
                 f"values; deliver them",

@@ -3,35 +3,32 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from expectations.suites import Rule, contract_suite, list_rules, read_suite
 from pipeline.settings.config import Config
 from pipeline.tables.cells import as_text
-from pipeline.tables.parsing import RULES as TYPE_RULES
+from pipeline.tables.parquet import read_batches
 from pipeline.tables.parsing import parse, typed_schema
-from pipeline.tables.period import Period
+from pipeline.tables.period import DAY_US, Period
 from pipeline.tables.reading import Table
 from pipeline.tables.writing import ParquetWriter
 from pipeline.validation.duplicates import ID, ROW
-from pipeline.validation.quarantine import BROKEN_LINE
+from pipeline.validation.quarantine import BROKEN_LINE, union
+from pipeline.validation.rules import not_seen, plausible_times, table_rules, type_rules
 
 CELLS = 4_000_000
 """Of a wide table, as many cells are judged at a time: pandas and Great Expectations copy each several times."""
 LEAST_ROWS = 10_000
+"""Rows of a wide table that are judged at a time at least."""
 
-Rows = np.ndarray  # int64 places in the order of Table.batches
-
-
-def unique(config: Config) -> str:
-    """Return the name of the rule that no id comes twice in a table."""
-    return f"{config.contract.id}: unique"
+Places = np.ndarray
+"""Which rows of a table: int64, ascending places in the order of ``Table.batches``."""
 
 
 def rows_at_a_time(config: Config, columns: int) -> int:
@@ -46,29 +43,70 @@ def rows_at_a_time(config: Config, columns: int) -> int:
     return min(config.validation.batch_rows, max(LEAST_ROWS, CELLS // columns))
 
 
-def not_seen(config: Config) -> str:
-    """Return the name of the rule that no id comes again after an earlier batch."""
-    return f"{config.contract.id}: not scored in an earlier batch"
-
-
 @dataclass
 class Part:
     """The rows inside the period, or those that features look back to.
 
-    ``path`` holds those that passed the rules about a row and ``keys`` their ids and places, in the same
-    order; ``pending`` those that broke a rule with ``mostly``; ``late`` those that were rejected afterwards.
+    Attributes
+    ----------
+    path : Path
+        Parquet: the rows that passed the rules about a row.
+    keys : Path
+        Parquet: their ids and places, in the same order.
+    rows, passes : int
+        Rows of the part, and those of them in ``path``.
+    mostly : dict of str to list of Places
+        The rows in ``path`` that broke a rule with ``mostly``, by rule.
+    late_rejects : list of Places
+        The rows in ``path`` that were rejected after the first reading.
     """
 
     path: Path
     keys: Path
     rows: int = 0
-    passed: int = 0
-    pending: dict[str, list[Rows]] = field(default_factory=dict)
-    late: list[Rows] = field(default_factory=list)
+    passes: int = 0
+    mostly: dict[str, list[Places]] = field(default_factory=dict)
+    late_rejects: list[Places] = field(default_factory=list)
+
+    def find(self, places: Places) -> tuple[np.ndarray, Places]:
+        """Return the positions in ``path`` of those of some rows that are there, and the places of these."""
+        positions, hits = [np.array([], dtype=np.int64)], [np.array([], dtype=np.int64)]
+        start = 0
+        for batch in read_batches(self.keys, [ROW]) if len(places) else ():
+            block = batch.column(0).to_numpy()
+            offsets = np.flatnonzero(np.isin(block, places, assume_unique=True))
+            positions.append(start + offsets)
+            hits.append(block[offsets])
+            start += len(block)
+        return np.concatenate(positions), np.concatenate(hits)
+
+    def drop_late_rejects(self) -> None:
+        """Write ``path`` again without the rows that were rejected late."""
+        positions, _ = self.find(union(self.late_rejects))
+        if not len(positions):
+            return
+        start = 0
+        with ParquetWriter(self.path, pq.read_schema(self.path)) as writer:
+            for batch in read_batches(self.path):
+                mask = np.ones(batch.num_rows, dtype=bool)
+                end = start + batch.num_rows
+                mask[positions[np.searchsorted(positions, start) : np.searchsorted(positions, end)] - start] = False
+                writer.write(batch.filter(pa.array(mask)))
+                start = end
 
 
 class Reading:
-    """Reads a table once; afterwards its attributes say what was found.
+    """A reading goes through a table once; afterwards its attributes say what it met.
+
+    Parameters
+    ----------
+    table : Table
+    config : Config
+    period : Period
+    now : datetime
+        In UTC, with its zone.
+    scratch : Path
+        Folder for the parts' files.
 
     Attributes
     ----------
@@ -79,9 +117,9 @@ class Reading:
     type_rules : dict of str to str
         For each rule that a cell can be typed, its column.
     inside, lookback : Part
-    broken : dict of str to list of numpy.ndarray
+    breaches : dict of str to list of Places
         Rows inside the period to reject, by rule.
-    unplaced : list of numpy.ndarray
+    without_time : list of Places
         Rows inside the period only because they have no plausible time.
     rows : int
         Rows read, without CSV lines that could not be cut into cells.
@@ -90,25 +128,21 @@ class Reading:
         row with one.
     """
 
-    def __init__(self, table: Table, config: Config, period: Period, at: datetime, scratch: Path) -> None:
+    def __init__(self, table: Table, config: Config, period: Period, *, now: datetime, scratch: Path) -> None:
         from expectations.runs import Engine, Outcome
 
-        self.table, self.config = table, config
+        self.table, self.config, self.period = table, config, period
         self.schema = typed_schema(table.schema, config)
-        plausible = _plausible(config, at)
-        self.plausible = tuple(_microseconds(moment) for moment in plausible)
-        self.period = period
-        self.span = tuple(_microseconds(moment) if moment else None for moment in (period.start, period.end))
-        contract = config.contract
-        self.type_rules = {
-            f"{name}: {TYPE_RULES[contract.type_of(name)]}": name
-            for name in contract.columns
-            if name in table.schema.names and contract.type_of(name) in TYPE_RULES
-        }
-        rules = _list_rules(config, self.schema, plausible, {*self.type_rules, not_seen(config), BROKEN_LINE})
+        earliest, latest = plausible_times(config, now)
+        self._plausible = (_microseconds(earliest), _microseconds(latest))
+        self._span = tuple(_microseconds(moment) if moment else None for moment in (period.start, period.end))
+        self.type_rules = type_rules(config, table.schema)
+        names = {*self.type_rules, not_seen(config), BROKEN_LINE}
+        rules = table_rules(config, self.schema, earliest=earliest, latest=latest, names=names)
         self.rules = {rule.name: rule for rule in rules}
-        self.row_rules = [rule for rule in rules if rule.scope == "row"]
-        self.judged_columns = list(dict.fromkeys(name for rule in self.row_rules for name in rule.columns))
+        self._row_rules = [rule for rule in rules if rule.scope == "row"]
+        self._row_columns = list(dict.fromkeys(name for rule in self._row_rules for name in rule.columns))
+        contract = config.contract
         self.outcomes = {rule.name: Outcome.of(rule) for rule in rules}
         for name, column in self.type_rules.items():
             kwargs = {"column": column, "type_": contract.type_of(column)}
@@ -117,10 +151,10 @@ class Reading:
         self.engine = Engine(contract.sensitive)
         self.inside = Part(scratch / "inside.parquet", scratch / "inside_keys.parquet")
         self.lookback = Part(scratch / "lookback.parquet", scratch / "lookback_keys.parquet")
-        self.broken: dict[str, list[Rows]] = {}
-        self.unplaced: list[Rows] = []
+        self.breaches: dict[str, list[Places]] = {}
+        self.without_time: list[Places] = []
         self.rows = 0
-        self.missing = dict.fromkeys((n for n in contract.columns if n in table.schema.names), 0)
+        self.missing = dict.fromkeys((name for name in contract.columns if name in table.schema.names), 0)
         self.unparsed: dict[str, int] = {}
         self.first_unparsed: dict[str, int] = {}
 
@@ -130,7 +164,13 @@ class Reading:
         return self.rows + len(self.table.broken)
 
     def run(self, on_rows: Callable[[int], None]) -> None:
-        """Judge every row by itself; keep the rows that pass, and of the others the places and rules."""
+        """Judge every row by itself; keep the rows that pass, and of the others the places and rules.
+
+        Parameters
+        ----------
+        on_rows : callable
+            Called with the number of rows of every batch that was read.
+        """
         with ExitStack() as stack:
             key_schema = pa.schema({ID: self.schema.field(self.config.contract.id).type, ROW: pa.int64()})
             writers = [
@@ -149,14 +189,14 @@ class Reading:
                     if not len(places):
                         continue
                     if part is self.inside:
-                        self.unplaced.append(self.rows + np.flatnonzero(~self._has_time(typed)))
-                    passed = places[self._judge(part, raw, typed, unparsed, places)]
-                    good = typed.take(pa.array(passed))
-                    rows.write(good)
-                    ids = good.column(self.config.contract.id)
-                    keys.write(pa.record_batch([ids, pa.array(self.rows + passed)], schema=key_schema))
+                        self.without_time.append(self.rows + np.flatnonzero(~self._has_time(typed)))
+                    passes = places[self._judge(part, places, raw=raw, typed=typed, unparsed=unparsed)]
+                    accepted = typed.take(pa.array(passes))
+                    rows.write(accepted)
+                    ids = accepted.column(self.config.contract.id)
+                    keys.write(pa.record_batch([ids, pa.array(self.rows + passes)], schema=key_schema))
                     part.rows += len(places)
-                    part.passed += len(passed)
+                    part.passes += len(passes)
                 self.rows += raw.num_rows
                 on_rows(raw.num_rows)
 
@@ -172,125 +212,76 @@ class Reading:
     def _split(self, typed: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
         """Return which rows are inside the period, or have no plausible time, and which are to look back to."""
         moment = pc.fill_null(typed.column(self.config.contract.timestamp).cast(pa.int64()), 0).to_numpy()
-        known = self._has_time(typed)
-        start, end = self.span
-        outside, lookback = np.zeros(len(moment), dtype=bool), np.zeros(len(moment), dtype=bool)
+        has_time = self._has_time(typed)
+        start, end = self._span
+        is_outside, is_lookback = np.zeros(len(moment), dtype=bool), np.zeros(len(moment), dtype=bool)
         if end is not None:
-            outside |= moment >= end
+            is_outside |= moment >= end
         if start is not None:
-            outside |= moment < start
-            oldest = start - self.config.features.max_window_days * 86_400_000_000
-            lookback = known & (moment < start) & (moment >= oldest)
-        return ~(known & outside), lookback
+            is_outside |= moment < start
+            oldest = start - self.config.features.max_window_days * DAY_US
+            is_lookback = has_time & (moment < start) & (moment >= oldest)
+        return ~(has_time & is_outside), is_lookback
 
     def _has_time(self, typed: pa.RecordBatch) -> np.ndarray:
         """Return which rows have a plausible time."""
         column = typed.column(self.config.contract.timestamp)
         moment = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
-        known = pc.is_valid(column).to_numpy(zero_copy_only=False)
-        return known & (moment >= self.plausible[0]) & (moment <= self.plausible[1])
+        is_there = pc.is_valid(column).to_numpy(zero_copy_only=False)
+        return is_there & (moment >= self._plausible[0]) & (moment <= self._plausible[1])
 
     def _judge(
         self,
         part: Part,
+        places: np.ndarray,
+        *,
         raw: pa.RecordBatch,
         typed: pa.RecordBatch,
         unparsed: dict[str, np.ndarray],
-        places: np.ndarray,
     ) -> np.ndarray:
         """Return which of some rows of a batch (n_places,) pass every rule about a row."""
         from expectations.runs import to_frame
 
-        found: dict[str, np.ndarray] = {}
-        lost: dict[str, np.ndarray] = {}  # by column, the cells that were there and could not be typed
-        for name, mask in unparsed.items():
-            column = self.type_rules[name]
-            lost[column] = mask[places]
-            found[name] = np.flatnonzero(lost[column])
-        frame = to_frame(typed.select(self.judged_columns).take(pa.array(places)))
-        results = self.engine.rows(self.row_rules, frame)
+        masks = {self.type_rules[name]: mask[places] for name, mask in unparsed.items()}
+        breaches = {name: np.flatnonzero(mask[places]) for name, mask in unparsed.items()}
+        frame = to_frame(typed.select(self._row_columns).take(pa.array(places)))
+        results = self.engine.rows(self._row_rules, frame)
         for name, result in results.items():
             positions, rule = result.positions, self.rules[name]
             if rule.expectation.expectation_type == "expect_column_values_to_not_be_null":
-                unreadable = lost.get(rule.columns[0])
+                # A cell that is there and could not be typed is not missing.
+                unreadable = masks.get(rule.columns[0])
                 positions = positions if unreadable is None else positions[~unreadable[positions]]
             if part is self.inside:
                 self.outcomes[name].add(result.rows, result.missing, len(positions), result.values)
-            found[name] = np.union1d(found[name], positions) if name in found else positions
+            breaches[name] = np.union1d(breaches[name], positions) if name in breaches else positions
         if part is self.inside:
             for name, column in self.type_rules.items():
-                bad = np.flatnonzero(lost[column]) if column in lost else np.array([], dtype=np.int64)
-                sample = as_text(raw.column(column).take(pa.array(places[bad[:20]]))).to_pylist()
+                failures = np.flatnonzero(masks[column]) if column in masks else np.array([], dtype=np.int64)
+                sample = as_text(raw.column(column).take(pa.array(places[failures[:20]]))).to_pylist()
                 if name in results:  # which took these cells for missing ones
-                    self.outcomes[name].add(0, -len(bad), len(bad), sample)
+                    self.outcomes[name].add(0, -len(failures), len(failures), sample)
                 else:
-                    missing = typed.column(column).take(pa.array(places)).null_count - len(bad)
-                    self.outcomes[name].add(len(places), missing, len(bad), sample)
+                    missing = typed.column(column).take(pa.array(places)).null_count - len(failures)
+                    self.outcomes[name].add(len(places), missing, len(failures), sample)
+        return self._passes(part, places, breaches)
+
+    def _passes(self, part: Part, places: np.ndarray, breaches: dict[str, np.ndarray]) -> np.ndarray:
+        """Return which rows (n_places,) go on, and note the others by the rule that they broke."""
         passes = np.ones(len(places), dtype=bool)
-        for name, positions in found.items():
-            rule_of = self.rules.get(name)
-            if not len(positions) or (rule_of and rule_of.severity != "critical"):
+        for name, positions in breaches.items():
+            rule = self.rules.get(name)
+            if not len(positions) or (rule and rule.severity != "critical"):
                 continue
             rows = self.rows + places[positions]
-            if rule_of and rule_of.mostly < 1:
-                part.pending.setdefault(name, []).append(rows)
+            if rule and rule.mostly < 1:
+                part.mostly.setdefault(name, []).append(rows)
                 continue
             passes[positions] = False
             if part is self.inside:
-                self.broken.setdefault(name, []).append(rows)
+                self.breaches.setdefault(name, []).append(rows)
         return passes
-
-
-def _plausible(config: Config, at: datetime) -> tuple[datetime, datetime]:
-    """Return the first and the last plausible time, in UTC; beyond the calendar's ends there is nothing to say."""
-    zone = ZoneInfo(config.table.time_zone)
-    try:
-        first = datetime.combine(config.validation.earliest, time(), tzinfo=zone).astimezone(UTC)
-    except OverflowError:  # the first day of year 1, east of Greenwich
-        first = datetime.min.replace(tzinfo=UTC)
-    try:
-        last = at + timedelta(days=config.validation.latest_days_ahead)
-    except OverflowError:
-        last = datetime.max.replace(tzinfo=UTC)
-    return first, last
 
 
 def _microseconds(moment: datetime) -> int:
     return (moment.replace(tzinfo=None) - datetime(1970, 1, 1)) // timedelta(microseconds=1)
-
-
-def _list_rules(config: Config, schema: pa.Schema, plausible: tuple[datetime, datetime], taken: set[str]) -> list[Rule]:
-    """Return the rules that follow from the contract, then those of the table's own suite."""
-    contract = config.contract
-    zones = {
-        field.name: config.table.time_zone if field.name in contract.columns or field.type.tz else "UTC"
-        for field in schema
-        if pa.types.is_timestamp(field.type)
-    }
-    zones |= {field.name: "UTC" for field in schema if pa.types.is_date(field.type)}
-    entries = contract_suite(
-        id=contract.id,
-        timestamp=contract.timestamp,
-        amount=contract.amount,
-        entities=contract.entities,
-        numeric=contract.numeric,
-        label=contract.label,
-        earliest=plausible[0],
-        latest=plausible[1],
-        max_amount=config.validation.max_amount,
-        negative_amounts=config.validation.negative_amounts,
-    )
-    late = [name for name in (contract.label, contract.labelled_at) if name]
-    columns = schema.names
-    rules = list_rules(entries, origin="the contract", columns=columns, zones=zones, optional=late)
-    if config.validation.suite:
-        path = Path(config.validation.suite)
-        rules += list_rules(
-            read_suite(path),
-            origin=str(path),
-            columns=columns,
-            zones=zones,
-            optional=late,
-            taken={*taken, *(rule.name for rule in rules)},
-        )
-    return rules

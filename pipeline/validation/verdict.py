@@ -1,0 +1,192 @@
+"""What follows from a reading for the batch as a whole: which rows are rejected late, and whether it is refused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import BatchRefused
+from pipeline.tables.period import Period
+from pipeline.validation.duplicates import ROW, later_copies, seen_elsewhere
+from pipeline.validation.quarantine import BROKEN_LINE, union
+from pipeline.validation.refusals import MASKED, check_any_accepted, check_share, check_types
+from pipeline.validation.rows import Part, Places, Reading
+from pipeline.validation.rules import not_seen, unique
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Verdict:
+    """A verdict goes by everything that needs all rows of a reading at once, in the order of `validate`.
+
+    Parameters
+    ----------
+    reading : Reading
+        A reading that was run.
+    scratch : Path
+        Folder for temporary files.
+    """
+
+    def __init__(self, reading: Reading, scratch: Path) -> None:
+        self.reading, self.table, self.config = reading, reading.table, reading.config
+        self.scratch = scratch
+        self.read = reading.read_rows
+
+    def judge(self, elsewhere: Sequence[Path]) -> None:
+        """Reject the rows that fail beside others, and refuse the batch where that follows.
+
+        Parameters
+        ----------
+        elsewhere : sequence of Path
+            Parquet files whose ids may not come again.
+
+        Raises
+        ------
+        BatchRefused
+            With one sentence.
+        """
+        reading = self.reading
+        if not self.read:
+            raise BatchRefused(f"{self.table.path} has no rows; deliver a table with rows", 0)
+        check_types(
+            self.table,
+            self.config,
+            missing=reading.missing,
+            unparsed=reading.unparsed,
+            first=reading.first_unparsed,
+            rows=reading.rows,
+            read=self.read,
+        )
+        for part in (reading.inside, reading.lookback):
+            for name, rows in part.mostly.items():
+                if not reading.outcomes[name].success:
+                    self._reject(part, name, union(rows))
+        self._judge_ids(elsewhere)
+        self._judge_across()
+        self._judge_shares()
+        judged = reading.inside.rows - len(union(reading.without_time))
+        check_any_accepted(self.table, reading.period, self.accepted, judged=judged, read=self.read)
+        self._judge_table()
+
+    def rejects(self) -> dict[str, Places]:
+        """Return the rejected rows by rule, in an order that does not depend on which rule was broken first."""
+        rows = self.reading.breaches
+        return {name: union(rows[name]) for name in (*self.reading.outcomes, not_seen(self.config)) if name in rows}
+
+    def counts_by_rule(self) -> dict[str, int]:
+        """Return how many rows broke each rule, most first; a rule about the whole table counts 1."""
+        counts = {name: len(rows) for name, rows in self.rejects().items()}
+        if self.table.broken:
+            counts[BROKEN_LINE] = len(self.table.broken)
+        for name, rule in self.reading.rules.items():
+            outcome = self.reading.outcomes[name]
+            if rule.severity != "critical" and not outcome.success:
+                counts[rule.title] = outcome.broken if outcome.about_rows else 1
+        return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+    @property
+    def accepted(self) -> int:
+        """Rows inside the period that no rule has rejected so far."""
+        inside = self.reading.inside
+        return inside.passes - len(inside.find(union(inside.late_rejects))[0])
+
+    def _judge_shares(self) -> None:
+        reading, rejects = self.reading, self.rejects()
+        lines, without_time = len(self.table.broken), union(reading.without_time)
+        if reading.period == Period(None, None):
+            self._check_share(rejects, lines=lines, judged=reading.inside.rows + lines)
+            return
+        # Rows without a plausible time may be of any period, so they are held against the whole table.
+        timeless = {name: np.intersect1d(rows, without_time) for name, rows in rejects.items()}
+        timed = {name: np.setdiff1d(rows, without_time) for name, rows in rejects.items()}
+        self._check_share(timeless, lines=lines, judged=self.read)
+        self._check_share(timed, lines=0, judged=reading.inside.rows - len(without_time))
+
+    def _check_share(self, rejects: dict[str, Places], *, lines: int, judged: int) -> None:
+        columns = {**self.reading.type_rules, not_seen(self.config): self.config.contract.id}
+        columns |= {name: rule.columns[0] for name, rule in self.reading.rules.items() if rule.columns}
+        check_share(
+            self.table,
+            self.config,
+            {name: rows for name, rows in rejects.items() if len(rows)},
+            columns,
+            broken_lines=lines,
+            rejected=len(union(rejects.values())) + lines,
+            judged=judged,
+            read=self.read,
+        )
+
+    def _reject(self, part: Part, name: str, rows: Places) -> None:
+        if len(rows):
+            part.late_rejects.append(rows)
+            if part is self.reading.inside:
+                self.reading.breaches.setdefault(name, []).append(rows)
+
+    def _judge_ids(self, elsewhere: Sequence[Path]) -> None:
+        inside, lookback = self.reading.inside, self.reading.lookback
+        limits: dict[str, Any] = {"memory_limit": self.config.features.memory_limit, "scratch": self.scratch}
+        rejects = union([*inside.late_rejects, *lookback.late_rejects])
+        copies = later_copies([inside.keys, lookback.keys], rejects, **limits)
+        repeats = seen_elsewhere(inside.keys, elsewhere, self.config.contract.id, **limits)
+        name = unique(self.config)
+        for part in (inside, lookback) if len(copies) else ():
+            self._reject(part, name, part.find(copies)[1])
+        self._reject(inside, not_seen(self.config), repeats)
+        self.reading.outcomes[name].add(inside.rows, 0, sum(map(len, self.reading.breaches.get(name, []))))
+
+    def _judge_across(self) -> None:
+        """Find rows by the table's own rules that look across rows; none of these sees what another rejects."""
+        reading = self.reading
+        rejects = []
+        for rule in reading.rules.values():
+            if rule.scope != "across rows" or rule.name == unique(self.config):
+                continue
+            frame, mask = self._accepted_rows(rule.columns)
+            result = reading.engine.rows([rule], frame)[rule.name]
+            outcome = reading.outcomes[rule.name]
+            outcome.add(result.rows, result.missing, len(result.positions), result.values)
+            if rule.severity == "critical" and not outcome.success:
+                rows = pq.read_table(reading.inside.keys, columns=[ROW]).column(ROW).to_numpy()
+                rejects.append((rule.name, rows[mask][result.positions]))
+        for name, rows in rejects:
+            self._reject(reading.inside, name, rows)
+
+    def _judge_table(self) -> None:
+        import pandas as pd
+
+        reading = self.reading
+        refusals = []
+        for rule in reading.rules.values():
+            if rule.scope != "table":
+                continue
+            outcome = reading.outcomes[rule.name]
+            if rule.columns:
+                frame, _ = self._accepted_rows(rule.columns)
+            elif "row_count" in outcome.kind:
+                frame = pd.DataFrame(index=pd.RangeIndex(self.accepted))
+            else:
+                frame = pd.DataFrame(columns=reading.schema.names)
+            outcome.success, outcome.observed = reading.engine.whole(rule, frame)
+            if not outcome.success and rule.severity == "critical":
+                is_sensitive = bool(set(rule.columns) & set(self.config.contract.sensitive))
+                bounds = ", ".join(f"{key} {value}" for key, value in outcome.kwargs.items() if key != "column")
+                refusals.append(
+                    f"{self.table.path}: {rule.name!r} does not hold for the {self.accepted:,} accepted rows, "
+                    f"wanted {bounds}, observed {MASKED if is_sensitive else outcome.observed}; check the table, or "
+                    f"change {rule.where}"
+                )
+        if refusals:
+            raise BatchRefused(refusals[0], self.read)
+
+    def _accepted_rows(self, columns: Sequence[str]) -> tuple["pd.DataFrame", np.ndarray]:
+        """Return some columns of the rows accepted so far, and the mask of these rows in the part's file."""
+        from expectations.runs import to_frame
+
+        inside = self.reading.inside
+        mask = np.ones(inside.passes, dtype=bool)
+        mask[inside.find(union(inside.late_rejects))[0]] = False
+        return to_frame(pq.read_table(inside.path, columns=list(columns)).filter(pa.array(mask))), mask
