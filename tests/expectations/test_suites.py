@@ -108,7 +108,7 @@ def test_scope_name_and_columns(found: dict[str, Any], scope: str, name: str, co
 def test_names_stay_apart() -> None:
     twice = entry("column_values_to_not_be_null", column="eur")
     named = {**twice, "meta": {"rule": "mine"}, "severity": "warning"}
-    found = rules(twice, twice, named, taken=["mine"])
+    found = rules(twice, twice, named, names=["mine"])
     assert [rule.name for rule in found] == ["eur: not be null", "eur: not be null (2)", "mine (2)"]
     assert found[2].title == "mine (2) (warning)"
 

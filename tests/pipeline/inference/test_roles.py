@@ -1,55 +1,16 @@
-from pathlib import Path
+"""Tables in the shapes of well-known ones, and what a person says about a table, end as roles."""
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inference.column_names import join_words, name_score, personal_data
-from pipeline.inference.giveaways import giveaways
-from pipeline.inference.profiles import Clock, profile_columns, read_sample
-from pipeline.inference.roles import infer, sniff
+from pipeline.inference.roles import infer
 from pipeline.settings.config import TableConfig
 from pipeline.settings.contract import Contract
 from pipeline.settings.file import read_config, write_config
 from pipeline.tables.reading import open_table
-
-START = np.datetime64("2024-03-01", "s")
-
-
-def infer_file(path: Path, **named):
-    return infer(path, settings=TableConfig(), **named)
-
-
-def save(folder: Path, frame: pd.DataFrame, name: str = "tx.csv", **options) -> Path:
-    path = folder / name
-    if name.endswith(".parquet"):
-        frame.to_parquet(path, index=False)
-    else:
-        frame.to_csv(path, index=False, **options)
-    return path
-
-
-def transactions(rows: int = 6_000, seed: int = 0) -> pd.DataFrame:
-    """Return transactions in the shape of the handbook's simulator, 40 days, 2 % fraud."""
-    rng = np.random.default_rng(seed)
-    seconds = np.sort(rng.integers(0, 40 * 86_400, rows))
-    fraud = rng.random(rows) < 0.02
-    return pd.DataFrame(
-        {
-            "TRANSACTION_ID": np.arange(rows),
-            "TX_DATETIME": pd.to_datetime(START + seconds),
-            "CUSTOMER_ID": rng.integers(0, 300, rows),
-            "TERMINAL_ID": rng.integers(0, 900, rows),
-            "TX_AMOUNT": np.round(rng.lognormal(3, 1, rows) * np.where(fraud, 3, 1), 2),
-            "TX_TIME_SECONDS": seconds,
-            "TX_TIME_DAYS": seconds // 86_400,
-            "TX_FRAUD": fraud.astype(int),
-            "TX_FRAUD_SCENARIO": np.where(fraud, rng.integers(1, 4, rows), 0),
-        }
-    )
+from tests.pipeline.inference.transactions import START, infer_file, save, transactions
 
 
 @pytest.mark.parametrize("name", ["tx.csv", "tx.parquet"])
@@ -223,8 +184,6 @@ def test_german_csv(tmp_path):
 
 
 # What a person says
-
-
 def test_named_columns_win(tmp_path):
     frame = transactions(2_000)
     frame["Reference"] = [f"r{i}" for i in range(len(frame))]
@@ -296,25 +255,6 @@ def test_an_id_that_repeats(tmp_path):
     assert "'TRANSACTION_ID' repeats a value in" in warnings[0]
 
 
-def test_uniqueness_is_judged_on_the_whole_table(tmp_path, monkeypatch):
-    # Every 4th row is in the sample; the column repeats its values only outside of it.
-    monkeypatch.setattr("pipeline.inference.profiles.SAMPLE_ROWS", 1_000)
-    frame = transactions(4_000)
-    frame["TRANSACTION_ID"] = np.where(np.arange(4_000) % 4 == 0, np.arange(4_000), -1)
-    frame["code"] = [f"c{i}" for i in range(4_000)]
-    path = save(tmp_path, frame, "tx.parquet")
-    sample = read_sample(open_table(path, TableConfig()))
-    assert sample["code"].to_pylist() == [f"c{i}" for i in range(0, 4_000, 4)]
-    config, _, _ = infer_file(path)
-    assert config.contract.id == "code"
-
-
-def test_a_table_of_broken_lines(tmp_path):
-    (tmp_path / "a.csv").write_text("a,b\n1,2,3\n")
-    with pytest.raises(InputError, match=r"a\.csv has no row with as many cells as its header"):
-        infer_file(tmp_path / "a.csv")
-
-
 def test_a_single_row_and_rows_all_alike(tmp_path):
     frame = transactions(1)
     config, _, warnings = infer_file(save(tmp_path, frame))
@@ -322,16 +262,6 @@ def test_a_single_row_and_rows_all_alike(tmp_path):
     assert warnings == []
     with pytest.raises(InputError, match="no column can be the id"):
         infer_file(save(tmp_path, pd.concat([frame] * 50)))
-
-
-@pytest.mark.parametrize("kind", [pa.uint64(), pa.decimal128(38, 0)])
-def test_an_id_beyond_64_bits_is_text(tmp_path, kind):
-    frame = transactions(300)
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    ids = pa.array([2**63 + row for row in range(300)], kind)
-    pq.write_table(table.set_column(0, "TRANSACTION_ID", ids), tmp_path / "tx.parquet")
-    contract = infer_file(tmp_path / "tx.parquet", label="TX_FRAUD")[0].contract
-    assert (contract.id, contract.types["TRANSACTION_ID"]) == ("TRANSACTION_ID", "text")
 
 
 def test_no_amount(tmp_path):
@@ -393,174 +323,3 @@ def test_roles_by_content(tmp_path):
     assert "'items_count': quantities by their names" in reasons["numeric"]
     assert contract.types["flags"] == "integer"
     assert contract.types["on"] == "text"
-
-
-def test_sniffing_leaves_parquet_and_single_columns_alone(tmp_path):
-    pq.write_table(pa.table({"a;b": [1]}), tmp_path / "a.parquet")
-    assert sniff(tmp_path / "a.parquet") == TableConfig()
-    for text, delimiter in (("a\n1\n", ","), ('"a,b,c";d\n', ";"), ("\ufeff\na\tb,c\td\n", "\t"), ("a|b", "|")):
-        (tmp_path / "a.csv").write_text(text, encoding="utf-8")
-        assert sniff(tmp_path / "a.csv").delimiter == delimiter
-    assert sniff(tmp_path / "none.csv") == TableConfig()
-    assert sniff(tmp_path / "a.csv", TableConfig(delimiter=",")).delimiter == ","
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "b.csv").write_text("a;b\n1;2\n")
-    assert sniff(tmp_path / "in", TableConfig(time_zone="Europe/Berlin")) == TableConfig(
-        delimiter=";", time_zone="Europe/Berlin"
-    )
-
-
-# Columns that are the timestamp over again
-
-
-def repeats(values, times, zone="UTC"):
-    profile = profile_columns(pa.table({"x": values}), TableConfig())["x"]
-    return Clock(pa.array(times, pa.timestamp("us")), zone).repeated_by(profile)
-
-
-def test_columns_that_follow_from_the_timestamp():
-    rng = np.random.default_rng(0)
-    times = pd.DatetimeIndex(START + rng.integers(0, 86_400 * 700, 5_000))  # in no order
-    seconds = (times - times.min()).total_seconds().to_numpy()
-    for values in (seconds, seconds // 3600, -seconds // 86_400, times.asi8, seconds / 86_400 + 17.25):
-        assert repeats(values, times) == "grows with the timestamp"
-    assert repeats(times.hour, times) == "is the timestamp's hour of day"
-    assert repeats(times.day_of_week + 1, times) == "is the timestamp's weekday"
-    assert repeats(times.month, times) == "is the timestamp's month"
-    local = times.tz_localize("UTC").tz_convert("Asia/Tokyo")
-    assert repeats(local.hour, times, "Asia/Tokyo") == "is the timestamp's hour of day"
-    assert repeats(times.day_of_week >= 5, times) == "follows from the timestamp's weekday"
-    assert repeats(list(times.day_name()), times) == "follows from the timestamp's weekday"
-    assert repeats((times.hour < 7).astype(int), times) == "follows from the timestamp's hour of day"
-    two_days = pd.DatetimeIndex(START + rng.integers(0, 86_400 * 2, 500))
-    assert repeats((two_days - START).days, two_days) == "is the timestamp's day"
-
-
-def test_columns_that_do_not():
-    rng = np.random.default_rng(0)
-    times = pd.DatetimeIndex(START + np.sort(rng.integers(0, 86_400 * 300, 5_000)))
-    walk = np.cumsum(rng.normal(size=5_000))
-    rare = (rng.random(5_000) < 0.001).astype(int)
-    trend = np.arange(5_000) + rng.normal(size=5_000) * 300
-    for values in (walk, rare, trend, rng.integers(0, 24, 5_000), rng.lognormal(size=5_000), np.zeros(5_000)):
-        assert repeats(values, times) is None
-    same_time = pd.DatetimeIndex(np.repeat(START, 5_000))
-    assert repeats(rng.normal(size=5_000), same_time) is None
-    days = pd.DatetimeIndex(START + 86_400 * np.sort(rng.integers(0, 9, 5_000)))
-    assert repeats(rng.normal(size=5_000), days) is None
-
-
-# Columns that give the label away
-
-CONTRACT = Contract(
-    id="tx",
-    timestamp="at",
-    amount="eur",
-    entities=("card",),
-    categorical=("text",),
-    numeric=("x",),
-    label="fraud",
-    ignored=("gone",),
-)
-
-
-def rows_with(fraud: np.ndarray, **columns) -> pa.Table:
-    return pa.table({"fraud": pa.array(fraud, pa.int8()), **columns})
-
-
-@pytest.fixture
-def fraud() -> np.ndarray:
-    return np.random.default_rng(1).random(40_000) < 0.01
-
-
-def test_what_is_written_after_the_fact_trips(fraud):
-    rng = np.random.default_rng(2)
-    found_late = fraud & (rng.random(len(fraud)) < 0.9)
-    for values in (
-        fraud.astype(float),
-        np.where(fraud, rng.normal(size=len(fraud)), 0.0),  # the loss, zero without fraud
-        pa.array(np.where(found_late, 1.0, None), pa.float64()),  # a case number, missing without fraud
-        1e9 + fraud,
-    ):
-        assert list(giveaways(rows_with(fraud, x=values), CONTRACT)) == ["x"]
-    text = np.where(found_late, "closed", np.where(rng.random(len(fraud)) < 0.5, "open", None))
-    assert list(giveaways(rows_with(fraud, text=text), CONTRACT)) == ["text"]
-    card = pa.array(np.where(fraud, rng.integers(0, 50, len(fraud)), None), pa.int64())
-    assert list(giveaways(rows_with(fraud, card=card), CONTRACT)) == ["card"]
-
-
-def test_strong_features_do_not(fraud):
-    rng = np.random.default_rng(0)
-    amount = rng.lognormal(3, 1, len(fraud)) * np.where(fraud, 5, 1)
-    strong = rng.normal(size=len(fraud)) + 3 * fraud  # AUROC 0.98
-    keys = np.where(fraud, rng.integers(0, 3, len(fraud)), rng.integers(0, 10, len(fraud))).astype(str)
-    assert giveaways(rows_with(fraud, eur=amount, x=strong, text=keys), CONTRACT) == {}
-
-
-def test_entities_do_not_trip_by_being_learnt_by_heart():
-    rng = np.random.default_rng(0)
-    card = rng.integers(0, 8_000, 40_000)
-    stolen = rng.choice(8_000, 80, replace=False)
-    fraud = np.isin(card, stolen)  # every transaction of a stolen card is fraud
-    for values in (card, np.char.add("c", card.astype(str))):
-        assert giveaways(rows_with(fraud, card=values), CONTRACT) == {}
-    # High cardinality and nothing behind it: each value comes once or twice.
-    noise = rng.integers(0, 30_000, 40_000).astype(str)
-    assert giveaways(rows_with(fraud, text=noise), CONTRACT) == {}
-
-
-def test_what_is_no_input_is_not_judged(fraud):
-    same = fraud.astype(float)
-    assert giveaways(rows_with(fraud, tx=same, at=same, gone=same, unnamed=same), CONTRACT) == {}
-    unlabelled = CONTRACT.model_copy(update={"label": None})
-    assert giveaways(rows_with(fraud, x=same), unlabelled) == {}
-    assert giveaways(pa.table({"x": same}), CONTRACT) == {}
-    few = np.zeros(1_000, dtype=bool)
-    few[:15] = True
-    assert giveaways(rows_with(few, x=few.astype(float)), CONTRACT) == {}
-
-
-def test_rows_without_a_label_are_left_out(fraud):
-    label = pa.array(fraud.astype(float), mask=np.arange(len(fraud)) % 2 == 0).cast(pa.int8())
-    known = np.where(np.arange(len(fraud)) % 2 == 0, 0.0, fraud)
-    assert list(giveaways(pa.table({"fraud": label, "x": known}), CONTRACT)) == ["x"]
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("role", "names"),
-    [
-        ("id", ["TRANSACTION_ID", "TransactionID", "tx_id", "id", "uuid", "Buchungsnummer", "trans_num", "ref"]),
-        ("timestamp", ["TX_DATETIME", "timestamp", "date", "Zeitstempel", "created_at", "trans_date_trans_time"]),
-        ("amount", ["TX_AMOUNT", "Amount", "amt", "Betrag", "TransactionAmt", "price", "transaction_value"]),
-        ("entities", ["CUSTOMER_ID", "card1", "merchant", "TerminalId", "Kundennummer", "nameDest", "device"]),
-        ("label", ["TX_FRAUD", "isFraud", "is_fraud", "Class", "label", "Betrug", "fraud_flag", "target"]),
-        ("labelled_at", ["labelled_at", "fraud_reported_at", "chargeback_date", "label_time"]),
-    ],
-)
-def test_names_that_speak_for_a_role(role, names):
-    assert [name for name in names if name_score(role, name) <= 0] == []
-
-
-@pytest.mark.parametrize(
-    ("role", "names"),
-    [
-        ("id", ["colour", "CUSTOMER_ID", "kundennummer", "idle"]),
-        ("timestamp", ["date_of_birth", "expiry_date", "card_valid_until", "amount", "updated_at"]),
-        ("amount", ["oldbalanceOrg", "card_limit", "amount_30d_avg", "latitude", "colour"]),
-        ("entities", ["card_type", "account_age", "amount", "carbon", "zipper"]),
-        ("label", ["fraud_score", "fraud_amount_usual", "colour", "classic"]),
-    ],
-)
-def test_names_that_do_not(role, names):
-    assert [name for name in names if name_score(role, name) > {"label": 1}.get(role, 0)] == []
-
-
-def test_personal_data_by_name():
-    found = ["e_mail", "PhoneNumber", "IBAN", "card_number", "cc_num", "ip", "IPAddress", "Straße", "dob", "surname"]
-    assert all(personal_data(name) for name in found)
-    for name in ("merchant_name", "CUSTOMER_ID", "pandas", "description", "shipping", "flatrate", "first_seen_days"):
-        assert personal_data(name) is None, name
-    assert join_words("Größe-in.KB") == "groesse_in_kb"

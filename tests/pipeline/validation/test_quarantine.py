@@ -1,6 +1,5 @@
 """The quarantine table: rows as they came, as text, with their rules."""
 
-from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +9,9 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
-from pipeline.tables.cells import as_text, describe_cells
 from pipeline.tables.reading import open_table
 from pipeline.validation.quarantine import quarantine_schema, union, write_quarantine
-
-
-@pytest.mark.parametrize(
-    ("column", "text"),
-    [
-        (pa.array([1e300, None]), ["1e+300", None]),
-        (pa.array([datetime(2999, 1, 1)]), ["2999-01-01 00:00:00.000000"]),
-        (pa.array([date(1900, 1, 1)]), ["1900-01-01"]),
-        (pa.array([True]), ["true"]),
-        (pa.array([b"ok", b"\xff"]), ["b'ok'", "b'\\xff'"]),
-        (pa.array([{"a": [1, None]}]), ["{'a': [1, None]}"]),
-    ],
-)
-def test_any_type_as_text(column: pa.Array, text: list[str | None]) -> None:
-    assert as_text(column).to_pylist() == text
+from tests.pipeline.validation.batches import rows, run
 
 
 def test_rows_and_rules(tmp_path: Path) -> None:
@@ -42,8 +26,6 @@ def test_rows_and_rules(tmp_path: Path) -> None:
         assert found["line (as delivered)"].to_pylist() == ["x"] * 3
         assert found["source_row"].to_pylist() == [2, 7, 8]
         assert found["rules"].to_pylist() == [["first"], ["first", "second"], ["first"]]
-    cells = describe_cells(table, [("a", 7), ("line", 2)], 4)
-    assert cells == {("a", 7): ("'7'", "in.parquet, source_row 7"), ("line", 2): ("'x'", "in.parquet, source_row 2")}
 
 
 def test_a_table_that_shrinks_meanwhile(tmp_path: Path) -> None:
@@ -57,3 +39,11 @@ def test_a_table_that_shrinks_meanwhile(tmp_path: Path) -> None:
 def test_union() -> None:
     assert union([np.array([3, 1]), np.array([1, 2])]).tolist() == [1, 2, 3]
     assert union([]).dtype == np.int64
+
+
+def test_a_column_named_like_one_of_the_quarantine(tmp_path: Path) -> None:
+    found = run(tmp_path, rows(2, eur=[1.0, -1.0]).append_column("rules", pa.array([["x"], ["y"]])))
+    [row] = pq.read_table(found.quarantine).to_pylist()
+    assert row["rules"] == ["eur: not negative"]
+    assert row["rules (as delivered)"] == "['y']"
+    assert pq.read_table(found.accepted)["rules"].to_pylist() == [["x"]]
