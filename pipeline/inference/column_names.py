@@ -100,7 +100,7 @@ def join_words(name: str) -> str:
     >>> join_words("Händler-Nr.")
     'haendler_nr'
     """
-    for sign, spelled in (
+    for sign, spelling in (
         ("ä", "ae"),
         ("ö", "oe"),
         ("ü", "ue"),
@@ -109,7 +109,7 @@ def join_words(name: str) -> str:
         ("Ü", "Ue"),
         ("ß", "ss"),
     ):
-        name = name.replace(sign, spelled)
+        name = name.replace(sign, spelling)
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)).lower()
 

@@ -10,7 +10,7 @@ from pipeline.tables.period import DAY_US
 
 LIKENESS = 0.1
 """Least share of the variance of log amounts between entities, for a change against one's own past to say much."""
-SETTLED = 0.25
+REGULARITY = 0.25
 """Least share of the clock's variance that who it is, and what everybody does, settle, for an hour to be unusual."""
 
 
@@ -22,7 +22,7 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
     - The amount, its logarithm, and the contract's numeric and categorical columns.
     - Change against the own past, and the recent days against it, for entities whose rows have amounts alike
       (`likeness` of at least 0.1), else for the first one.
-    - The hour against the usual one of the entity that keeps its hours best, where one does (`settled` of at least
+    - The hour against the usual one of the entity that keeps its hours best, where one does (`regularity` of at least
       0.25, such as hours that scatter by four and a half around their mean); without entities, hour and weekday.
     - Risk from known labels, for every entity but the first, which is the one that is blocked once a fraud on
       it is known: its past frauds say nothing of the rows that still come. For the first where there is no other.
@@ -46,18 +46,18 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
     if contract.numeric or contract.categorical:
         families.append("columns")
     shares = {entity: likeness(rows, entity, contract.amount) for entity in contract.entities}
-    chosen = [entity for entity, share in shares.items() if share >= LIKENESS]
+    entities = [entity for entity, share in shares.items() if share >= LIKENESS]
     reasons += [
         f"{percent(shares[entity])} of the variance of amounts lies between one {entity} and another"
-        for entity in chosen
+        for entity in entities
     ]
-    if contract.entities and not chosen:
-        chosen = list(contract.entities[:1])
-        reasons.append(f"no entity has amounts alike, so that {chosen[0]} is taken for being the first")
-    families += [f"{family}:{entity}" for entity in chosen for family in ("change", "recent")]
-    hours = {entity: settled(rows, entity, contract.timestamp) for entity in contract.entities}
+    if contract.entities and not entities:
+        entities = list(contract.entities[:1])
+        reasons.append(f"no entity has amounts alike, so that {entities[0]} is taken for being the first")
+    families += [f"{family}:{entity}" for entity in entities for family in ("change", "recent")]
+    hours = {entity: regularity(rows, entity, contract.timestamp) for entity in contract.entities}
     steady = max(hours, key=hours.__getitem__, default=None)
-    if steady is not None and hours[steady] >= SETTLED:
+    if steady is not None and hours[steady] >= REGULARITY:
         families.append(f"hours:{steady}")
         reasons.append(f"{steady} settles {percent(hours[steady])} of the variance of the time of day")
     if contract.label is not None:
@@ -84,10 +84,10 @@ def likeness(rows: pa.Table, entity: str, amount: str) -> float:
     >>> likeness(rows, "card", "eur")
     1.0
     """
-    known = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.fill_null(pc.is_finite(rows[amount]), False)))
-    amounts = known[amount].to_numpy()
+    rows = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.fill_null(pc.is_finite(rows[amount]), False)))
+    amounts = rows[amount].to_numpy()
     logs = np.sign(amounts) * np.log1p(np.abs(amounts))
-    sizes, between, within = _variances(known[entity], logs)
+    sizes, between, within = _variances(rows[entity], logs)
     if not len(sizes):
         return 0.0
     size = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(sizes) - 1)
@@ -95,7 +95,7 @@ def likeness(rows: pa.Table, entity: str, amount: str) -> float:
     return max(0.0, float((between - within) / spread)) if spread > 0 else 0.0
 
 
-def settled(rows: pa.Table, entity: str, timestamp: str) -> float:
+def regularity(rows: pa.Table, entity: str, timestamp: str) -> float:
     """Return which share of the variance of the time of day is settled by the entity: one less that within entities.
 
     Of the hand on a clock of 24 hours, which has variance 1 - R^2 where R is its mean resultant length (Mardia and
@@ -104,12 +104,12 @@ def settled(rows: pa.Table, entity: str, timestamp: str) -> float:
     Examples
     --------
     >>> moments = pa.array([0, 86_400_000_000, 43_200_000_000, 129_600_000_000], pa.timestamp("us"))
-    >>> settled(pa.table({"card": ["a", "a", "b", "b"], "at": moments}), "card", "at")
+    >>> regularity(pa.table({"card": ["a", "a", "b", "b"], "at": moments}), "card", "at")
     1.0
     """
-    known = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.is_valid(rows[timestamp])))
-    moments = known[timestamp].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-    sizes, _, within = _variances(known[entity], np.exp(2j * np.pi * (moments % DAY_US) / DAY_US))
+    rows = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.is_valid(rows[timestamp])))
+    moments = rows[timestamp].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+    sizes, _, within = _variances(rows[entity], np.exp(2j * np.pi * (moments % DAY_US) / DAY_US))
     return max(0.0, 1 - within) if len(sizes) else 0.0
 
 

@@ -12,7 +12,8 @@ from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.tables.parquet import read_batches
 
-EXPLAINED = 0.7  # share of the label's entropy that a column may explain on rows held out
+EXPLAINED_SHARE = 0.7
+"""Share of the label's entropy that a column may explain on rows held out."""
 _ROWS = 200_000
 _CELLS = 10_000_000  # a wide table is judged on fewer rows
 _MIN_FRAUDS = 10  # fewer frauds on either side of the split are no ground to judge on
@@ -60,19 +61,19 @@ def giveaways(rows: pa.Table, contract: Contract) -> dict[str, str]:
         rows = rows.take(np.sort(random.choice(rows.num_rows, limit, replace=False)))
     label = rows[contract.label].cast(pa.int8()).to_numpy().astype(bool)
     by_row = random.random(len(label)) < 0.5
-    found = {}
+    reasons = {}
     for name in columns:
         column = rows[name].combine_chunks()
         column = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
         learns = _split_values(column, random) if name in contract.entities else by_row
-        judged = _judge(column, label, learns)
-        if judged is not None:
-            found[name] = (
-                f"{name!r} alone tells {percent(judged[0])} of what there is to know about {contract.label!r} "
-                f"(AUROC {judged[1]:.3f} on rows held out; at {percent(EXPLAINED)} and above a column counts as "
-                f"written after the fact)"
+        measures = _judge(column, label, learns)
+        if measures is not None:
+            reasons[name] = (
+                f"{name!r} alone tells {percent(measures[0])} of what there is to know about {contract.label!r} "
+                f"(AUROC {measures[1]:.3f} on rows held out; at {percent(EXPLAINED_SHARE)} and above a column counts "
+                f"as written after the fact)"
             )
-    return found
+    return reasons
 
 
 def _split_values(column: pa.Array, random: np.random.Generator) -> np.ndarray:
@@ -94,17 +95,17 @@ def _judge(column: pa.Array, label: np.ndarray, learns: np.ndarray) -> tuple[flo
     codes = _codes(column, label, learns)
     n_codes = codes.max() + 1
     base = label[learns].mean()
-    seen = np.bincount(codes[learns], minlength=n_codes)
+    counts = np.bincount(codes[learns], minlength=n_codes)
     frauds = np.bincount(codes[learns & label], minlength=n_codes)
     # One row's weight of the base rate keeps a value seen once from being trusted blindly.
-    rate = ((frauds + base) / (seen + 1))[codes[held_out]]
+    rate = ((frauds + base) / (counts + 1))[codes[held_out]]
     truth = label[held_out]
-    explained = 1 - _log_loss(truth, rate) / _log_loss(truth, np.full(len(truth), truth.mean()))
-    if explained < EXPLAINED:
+    share = 1 - _log_loss(truth, rate) / _log_loss(truth, np.full(len(truth), truth.mean()))
+    if share < EXPLAINED_SHARE:
         return None
     from sklearn.metrics import roc_auc_score
 
-    return explained, float(roc_auc_score(truth, rate))
+    return share, float(roc_auc_score(truth, rate))
 
 
 def _log_loss(truth: np.ndarray, rate: np.ndarray) -> float:

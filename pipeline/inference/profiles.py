@@ -1,13 +1,11 @@
 """A look at a table's columns: a bounded sample of the rows, and what each column holds."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,32 +16,25 @@ from pipeline.tables.parsing import parse_column
 from pipeline.tables.reading import Table
 
 SAMPLE_ROWS = 200_000
-SAMPLE_CELLS = 5_000_000  # a wide table's sample has fewer rows
-FITS = 0.95  # share of a text column's cells that must parse for the column to be of a type
-_TRIED = 2_000  # cells that decide on a text column's type
-_COMPARED = 20_000  # rows on which columns are compared with the timestamp
-_PARTS = {  # attributes of pandas timestamps, and what people call them
-    "hour": "hour of day",
-    "day_of_week": "weekday",
-    "day": "day of month",
-    "month": "month",
-    "year": "year",
-    "minute": "minute",
-    "day_of_year": "day of year",
-}
+"""Rows of a sample at most."""
+SAMPLE_CELLS = 5_000_000
+"""Cells of a sample at most: a wide table's has fewer rows."""
+FITS = 0.95
+"""Share of a text column's cells that must parse for the column to be of a type."""
+_TYPE_CELLS = 2_000  # cells that decide on a text column's type
 Kind = Literal["empty", "integer", "number", "timestamp", "text", "other"]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What one column of the sample holds.
+    """A profile: what one column of the sample holds.
 
     Attributes
     ----------
     name : str
     kind : {"empty", "integer", "number", "timestamp", "text", "other"}
-    found, values : pyarrow.Array
-        The sample's n_rows values, as found and as the kind (int64, float64, ``timestamp[us]`` or string).
+    cells, values : pyarrow.Array
+        The sample's n_rows cells as they came, and as the kind (int64, float64, ``timestamp[us]`` or string).
     missing : float
         Share of the rows without a value, from 0 to 1.
     distinct : int
@@ -52,7 +43,7 @@ class Profile:
 
     name: str
     kind: Kind
-    found: pa.Array
+    cells: pa.Array
     values: pa.Array
     missing: float
     distinct: int
@@ -69,8 +60,8 @@ class Profile:
 
     @property
     def example(self) -> str:
-        """A value as it was found, for messages."""
-        values = self.found.drop_null()
+        """A value as it came, for messages."""
+        values = self.cells.drop_null()
         return repr(values[0].as_py()) if len(values) else "none"
 
 
@@ -78,22 +69,27 @@ def read_sample(table: Table) -> pa.Table:
     """Return rows spread evenly over the whole table, values as found: at most 200,000, fewer of wide ones.
 
     The table is read once, batch by batch.
+
+    Raises
+    ------
+    InputError
+        When no row of the table could be cut into cells.
     """
     limit = max(1_000, min(SAMPLE_ROWS, SAMPLE_CELLS // max(len(table.schema), 1)))
-    kept: list[pa.RecordBatch] = []
+    batches: list[pa.RecordBatch] = []
     rows, start, step = 0, 0, 1
     for batch in table.batches(min(limit, 65_536)):
-        kept.append(batch.take(np.arange(-start % step, batch.num_rows, step)))
+        batches.append(batch.take(np.arange(-start % step, batch.num_rows, step)))
         start += batch.num_rows
-        rows += kept[-1].num_rows
+        rows += batches[-1].num_rows
         while rows > limit:
-            # Every second row of those kept so far is every 2 * step-th of the table.
-            sample = pa.Table.from_batches(kept)
-            kept = sample.take(np.arange(0, rows, 2)).combine_chunks().to_batches()
-            rows, step = kept[0].num_rows, step * 2
-    if not kept:
+            # Every second row of these is every 2 * step-th of the table.
+            sample = pa.Table.from_batches(batches)
+            batches = sample.take(np.arange(0, rows, 2)).combine_chunks().to_batches()
+            rows, step = batches[0].num_rows, step * 2
+    if not batches:
         raise InputError(f"{table.path} has no row with as many cells as its header; check its delimiter and quotes")
-    return pa.Table.from_batches(kept).select(table.schema.names).combine_chunks()
+    return pa.Table.from_batches(batches).select(table.schema.names).combine_chunks()
 
 
 def sniff(path: str | Path, settings: TableConfig | None = None) -> TableConfig:
@@ -115,12 +111,26 @@ def sniff(path: str | Path, settings: TableConfig | None = None) -> TableConfig:
         return settings
     line = re.sub(r'"[^"]*"', "", header_line(file, settings))
     counts = {sign: line.count(sign) for sign in DELIMITERS}
-    best = max(DELIMITERS, key=lambda sign: counts[sign])
-    return settings.model_copy(update={"delimiter": best}) if counts[best] else settings
+    delimiter = max(DELIMITERS, key=lambda sign: counts[sign])
+    return settings.model_copy(update={"delimiter": delimiter}) if counts[delimiter] else settings
 
 
 def profile_table(table: Table, sample: pa.Table, settings: TableConfig) -> tuple[TableConfig, dict[str, Profile]]:
-    """Return the settings with the decimal sign that makes numbers of a CSV's text, and the profiles."""
+    """Return the settings with the decimal sign that makes numbers of a CSV's text, and the profiles.
+
+    Parameters
+    ----------
+    table : Table
+    sample : pyarrow.Table
+        From `read_sample`.
+    settings : TableConfig
+
+    Returns
+    -------
+    settings : TableConfig
+    profiles : dict of str to Profile
+        By column, in the table's order.
+    """
     profiles = profile_columns(sample, settings)
     kinds = [profile.kind for profile in profiles.values()]
     if table.format == "csv" and settings.decimal == "." and "number" not in kinds:
@@ -132,122 +142,63 @@ def profile_table(table: Table, sample: pa.Table, settings: TableConfig) -> tupl
 
 
 def profile_columns(sample: pa.Table, settings: TableConfig) -> dict[str, Profile]:
-    """Return what each column of a sample holds, by name, in the table's order."""
+    """Return what each column of a sample holds, by name, in the table's order.
+
+    Examples
+    --------
+    >>> sample = pa.table({"tx": ["00123", "00124"], "at": ["2025-03-01 12:00", None], "eur": ["5", "7.5"]})
+    >>> {name: (profile.kind, profile.missing) for name, profile in profile_columns(sample, TableConfig()).items()}
+    {'tx': ('text', 0.0), 'at': ('timestamp', 0.5), 'eur': ('number', 0.0)}
+    """
     return {name: _profile(name, pa.concat_arrays(sample[name].chunks), settings) for name in sample.schema.names}
 
 
-def _profile(name: str, found: pa.Array, settings: TableConfig) -> Profile:
-    kind = _kind(found, settings)
-    wanted = "text" if kind in ("empty", "other") else kind
-    values = pa.nulls(len(found), pa.string()) if kind == "other" else parse_column(found, wanted, settings)[0]
+def _profile(name: str, cells: pa.Array, settings: TableConfig) -> Profile:
+    kind = _kind(cells, settings)
+    type_name = "text" if kind in ("empty", "other") else kind
+    values = pa.nulls(len(cells), pa.string()) if kind == "other" else parse_column(cells, type_name, settings)[0]
     missing = values.null_count / max(len(values), 1)
     distinct = pc.count_distinct(values, mode="only_valid").as_py()
     return Profile(
         name,
         kind if values.null_count < len(values) or kind == "other" else "empty",
-        found,
+        cells,
         values,
         missing,
         distinct,
     )
 
 
-def _kind(found: pa.Array, settings: TableConfig) -> Kind:
-    types, kind = pa.types, found.type
+def _kind(cells: pa.Array, settings: TableConfig) -> Kind:
+    types, kind = pa.types, cells.type
     if types.is_timestamp(kind) or types.is_date(kind):
         return "timestamp"
     if types.is_boolean(kind):
         return "text"
     if types.is_integer(kind) or (types.is_decimal(kind) and kind.scale == 0):
         # Whole numbers that 64 bits do not hold are keys, which text does.
-        return "text" if parse_column(found, "integer", settings)[1].any() else "integer"
+        return "text" if parse_column(cells, "integer", settings)[1].any() else "integer"
     if types.is_floating(kind) or types.is_decimal(kind):
-        return "number" if parse_column(_some(found), "integer", settings)[1].any() else "integer"
+        return "number" if parse_column(_spread(cells), "integer", settings)[1].any() else "integer"
     if not (types.is_string(kind) or types.is_null(kind)):
         return "other"
-    some = _some(found)
-    if some.null_count == len(some):
+    sample = _spread(cells)
+    if sample.null_count == len(sample):
         return "empty"
     # 00123 is a key, and so are digits that no 64-bit number holds.
-    if types.is_string(kind) and pc.any(pc.match_substring_regex(some, r"^\s*(?:0\d+|\d{19,})\s*$")).as_py():
+    if types.is_string(kind) and pc.any(pc.match_substring_regex(sample, r"^\s*(?:0\d+|\d{19,})\s*$")).as_py():
         return "text"
     without_unit = settings.model_copy(update={"timestamp_unit": ""})
-    tried: tuple[Kind, ...] = ("integer", "number", "timestamp")
-    for wanted in tried:
-        values, _ = parse_column(some, wanted, without_unit)
-        if values.null_count < len(values) and len(values) - values.null_count >= FITS * (len(some) - some.null_count):
-            return wanted
+    kinds: tuple[Kind, ...] = ("integer", "number", "timestamp")
+    for candidate in kinds:
+        values, _ = parse_column(sample, candidate, without_unit)
+        parsed_cells = len(values) - values.null_count
+        if parsed_cells and parsed_cells >= FITS * (len(sample) - sample.null_count):
+            return candidate
     return "text"
 
 
-def _some(found: pa.Array) -> pa.Array:
+def _spread(cells: pa.Array) -> pa.Array:
     """Return up to 2,000 values spread over those that are there."""
-    present = found.drop_null() if found.null_count < len(found) else found
-    return present.take(np.arange(0, len(present), max(1, -(-len(present) // _TRIED))))
-
-
-class Clock:
-    """The timestamps of a sample, to tell the columns that only say the same again.
-
-    Parameters
-    ----------
-    timestamps : pyarrow.Array
-        n_rows moments, ``timestamp[us]`` in UTC.
-    time_zone : str
-        Zone whose days and hours the columns may count.
-    """
-
-    def __init__(self, timestamps: pa.Array, time_zone: str) -> None:
-        self._rows = np.arange(0, len(timestamps), max(1, -(-len(timestamps) // _COMPARED)))
-        moments = pd.DatetimeIndex(timestamps.take(self._rows).to_numpy(zero_copy_only=False))
-        self._known = np.asarray(moments.notna())
-        self._moments = moments[self._known]
-        zones = dict.fromkeys(("UTC", time_zone))
-        self._parts = [part for zone in zones for part in self._clock_parts(zone)]
-
-    def repeated_by(self, profile: Profile) -> str | None:
-        """Return how a column follows from the timestamp ("grows with the timestamp"), or None."""
-        if profile.distinct < 2 or len(self._moments) < 10:
-            return None
-        some = profile.values.take(self._rows).filter(pa.array(self._known))
-        here = some.is_valid().to_numpy(zero_copy_only=False)
-        if here.sum() < 10:
-            return None
-        if profile.kind in ("integer", "number"):
-            values = some.cast(pa.float64(), safe=False).drop_null().to_numpy()
-            if self._grows(values, here) or self._grows(-values, here):
-                return "grows with the timestamp"
-            for name, part in self._parts:
-                if np.ptp(part[here]) > 0 and np.ptp(values - part[here]) == 0:
-                    return f"is the timestamp's {name}"
-        if profile.distinct <= 400:
-            codes = some.drop_null().dictionary_encode().indices.to_numpy()
-            for name, part in self._parts:
-                if self._follows(codes, part[here]):
-                    return f"follows from the timestamp's {name}"
-        return None
-
-    def _grows(self, values: np.ndarray, here: np.ndarray) -> bool:
-        moments = self._moments.asi8[here]
-        order = np.lexsort((values, moments))
-        moments, values = moments[order], values[order]
-        # Between rows of one moment the order is ours, so only steps from one moment to the next count.
-        steps = np.diff(values)[np.diff(moments) > 0]
-        steps = steps[steps != 0]
-        return len(steps) >= 3 and bool((steps > 0).mean() >= 0.999)
-
-    def _clock_parts(self, zone: str) -> Iterator[tuple[str, np.ndarray]]:
-        local = self._moments.tz_localize("UTC").tz_convert(zone)
-        yield "day", local.tz_localize(None).normalize().asi8 // 86_400_000_000
-        for attribute, name in _PARTS.items():
-            yield name, getattr(local, attribute).to_numpy()
-
-    def _follows(self, codes: np.ndarray, part: np.ndarray) -> bool:
-        groups = np.unique(part, return_inverse=True)[1]
-        if (groups.max() + 1) * 20 > len(codes):
-            return False
-        counts = np.zeros((groups.max() + 1, codes.max() + 1), dtype=np.int64)
-        np.add.at(counts, (groups, codes), 1)
-        other = 1 - counts.sum(axis=0).max() / len(codes)
-        left = 1 - counts.max(axis=1).sum() / len(codes)
-        return bool(other >= 0.05 and left <= 0.001)
+    values = cells.drop_null() if cells.null_count < len(cells) else cells
+    return values.take(np.arange(0, len(values), max(1, -(-len(values) // _TYPE_CELLS))))

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipeline.errors import InputError
+from pipeline.inference.clock import Clock
 from pipeline.inference.column_names import name_score, personal_data
 from pipeline.inference.families import suggest_families
 from pipeline.inference.giveaways import giveaways
-from pipeline.inference.profiles import FITS, Clock, Profile, profile_table, read_sample, sniff
+from pipeline.inference.profiles import FITS, Profile, profile_table, read_sample, sniff
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import explain
 from pipeline.tables.parsing import parse, parse_column
@@ -32,8 +33,6 @@ MAX_ENTITIES = 8
 UNIQUE = 0.99  # of an id's values: the others are quarantined as duplicates
 MISSING_ENTITY = 0.02  # rows without an entity are quarantined, so a column that often lacks it is none
 _ID_TRIES = 5
-
-__all__ = ["giveaways", "infer", "sniff"]
 
 
 def infer(
@@ -69,7 +68,7 @@ def infer(
     -------
     config : Config
     reasons : dict
-        For a role of the contract, why its columns were chosen.
+        For a role of the contract, and for "families", why its columns were chosen.
     warnings : list of str
         One sentence each: an id that repeats, a column that gives the label away.
 
@@ -82,15 +81,15 @@ def infer(
     if not isinstance(table, Table):
         settings = sniff(table, settings)
         table = open_table(table, settings)
-    named = [column for column in (id, timestamp, amount, label) if column]
-    for column in (*named, *entities, *categorical, *ignore, *sensitive):
+    columns = [column for column in (id, timestamp, amount, label) if column]
+    for column in (*columns, *entities, *categorical, *ignore, *sensitive):
         if column not in table.schema.names:
             near = difflib.get_close_matches(column, table.schema.names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {_some(table.schema.names)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {_first(table.schema.names)}"
             raise InputError(f"{table.path} has no column {column!r}; {hint}")
     sample = read_sample(table)
     settings, profiles = profile_table(table, sample, settings)
-    roles = _Roles(table, profiles, settings, set(named))
+    roles = _Roles(table, profiles, settings, set(columns))
     for column in ignore:
         roles.give(column, "ignored", "named by you")
     for column in entities:
@@ -103,122 +102,125 @@ def infer(
     roles.find_amount(amount)
     roles.find_the_rest()
     config = roles.config(sensitive, name)
-    typed = pa.Table.from_batches([parse(batch, config)[0] for batch in sample.to_batches()])
-    for column, reason in giveaways(typed, config.contract).items():
+    rows = pa.Table.from_batches([parse(batch, config)[0] for batch in sample.to_batches()])
+    for column, reason in giveaways(rows, config.contract).items():
         roles.warnings.append(
             f"{reason}; unless it is known when the transaction happens, leave it out with --ignore {column}"
         )
-    families, reason = suggest_families(typed, config.contract)
+    families, reason = suggest_families(rows, config.contract)
     config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
     return config, {**roles.reasons(), "families": reason}, roles.warnings
 
 
 class _Roles:
-    """The roles given so far, with the reasons; each column gets one."""
+    """The roles of columns, with the reasons; each column has one.
 
-    def __init__(self, table: Table, profiles: dict[str, Profile], settings: TableConfig, named: set[str]) -> None:
+    ``reserved`` are columns that a person named for a role, so that no other role takes them.
+    """
+
+    def __init__(self, table: Table, profiles: dict[str, Profile], settings: TableConfig, reserved: set[str]) -> None:
         self.table, self.profiles, self.settings = table, profiles, settings
-        self._named = named
+        self._reserved = reserved
         self.warnings: list[str] = []
-        self._given: dict[str, tuple[str, str]] = {}
+        self._roles: dict[str, tuple[str, str]] = {}
         self._repeats: dict[str, str] = {}
 
     def give(self, column: str, role: str, reason: str) -> None:
-        if column in self._given and self._given[column][0] != role:
-            raise InputError(f"column {column!r} is named for two roles, {self._given[column][0]} and {role}; keep one")
-        self._given[column] = (role, reason)
+        if column in self._roles and self._roles[column][0] != role:
+            raise InputError(f"column {column!r} is named for two roles, {self._roles[column][0]} and {role}; keep one")
+        self._roles[column] = (role, reason)
 
     def _free(self) -> Iterable[Profile]:
-        taken = self._given.keys() | self._named
-        return (profile for name, profile in self.profiles.items() if name not in taken)
+        names = self._roles.keys() | self._reserved
+        return (profile for name, profile in self.profiles.items() if name not in names)
 
     def _best(self, role: str, candidates: Iterable[Profile]) -> Profile | None:
-        scored = [(name_score(role, profile.name), profile) for profile in candidates]
-        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+        scores = [(name_score(role, profile.name), profile) for profile in candidates]
+        return max(scores, key=lambda pair: pair[0])[1] if scores else None
 
     def _fail(self, role: str, rule: str) -> InputError:
-        looked_at = [f"{profile.name} ({profile.kind})" for profile in self._free()]
+        candidates = [f"{profile.name} ({profile.kind})" for profile in self._free()]
         return InputError(
-            f"{self.table.path}: no column can be the {role}, {rule}; looked at {_some(looked_at)}; "
+            f"{self.table.path}: no column can be the {role}, {rule}; looked at {_first(candidates)}; "
             f"name one with --{role}"
         )
 
-    def find_label(self, named: str | None) -> None:
+    def find_label(self, column: str | None) -> None:
         """Give the label to the named column, or to one of zeros and ones whose name speaks of fraud."""
-        if named:
-            profile = self.profiles[named]
-            _, failed = parse_column(profile.found, "label", self.settings)
-            if failed.mean() > 1 - FITS:
-                wrong = profile.found.filter(pa.array(failed))[0].as_py()
+        if column:
+            profile = self.profiles[column]
+            _, failures = parse_column(profile.cells, "label", self.settings)
+            if failures.mean() > 1 - FITS:
+                example = profile.cells.filter(pa.array(failures))[0].as_py()
                 raise InputError(
-                    f"{self.table.path}: column {named!r} cannot be the label: it holds {wrong!r}, a label is 1 for "
+                    f"{self.table.path}: column {column!r} cannot be the label: it holds {example!r}, a label is 1 for "
                     f"fraud, 0 for none, or empty; write it so, or name another with --label"
                 )
-            self.give(named, "label", "named by you")
+            self.give(column, "label", "named by you")
             return
-        binary = [p for p in self._free() if name_score("label", p.name) > 0 and self._is_binary(p)]
-        best = self._best("label", binary)
+        binaries = [p for p in self._free() if name_score("label", p.name) > 0 and self._is_binary(p)]
+        best = self._best("label", binaries)
         if best:
             self.give(best.name, "label", "holds 0 and 1, and its name says so")
-            for profile in binary:
+            for profile in binaries:
                 if profile is not best:
                     self.give(profile.name, "ignored", f"looks like a second label beside {best.name!r}")
             dates = [p for p in self._free() if p.kind == "timestamp" and name_score("labelled_at", p.name) > 0]
-            known = self._best("labelled_at", dates)
-            if known:
-                self.give(known.name, "labelled_at", "a date, and its name speaks of the label")
+            label_date = self._best("labelled_at", dates)
+            if label_date:
+                self.give(label_date.name, "labelled_at", "a date, and its name speaks of the label")
 
     def _is_binary(self, profile: Profile) -> bool:
         if profile.distinct > 2 or not profile.present:
             return False
-        return not parse_column(profile.found, "label", self.settings)[1].any()
+        return not parse_column(profile.cells, "label", self.settings)[1].any()
 
-    def find_timestamp(self, named: str | None) -> None:
+    def find_timestamp(self, column: str | None) -> None:
         """Give the timestamp, and ignore the columns that only say it again."""
         rule = "which holds dates and times such as 2018-04-01 12:30:00 or 01.04.2018 12:30"
-        candidates = [self.profiles[named]] if named else list(self._free())
+        candidates = [self.profiles[column]] if column else list(self._free())
         dates = [
             profile
             for profile in candidates
-            if profile.kind == "timestamp" and (named or name_score("timestamp", profile.name) >= 0)
+            if profile.kind == "timestamp" and (column or name_score("timestamp", profile.name) >= 0)
         ]
         counts = [
             profile
             for profile in candidates
             if profile.kind in ("integer", "number")
-            and (named or name_score("timestamp", profile.name) > 0)
+            and (column or name_score("timestamp", profile.name) > 0)
             and _unit(profile)
         ]
         best = self._best("timestamp", dates or counts)
         if best is None:
-            if named:
-                found = f"{self.table.path}: column {named!r} holds {self.profiles[named].kind} values such as"
+            if column:
+                profile = self.profiles[column]
                 raise InputError(
-                    f"{found} {self.profiles[named].example} and cannot be the timestamp, {rule} or counts "
-                    f"since 1970; name another with --timestamp"
+                    f"{self.table.path}: column {column!r} holds {profile.kind} values such as {profile.example} and "
+                    f"cannot be the timestamp, {rule} or counts since 1970; name another with --timestamp"
                 )
             raise self._fail("timestamp", rule)
         reason = "holds dates and times" if dates else "counts from 1970"
         if best.kind != "timestamp":
             self.settings = self.settings.model_copy(update={"timestamp_unit": _unit(best)})
-        self.give(best.name, "timestamp", "named by you" if named else reason)
-        moments = parse_column(best.found, "timestamp", self.settings)[0]
+        self.give(best.name, "timestamp", "named by you" if column else reason)
+        moments = parse_column(best.cells, "timestamp", self.settings)[0]
         clock = Clock(moments, self.settings.time_zone)
         for profile in self._free():
-            how = clock.repeated_by(profile) if profile.kind in ("integer", "number", "text") else None
-            if how:
-                self._repeats[profile.name] = how
+            repetition = clock.repeated_by(profile) if profile.kind in ("integer", "number", "text") else None
+            if repetition:
+                self._repeats[profile.name] = repetition
 
-    def find_id(self, named: str | None) -> None:
+    def find_id(self, column: str | None) -> None:
         """Give the id to a column whose values come once each, in the whole table."""
         keys = [p for p in self._free() if p.kind in ("integer", "text") and p.missing <= 1 - FITS]
         keys = [p for p in keys if p.unique >= (UNIQUE if name_score("id", p.name) > 0 else 1)]
         keys = [p for p in keys if name_score("amount", p.name) <= 0 and name_score("timestamp", p.name) <= 0]
         keys.sort(key=lambda p: -name_score("id", p.name))
-        for profile in [self.profiles[named]] if named else keys[:_ID_TRIES]:
+        for profile in [self.profiles[column]] if column else keys[:_ID_TRIES]:
             present, distinct = _count_values(self.table, profile.name)
             says_so = name_score("id", profile.name) > 0
-            if named or distinct == present or (says_so and distinct >= UNIQUE * present):
+            if column or distinct == present or (says_so and distinct >= UNIQUE * present):
                 reason = f"its {distinct:,} values come once each" + (", and its name says so" if says_so else "")
                 if distinct < present:
                     repeats = present - distinct
@@ -227,20 +229,20 @@ class _Roles:
                         f"{profile.name!r} repeats a value in {repeats:,} of {present:,} rows; these rows will "
                         f"be quarantined; if that is not meant, name another column with --id"
                     )
-                self.give(profile.name, "id", "named by you" if named else reason)
+                self.give(profile.name, "id", "named by you" if column else reason)
                 return
         raise self._fail("id", "which has another value in every row")
 
-    def find_amount(self, named: str | None) -> None:
+    def find_amount(self, column: str | None) -> None:
         """Give the amount to the number whose name speaks most for it, or to the only one with decimals."""
-        if named:
-            if self.profiles[named].kind not in ("integer", "number"):
+        if column:
+            if self.profiles[column].kind not in ("integer", "number"):
                 raise InputError(
-                    f"{self.table.path}: column {named!r} holds {self.profiles[named].kind} values such as "
-                    f"{self.profiles[named].example} and cannot be the amount, which is a number; name another "
+                    f"{self.table.path}: column {column!r} holds {self.profiles[column].kind} values such as "
+                    f"{self.profiles[column].example} and cannot be the amount, which is a number; name another "
                     f"with --amount"
                 )
-            self.give(named, "amount", "named by you")
+            self.give(column, "amount", "named by you")
             return
         numbers = [p for p in self._free() if p.kind in ("integer", "number") and p.name not in self._repeats]
         decimals = [p for p in numbers if p.kind == "number"]
@@ -255,23 +257,23 @@ class _Roles:
 
     def find_the_rest(self) -> None:
         """Give every column that is left a role by its content."""
-        room = MAX_ENTITIES - sum(role == "entities" for role, _ in self._given.values())
-        coded = {p.name for p in self._free() if p.kind == "integer" and _family(p.name)}
-        families = [_family(name) for name in coded]
+        room = MAX_ENTITIES - sum(role == "entities" for role, _ in self._roles.values())
+        codes = {p.name for p in self._free() if p.kind == "integer" and _family(p.name)}
+        families = [_family(name) for name in codes]
         for profile in sorted(self._free(), key=lambda p: -name_score("entities", p.name)):
-            in_family = profile.name in coded and families.count(_family(profile.name)) >= 5
-            role, reason = self._role_by_content(profile, in_family)
+            in_family = profile.name in codes and families.count(_family(profile.name)) >= 5
+            role, reason = self._role_by_content(profile, in_family=in_family)
             if role == "entities" and room <= 0:
                 role, reason = "ignored", f"an entity too many beside {MAX_ENTITIES} others"
             room -= role == "entities"
             self.give(profile.name, role, reason)
 
-    def _role_by_content(self, profile: Profile, in_family: bool) -> tuple[str, str]:
+    def _role_by_content(self, profile: Profile, *, in_family: bool) -> tuple[str, str]:
         name = profile.name
         if profile.kind == "empty":
             return "ignored", "always missing"
         if profile.kind == "other":
-            return "ignored", f"of type {profile.found.type}, which is no input"
+            return "ignored", f"of type {profile.cells.type}, which is no input"
         if profile.kind == "timestamp":
             return "ignored", "dates other than the timestamp"
         if profile.distinct == 1 and not profile.missing:
@@ -280,16 +282,18 @@ class _Roles:
             return "ignored", self._repeats[name]
         if profile.kind == "number":
             return "numeric", "numbers"
-        is_named = name_score("entities", name) > 0
-        repeats = profile.unique <= 0.5 or (is_named and profile.unique <= 0.9)
+        says_so = name_score("entities", name) > 0
+        repeats = profile.unique <= 0.5 or (says_so and profile.unique <= 0.9)
         many = profile.distinct > 30 or name_score("entities", name) >= 3
-        if is_named and many and repeats:
+        if says_so and many and repeats:
             if profile.missing <= MISSING_ENTITY:
                 return "entities", "come again and again, and the name says so"
             return "ignored", "like an entity, but often missing"
-        if is_named and many:
+        if says_so and many:
             return "ignored", "nearly every value comes once"
-        return self._text_role(profile) if profile.kind == "text" else self._integer_role(profile, in_family)
+        if profile.kind == "text":
+            return self._text_role(profile)
+        return self._integer_role(profile, in_family=in_family)
 
     def _text_role(self, profile: Profile) -> tuple[str, str]:
         if profile.distinct <= MAX_CATEGORIES and profile.unique <= 0.5:
@@ -301,7 +305,7 @@ class _Roles:
                 return "entities", "keys that come again and again"
         return "ignored", "text of many values"
 
-    def _integer_role(self, profile: Profile, in_family: bool) -> tuple[str, str]:
+    def _integer_role(self, profile: Profile, *, in_family: bool) -> tuple[str, str]:
         if name_score("code", profile.name) > 0:
             if profile.distinct <= MAX_CATEGORIES:
                 return "categorical", "codes by their names"
@@ -318,7 +322,7 @@ class _Roles:
         """Return the configuration; ``sensitive`` are columns that a person named."""
         by_role: dict[str, list[str]] = {}
         for column in self.profiles:
-            by_role.setdefault(self._given[column][0], []).append(column)
+            by_role.setdefault(self._roles[column][0], []).append(column)
         contract: dict[str, Any] = dict(by_role)
         for role in ("id", "timestamp", "amount", "label", "labelled_at"):
             if role in by_role:
@@ -343,15 +347,15 @@ class _Roles:
 
     def reasons(self) -> dict[str, str]:
         """Return for each role why its columns have it."""
-        grouped: dict[str, dict[str, list[str]]] = {}
+        columns_of: dict[str, dict[str, list[str]]] = {}
         for column in self.profiles:
-            role, reason = self._given[column]
-            grouped.setdefault(role, {}).setdefault(reason, []).append(column)
+            role, reason = self._roles[column]
+            columns_of.setdefault(role, {}).setdefault(reason, []).append(column)
         for column, reason in self._sensitive.items():
-            grouped.setdefault("sensitive", {}).setdefault(reason, []).append(column)
+            columns_of.setdefault("sensitive", {}).setdefault(reason, []).append(column)
         return {
-            role: "; ".join(f"{_some([repr(c) for c in columns])}: {why}" for why, columns in causes.items())
-            for role, causes in grouped.items()
+            role: "; ".join(f"{_first([repr(c) for c in columns])}: {reason}" for reason, columns in causes.items())
+            for role, causes in columns_of.items()
         }
 
 
@@ -368,7 +372,7 @@ def _family(name: str) -> str:
     return match[1] if match else ""
 
 
-def _some(names: Sequence[str]) -> str:
+def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.inference.profiles import Clock, profile_columns
+from pipeline.inference.clock import Clock
+from pipeline.inference.profiles import profile_columns
 from pipeline.settings.config import TableConfig
 from tests.pipeline.inference.transactions import START
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.inference.families import likeness, settled, suggest_families
+from pipeline.inference.families import likeness, regularity, suggest_families
 from pipeline.settings.contract import Contract
 from tests.pipeline.features.by_hand import START, config
 
@@ -56,14 +56,14 @@ def test_families_are_suggested_from_how_alike_the_amounts_of_an_entity_are(enti
 @pytest.mark.parametrize("scatter", [1.0, 4.0, 5.0])
 def test_settled_is_the_squared_length_of_the_mean_hand_of_the_clock(scatter):
     # Of a normal distribution wrapped around a clock: exp(-variance of the angle).
-    found = settled(habits(0.5, 0.5, rows=20_000, hours=scatter), "shop", "at")
+    found = regularity(habits(0.5, 0.5, rows=20_000, hours=scatter), "shop", "at")
     assert found == pytest.approx(np.exp(-((2 * np.pi * scatter / 24) ** 2)), abs=0.03)
 
 
 def test_settled_is_zero_at_any_hour_and_where_nothing_repeats():
-    assert settled(habits(0.5, 0.5, rows=20_000), "shop", "at") == pytest.approx(0, abs=0.03)
-    assert settled(habits(0.5, 0.5, rows=20_000, hours=1.0), "card", "at") == pytest.approx(0, abs=0.03)
-    assert settled(pa.table({"card": [1, 2], "at": pa.array([START] * 2)}), "card", "at") == 0
+    assert regularity(habits(0.5, 0.5, rows=20_000), "shop", "at") == pytest.approx(0, abs=0.03)
+    assert regularity(habits(0.5, 0.5, rows=20_000, hours=1.0), "card", "at") == pytest.approx(0, abs=0.03)
+    assert regularity(pa.table({"card": [1, 2], "at": pa.array([START] * 2)}), "card", "at") == 0
 
 
 def test_the_hour_is_suggested_for_the_entity_that_keeps_its_hours():

@@ -6,8 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inference.profiles import read_sample
-from pipeline.inference.roles import sniff
+from pipeline.inference.profiles import read_sample, sniff
 from pipeline.settings.config import TableConfig
 from pipeline.tables.reading import open_table
 from tests.pipeline.inference.transactions import infer_file, save, transactions
