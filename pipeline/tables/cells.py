@@ -9,26 +9,43 @@ from pipeline.tables.reading import SOURCE_FILE, SOURCE_ROW, Table
 
 
 def describe_cells(
-    table: Table, wanted: Collection[tuple[str, int]], batch_rows: int
+    table: Table, cells: Collection[tuple[str, int]], batch_rows: int
 ) -> dict[tuple[str, int], tuple[str, str]]:
-    """Return, for some cells given as (column, row), what they hold and where they are, as words.
+    """Return what some cells hold and where they are, as words.
 
-    The row is a place in the order of ``table.batches``.
+    Parameters
+    ----------
+    table : Table
+    cells : collection of (str, int)
+        Each a column and a row: a place in the order of ``table.batches``.
+    batch_rows : int
+        Rows in memory at a time.
+
+    Returns
+    -------
+    dict
+        By cell, its value ("'-1'", or "nothing") and its place ("in.csv, source_row 90").
     """
-    found = {}
-    for batch, rows in rows_at(table, np.unique([row for _, row in wanted]), batch_rows):
-        for column, row in wanted:
+    words = {}
+    for batch, rows in rows_at(table, np.unique([row for _, row in cells]), batch_rows):
+        for column, row in cells:
             if row in rows:
                 at = int(np.searchsorted(rows, row))
                 value = as_text(batch.column(column))[at].as_py()
-                shown = "nothing" if value is None else repr(value if len(value) <= 40 else value[:40] + "…")
+                text = "nothing" if value is None else repr(value if len(value) <= 40 else value[:40] + "…")
                 file, place = batch.column(SOURCE_FILE)[at].as_py(), batch.column(SOURCE_ROW)[at].as_py()
-                found[column, row] = shown, f"{file}, {SOURCE_ROW} {place}"
-    return found
+                words[column, row] = text, f"{file}, {SOURCE_ROW} {place}"
+    return words
 
 
 def as_text(column: pa.Array) -> pa.Array:
-    """Return any column as text, as it came."""
+    """Return any column as text, as it came.
+
+    Examples
+    --------
+    >>> as_text(pa.array([1e300, None])).to_pylist(), as_text(pa.array([[1, None]])).to_pylist()
+    (['1e+300', None], ['[1, None]'])
+    """
     try:
         return column.cast(pa.string())
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # nested, or bytes that are no text
@@ -36,11 +53,20 @@ def as_text(column: pa.Array) -> pa.Array:
 
 
 def rows_at(table: Table, rows: np.ndarray, batch_rows: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """Yield the rows at these places (ascending), with their places; the table is read to its end."""
+    """Yield the rows at some places, with these places; the table is read to its end.
+
+    Parameters
+    ----------
+    table : Table
+    rows : array of int64
+        Ascending places in the order of ``table.batches``.
+    batch_rows : int
+        Rows in memory at a time.
+    """
     start = 0
     for batch in table.batches(batch_rows):
         end = start + batch.num_rows
-        here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
-        if len(here):
-            yield batch.take(pa.array(here - start)), here
+        places = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
+        if len(places):
+            yield batch.take(pa.array(places - start)), places
         start = end

@@ -15,9 +15,12 @@ from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
 
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
+"""The columns that say where a row came from."""
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 DELIMITERS = (",", ";", "\t", "|")
-BLOCK_BYTES = 8 << 20  # of CSV text parsed at a time; the longest row that can be read
+"""Signs between the cells of a CSV file that are looked for."""
+BLOCK_BYTES = 8 << 20
+"""Of CSV text parsed at a time; the longest row that can be read."""
 
 
 def list_files(folder: Path) -> Iterator[Path]:
@@ -32,6 +35,7 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 
 def parquet_file(file: Path) -> pq.ParquetFile:
+    """Return an open Parquet file, to be read with little memory and its checksums verified."""
     # Buffered reading without pre-buffering keeps a large row group from being read as a whole.
     return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
 
@@ -42,6 +46,23 @@ def csv_reader(
     names: Sequence[str] | None = None,
     on_broken: Callable[[pacsv.InvalidRow], str] = lambda row: "skip",
 ) -> pacsv.CSVStreamingReader:
+    """Return a reader of a CSV file's batches.
+
+    Parameters
+    ----------
+    file : Path
+    settings : TableConfig
+        Delimiter and encoding.
+    names : sequence of str, optional
+        Columns to read as text; the others are of the type that the first block suggests.
+    on_broken : callable
+        Called with each row that has too few or too many cells; "skip" or "error" is what becomes of it.
+
+    Raises
+    ------
+    InputError
+        For an encoding that is none.
+    """
     codec = _codec(settings)
     # utf-8-sig drops a byte-order mark and, unlike plain utf-8, is checked before the cells are cut.
     encoding = "utf-8-sig" if codec == "utf-8" else codec
@@ -67,7 +88,13 @@ def _codec(settings: TableConfig) -> str:
 
 
 def csv_names(file: Path, settings: TableConfig) -> list[str]:
-    """Return the header of a CSV file, checked for what a wrong delimiter or encoding does to it."""
+    """Return the header of a CSV file, checked for what a wrong delimiter or encoding does to it.
+
+    Raises
+    ------
+    InputError
+        When the file is of another encoding or delimiter, or a column has no name.
+    """
     with csv_reader(file, settings) as reader:
         names = list(reader.schema.names)
     if "\0" in "".join(names):
@@ -92,16 +119,37 @@ def header_line(file: Path, settings: TableConfig) -> str:
     return next((line for line in text.splitlines() if line.strip()), "")
 
 
-def refuse_open_quote(file: Path, row: int, text: str, columns: int, settings: TableConfig) -> None:
-    """Refuse a cell or a broken row that has swallowed whole rows: its quote never closes."""
-    swallowed = [line for line in text.split("\n")[1:] if '"' not in line]
-    if columns > 1 and any(line.count(settings.delimiter) == columns - 1 for line in swallowed):
+def refuse_open_quote(file: Path, row: int, text: str, *, columns: int, delimiter: str) -> None:
+    """Refuse a cell or a broken row that has swallowed whole rows: its quote never closes.
+
+    Parameters
+    ----------
+    file : Path
+    row : int
+        0-based data row of the file.
+    text : str
+        Of the cell or the row.
+    columns : int
+        Of the file.
+    delimiter : str
+
+    Raises
+    ------
+    InputError
+    """
+    lines = [line for line in text.split("\n")[1:] if '"' not in line]
+    if columns > 1 and any(line.count(delimiter) == columns - 1 for line in lines):
         raise InputError(f"{file}: a quote that opens in data row {row + 1} is never closed; close it there")
 
 
 @contextmanager
 def readable(file: Path, settings: TableConfig) -> Iterator[None]:
-    """Turn what goes wrong in reading a file into one sentence for the user."""
+    """Turn what goes wrong in reading a file, inside the block, into one sentence for the user.
+
+    Raises
+    ------
+    InputError
+    """
     try:
         yield
     except PermissionError as error:
@@ -130,7 +178,7 @@ def _explain(file: Path, settings: TableConfig, error: Exception) -> str:
 def _first_undecodable(file: Path, encoding: str) -> tuple[str, bytes]:
     """Return where a file's text stops being in an encoding ("near byte 7, line 1") and its first bytes."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    done = lines = 0
+    position = lines = 0
     head = b""
     with pa.input_stream(str(file)) as stream:
         while block := stream.read(1 << 20):
@@ -140,13 +188,29 @@ def _first_undecodable(file: Path, encoding: str) -> tuple[str, bytes]:
             except UnicodeError as error:
                 place = getattr(error, "start", 0)
                 lines += block[:place].count(b"\n")
-                return f"near byte {done + place}, line {lines + 1}", head
-            done += len(block)
+                return f"near byte {position + place}, line {lines + 1}", head
+            position += len(block)
             lines += block.count(b"\n")
-    return f"near byte {done}, line {lines + 1}", head
+    return f"near byte {position}, line {lines + 1}", head
 
 
 def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> pa.Schema:
+    """Return the columns of one file of a table, those of its ``key=value`` folders last.
+
+    Parameters
+    ----------
+    path : Path
+        The table: the file itself, or the folder that it is in at any depth.
+    file : Path
+    kind : {"csv", "parquet"}
+        Every column of a CSV file is text.
+    settings : TableConfig
+
+    Raises
+    ------
+    InputError
+        When two columns have one name, or one has a name that is added here.
+    """
     if kind == "csv":
         fields = [pa.field(name, pa.string()) for name in csv_names(file, settings)]
     else:
@@ -169,18 +233,34 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
 
 
-def merge_schemas(merged: pa.Schema, schema: pa.Schema, first: Path, file: Path) -> pa.Schema:
-    lacks = sorted(set(merged.names) - set(schema.names))
-    extra = sorted(set(schema.names) - set(merged.names))
+def merge_schemas(table_schema: pa.Schema, schema: pa.Schema, first: Path, file: Path) -> pa.Schema:
+    """Return the columns that hold the values of two files' columns, of the wider type of each.
+
+    Parameters
+    ----------
+    table_schema : pyarrow.Schema
+        Of the files before.
+    schema : pyarrow.Schema
+        Of ``file``.
+    first, file : Path
+        The first file and this one, for the message.
+
+    Raises
+    ------
+    InputError
+        When the files have other columns, or types of which none holds the other.
+    """
+    lacks = sorted(set(table_schema.names) - set(schema.names))
+    extra = sorted(set(schema.names) - set(table_schema.names))
     if lacks or extra:
         raise InputError(
             f"{file} has other columns than {first} (missing: {', '.join(lacks) or 'none'}; "
             f"more: {', '.join(extra) or 'none'}); keep tables of different kinds in folders of their own"
         )
     try:
-        return pa.unify_schemas([merged, schema], promote_options="permissive")
+        return pa.unify_schemas([table_schema, schema], promote_options="permissive")
     except pa.ArrowTypeError:
-        for field in merged:
+        for field in table_schema:
             try:
                 pa.unify_schemas(
                     [pa.schema([field]), pa.schema([schema.field(field.name)])], promote_options="permissive"
@@ -194,6 +274,13 @@ def merge_schemas(merged: pa.Schema, schema: pa.Schema, first: Path, file: Path)
 
 
 def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
+    """Return a file's column in the type that the table has it in.
+
+    Raises
+    ------
+    InputError
+        When a value does not fit that type.
+    """
     try:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -204,7 +291,13 @@ def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
 
 
 def partition_values(path: Path, file: Path) -> dict[str, str | None]:
-    """Return the ``key=value`` folders between a dataset's folder and one of its files."""
+    """Return the ``key=value`` folders between a dataset's folder and one of its files.
+
+    Examples
+    --------
+    >>> partition_values(Path("tx"), Path("tx/day=2025-03-01/shop=a%20b/0.parquet"))
+    {'day': '2025-03-01', 'shop': 'a b'}
+    """
     if file == path:
         return {}
     pairs = (part.split("=", 1) for part in file.relative_to(path).parts[:-1] if "=" in part)

@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.tables.files import (
-    parquet_file,
-)
+from pipeline.tables.files import parquet_file
 from pipeline.tables.writing import ParquetWriter
 
 ROWS_READ = 65_536
+"""Rows in memory at a time."""
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = ROWS_READ) -> Iterator[pa.RecordBatch]:
@@ -32,14 +31,14 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = R
 
 def take_rows(path: Path, places: np.ndarray) -> pa.Table:
     """Return rows of a Parquet file of our own making by position, in the order given; only they are held in memory."""
-    ordered = np.sort(places)
-    kept, start = [], 0
+    ascending = np.sort(places)
+    parts, start = [], 0
     for batch in read_batches(path):
-        here = ordered[slice(*np.searchsorted(ordered, [start, start + batch.num_rows]))]
-        kept.append(batch.take(pa.array(here - start)))
+        rows = ascending[slice(*np.searchsorted(ascending, [start, start + batch.num_rows]))]
+        parts.append(batch.take(pa.array(rows - start)))
         start += batch.num_rows
-    table = pa.Table.from_batches(kept, schema=pq.read_schema(path))
-    return table.take(pa.array(np.searchsorted(ordered, places)))
+    table = pa.Table.from_batches(parts, schema=pq.read_schema(path))
+    return table.take(pa.array(np.searchsorted(ascending, places)))
 
 
 def filter_rows(path: Path, out: Path, mask: np.ndarray) -> int:
@@ -61,5 +60,5 @@ def filter_rows(path: Path, out: Path, mask: np.ndarray) -> int:
 
 def span(path: Path, column: str) -> tuple[datetime, datetime]:
     """Return the first and the last timestamp of a Parquet file that has a row at least."""
-    found = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]
-    return min(bound["min"].as_py() for bound in found), max(bound["max"].as_py() for bound in found)
+    bounds = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]
+    return min(pair["min"].as_py() for pair in bounds), max(pair["max"].as_py() for pair in bounds)

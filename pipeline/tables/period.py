@@ -14,6 +14,7 @@ DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 """Microseconds of a day and of an hour."""
 
 TIMESTAMP = pa.timestamp("us")
+"""The type of a moment in UTC without a zone."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ class Period:
         [True, False]
         """
         at = local_times(moments, "UTC")
-        inside = np.ones(len(at), dtype=bool)
+        mask = np.ones(len(at), dtype=bool)
         if self.start is not None:
-            inside &= at >= np.datetime64(self.start, "us")
+            mask &= at >= np.datetime64(self.start, "us")
         if self.end is not None:
-            inside &= at < np.datetime64(self.end, "us")
-        return inside
+            mask &= at < np.datetime64(self.end, "us")
+        return mask
 
 
 def local_times(moments: pa.Array | pa.ChunkedArray, time_zone: str) -> np.ndarray:
@@ -79,8 +80,8 @@ def local_times(moments: pa.Array | pa.ChunkedArray, time_zone: str) -> np.ndarr
     >>> local_times(moments, "Europe/Berlin").tolist()
     [datetime.datetime(2018, 7, 11, 0, 30)]
     """
-    found = moments.to_numpy(zero_copy_only=False) if isinstance(moments, pa.Array) else moments.to_numpy()
-    utc = np.asarray(found).astype("datetime64[us]", copy=False)
+    values = moments.to_numpy(zero_copy_only=False) if isinstance(moments, pa.Array) else moments.to_numpy()
+    utc = np.asarray(values).astype("datetime64[us]", copy=False)
     if time_zone == "UTC":
         return utc
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Tables in and out: CSV, Parquet, folders and hive-partitioned datasets as Arrow batches; atomic writes.
+"""Other people's tables: CSV, Parquet, folders and hive-partitioned datasets as Arrow batches, values as they came.
 
 Nothing here reads a whole table into memory, and every way in which a file can be unreadable ends as one
 sentence (:class:`pipeline.errors.InputError`).
@@ -46,7 +46,7 @@ class BrokenLine:
 
 
 class Table:
-    """A table that was opened but not read; :func:`open_table` makes it.
+    """A table is a file or a folder that was opened but not read; `open_table` makes it.
 
     Attributes
     ----------
@@ -66,6 +66,7 @@ class Table:
         self,
         path: Path,
         files: tuple[Path, ...],
+        *,
         kind: Literal["csv", "parquet"],
         schema: pa.Schema,
         settings: TableConfig,
@@ -102,20 +103,20 @@ class Table:
         """
         # The parser may still run ahead for an iteration that was given up: a list of its own for each.
         self.broken = broken = list[BrokenLine]()
-        waiting: list[pa.RecordBatch] = []
+        parts: list[pa.RecordBatch] = []
         count = 0
         for file in self.files:
-            for found in self._file_batches(file, broken):
-                batch = self._with_source(file, *found)
+            for cells, places in self._file_batches(file, broken):
+                batch = self._with_source(file, cells, places)
                 while count + batch.num_rows >= rows:
-                    yield pa.concat_batches([*waiting, batch.slice(0, rows - count)])
+                    yield pa.concat_batches([*parts, batch.slice(0, rows - count)])
                     batch = batch.slice(rows - count)
-                    waiting, count = [], 0
+                    parts, count = [], 0
                 if batch.num_rows:
-                    waiting.append(batch)
+                    parts.append(batch)
                     count += batch.num_rows
-        if waiting:
-            yield pa.concat_batches(waiting)
+        if parts:
+            yield pa.concat_batches(parts)
 
     def _name(self, file: Path) -> str:
         return file.name if file == self.path else file.relative_to(self.path).as_posix()
@@ -134,47 +135,47 @@ class Table:
     def _csv_batches(self, file: Path, broken: list[BrokenLine]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         broken_rows: list[int] = []
 
-        def keep(row: pacsv.InvalidRow) -> str:
+        def note(row: pacsv.InvalidRow) -> str:
             # The parser counts rows from 1 and the header is the first; blank lines are no rows.
             broken_rows.append(row.number - 2)
             broken.append(BrokenLine(self._name(file), row.number - 2, row.text))
             return "skip"
 
         names = csv_names(file, self.settings)
-        checked = len(broken)
-        start = taken = 0
-        with csv_reader(file, self.settings, names, keep) as reader:
+        lines_checked = len(broken)
+        start = lines_passed = 0
+        with csv_reader(file, self.settings, names, note) as reader:
             last = ""
             for batch in reader:
-                lines = broken[checked:]
-                checked += len(lines)
+                lines = broken[lines_checked:]
+                lines_checked += len(lines)
                 self._refuse_open_quotes(file, lines, len(names))
                 if not batch.num_rows:
                     continue
                 # A block is parsed before it is converted, so every broken row among these is known by now.
-                # The j-th row kept lies behind all broken rows that have at most j kept rows before them.
-                ahead = np.array(broken_rows[taken:], dtype=np.int64)
-                kept_before = ahead - np.arange(len(ahead)) - start
+                # The j-th whole row lies behind all broken rows that have at most j whole rows before them.
+                ahead = np.array(broken_rows[lines_passed:], dtype=np.int64)
+                whole_before = ahead - np.arange(len(ahead)) - start
                 places = np.arange(batch.num_rows)
-                places += start + np.searchsorted(kept_before, places, side="right")
+                places += start + np.searchsorted(whole_before, places, side="right")
                 start = int(places[-1]) + 1
-                taken = bisect_left(broken_rows, start)
+                lines_passed = bisect_left(broken_rows, start)
                 last = batch.column(batch.num_columns - 1)[-1].as_py() or ""
                 yield batch, places
-            self._refuse_open_quotes(file, broken[checked:], len(names))
-            refuse_open_quote(file, max(start - 1, 0), last, len(names), self.settings)
+            self._refuse_open_quotes(file, broken[lines_checked:], len(names))
+            refuse_open_quote(file, max(start - 1, 0), last, columns=len(names), delimiter=self.settings.delimiter)
 
     def _refuse_open_quotes(self, file: Path, lines: list[BrokenLine], columns: int) -> None:
         for line in lines:
-            refuse_open_quote(file, line.source_row, line.text, columns, self.settings)
+            refuse_open_quote(file, line.source_row, line.text, columns=columns, delimiter=self.settings.delimiter)
 
     def _with_source(self, file: Path, batch: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:
-        found = dict(zip(batch.schema.names, batch.columns, strict=True))
+        cells = dict(zip(batch.schema.names, batch.columns, strict=True))
         partition = partition_values(self.path, file)
         columns = []
         for field in self.schema:
-            if field.name in found:
-                column = found[field.name]
+            if field.name in cells:
+                column = cells[field.name]
                 columns.append(column if column.type == field.type else cast_column(column, field, file))
             else:
                 columns.append(pa.repeat(pa.scalar(partition[field.name], pa.string()), batch.num_rows))
@@ -236,12 +237,12 @@ def open_table(path: str | Path, settings: TableConfig) -> Table:
             f"{path} holds both {files[0].name} and {other.name}; keep CSV and Parquet in separate folders"
         )
     kind = kinds[files[0]]
-    merged: pa.Schema | None = None
+    table_schema: pa.Schema | None = None
     for file in files:
         with readable(file, settings):
             schema = file_schema(path, file, kind, settings)
-            merged = schema if merged is None else merge_schemas(merged, schema, files[0], file)
-    table = Table(path, files, kind, merged, settings)
+            table_schema = schema if table_schema is None else merge_schemas(table_schema, schema, files[0], file)
+    table = Table(path, files, kind=kind, schema=table_schema, settings=settings)
     if not _has_rows(table):
         raise InputError(f"{path} is empty: it has no rows below its column names; give it a table with rows")
     return table

@@ -12,8 +12,7 @@ from filelock import FileLock, Timeout
 LOCK = ".assay-scratch"
 """Held by whoever works in a hidden folder, for as long as the process lives. Only folders that have it are removed."""
 
-
-SETTLED = 60
+SETTLE_SECONDS = 60
 """Seconds after which a lock that nobody holds is one of a process that was killed, and not about to be taken."""
 
 
@@ -42,7 +41,7 @@ def hidden(parent: Path, name: str) -> Iterator[Path]:
 
 def _remove_if_left(lock: Path) -> None:
     try:
-        if time.time() - lock.stat().st_mtime < SETTLED:
+        if time.time() - lock.stat().st_mtime < SETTLE_SECONDS:
             return
         with FileLock(lock, timeout=0):
             shutil.rmtree(lock.parent, ignore_errors=True)

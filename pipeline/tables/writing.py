@@ -29,9 +29,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 class ParquetWriter:
-    """Write a Parquet file that is there as a whole or not at all.
+    """A writer of a Parquet file that is there as a whole or not at all.
 
-    A context manager. The file takes its name when the block ends well, and leaves no trace when it raises.
+    A writer is a context manager. The file takes its name when the block ends well, and leaves no trace when it raises.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ def write_csv(path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: 
         stream.write(codecs.BOM_UTF8)
         with pacsv.CSVWriter(stream, safe) as writer:
             for batch in batches:
-                found = batch.select(schema.names).cast(schema)
-                columns = [_harmless(cells) if pa.types.is_string(cells.type) else cells for cells in found.columns]
-                writer.write(type(found).from_arrays(columns, schema=safe))
+                rows = batch.select(schema.names).cast(schema)
+                columns = [_harmless(cells) if pa.types.is_string(cells.type) else cells for cells in rows.columns]
+                writer.write(type(rows).from_arrays(columns, schema=safe))
 
 
 def _harmless(text: pa.Array) -> pa.Array:

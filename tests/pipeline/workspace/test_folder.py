@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.settings.config import Config
-from pipeline.tables.scratch import LOCK, SETTLED, hidden
+from pipeline.tables.scratch import LOCK, SETTLE_SECONDS, hidden
 from pipeline.workspace.folder import WorkFolder
 
 
@@ -87,7 +87,7 @@ def kill_in_a_hidden_folder(parent: Path) -> Path:
 
 def settle(folder: Path) -> None:
     """Make a lock look as old as that of last night's run."""
-    os.utime(folder / LOCK, (time.time() - 2 * SETTLED,) * 2)
+    os.utime(folder / LOCK, (time.time() - 2 * SETTLE_SECONDS,) * 2)
 
 
 def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
@@ -116,6 +116,6 @@ def test_hidden_folders_of_others_stay(tmp_path: Path) -> None:
     for file in theirs:
         file.parent.mkdir()
         file.touch()
-        os.utime(file, (time.time() - 2 * SETTLED,) * 2)
+        os.utime(file, (time.time() - 2 * SETTLE_SECONDS,) * 2)
     with hidden(tmp_path, "scores"):
         assert all(file.exists() for file in theirs)
