@@ -1,4 +1,4 @@
-"""Runs rules over frames with Great Expectations' pandas engine, and adds up what the runs of one rule found."""
+"""Runs of rules over frames with Great Expectations' pandas engine, and the outcome that a rule's runs add up to."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from expectations.suites import Rule, SuiteError
 
-_SHOWN = 20  # unexpected values kept as examples for Data Docs
+_EXAMPLES = 20  # unexpected values kept as examples for Data Docs
 
 
 @dataclass
 class Outcome:
-    """What became of one rule over a whole table; runs over parts of it are added up.
+    """An outcome: what became of one rule over a whole table; runs over parts of it are added up.
 
     Attributes
     ----------
@@ -51,11 +51,11 @@ class Outcome:
     @classmethod
     def of(cls, rule: Rule) -> "Outcome":
         """Return the outcome of a rule that was not asked yet."""
-        made = rule.expectation.configuration
+        configuration = rule.expectation.configuration
         return cls(
             rule.name,
-            made.type,
-            dict(made.kwargs),
+            configuration.type,
+            dict(configuration.kwargs),
             rule.severity,
             rule.columns,
             rule.mostly,
@@ -63,13 +63,32 @@ class Outcome:
         )
 
     def add(self, rows: int, missing: int, broken: int, values: Sequence[Any] = ()) -> None:
-        """Count a further part of the table."""
+        """Count a further part of the table.
+
+        Parameters
+        ----------
+        rows, missing, broken : int
+            Of the part; as the attributes of these names.
+        values : sequence
+            Values of the part that broke the rule.
+
+        Examples
+        --------
+        >>> kind = "expect_column_values_to_be_between"
+        >>> outcome = Outcome("eur: be between", kind, {}, "critical", ("eur",), mostly=0.8)
+        >>> outcome.add(rows=10, missing=0, broken=1, values=[-1.0])
+        >>> outcome.success
+        True
+        >>> outcome.add(rows=10, missing=5, broken=3)
+        >>> outcome.success, outcome.rows, outcome.broken
+        (False, 20, 4)
+        """
         self.rows += rows
         self.missing += missing
         self.broken += broken
-        self.values += list(values)[: _SHOWN - len(self.values)]
-        judged = self.rows - self.missing
-        self.success = self.broken == 0 or (judged - self.broken) / judged >= self.mostly
+        self.values += list(values)[: _EXAMPLES - len(self.values)]
+        cells = self.rows - self.missing
+        self.success = self.broken == 0 or (cells - self.broken) / cells >= self.mostly
 
 
 @dataclass(frozen=True)
@@ -106,20 +125,20 @@ class Engine:
         self._whole = asset.add_batch_definition_whole_dataframe("whole")
 
     def rows(self, rules: Sequence[Rule], frame: pd.DataFrame) -> dict[str, RowResult]:
-        """Return what each rule about rows found in a frame (index 0, 1, ...), by the rule's name.
+        """Return what came of each rule about rows in a frame (index 0, 1, ...), by the rule's name.
 
         Raises
         ------
         SuiteError
             With one sentence, when a rule cannot be computed on these columns.
         """
-        found = {}
+        results = {}
         for rule, result in self._run(rules, frame):
             positions = np.array(result.get("unexpected_index_list") or [], dtype=np.int64)
             positions.sort()
             values = result.get("partial_unexpected_list") or []
-            found[rule.name] = RowResult(positions, result["element_count"], result.get("missing_count") or 0, values)
-        return found
+            results[rule.name] = RowResult(positions, result["element_count"], result.get("missing_count") or 0, values)
+        return results
 
     def whole(self, rule: Rule, frame: pd.DataFrame) -> tuple[bool, Any]:
         """Return whether a rule about a whole table holds, and what was observed.
@@ -139,18 +158,18 @@ class Engine:
             return []
         suite = gx.ExpectationSuite(name="rules", expectations=[rule.expectation for rule in rules])
         with np.errstate(invalid="ignore"):  # a comparison with a missing value does not hold, and is no accident
-            validated = self._whole.get_batch({"dataframe": frame}).validate(
+            validation = self._whole.get_batch({"dataframe": frame}).validate(
                 suite, result_format={"result_format": "COMPLETE", "return_unexpected_index_query": False}
             )
         by_name = {rule.name: rule for rule in rules}
-        found = []
-        for result in validated.results:
+        pairs = []
+        for result in validation.results:
             rule = by_name[(result.expectation_config.meta if result.expectation_config else {})["rule"]]
             if reason := _exception(result.exception_info):
                 reason = "the reason would show a sensitive value" if self._sensitive & {*rule.columns} else reason
                 raise SuiteError(f"{rule.where}: cannot be computed on this table ({reason}); change or remove it")
-            found.append((rule, {**result.result, "success": result.success}))
-        return found
+            pairs.append((rule, {**result.result, "success": result.success}))
+        return pairs
 
 
 def _exception(info: dict[str, Any]) -> str:
@@ -167,6 +186,12 @@ def to_frame(rows: pa.RecordBatch | pa.Table) -> pd.DataFrame:
 
     Timestamps and dates become times in UTC and numbers 64 bits wide: Great Expectations compares those as a
     column, others value by value in Python. Whole numbers with gaps stay whole.
+
+    Examples
+    --------
+    >>> rows = pa.table({"tx": pa.array([7, None], pa.int32()), "eur": pa.array([1.5, None], pa.float32())})
+    >>> to_frame(rows)["tx"].tolist(), str(to_frame(rows)["eur"].dtype)
+    ([7, nan], 'float64')
     """
     columns: dict[str, Any] = {}
     for name, column in zip(rows.schema.names, rows.columns, strict=True):

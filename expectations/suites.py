@@ -55,7 +55,7 @@ class SuiteError(ValueError):
 
 @dataclass(frozen=True)
 class Rule:
-    """One expectation, ready to run.
+    """A rule: one expectation, ready to run.
 
     Attributes
     ----------
@@ -198,7 +198,7 @@ def list_rules(
     optional: Collection[str] = (),
     names: Collection[str] = (),
 ) -> list[Rule]:
-    """Turn a suite's expectations into rules that can be run.
+    """Return the rules that a suite's expectations come to, ready to run.
 
     Parameters
     ----------
@@ -221,6 +221,13 @@ def list_rules(
     SuiteError
         With one sentence: an unknown expectation, argument, severity or column, each with the nearest valid
         name, or one that cannot be computed here.
+
+    Examples
+    --------
+    >>> entry = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "eur", "min_value": 0}}
+    >>> [rule] = list_rules([entry], origin="suite.json", columns=["tx", "eur"], zones={})
+    >>> rule.name, rule.scope, rule.columns
+    ('eur: be between', 'row', ('eur',))
     """
     rules: list[Rule] = []
     names = set(names)
@@ -251,35 +258,13 @@ def list_rules(
 
 
 def _build(entry: dict[str, Any], where: str, zones: Mapping[str, str]) -> Any:
+    """Return the expectation of an entry of a suite."""
     from great_expectations.compatibility.pydantic import ValidationError
     from great_expectations.exceptions import GreatExpectationsError
-    from great_expectations.expectations.registry import (
-        get_expectation_impl,
-        list_registered_expectation_implementations,
-    )
     from great_expectations.expectations.row_conditions import PassThroughCondition
 
-    from expectations import rows  # noqa: F401 (registers the row rules)
-
-    kind = entry["type"]
-    known = list_registered_expectation_implementations()
-    if kind not in known:
-        raise SuiteError(f"{where}: there is no such expectation; {_nearest(kind, known)}")
-    if kind in REFUSED:
-        raise SuiteError(f"{where}: {REFUSED[kind]}")
-    _check_keys(entry, _ENTRY_KEYS, where)
-    kwargs, meta = entry.get("kwargs", {}), entry.get("meta") or {}
-    if not isinstance(kwargs, dict) or not isinstance(meta, dict):
-        raise SuiteError(f'{where}: "kwargs" and "meta" must be {{...}}')
-    if not isinstance(meta.get("rule", ""), str):
-        raise SuiteError(f'{where}: meta "rule" = {meta["rule"]!r} is no text; give the rule a name')
-    expectation_class = get_expectation_impl(kind)
-    own = set(expectation_class.__fields__) - {*_ENTRY_KEYS, "catch_exceptions", "rendered_content", "windows"}
-    _check_keys(kwargs, sorted(own - {"result_format"}), where)
-    for name, value in kwargs.items():
-        if isinstance(value, dict) and "$PARAMETER" in value:
-            raise SuiteError(f"{where}: {name} = {value} is a parameter; write its value")
-    kwargs = _with_times(kind, kwargs, where, zones)
+    expectation_class, kwargs, meta = _parts(entry, where)
+    kwargs = _with_times(entry["type"], kwargs, where, zones)
     try:
         extra = {key: entry[key] for key in ("severity", "description", "notes") if entry.get(key) is not None}
         expectation = expectation_class(**kwargs, **extra, meta=meta)
@@ -302,18 +287,48 @@ def _build(entry: dict[str, Any], where: str, zones: Mapping[str, str]) -> Any:
     return expectation
 
 
+def _parts(entry: dict[str, Any], where: str) -> tuple[type, dict[str, Any], dict[str, Any]]:
+    """Return the class of an entry's expectation, its arguments and its meta, all of them checked for their keys."""
+    from great_expectations.expectations.registry import (
+        get_expectation_impl,
+        list_registered_expectation_implementations,
+    )
+
+    from expectations import finite  # noqa: F401 (registers the rule about finite numbers)
+
+    kind = entry["type"]
+    kinds = list_registered_expectation_implementations()
+    if kind not in kinds:
+        raise SuiteError(f"{where}: there is no such expectation; {_nearest(kind, kinds)}")
+    if kind in REFUSED:
+        raise SuiteError(f"{where}: {REFUSED[kind]}")
+    _check_keys(entry, _ENTRY_KEYS, where)
+    kwargs, meta = entry.get("kwargs", {}), entry.get("meta") or {}
+    if not isinstance(kwargs, dict) or not isinstance(meta, dict):
+        raise SuiteError(f'{where}: "kwargs" and "meta" must be {{...}}')
+    if not isinstance(meta.get("rule", ""), str):
+        raise SuiteError(f'{where}: meta "rule" = {meta["rule"]!r} is no text; give the rule a name')
+    expectation_class = get_expectation_impl(kind)
+    names = set(expectation_class.__fields__) - {*_ENTRY_KEYS, "catch_exceptions", "rendered_content", "windows"}
+    _check_keys(kwargs, sorted(names - {"result_format"}), where)
+    for name, value in kwargs.items():
+        if isinstance(value, dict) and "$PARAMETER" in value:
+            raise SuiteError(f"{where}: {name} = {value} is a parameter; write its value")
+    return expectation_class, kwargs, meta
+
+
 def _with_times(kind: str, kwargs: dict[str, Any], where: str, zones: Mapping[str, str]) -> dict[str, Any]:
     """Return the arguments with the dates that are compared with a timestamp column as times in UTC."""
     zone = zones.get(kwargs.get("column", ""))
     if zone is None:
         return kwargs
-    changed = dict(kwargs)
+    kwargs = dict(kwargs)
     for name in ("min_value", "max_value") if kind in _BOUNDS_ARE_VALUES else ():
-        if changed.get(name) is not None:
-            changed[name] = _moment(changed[name], where, zone)
-    if isinstance(changed.get("value_set"), list):
-        changed["value_set"] = [_moment(value, where, zone) for value in changed["value_set"]]
-    return changed
+        if kwargs.get(name) is not None:
+            kwargs[name] = _moment(kwargs[name], where, zone)
+    if isinstance(kwargs.get("value_set"), list):
+        kwargs["value_set"] = [_moment(value, where, zone) for value in kwargs["value_set"]]
+    return kwargs
 
 
 def _moment(value: Any, where: str, zone: str) -> datetime:
@@ -351,14 +366,14 @@ def _domain(expectation: Any) -> list[str]:
 
 def _conditions(expectation: Any) -> list[Any]:
     """Return the comparisons and null checks of an expectation's row condition."""
-    found, waiting = [], [getattr(expectation, "row_condition", None)]
-    while waiting:
-        condition = waiting.pop()
+    conditions, queue = [], [getattr(expectation, "row_condition", None)]
+    while queue:
+        condition = queue.pop()
         if parts := getattr(condition, "conditions", None):
-            waiting += parts
+            queue += parts
         elif condition is not None:
-            found.append(condition)
-    return found
+            conditions.append(condition)
+    return conditions
 
 
 def _name(kind: str, columns: Sequence[str]) -> str:
@@ -366,8 +381,8 @@ def _name(kind: str, columns: Sequence[str]) -> str:
     return f"{', '.join(columns) or 'table'}: {text.replace('_', ' ')}"
 
 
-def _check_keys(found: Mapping[str, Any], valid: Sequence[str], where: str) -> None:
-    for key in found:
+def _check_keys(entry: Mapping[str, Any], valid: Sequence[str], where: str) -> None:
+    for key in entry:
         if key not in valid:
             raise SuiteError(f"{where}: unknown key {key!r}; {_nearest(key, valid)}")
 

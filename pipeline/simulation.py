@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 
-# Share of all rows that each scenario makes fraudulent (0.75 % together).
 FRAUD_SHARES = {"amount_above_habit": 0.002, "compromised_terminal": 0.0025, "leaked_credentials": 0.003}
+"""Share of all rows that each scenario makes fraudulent (0.75 % together)."""
 MALFORMED_SHARE = 0.003
-# The kinds of malformed row. The last two are text where a number or a time belongs, which only CSV can hold.
+"""Share of all rows that are malformed."""
 MALFORMED = (
     "duplicate id",
     "missing timestamp",
@@ -28,7 +28,9 @@ MALFORMED = (
     "infinite amount",
     "amount 1e300",
 )
+"""The kinds of malformed row."""
 MALFORMED_TEXT = ("text amount", "text timestamp")
+"""Further kinds: text where a number or a time belongs, which only CSV can hold."""
 
 COUNTRIES = np.array(["DE", "FR", "NL", "ES", "IT", "BE", "AT", "PL", "GB", "US"])
 _HOME_SHARES = np.array([0.34, 0.18, 0.12, 0.09, 0.08, 0.06, 0.05, 0.04, 0.03, 0.01])
@@ -40,8 +42,8 @@ _CHUNK = 65_536
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """What :func:`simulate` wrote.
+class Simulation:
+    """A simulation: the table that `simulate` wrote, and what is known of its rows.
 
     Attributes
     ----------
@@ -112,7 +114,7 @@ def simulate(
     first_day: date = date(2025, 1, 1),
     malformed: bool = True,
     on_rows: Callable[[int], None] = lambda n: None,
-) -> Simulated:
+) -> Simulation:
     """Write a table of card transactions with known fraud.
 
     Every customer has a spending level, a frequency, a home country, favourite terminals and a usual hour;
@@ -147,34 +149,39 @@ def simulate(
 
     Returns
     -------
-    Simulated
+    Simulation
 
     Raises
     ------
     InputError
         The suffix is another one, or rows or days are below 1.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     simulation = simulate(Path(folder) / "tx.parquet", rows=2_000, days=5)
+    >>> simulation.rows, simulation.scenarios
+    (2000, {'amount_above_habit': 4, 'compromised_terminal': 5, 'leaked_credentials': 6})
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (".parquet", ".csv"):
-        raise InputError(f"{path} ends in {suffix or 'nothing'!r}; name a .parquet or .csv file to simulate into")
-    if rows < 1 or days < 1:
-        raise InputError(f"rows is {rows} and days is {days}; both must be at least 1 to simulate transactions")
+    _check(path, rows, days)
     rng = np.random.default_rng(seed)
-    kinds = (MALFORMED + (MALFORMED_TEXT if suffix == ".csv" else ())) if malformed and rows >= 1000 else ()
+    is_csv = path.suffix.lower() == ".csv"
+    kinds = (MALFORMED + (MALFORMED_TEXT if is_csv else ())) if malformed and rows >= 1000 else ()
     per_kind = max(1, round(rows * MALFORMED_SHARE / len(kinds))) if kinds else 0
     distinct = rows - (per_kind if kinds else 0)
     terminals = _terminals(rng, number=max(len(COUNTRIES) * 3, rows // (days * 3)))
     customers = _customers(rng, terminals, number=max(1, round(rows / (days * 0.9))), days=days)
 
-    number_leaked = round(rows * FRAUD_SHARES["leaked_credentials"])
-    frame = _normal(rng, customers, terminals, distinct - number_leaked, days, first_day)
+    number = round(rows * FRAUD_SHARES["leaked_credentials"])
+    frame = _normal(rng, customers, terminals, number=distinct - number, days=days, first_day=first_day)
     scenario = np.zeros(distinct, dtype=np.int8)  # 0: normal, else 1 + index into FRAUD_SHARES
-    _raise_amounts(rng, frame, scenario, customers, round(rows * FRAUD_SHARES["amount_above_habit"]))
-    _compromise_terminals(rng, frame, scenario, days, round(rows * FRAUD_SHARES["compromised_terminal"]))
-    leaked = _leak_credentials(rng, customers, terminals, number_leaked, days)
-    frame = {name: np.concatenate([frame[name], leaked[name]]) for name in frame}
-    scenario[distinct - number_leaked :] = 3
+    _raise_amounts(rng, frame, scenario, customers=customers, number=round(rows * FRAUD_SHARES["amount_above_habit"]))
+    _compromise_terminals(rng, frame, scenario, days=days, number=round(rows * FRAUD_SHARES["compromised_terminal"]))
+    bursts = _leak_credentials(rng, customers, terminals, number=number, days=days)
+    frame = {name: np.concatenate([frame[name], bursts[name]]) for name in frame}
+    scenario[distinct - number :] = 3
 
     order = np.argsort(frame["second"], kind="stable")
     frame = {name: column[order] for name, column in frame.items()}
@@ -182,10 +189,10 @@ def simulate(
     ids = np.arange(1, distinct + 1)
     table = _table(frame, ids, scenario > 0, first_day)
     if kinds:
-        chosen = rng.permutation(np.flatnonzero(scenario == 0))[: per_kind * len(kinds)]
-        table = _spoil(table, dict(zip(kinds, chosen.reshape(len(kinds), per_kind), strict=True)))
+        places = rng.permutation(np.flatnonzero(scenario == 0))[: per_kind * len(kinds)]
+        table = _spoil(table, dict(zip(kinds, places.reshape(len(kinds), per_kind), strict=True)))
     _write(table, path, on_rows)
-    return Simulated(
+    return Simulation(
         path=path,
         rows=table.num_rows,
         customers=len(customers.activity),
@@ -195,6 +202,14 @@ def simulate(
         frauds={name: ids[scenario == i] for i, name in enumerate(FRAUD_SHARES, start=1)},
         malformed=dict.fromkeys(kinds, per_kind),
     )
+
+
+def _check(path: Path, rows: int, days: int) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in (".parquet", ".csv"):
+        raise InputError(f"{path} ends in {suffix or 'nothing'!r}; name a .parquet or .csv file to simulate into")
+    if rows < 1 or days < 1:
+        raise InputError(f"rows is {rows} and days is {days}; both must be at least 1 to simulate transactions")
 
 
 def _terminals(rng: np.random.Generator, number: int) -> _Terminals:
@@ -230,11 +245,12 @@ def _normal(
     rng: np.random.Generator,
     customers: _Customers,
     terminals: _Terminals,
+    *,
     number: int,
     days: int,
     first_day: date,
 ) -> dict[str, np.ndarray]:
-    """What customers do on their own: (number,) arrays, in no order."""
+    """Return what customers do on their own: (number,) arrays, in no order."""
     customer = rng.choice(len(customers.activity), number, p=customers.activity)
     week = _WEEKDAYS[(first_day.weekday() + np.arange(days)) % 7]
     day = rng.choice(days, number, p=week / week.sum())
@@ -242,11 +258,11 @@ def _normal(
     hour = np.where(rng.random(number) < 0.04, rng.uniform(6, 24, number), hour)  # now and then at any time
     second = day * _DAY + ((hour * 3600) % _DAY).astype(np.int64)
 
-    travelling = (day >= customers.trip_start[customer]) & (day < customers.trip_end[customer])
-    travelling &= customers.trip_start[customer] >= 0
-    country = np.where(travelling, customers.trip_country[customer], customers.home[customer])
+    on_trip = (day >= customers.trip_start[customer]) & (day < customers.trip_end[customer])
+    on_trip &= customers.trip_start[customer] >= 0
+    country = np.where(on_trip, customers.trip_country[customer], customers.home[customer])
     favourite = customers.favourites[customer, np.minimum(rng.geometric(0.35, number) - 1, 5)]
-    elsewhere = travelling | (rng.random(number) < 0.12)
+    elsewhere = on_trip | (rng.random(number) < 0.12)
     terminal = np.where(elsewhere, terminals.draw(rng, country), favourite)
     kind = terminals.kind[terminal]
     # Shops on the net sell across borders; their country is the one that the table names.
@@ -271,45 +287,46 @@ def _raise_amounts(
     rng: np.random.Generator,
     frame: dict[str, np.ndarray],
     scenario: np.ndarray,
+    *,
     customers: _Customers,
     number: int,
 ) -> None:
-    """Scenario 1: amounts far above the customer's habit."""
+    """Make scenario 1: amounts far above the customer's habit."""
     rows = rng.choice(len(frame["amount"]), number, replace=False)
-    usual = np.exp(customers.spending[frame["customer"][rows]])
-    frame["amount"][rows] = usual * rng.uniform(4, 20, number)
+    habit = np.exp(customers.spending[frame["customer"][rows]])
+    frame["amount"][rows] = habit * rng.uniform(4, 20, number)
     # No shop takes that much contactless.
     frame["channel"][rows] = np.where(frame["channel"][rows] == _CONTACTLESS, _CHIP, frame["channel"][rows])
     scenario[rows] = 1
 
 
 def _compromise_terminals(
-    rng: np.random.Generator, frame: dict[str, np.ndarray], scenario: np.ndarray, days: int, number: int
+    rng: np.random.Generator, frame: dict[str, np.ndarray], scenario: np.ndarray, *, days: int, number: int
 ) -> None:
-    """Scenario 2: most of what happens on a terminal during some days, until ``number`` rows are reached."""
+    """Make scenario 2: most of what happens on a terminal during some days, until ``number`` rows are reached."""
     terminals = int(frame["terminal"].max(initial=0)) + 1
     length = rng.integers(3, 21, terminals)
     start = rng.integers(1 - length, days)  # some are compromised before the table begins
     day = frame["second"] // _DAY
-    hit = (day >= start[frame["terminal"]]) & (day < (start + length)[frame["terminal"]])
-    hit &= (scenario[: len(day)] == 0) & (rng.random(len(day)) < 0.85)
+    is_fraud = (day >= start[frame["terminal"]]) & (day < (start + length)[frame["terminal"]])
+    is_fraud &= (scenario[: len(day)] == 0) & (rng.random(len(day)) < 0.85)
     turn = rng.permutation(terminals)  # terminals are compromised in this order
-    candidates = np.flatnonzero(hit)
+    candidates = np.flatnonzero(is_fraud)
     rows = candidates[np.argsort(turn[frame["terminal"][candidates]], kind="stable")][:number]
     frame["amount"][rows] *= rng.uniform(1, 3, len(rows))
     scenario[rows] = 2
 
 
 def _leak_credentials(
-    rng: np.random.Generator, customers: _Customers, terminals: _Terminals, number: int, days: int
+    rng: np.random.Generator, customers: _Customers, terminals: _Terminals, *, number: int, days: int
 ) -> dict[str, np.ndarray]:
-    """Scenario 3: bursts of ``number`` further transactions in all."""
+    """Return scenario 3: bursts of ``number`` further transactions in all."""
     sizes = rng.integers(3, 9, number)
     burst = np.repeat(np.arange(number), sizes)[:number]  # which burst each row belongs to
-    who = rng.integers(0, len(customers.activity), number)
+    victim = rng.integers(0, len(customers.activity), number)
     night = rng.integers(0, days, number) * _DAY + rng.integers(0, 3 * 3600, number)
-    country = (customers.home[who] + rng.integers(1, len(COUNTRIES), number)) % len(COUNTRIES)
-    customer = who[burst]
+    country = (customers.home[victim] + rng.integers(1, len(COUNTRIES), number)) % len(COUNTRIES)
+    customer = victim[burst]
     online = np.flatnonzero(terminals.kind == _ONLINE)
     shop = rng.choice(online if online.size else np.arange(len(terminals.kind)), number)
     return {
@@ -338,33 +355,33 @@ def _table(frame: dict[str, np.ndarray], ids: np.ndarray, is_fraud: np.ndarray, 
     )
 
 
-def _spoil(table: pa.Table, chosen: dict[str, np.ndarray]) -> pa.Table:
-    """Make the chosen rows malformed. The amount and the time become text when text has to go into them."""
+def _spoil(table: pa.Table, places: dict[str, np.ndarray]) -> pa.Table:
+    """Make the rows at these places malformed, by kind. The amount and the time become text where a kind is text."""
     amount = table["TX_AMOUNT"].to_numpy().copy()
     second = table["TX_DATETIME"].to_numpy().copy()
-    amount[chosen["negative amount"]] *= -1
-    amount[chosen["NaN amount"]] = np.nan
-    amount[chosen["infinite amount"]] = np.inf
-    amount[chosen["amount 1e300"]] = 1e300
-    second[chosen["timestamp in 1900"]] = np.datetime64("1900-01-01", "us")
-    second[chosen["timestamp in 2999"]] = np.datetime64("2999-12-31", "us")
-    second[chosen["missing timestamp"]] = np.datetime64("NaT")
-    customer = pa.array(table["CUSTOMER_ID"].to_numpy(), mask=_mask(len(amount), chosen["missing customer"]))
+    amount[places["negative amount"]] *= -1
+    amount[places["NaN amount"]] = np.nan
+    amount[places["infinite amount"]] = np.inf
+    amount[places["amount 1e300"]] = 1e300
+    second[places["timestamp in 1900"]] = np.datetime64("1900-01-01", "us")
+    second[places["timestamp in 2999"]] = np.datetime64("2999-12-31", "us")
+    second[places["missing timestamp"]] = np.datetime64("NaT")
+    customer = pa.array(table["CUSTOMER_ID"].to_numpy(), mask=_mask(len(amount), places["missing customer"]))
     amounts, times = pa.array(amount), pa.array(second, pa.timestamp("us"))
-    if "text amount" in chosen:
+    if "text amount" in places:
         rows = len(amount)
-        amounts = pc.if_else(pa.array(_mask(rows, chosen["text amount"])), "12 euros", amounts.cast(pa.string()))
+        amounts = pc.if_else(pa.array(_mask(rows, places["text amount"])), "12 euros", amounts.cast(pa.string()))
         # The zeros after the second are cut off, as in most exports.
         text = pc.utf8_slice_codeunits(times.cast(pa.string()), 0, 19)
-        times = pc.if_else(pa.array(_mask(rows, chosen["text timestamp"])), "yesterday", text)
+        times = pc.if_else(pa.array(_mask(rows, places["text timestamp"])), "yesterday", text)
     for name, column in (("TX_AMOUNT", amounts), ("TX_DATETIME", times), ("CUSTOMER_ID", customer)):
         table = table.set_column(table.schema.get_field_index(name), name, column)
-    return table.take(np.sort(np.concatenate([np.arange(table.num_rows), chosen["duplicate id"]])))
+    return table.take(np.sort(np.concatenate([np.arange(table.num_rows), places["duplicate id"]])))
 
 
-def _mask(rows: int, chosen: np.ndarray) -> np.ndarray:
+def _mask(rows: int, places: np.ndarray) -> np.ndarray:
     mask = np.zeros(rows, dtype=bool)
-    mask[chosen] = True
+    mask[places] = True
     return mask
 
 

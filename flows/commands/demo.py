@@ -15,7 +15,7 @@ from flows.run import run_flow
 from pipeline.inference.roles import infer
 from pipeline.settings.config import TableConfig
 from pipeline.settings.file import write_config
-from pipeline.simulation import Simulated, simulate
+from pipeline.simulation import Simulation, simulate
 from pipeline.tables.reading import open_table
 from pipeline.tables.writing import write_text
 
@@ -66,7 +66,7 @@ def run(work_dir: Path, *, rows: int, seed: int) -> None:
     _show(made, config, train, score)
 
 
-def _configure(made: Simulated, config: Path) -> None:
+def _configure(made: Simulation, config: Path) -> None:
     """Write the configuration that `assay init` would write, with a suite of the demo's own."""
     shutil.copyfile(str(files("expectations") / "demo.json"), config.parent / "suite.json")
     inferred, reasons, _ = infer(
@@ -81,7 +81,7 @@ def _configure(made: Simulated, config: Path) -> None:
     write_text(config, write_config(inferred.model_copy(update=update), reasons))
 
 
-def _show(made: Simulated, config: Path, train: "TrainingResult", score: "BatchResult") -> None:
+def _show(made: Simulation, config: Path, train: "TrainingResult", score: "BatchResult") -> None:
     """Print the short table that the demo ends with."""
     scores = pq.read_table(score.folder / "scores.parquet", columns=["TRANSACTION_ID", "is_flagged"])
     fraud = pc.is_in(scores.column("TRANSACTION_ID"), value_set=pa.array(made.fraud_ids))

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.calibration.held_out import ScoredRows
-from pipeline.calibration.strategies.base import Strategy
 from pipeline.calibration.strategies.capacity import Capacity
 from pipeline.calibration.strategies.cost import Cost
 from pipeline.calibration.strategies.f_beta import FBeta
@@ -19,6 +18,7 @@ from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.calibration.strategies.fdr import Fdr
 from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
 from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
+from pipeline.calibration.strategies.strategy import Strategy
 from pipeline.calibration.strategies.tail import PeaksOverThreshold
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
 from pipeline.errors import ConfigError

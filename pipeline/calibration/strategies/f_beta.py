@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
-from pipeline.calibration.strategies.base import Strategy, labelled_rows, steps, thinned
+from pipeline.calibration.strategies.strategy import Strategy, labelled_rows, steps, thinned
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
 from pipeline.numbers import percent
 

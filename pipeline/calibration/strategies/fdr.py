@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.calibration.held_out import ScoredRows, segment
 from pipeline.calibration.intervals import rank_for_rate, rows_for_rate
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies.base import Strategy
+from pipeline.calibration.strategies.strategy import Strategy
 from pipeline.calibration.threshold import Fulfilment, Threshold, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent

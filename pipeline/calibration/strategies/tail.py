@@ -9,8 +9,8 @@ import numpy as np
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import HIGH, LOW
 from pipeline.calibration.p_values import Calibration, TailLaw, tail_or_reason
-from pipeline.calibration.strategies.base import Strategy, thinned
 from pipeline.calibration.strategies.false_alert_rate import realised
+from pipeline.calibration.strategies.strategy import Strategy, thinned
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
 from pipeline.errors import TrainingError
 from pipeline.numbers import percent

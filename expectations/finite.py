@@ -1,4 +1,4 @@
-"""Row rules that Great Expectations does not have; importing this module registers them under their names."""
+"""The rule that numbers are finite, which Great Expectations does not have; importing this file registers it."""
 
 from typing import Any, ClassVar
 
