@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 CHECKED_ROWS = 4096
-"""Whether a model is of any use is looked at on about as many normal rows of the calibration block, at most."""
+"""Whether a model is of any use is looked at on about as many normal rows, at most."""
 MATRIX_BYTES = 2**30
-"""A larger matrix of fit rows lies on disk."""
+"""A larger matrix of fit rows lies on disk, and is read piece by piece."""
 ENCODER_ROWS, EARLY_STOPPING_ROWS = 2_000_000, 250_000
 """The encoder is fitted on, and early stopping watches, as many rows at most."""
 

@@ -11,9 +11,9 @@ from pipeline.evaluation.measures import Outcomes, drawn_as_a_whole
 from pipeline.evaluation.ranking import Ranking
 
 POINTS = 60
-DRAWS = 200
-MOST_DRAWN = 3 * 10**7
-LEAST_DRAWS = 40
+BAND_DRAWS = 200
+MOST_BAND_DRAWN = 3 * 10**7
+LEAST_BAND_DRAWS = 40
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Curve:
 
 
 def precision_over_recall(
-    parts: Outcomes | Sequence[Outcomes], points: int = POINTS, draws: int = DRAWS, seed: int = 0
+    parts: Outcomes | Sequence[Outcomes], points: int = POINTS, draws: int = BAND_DRAWS, seed: int = 0
 ) -> Curve | None:
     """Return the precision at the highest threshold that reaches each recall.
 
@@ -70,7 +70,7 @@ def found_over_alerts(
     by_amount: bool = False,
     *,
     points: int = POINTS,
-    draws: int = DRAWS,
+    draws: int = BAND_DRAWS,
     seed: int = 0,
 ) -> Curve | None:
     """Return the share of the frauds, or of their amount, that a number of alerts a day would find.
@@ -134,7 +134,7 @@ def _banded(
     known = [block.where(block.known) for block in blocks]
     rankings = [Ranking(block.scores, block.labels == 1) for block in known]
     sizes = np.cumsum([0, *(len(block.scores) for block in known)])
-    draws = max(min(draws, MOST_DRAWN // max(int(sizes[-1]), 1)), min(draws, LEAST_DRAWS))
+    draws = max(min(draws, MOST_BAND_DRAWN // max(int(sizes[-1]), 1)), min(draws, LEAST_BAND_DRAWS))
 
     def metrics(drawn: np.ndarray) -> np.ndarray:
         parts = [drawn[start:end] for start, end in pairwise(sizes)]

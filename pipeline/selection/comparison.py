@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.detector.artefact import Detector
+from pipeline.detector.artefact import CHECKED_ROWS, Detector
 from pipeline.evaluation.injection import inject
 from pipeline.evaluation.measures import Outcomes
 from pipeline.labels.known import Labels
@@ -27,8 +27,6 @@ from pipeline.workspace.workspace import Workspace
 
 IRRELEVANT = ("tracking.", "promotion.", "tuning.", "report.", "work_dir", "table.path", "table.incoming")
 """Settings that change nothing about a version."""
-LOOKED_AT = 4096
-"""Rows that a version's use is judged on, and anomalies are injected into."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ def _outcomes(table: Path, scored: Scored, labels: Labels) -> Outcomes:
 def _normal_rows(table: Path, detector: Detector, labels: np.ndarray) -> np.ndarray:
     """Return some of the rows that are not known to be fraud, encoded: shape (at most 4,096, n_columns)."""
     normal = np.flatnonzero(labels != 1)
-    some = normal[:: -(-len(normal) // LOOKED_AT) or 1]
+    some = normal[:: -(-len(normal) // CHECKED_ROWS) or 1]
     return detector.encoder.transform(take_rows(table, some))
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from pipeline.detector.artefact import CHECKED_ROWS
 from pipeline.detector.family import build_model
 from pipeline.errors import AssayError, TrainingError
 from pipeline.evaluation.metrics import average_precision
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-LOOKED_AT = 20_000
+WATCHED_ROWS = 20_000
 """Validation rows that are looked at after each epoch, all frauds among them."""
-CHECKED_ROWS = 4096
 WARM_UP_TRIALS, WARM_UP_EPOCHS = 8, 3
 """No trial is stopped before so many have ended, and none before its third epoch."""
 
@@ -329,7 +329,7 @@ def _watch(trial: "Trial", model: Any, *, material: Material, metric: str, rate:
 
     labels = material.labels
     others = np.flatnonzero(labels != 1)
-    some = np.sort(np.concatenate([np.flatnonzero(labels == 1), others[:: -(-len(others) // LOOKED_AT) or 1]]))
+    some = np.sort(np.concatenate([np.flatnonzero(labels == 1), others[:: -(-len(others) // WATCHED_ROWS) or 1]]))
     rows, known = material.validation[some], labels[some]
 
     def on_epoch(epoch: int, max_epochs: int, losses: dict[str, float]) -> None:

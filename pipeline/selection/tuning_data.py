@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.detector.artefact import MATRIX_BYTES, Detector
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.parts import EARLY_STOPPING, FIT, split
 from pipeline.errors import InputError
@@ -26,13 +27,8 @@ from pipeline.tables.parquet import filter_rows, span
 from pipeline.tables.period import Period, local_days
 from pipeline.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from pipeline.detector.artefact import Detector
-
 INJECTED = 1000
 """Anomalies of each kind."""
-MATRIX_BYTES = 2**30
-"""A larger matrix is read from disk piece by piece."""
 
 
 @dataclass(frozen=True)
