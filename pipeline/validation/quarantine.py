@@ -12,7 +12,7 @@ from pipeline.tables.cells import as_text, rows_at
 from pipeline.tables.reading import SOURCE_FILE, SOURCE_ROW, Table
 from pipeline.tables.writing import ParquetWriter
 
-LINE, RULES, BATCH = "line", "rules", "batch_id"
+_LINE, _RULES, _BATCH = "line", "rules", "batch_id"
 BROKEN_LINE = "csv line: has as many cells as the header"
 
 
@@ -28,15 +28,15 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
     >>> quarantine_schema(pa.schema({"eur": pa.float64(), "rules": pa.string()})).names
     ['eur', 'rules (as delivered)', 'line', 'source_file', 'source_row', 'rules', 'batch_id']
     """
-    names = (LINE, SOURCE_FILE, SOURCE_ROW, RULES, BATCH)
+    names = (_LINE, SOURCE_FILE, SOURCE_ROW, _RULES, _BATCH)
     return pa.schema(
         [
             *(pa.field(f"{name} (as delivered)" if name in names else name, pa.string()) for name in schema.names),
-            pa.field(LINE, pa.string()),
+            pa.field(_LINE, pa.string()),
             pa.field(SOURCE_FILE, pa.string()),
             pa.field(SOURCE_ROW, pa.int64()),
-            pa.field(RULES, pa.list_(pa.string())),
-            pa.field(BATCH, pa.string()),
+            pa.field(_RULES, pa.list_(pa.string())),
+            pa.field(_BATCH, pa.string()),
         ]
     )
 
@@ -102,11 +102,11 @@ def union(rows: Collection[np.ndarray]) -> np.ndarray:
 
 def _broken_lines(table: Table, schema: pa.Schema, batch_id: str) -> pa.RecordBatch:
     values: dict[str, Any] = {
-        LINE: [line.text for line in table.broken],
+        _LINE: [line.text for line in table.broken],
         SOURCE_FILE: [line.source_file for line in table.broken],
         SOURCE_ROW: [line.source_row for line in table.broken],
-        RULES: [[BROKEN_LINE]] * len(table.broken),
-        BATCH: [batch_id] * len(table.broken),
+        _RULES: [[BROKEN_LINE]] * len(table.broken),
+        _BATCH: [batch_id] * len(table.broken),
     }
     count = len(table.broken)
     columns = [
