@@ -13,7 +13,7 @@ from prefect.states import Completed, Failed, State
 from flows import console
 from flows.console import Screen
 from flows.stages import retried, say_what_to_do, stage
-from pipeline.calibration.strategies import Got
+from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
 from pipeline.evaluation.measured import Measured, measure
@@ -93,7 +93,7 @@ class BatchScores:
     scored: Scored
     measured: Measured
     maps: list[Map]
-    promise: Got
+    promise: Fulfilment
     audit: Path | None
     missed: MissedFraud | None
 
