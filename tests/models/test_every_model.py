@@ -32,7 +32,15 @@ def found():
 
 
 CLASSES = sorted(found(), key=lambda kind: kind.__name__)
-SMALL = {"max_epochs": 3, "hidden": (16,), "code_size": 3, "batch_size": 64, "learning_rate": 0.01, "filters": (4,)}
+SMALL = {
+    "max_epochs": 3,
+    "n_steps": 20,
+    "hidden": (16,),
+    "code_size": 3,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "filters": (4,),
+}
 EVERY_MODEL = pytest.mark.parametrize("kind", CLASSES)
 EVERY_AUTOENCODER = pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, Autoencoder)])
 
@@ -195,7 +203,7 @@ def test_small_and_wide_tables_train(kind, n_rows, n_columns):
 def test_anomalies_are_found(kind):
     usual = rows(300, seed=5)
     unusual = np.random.default_rng(6).uniform(-3, 3, size=(100, 6))
-    model = small(kind, max_epochs=60, hidden=(32,), code_size=2).fit(rows(1000))
+    model = small(kind, max_epochs=60, n_steps=1000, hidden=(32,), code_size=2).fit(rows(1000))
     scores = model.anomaly_score(np.concatenate([usual, unusual]))
     assert roc_auc_score(np.repeat([0, 1], [300, 100]), scores) > 0.97
     assert set(model.suspects(np.concatenate([usual, unusual]), 30)) <= set(range(300, 400))
