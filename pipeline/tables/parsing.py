@@ -37,9 +37,11 @@ _TYPES = {
 }
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds since 1970 of the years 1 and 9999, both ends
-_CLOCK = r"(?:[T ](?P<hour>\d\d)(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?"
-_ZONE = r" ?(?P<zone>[Zz]|[+-]\d\d(?::?\d\d)?)?)?"
-_ISO = rf"^(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d){_CLOCK}{_ZONE}$"
+_YEAR = r"(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"  # 0001 to 9999
+_CLOCK = r"[T ]\d\d(?::\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?"
+_ZONE = r" ?(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
+_ISO = rf"^{_YEAR}-\d\d-\d\d(?:{_CLOCK}(?:{_ZONE})?)?$"
+_NAMES_A_ZONE = r"^.{11}.*[Z+-]"
 _DAY_FIRST = r"^(\d\d)\.(\d\d)\.(\d{4})"
 
 
@@ -322,36 +324,14 @@ def _from_text(text: pa.Array, time_zone: str) -> pa.Array:
     try:  # One well-formed way of writing in the whole column is read many times faster.
         return _to_utc(_from_count(text.cast(TIMESTAMP).cast(pa.int64()), "us"), time_zone)
     except pa.ArrowInvalid:
-        parts = pc.extract_regex(pc.replace_substring_regex(text, _DAY_FIRST, r"\3-\2-\1"), _ISO)
-    fields = {
-        name: pc.struct_field(parts, name)
-        for name in ("year", "month", "day", "hour", "minute", "second", "fraction", "zone")
-    }
+        iso = _matching(pc.replace_substring_regex(text, _DAY_FIRST, r"\3-\2-\1"), _ISO)
+    import pandas as pd
 
-    def numbers(name: str) -> np.ndarray:
-        digits = fields[name].fill_null("")
-        padded = pc.utf8_slice_codeunits(pc.utf8_rpad(digits, 6, "0"), 0, 6) if name == "fraction" else digits
-        return pc.if_else(pc.equal(padded, ""), "0", padded).cast(pa.int64()).to_numpy(zero_copy_only=False)
-
-    year, month, day = numbers("year"), numbers("month"), numbers("day")
-    hour, minute, second = numbers("hour"), numbers("minute"), numbers("second")
-    months = (year - 1970) * 12 + month - 1
-    first_of_month = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    first_of_next = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    wrong = pc.is_null(parts).to_numpy(zero_copy_only=False) | (year < 1) | (month < 1) | (month > 12)
-    wrong |= (day < 1) | (day > first_of_next - first_of_month) | (hour > 23) | (minute > 59) | (second > 59)
-    days = first_of_month + day - 1
-    seconds = days * 86_400 + hour * 3600 + minute * 60 + second
-    micro = seconds * 1_000_000 + numbers("fraction")
-
-    zone = pc.replace_substring(fields["zone"].fill_null(""), ":", "")
-    minus = pc.starts_with(zone, "-").to_numpy(zero_copy_only=False)
-    offset = pc.utf8_rpad(pc.replace_substring_regex(zone, r"[Zz+-]", ""), 4, "0").cast(pa.int64())
-    hours, minutes = np.divmod(offset.to_numpy(zero_copy_only=False), 100)
-    wrong |= (hours > 23) | (minutes > 59)
-    shift = (hours * 60 + minutes) * np.where(minus, -60_000_000, 60_000_000)
-
-    zoned = pa.array(micro - shift, pa.int64(), mask=wrong)
-    local = pa.array(np.where(wrong, 0, micro), pa.int64(), mask=wrong)
-    names_none = pc.equal(zone, "")
-    return pc.if_else(names_none, _to_utc(_from_count(local, "us"), time_zone), _from_count(zoned, "us"))
+    # pandas reads neither a comma nor a small z; more than six digits would be nanoseconds, which end in 2262.
+    iso = pc.utf8_upper(pc.replace_substring_regex(iso, r"[.,](\d{1,6})\d*", r".\1"))
+    written = iso.to_numpy(zero_copy_only=False)
+    moments = pd.to_datetime(written, format="ISO8601", utc=True, errors="coerce").as_unit("us")
+    count = pa.array(moments.tz_localize(None).to_numpy()).cast(pa.int64())
+    is_zoned = pc.match_substring_regex(iso, _NAMES_A_ZONE)
+    local = _to_utc(_from_count(pc.if_else(is_zoned, None, count), "us"), time_zone)
+    return pc.if_else(is_zoned, _from_count(count, "us"), local)

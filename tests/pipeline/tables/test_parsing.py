@@ -167,6 +167,84 @@ def test_text_that_is_no_timestamp():
         assert failing([text], "timestamp") == [text]
 
 
+def spelling_and_moment(rng) -> tuple[str, datetime | None]:
+    """Return a moment spelled in one of the ways that are read, and what the standard library reads of it in UTC."""
+    year = int(rng.choice([1, 4, 1900, 2000, 2023, 2024, 9999, rng.integers(1, 10_000)]))
+    month, day = (
+        int(rng.choice([rng.integers(1, last), last, last + 1, 0], p=[0.8, 0.1, 0.05, 0.05])) for last in (12, 31)
+    )
+    hour, minute, second = (int(rng.choice([rng.integers(0, n), n + 1], p=[0.97, 0.03])) for n in (24, 60, 60))
+    fraction = "".join(rng.choice(list("0123456789"), rng.integers(1, 10)))
+    offset = f"{rng.choice(['+', '-'])}{rng.choice([0, 2, 14, 23, 24], p=[0.3, 0.3, 0.2, 0.15, 0.05]):02}"
+    offset_minutes = f"{rng.choice([0, 30, 59]):02}"
+    zone, utc_offset = [
+        ("", "+00:00"),
+        ("Z", "+00:00"),
+        (" z", "+00:00"),
+        (offset, f"{offset}:00"),
+        (f"{offset}{offset_minutes}", f"{offset}:{offset_minutes}"),
+        (f" {offset}:{offset_minutes}", f"{offset}:{offset_minutes}"),
+    ][rng.integers(6)]
+    clocks = [
+        ("", "00:00:00"),
+        (f"{hour:02}{zone}", f"{hour:02}:00:00{utc_offset}"),
+        (f"{hour:02}:{minute:02}{zone}", f"{hour:02}:{minute:02}:00{utc_offset}"),
+        (f"{hour:02}:{minute:02}:{second:02}{zone}", f"{hour:02}:{minute:02}:{second:02}{utc_offset}"),
+        (
+            f"{hour:02}:{minute:02}:{second:02}{rng.choice(['.', ','])}{fraction}{zone}",
+            f"{hour:02}:{minute:02}:{second:02}.{fraction[:6]:0<6}{utc_offset}",
+        ),
+    ]
+    clock, whole_clock = clocks[rng.integers(5)]
+    dated = rng.choice([f"{year:04}-{month:02}-{day:02}", f"{day:02}.{month:02}.{year:04}"])
+    text = f"{dated}{rng.choice(['T', ' ']) if clock else ''}{clock}"
+    try:
+        moment = datetime.fromisoformat(f"{year:04}-{month:02}-{day:02}T{whole_clock}")
+        return text, moment.replace(tzinfo=None) - (moment.utcoffset() or timedelta())
+    except (ValueError, OverflowError):  # no such day, no such time of day, or a year before 1 or after 9999
+        return text, None
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_every_spelling_is_the_moment_that_the_standard_library_reads(seed):
+    rng = np.random.default_rng(seed)
+    cells = [spelling_and_moment(rng) for _ in range(200)]
+    assert 5 < sum(moment is None for _, moment in cells) < 100
+    typed, failed = column([text for text, _ in cells], "timestamp")
+    assert dict(zip([text for text, _ in cells], typed, strict=True)) == dict(cells)
+    assert failed == [moment is None for _, moment in cells]
+    for text, moment in cells[:20]:  # a cell is read the same whatever stands beside it
+        assert column([text], "timestamp")[0] == [moment]
+
+
+def test_fractions_are_cut_after_the_microsecond():
+    second = datetime(9999, 12, 31, 23, 59, 59)
+    for digits in range(1, 10):
+        texts = [f"9999-12-31T23:59:59{sign}{'9' * digits}{zone}" for sign in ".," for zone in ("", "Z")]
+        moment = second.replace(microsecond=int(f"{'9' * min(digits, 6):0<6}"))
+        assert column(texts, "timestamp")[0] == [moment] * 4
+
+
+def test_other_spellings_of_iso_8601_are_no_timestamps():
+    wrong = [
+        *("2018-W13", "2018-W13-7", "2018W137", "2018-091", "2018091", "2018-04", "2018", "20180401T123015Z"),
+        *("+002018-04-01", "-2018-04-01", "12018-04-01", "0000-12-31T23:00-02:00", "2018-04-01t12:30", "2018-04-01T"),
+        *("2018-04-01T12:30:15.", "2018-04-01T12:30:15.1234567890", "2018-04-01T12:30.5", "2018-04-01T1230"),
+        *("2018-04-01Z", "2018-04-01T12:30+2", "2018-04-01T12:30+02:60", "2018-04-01T12:30+24:00"),
+        *(
+            "2018-04-01T12:30+02:00:30",
+            "2018-04-01T12:30  Z",
+            "2018-04-01T12:30 UTC",
+            "2018-04-01  12:30",
+            "now",
+            "NaT",
+        ),
+    ]
+    assert failing(["2018-04-01", *wrong], "timestamp") == wrong
+    for text in wrong:
+        assert failing([text], "timestamp") == [text]
+
+
 def test_random_moments_survive_in_every_notation():
     rng = np.random.default_rng(0)
     first, last = np.datetime64("0001-01-02", "us").astype(int), np.datetime64("9999-12-30", "us").astype(int)
