@@ -34,7 +34,7 @@ from pipeline.features.risks import everybody_sql, known, longest_wait, verdicts
 from pipeline.labels.known import available_at_sql
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US
-from pipeline.tables.sql import quote
+from pipeline.tables.sql import database, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -85,8 +85,6 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
     ConfigError
         When a column of the contract has the name of a feature.
     """
-    import duckdb
-
     made = plan(config, reviewed=bool(reviewed))
     schema = pq.read_schema(rows)
     clash = sorted(set(made.columns) & set(config.contract.columns))
@@ -98,9 +96,8 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
-        duckdb.connect(config={"memory_limit": config.features.memory_limit}) as connection,
+        database(config.features.memory_limit, Path(scratch)) as connection,
     ):
-        connection.execute("SET temp_directory = ?", [scratch])
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET preserve_insertion_order = false")
         _read(connection, "present", [rows], Path(scratch))

@@ -25,6 +25,7 @@ from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import explain
 from pipeline.tables.parsing import parse, parse_column
 from pipeline.tables.reading import Table, open_table
+from pipeline.tables.sql import database
 
 MAX_CATEGORIES = 200  # a text column of more values is no category
 MAX_CODES = 10  # a whole number of more values is a quantity
@@ -374,15 +375,13 @@ def _some(names: Sequence[str]) -> str:
 
 def _count_values(table: Table, column: str) -> tuple[int, int]:
     """Return the number of rows with a value in a column, and of different values, over the whole table."""
-    import duckdb
-
     field = table.schema.field(column).with_name("key")
     batches = (batch.select([column]).rename_columns(["key"]) for batch in table.batches(65_536))
     rows = pa.RecordBatchReader.from_batches(pa.schema([field]), batches)
     query = "SELECT count(*) AS n FROM rows WHERE key IS NOT NULL GROUP BY key"
     with (
         tempfile.TemporaryDirectory() as folder,
-        duckdb.connect(config={"temp_directory": folder, "memory_limit": "2GB"}) as connection,
+        database("2GB", Path(folder)) as connection,
     ):
         connection.register("rows", rows)
         counts = connection.execute(f"SELECT coalesce(sum(n), 0), count(*) FROM ({query})").fetchone()

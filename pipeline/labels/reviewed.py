@@ -20,7 +20,7 @@ from pipeline.tables.parsing import RULES, check_columns, parse_column
 from pipeline.tables.period import DAY_US, TIMESTAMP, Period
 from pipeline.tables.reading import Table, open_table
 from pipeline.tables.scratch import hidden
-from pipeline.tables.sql import quote
+from pipeline.tables.sql import database, quote
 from pipeline.tables.writing import ParquetWriter
 
 
@@ -207,14 +207,11 @@ class ReviewedLabels:
 
     def _unknown(self, file: Path, history: Sequence[Path]) -> int:
         """Return how many different ids of a file no row of the history has."""
-        import duckdb
-
         key = self.config.contract.id
         with (
             hidden(self.folder, "unknown") as scratch,
-            duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection,
+            database(self.config.features.memory_limit, scratch) as connection,
         ):
-            connection.execute("SET temp_directory = ?", [str(scratch)])
             connection.register("given", ds.dataset(file))
             rows = ds.dataset(list(history), schema=pa.schema({key: self.schema.field("id").type}))
             connection.register("history", rows)

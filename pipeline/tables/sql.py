@@ -1,4 +1,36 @@
-"""SQL text: names quoted."""
+"""DuckDB: a database in memory for the length of a block, and names quoted."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@contextmanager
+def database(memory_limit: str, scratch: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """Give an empty DuckDB database, which is gone after the block.
+
+    Parameters
+    ----------
+    memory_limit : str
+        Such as ``"2GB"``; beyond it, what does not fit is spilled to ``scratch``.
+    scratch : Path
+        Folder for temporary files.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, database("1GB", Path(folder)) as connection:
+    ...     connection.sql("SELECT 6 * 7").fetchall()
+    [(42,)]
+    """
+    import duckdb
+
+    with duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": str(scratch)}) as connection:
+        yield connection
 
 
 def quote(name: str) -> str:

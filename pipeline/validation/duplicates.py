@@ -1,18 +1,14 @@
 """Ids that come twice: within a table of any size, and in batches that were scored before."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.tables.parquet import read_batches
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+from pipeline.tables.sql import database
 
 ID, ROW = "id", "row"
 
@@ -36,10 +32,10 @@ def later_copies(keys: Sequence[Path], without: np.ndarray, *, memory_limit: str
     numpy.ndarray
         int64, ascending.
     """
-    with _database(memory_limit, scratch) as database:
-        database.register("keys", _dataset(keys))
-        database.register("without", pa.table({ROW: without}))
-        found = database.execute(
+    with database(memory_limit, scratch) as connection:
+        connection.register("keys", _dataset(keys))
+        connection.register("without", pa.table({ROW: without}))
+        found = connection.execute(
             "WITH good AS (SELECT id, row FROM keys ANTI JOIN without USING (row)) "
             "SELECT row FROM good JOIN (SELECT id, min(row) AS kept FROM good GROUP BY id HAVING count(*) > 1) "
             "USING (id) WHERE row > kept ORDER BY row"
@@ -78,12 +74,12 @@ def seen_elsewhere(
             for batch in read_batches(path, [id_column]):
                 yield pa.record_batch([batch.column(0).cast(compared)], names=["seen"])
 
-    with _database(memory_limit, scratch) as database:
-        database.register("keys", _dataset([keys]))
+    with database(memory_limit, scratch) as connection:
+        connection.register("keys", _dataset([keys]))
         reader = pa.RecordBatchReader.from_batches(pa.schema({"seen": compared}), ids())
-        database.register("elsewhere", reader)
+        connection.register("elsewhere", reader)
         kind_in_sql = "BIGINT" if compared == pa.int64() else "VARCHAR"
-        found = database.execute(
+        found = connection.execute(
             f"SELECT row FROM keys SEMI JOIN elsewhere ON CAST(id AS {kind_in_sql}) = seen ORDER BY row"
         )
         return np.asarray(found.fetchnumpy()[ROW], dtype=np.int64)
@@ -94,14 +90,3 @@ def _dataset(paths: Sequence[Path]) -> object:
 
     # DuckDB would take "[" and "*" in a path for a pattern.
     return ds.dataset([str(path) for path in paths], format="parquet")
-
-
-@contextmanager
-def _database(memory_limit: str, scratch: Path) -> Iterator["DuckDBPyConnection"]:
-    import duckdb
-
-    database = duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": str(scratch)})
-    try:
-        yield database
-    finally:
-        database.close()

@@ -14,7 +14,7 @@ from filelock import FileLock
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.scratch import hidden
-from pipeline.tables.sql import quote
+from pipeline.tables.sql import database, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,8 +42,6 @@ class History:
 
         Of a row that is there already, a label that comes with this delivery is taken over.
         """
-        import duckdb
-
         contract = self.config.contract
         schema = pq.read_schema(rows)
         names = [name for name in schema.names if name in contract.columns]
@@ -53,9 +51,8 @@ class History:
         with (
             self._locked(),
             hidden(self.folder, "append") as scratch,
-            duckdb.connect(config={"memory_limit": self.config.features.memory_limit}) as connection,
+            database(self.config.features.memory_limit, scratch) as connection,
         ):
-            connection.execute("SET temp_directory = ?", [str(scratch)])
             # Not as a dataset, of which Arrow would read gigabytes ahead.
             incoming = pa.RecordBatchReader.from_batches(
                 pa.schema([schema.field(name) for name in names]), read_batches(rows, names)
