@@ -1,6 +1,5 @@
 """The quarantine table: rows as they came, as text, with their rules."""
 
-from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +9,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
-from pipeline.tables.cells import as_text, describe_cells
 from pipeline.tables.reading import open_table
 from pipeline.validation.quarantine import quarantine_schema, union, write_quarantine
-
-
-@pytest.mark.parametrize(
-    ("column", "text"),
-    [
-        (pa.array([1e300, None]), ["1e+300", None]),
-        (pa.array([datetime(2999, 1, 1)]), ["2999-01-01 00:00:00.000000"]),
-        (pa.array([date(1900, 1, 1)]), ["1900-01-01"]),
-        (pa.array([True]), ["true"]),
-        (pa.array([b"ok", b"\xff"]), ["b'ok'", "b'\\xff'"]),
-        (pa.array([{"a": [1, None]}]), ["{'a': [1, None]}"]),
-    ],
-)
-def test_any_type_as_text(column: pa.Array, text: list[str | None]) -> None:
-    assert as_text(column).to_pylist() == text
 
 
 def test_rows_and_rules(tmp_path: Path) -> None:
@@ -42,8 +25,6 @@ def test_rows_and_rules(tmp_path: Path) -> None:
         assert found["line (as delivered)"].to_pylist() == ["x"] * 3
         assert found["source_row"].to_pylist() == [2, 7, 8]
         assert found["rules"].to_pylist() == [["first"], ["first", "second"], ["first"]]
-    cells = describe_cells(table, [("a", 7), ("line", 2)], 4)
-    assert cells == {("a", 7): ("'7'", "in.parquet, source_row 7"), ("line", 2): ("'x'", "in.parquet, source_row 2")}
 
 
 def test_a_table_that_shrinks_meanwhile(tmp_path: Path) -> None:
