@@ -11,24 +11,10 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipeline.settings.config import Config
-from pipeline.workspace.database import Utc, answering, connect
+from pipeline.workspace.database import answering, connect
+from pipeline.workspace.schema import ALIAS_CHANGES
 
 Action = Literal["register", "promote", "force", "rollback"]
-
-_CHANGES = sa.Table(
-    "alias_changes",
-    sa.MetaData(),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("model_name", sa.String(255), nullable=False, index=True),
-    sa.Column("alias", sa.String(64), nullable=False),
-    sa.Column("version", sa.String(64)),
-    sa.Column("replaced", sa.String(64)),
-    sa.Column("action", sa.String(16), nullable=False),
-    sa.Column("why", sa.Text, nullable=False),
-    sa.Column("who", sa.String(255), nullable=False),
-    sa.Column("at", Utc, nullable=False),
-    sa.Column("failed_gates", sa.Text, nullable=False),
-)
 
 
 def current_user() -> str:
@@ -79,7 +65,7 @@ class AliasRecords:
 
     def __init__(self, config: Config) -> None:
         self.name = config.name
-        self._engine = connect(config, _CHANGES)
+        self._engine = connect(config)
 
     @contextmanager
     def recording(self, changes: Sequence[AliasChange]) -> Iterator[None]:
@@ -89,13 +75,13 @@ class AliasRecords:
             for change in changes
         ]
         with answering(self._engine), self._engine.begin() as connection:
-            connection.execute(sa.insert(_CHANGES), rows)
+            connection.execute(sa.insert(ALIAS_CHANGES), rows)
             yield
 
     def all(self) -> list[AliasChange]:
         """Return every change, oldest first."""
-        columns = [_CHANGES.c[item.name] for item in fields(AliasChange)]
-        asked = sa.select(*columns).where(_CHANGES.c.model_name == self.name).order_by(_CHANGES.c.number)
+        columns = [ALIAS_CHANGES.c[item.name] for item in fields(AliasChange)]
+        asked = sa.select(*columns).where(ALIAS_CHANGES.c.model_name == self.name).order_by(ALIAS_CHANGES.c.number)
         with answering(self._engine), self._engine.connect() as connection:
             found: list[dict[str, Any]] = [dict(row._mapping) for row in connection.execute(asked)]
         return [AliasChange(**row | {"failed_gates": tuple(json.loads(row["failed_gates"]))}) for row in found]

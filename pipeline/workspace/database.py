@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,24 +9,16 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLA
 
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config
+from pipeline.workspace.schema import VERSION, VERSION_TABLE
 
 WAIT = 60
 """Seconds that a writer to SQLite waits for another process's transaction, instead of failing at once."""
+ADVISORY_LOCK = int.from_bytes(b"assay", "big")
+"""The number of PostgreSQL's lock that whoever migrates holds."""
 NO_URL = (
     "tracking.ledger_url is no SQLAlchemy URL; write one such as postgresql+psycopg://user@host/assay, "
     'or "" for SQLite in the work folder'
 )
-
-
-class Utc(sa.TypeDecorator[datetime]):
-    """A moment, kept in UTC without a zone, as everywhere inside; an aware one is converted."""
-
-    impl = sa.DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Return the moment as it is kept."""
-        return value.astimezone(UTC).replace(tzinfo=None) if value is not None and value.tzinfo else value
 
 
 def database_url(config: Config) -> sa.URL:
@@ -46,14 +37,17 @@ def database_url(config: Config) -> sa.URL:
         raise ConfigError(NO_URL) from None
 
 
-def connect(config: Config, table: sa.Table) -> sa.Engine:
-    """Return the database's engine, with a table that is made when it is missing.
+def connect(config: Config) -> sa.Engine:
+    """Return the engine of a database that has the tables of `pipeline.workspace.schema`.
+
+    Missing tables are made and older ones brought up to date, by one process while others wait for it.
 
     Raises
     ------
     ConfigError
         When the database cannot be used: an unreadable URL, a driver that is not installed, a server that does not
-        answer, a file that is no database.
+        answer, a file that is no database, a database that a newer Assay has written or that has other tables of the
+        same names.
     """
     url = database_url(config)
     where = url.render_as_string(hide_password=True)
@@ -62,7 +56,7 @@ def connect(config: Config, table: sa.Table) -> sa.Engine:
             Path(config.work_dir).absolute().mkdir(parents=True, exist_ok=True)
         waits = {"timeout": WAIT} if url.get_backend_name() == "sqlite" else {}
         engine = sa.create_engine(url, connect_args=waits)
-        _create(engine, table)
+        _bring_up_to_date(engine)
     except ArgumentError:
         raise ConfigError(NO_URL) from None
     except ModuleNotFoundError as error:
@@ -100,10 +94,44 @@ def _unusable(where: str, error: Exception) -> ConfigError:
     return ConfigError(f"the ledger of scored batches at {where} cannot be used: {cause}; {remedy}")
 
 
-def _create(engine: sa.Engine, table: sa.Table) -> None:
-    try:
-        table.create(engine, checkfirst=True)
-    except SQLAlchemyError:
-        # Another process made the table between the look and the making.
-        if not sa.inspect(engine).has_table(table.name):
-            raise
+def _bring_up_to_date(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        if _version(connection) == VERSION:
+            return
+    with engine.begin() as connection:
+        _wait_for_others(connection)
+        version = _version(connection)
+        if version is not None and version > VERSION:
+            where = engine.url.render_as_string(hide_password=True)
+            raise ConfigError(
+                f"the ledger of scored batches at {where} was written by a newer Assay (schema {version}, and this one "
+                f"knows {VERSION}); use that Assay, or name another database in tracking.ledger_url"
+            )
+        if version != VERSION:
+            _migrate(connection)
+
+
+def _version(connection: sa.Connection) -> str | None:
+    """Return the number of the last migration that was run; None for a database from before them, or a new one."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
+    return version
+
+
+def _wait_for_others(connection: sa.Connection) -> None:
+    """Hold the database against other processes that bring it up to date, until the transaction ends."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python's driver would begin only at the first row written
+    elif connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+
+
+def _migrate(connection: sa.Connection) -> None:
+    from alembic import command  # its import takes far longer than opening a database that is up to date
+    from alembic.config import Config as Settings
+
+    settings = Settings()
+    settings.set_main_option("script_location", "pipeline.workspace:migrations")
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, "head")

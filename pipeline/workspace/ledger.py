@@ -35,36 +35,10 @@ from filelock import FileLock, Timeout
 from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
-from pipeline.workspace.database import Utc, answering, connect
+from pipeline.workspace.database import answering, connect
+from pipeline.workspace.schema import BATCHES
 
 Status = Literal["scored", "replaced", "refused"]
-
-
-_BATCHES = sa.Table(
-    "batches",
-    sa.MetaData(),
-    sa.Column("batch_id", sa.String(64), primary_key=True),
-    sa.Column("model_name", sa.String(255), primary_key=True),
-    sa.Column("model_version", sa.String(64), primary_key=True),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("digest", sa.String(64), nullable=False, index=True),
-    sa.Column("period_start", Utc),
-    sa.Column("period_end", Utc),
-    sa.Column("threshold", sa.Float),
-    sa.Column("read", sa.BigInteger, nullable=False),
-    sa.Column("accepted", sa.BigInteger, nullable=False),
-    sa.Column("quarantined", sa.BigInteger, nullable=False),
-    sa.Column("outside", sa.BigInteger, nullable=False),
-    sa.Column("refused", sa.BigInteger, nullable=False),
-    sa.Column("scored", sa.BigInteger, nullable=False),
-    sa.Column("flagged", sa.BigInteger, nullable=False),
-    sa.Column("first_timestamp", Utc),
-    sa.Column("last_timestamp", Utc),
-    sa.Column("folder", sa.Text, nullable=False),
-    sa.Column("scored_at", Utc, nullable=False),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +92,7 @@ class Entry:
 class Ledger:
     """The batches of one table's model (``config.name``), in SQLite or at ``tracking.ledger_url``.
 
-    The table is made on first use; several processes may do so at once. Other tables' models share the
+    The tables are made on first use; several processes may do so at once. Other tables' models share the
     database without seeing each other's batches, because their ids have nothing to do with one another.
 
     Raises
@@ -130,7 +104,7 @@ class Ledger:
 
     def __init__(self, config: Config) -> None:
         self.name = config.name
-        self._engine = connect(config, _BATCHES)
+        self._engine = connect(config)
 
     def find(self, batch_id: str, model_version: str) -> Entry | None:
         """Return the entry of this batch scored by this model version; None where it has yet to be scored.
@@ -138,7 +112,7 @@ class Ledger:
         A batch that was refused or replaced counts as not scored: asked for by name, it is tried again.
         """
         found = self._select(
-            _BATCHES.c.batch_id == batch_id, _BATCHES.c.model_version == model_version, _live(), self._mine()
+            BATCHES.c.batch_id == batch_id, BATCHES.c.model_version == model_version, _live(), self._mine()
         )
         return found[0] if found else None
 
@@ -148,10 +122,10 @@ class Ledger:
         The result holds those of every model version, since the new content makes all of them out of date.
         """
         return self._select(
-            _BATCHES.c.source == _absolute(batch.path),
-            _BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
-            _BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
-            _BATCHES.c.batch_id != batch.id,
+            BATCHES.c.source == _absolute(batch.path),
+            BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
+            BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
+            BATCHES.c.batch_id != batch.id,
             _live(),
             self._mine(),
         )
@@ -175,9 +149,9 @@ class Ledger:
         """
         # An open side is datetime.min or datetime.max, and has nothing beyond.
         found = self._select(
-            _BATCHES.c.first_timestamp <= last + min(within, datetime.max - last),
-            _BATCHES.c.last_timestamp >= first - min(within, first - datetime.min),
-            _BATCHES.c.batch_id.not_in(list(not_these)),
+            BATCHES.c.first_timestamp <= last + min(within, datetime.max - last),
+            BATCHES.c.last_timestamp >= first - min(within, first - datetime.min),
+            BATCHES.c.batch_id.not_in(list(not_these)),
             _live(),
             self._mine(),
         )
@@ -186,7 +160,7 @@ class Ledger:
 
     def latest(self, versions: Collection[str]) -> Entry | None:
         """Return the latest batch, by its rows' time, that any of these model versions has scored; None without one."""
-        found = self._select(_BATCHES.c.model_version.in_(list(versions)), _live(), self._mine())
+        found = self._select(BATCHES.c.model_version.in_(list(versions)), _live(), self._mine())
         scored = [entry for entry in found if entry.last_timestamp is not None]
         return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
 
@@ -197,11 +171,11 @@ class Ledger:
         then, or was refused when it lay here. It is new again when its content changes, and when its content
         went out of the ledger because a changed file took its place.
         """
-        refused_here = sa.and_(_BATCHES.c.status == "refused", _BATCHES.c.source == _absolute(batch.path))
+        refused_here = sa.and_(BATCHES.c.status == "refused", BATCHES.c.source == _absolute(batch.path))
         found = self._select(
-            _BATCHES.c.digest == batch.digest,
-            _BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
-            _BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
+            BATCHES.c.digest == batch.digest,
+            BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
+            BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
             sa.or_(_live(), refused_here),
             self._mine(),
         )
@@ -222,39 +196,39 @@ class Ledger:
         if entry.model_name != self.name:
             raise ValueError(f"this is the ledger of {self.name!r}, the entry is of {entry.model_name!r}")
         here = sa.and_(
-            _BATCHES.c.batch_id == entry.batch_id,
-            _BATCHES.c.model_version == entry.model_version,
+            BATCHES.c.batch_id == entry.batch_id,
+            BATCHES.c.model_version == entry.model_version,
             self._mine(),
         )
         row = asdict(replace(entry, source=_absolute(entry.source)))
         with answering(self._engine), self._engine.begin() as connection:
             connection.execute(
-                sa.update(_BATCHES)
-                .where(_BATCHES.c.batch_id.in_(list(replaces)), _live(), self._mine())
+                sa.update(BATCHES)
+                .where(BATCHES.c.batch_id.in_(list(replaces)), _live(), self._mine())
                 .values(status="replaced")
             )
-            scored = connection.scalar(sa.select(_BATCHES.c.batch_id).where(here, _live()))
+            scored = connection.scalar(sa.select(BATCHES.c.batch_id).where(here, _live()))
             if scored and entry.status == "refused":
                 return
-            connection.execute(sa.delete(_BATCHES).where(here))
-            connection.execute(sa.insert(_BATCHES).values(row))
+            connection.execute(sa.delete(BATCHES).where(here))
+            connection.execute(sa.insert(BATCHES).values(row))
 
     def close(self) -> None:
         """Give the database connections back."""
         self._engine.dispose()
 
     def _mine(self) -> sa.ColumnElement[bool]:
-        return _BATCHES.c.model_name == self.name
+        return BATCHES.c.model_name == self.name
 
     def _select(self, *conditions: sa.ColumnElement[bool]) -> list[Entry]:
-        columns = [_BATCHES.c[field.name] for field in fields(Entry)]
+        columns = [BATCHES.c[field.name] for field in fields(Entry)]
         with answering(self._engine), self._engine.connect() as connection:
             rows: Sequence[Any] = connection.execute(sa.select(*columns).where(*conditions)).all()
         return [Entry(**row._mapping) for row in rows]
 
 
 def _live() -> sa.ColumnElement[bool]:
-    return _BATCHES.c.status == "scored"
+    return BATCHES.c.status == "scored"
 
 
 def _absolute(source: str | Path) -> str:

@@ -1,5 +1,3 @@
-"""Cells as they came: as text, and found again by their place."""
-
 from datetime import date, datetime
 from pathlib import Path
 
@@ -27,12 +25,15 @@ def test_any_type_as_text(column: pa.Array, text: list[str | None]) -> None:
     assert as_text(column).to_pylist() == text
 
 
-def test_cells_are_found_by_column_and_place_whatever_the_batch_size(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"a": range(10), "line": ["x"] * 9 + [None]}), tmp_path / "in.parquet")
+@pytest.mark.parametrize("batch_rows", [1, 4, 100])
+def test_cells_are_told_with_their_place(tmp_path: Path, batch_rows: int) -> None:
+    cells = {"a": range(10), "line": ["x"] * 9 + ["y" * 41], "none": [None] * 10}
+    pq.write_table(pa.table(cells), tmp_path / "in.parquet")
     table = open_table(tmp_path / "in.parquet", TableConfig())
-    for batch_rows in (1, 4, 100):
-        assert describe_cells(table, [("a", 7), ("line", 2), ("line", 9)], batch_rows) == {
-            ("a", 7): ("'7'", "in.parquet, source_row 7"),
-            ("line", 2): ("'x'", "in.parquet, source_row 2"),
-            ("line", 9): ("nothing", "in.parquet, source_row 9"),
-        }
+    places = [("a", 7), ("line", 2), ("line", 9), ("none", 7)]
+    assert describe_cells(table, places, batch_rows) == {
+        ("a", 7): ("'7'", "in.parquet, source_row 7"),
+        ("line", 2): ("'x'", "in.parquet, source_row 2"),
+        ("line", 9): (repr("y" * 40 + "…"), "in.parquet, source_row 9"),
+        ("none", 7): ("nothing", "in.parquet, source_row 7"),
+    }

@@ -270,21 +270,6 @@ def test_processes_that_start_at_once_share_one_ledger(tmp_path: Path) -> None:
     assert all(ledger.find(f"batch-{n}", "1") for n in range(4))
 
 
-def test_the_table_that_another_process_made_meanwhile_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Ledger(make_config(tmp_path)).record(make_entry())
-    # What the slower of two processes sees: no table at the look, and one at the making.
-    monkeypatch.setattr(sa.MetaData, "create_all", _create_without_looking)
-    assert Ledger(make_config(tmp_path)).find("a1", "1") is not None
-
-
-def _create_without_looking(metadata: sa.MetaData, engine: sa.Engine) -> None:
-    with engine.begin() as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(sa.schema.CreateTable(table))
-
-
 def test_the_ledger_url_is_used(tmp_path: Path) -> None:
     config = make_config(tmp_path / "work", ledger_url=f"sqlite:///{tmp_path}/shared.db")
     Ledger(config).record(make_entry())

@@ -1,0 +1,69 @@
+import csv
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.tables.parquet import read_batches
+from pipeline.tables.writing import ParquetWriter, write_csv, write_text
+
+
+def test_a_parquet_file_is_there_as_a_whole(tmp_path):
+    path = tmp_path / "new" / "a.parquet"
+    schema = pa.schema({"a": pa.int64(), "b": pa.string()})
+    with ParquetWriter(path, schema) as writer:
+        writer.write(pa.record_batch({"b": ["x"], "a": pa.array([1], pa.int8())}))
+        assert not path.exists()
+        writer.write(pa.table({"a": [2, 3], "b": ["y", None], "more": [0, 0]}))
+    batches = list(read_batches(path, columns=["b"], rows=2))
+    assert [batch.to_pydict() for batch in batches] == [{"b": ["x", "y"]}, {"b": [None]}]
+    assert [file.name for file in path.parent.iterdir()] == ["a.parquet"]
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_no_trace(tmp_path):
+    path = tmp_path / "a.parquet"
+    schema = pa.schema({"a": pa.int64()})
+    with ParquetWriter(path, schema) as writer:
+        writer.write(pa.table({"a": [1]}))
+    with pytest.raises(pa.ArrowInvalid, match="truncated"), ParquetWriter(path, schema) as writer:
+        writer.write(pa.table({"a": [2.5]}))
+    assert pq.read_table(path)["a"].to_pylist() == [1]
+
+    def batches():
+        yield pa.table({"a": [1]})
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_csv(tmp_path / "a.csv", batches(), schema)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_text_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "a.html"
+    write_text(path, "alt")
+    write_text(path, "neü\n")
+    assert path.read_bytes() == "neü\n".encode()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_spreadsheets_are_told_the_encoding(tmp_path):
+    write_csv(tmp_path / "a.csv", [pa.table({"Straße": ["Zürich"]})], pa.schema({"Straße": pa.string()}))
+    assert (tmp_path / "a.csv").read_bytes() == b"\xef\xbb\xbf" + '"Straße"\n"Zürich"\n'.encode()
+
+
+def test_spreadsheets_get_no_formulas(tmp_path):
+    hostile = ["=1+1", "+1", "-1", "@A1", "\tx", "\rx", "a=1", "", None, 'say "hi", x']
+    rows = pa.table({"=name": hostile, "n": [-float(i) for i in range(10)], "left": ["out"] * 10})
+    schema = pa.schema({"=name": pa.string(), "n": pa.float64()})
+    write_csv(tmp_path / "a.csv", rows.to_batches(), schema)
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8-sig") as stream:
+        header, *found = csv.reader(stream)
+    assert header == ["'=name", "n"]
+    assert [row[0] for row in found] == [
+        *(f"'{text}" for text in hostile[:6]),
+        "a=1",
+        "",
+        "",
+        'say "hi", x',
+    ]
+    assert [float(row[1]) for row in found] == rows["n"].to_pylist()

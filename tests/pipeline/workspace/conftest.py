@@ -1,0 +1,57 @@
+"""A PostgreSQL server of the tests' own, and a database in it for each test that asks for one."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from tests.servers import free_port
+
+NUMBERS = count()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a server that is up, without a database's name."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "none").parent]
+    if not (programs[-1] / "initdb").exists():
+        pytest.skip("PostgreSQL is not installed; on Debian: apt-get install postgresql")
+    # PostgreSQL refuses to run as root, and its own user may not look into pytest's folders.
+    as_its_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    folder, port = Path(tempfile.mkdtemp()), free_port()
+    if as_its_user:
+        shutil.chown(folder, "postgres")
+    data = ["-D", str(folder / "data")]
+    settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -F"
+
+    def run(name: str, *words: str) -> None:
+        command = [*as_its_user, str(programs[-1] / name), *data, *words]
+        subprocess.run(command, check=True, timeout=120, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    try:
+        run("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+        run("pg_ctl", "-l", str(folder / "log"), "-w", "-t", "100", "-o", settings, "start")
+        try:
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}"
+        finally:
+            run("pg_ctl", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    name = f"test_{next(NUMBERS)}"
+    server = sa.create_engine(f"{postgresql_server}/postgres", isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield f"{postgresql_server}/{name}"
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    server.dispose()
