@@ -197,7 +197,7 @@ def _held_out_loss(loss: Loss, held_out: Tensor | RowSource, state: checkpoints.
     generator = torch.Generator(device).manual_seed(settings.seed)
     total = 0.0
     for start in range(0, len(held_out), HELD_OUT_ROWS):
-        piece = torch.as_tensor(np.array(held_out[start : start + HELD_OUT_ROWS], dtype=np.float32), device=device)
+        piece = torch.tensor(np.asarray(held_out[start : start + HELD_OUT_ROWS], dtype=np.float32), device=device)
         value = loss(piece, generator).mean().item()
         if not math.isfinite(value):
             raise _not_finite(piece, f"epoch {epoch}, held-out rows", settings)
