@@ -13,7 +13,7 @@ export DO_NOT_TRACK ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format mutants clean
 
 demo: $(STAMP)
 	$(BIN)/assay demo
@@ -33,6 +33,13 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# How many small changes of the code the tests notice, on a copy in mutants/; `make mutants ONLY='pipeline.labels.*'` tries
+# some, and a second run tries those that are new.
+mutants: $(STAMP)
+	test -x $(BIN)/mutmut \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -c constraints.txt -e '.[mutants]'
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --max-children 2 $(if $(ONLY),'$(ONLY)')
+
 # The virtual environment, made again when a pin or a dependency changes.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -44,4 +51,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*
+	rm -rf $(VENV) mutants build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*

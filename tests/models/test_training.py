@@ -107,6 +107,21 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch():
     assert float((network.at.detach() - 1).square().mean()) == pytest.approx(losses[best], rel=1e-5)
 
 
+def test_an_equal_loss_is_no_better_one():
+    network, epochs_seen = Shift(), []
+    data = torch.zeros(8, 3)  # the network is at their mean already, so that no epoch moves it
+    epochs = training.fit(
+        network,
+        network.loss,
+        data,
+        data,
+        settings(max_epochs=9, patience=2),
+        lambda epoch, *_: epochs_seen.append(epoch),
+    )
+    assert [epoch["held_out_loss"] for epoch in epochs] == [0, 0, 0]
+    assert epochs_seen == [1, 2, 3]
+
+
 def test_held_out_loss_does_not_depend_on_the_epoch_noise():
     network = Shift()
 

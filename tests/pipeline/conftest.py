@@ -1,4 +1,4 @@
-"""What the tests of this folder share: the small tables of the folder above, and two detectors on them."""
+"""What the tests of the rooms share: two detectors and what each makes of the same rows."""
 
 from datetime import datetime
 

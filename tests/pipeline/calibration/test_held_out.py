@@ -56,6 +56,40 @@ def test_a_day_that_begins_before_or_ends_early_is_not_whole(before, last_hour, 
     assert found.whole.tolist() == [whole[0], whole[0], whole[1], whole[2]]
 
 
+@pytest.mark.parametrize(
+    ("end", "whole"),
+    [
+        (datetime(2025, 3, 3, 21, 30), True),  # an hour before the earliest end of another day
+        (datetime(2025, 3, 3, 21, 29, 59, 999_999), False),
+    ],
+)
+def test_the_last_day_is_whole_when_it_ends_at_most_an_hour_before_all_others(end, whole):
+    moments = [datetime(2025, 3, 1, 23, 30), datetime(2025, 3, 2, 22, 30), end]
+    assert rows_of(moments).whole.tolist() == [True, True, whole]
+    assert rows_of(moments[1:]).whole.tolist() == [True, whole]
+
+
+def test_the_last_of_several_moments_before_says_whether_the_first_day_is_whole():
+    moments = [datetime(2025, 3, 1, 2), datetime(2025, 3, 2, 2)]
+    berlin = Config.model_validate({"contract": CONTRACT, "table": {"time_zone": "Europe/Berlin"}})
+    # Half past eleven at night in UTC is the day of the rows in Berlin.
+    assert rows_of(moments, before=datetime(2025, 2, 28, 23, 30)).whole.tolist() == [True, True]
+    assert rows_of(moments, berlin, before=datetime(2025, 2, 28, 23, 30)).whole.tolist() == [False, True]
+
+
+def test_customers_are_the_first_entity_and_a_sensitive_amount_is_not_kept():
+    moments = [datetime(2025, 3, 1, hour) for hour in range(3)]
+    config = Config.model_validate({"contract": {**CONTRACT, "entities": ["card", "channel"], "categorical": []}})
+    found = rows_of(moments, config, card=["x", "y", "x"], channel=["web", "web", "fax"])
+    assert found.customers.tolist() == [0, 1, 0]
+    assert found.amounts.tolist() == [1.5, 1.5, 1.5]
+    hidden = Config.model_validate({"contract": {**CONTRACT, "entities": [], "sensitive": ["eur"]}})
+    assert rows_of(moments, hidden).amounts is None
+    assert rows_of(moments, hidden).customers is None
+    with pytest.raises(ValueError, match="these rows have no customers"):
+        rows_of(moments, hidden).queue("customers")
+
+
 def test_customers_are_numbers_and_sensitive_columns_are_left_out():
     moments = [datetime(2025, 3, 1, hour) for hour in range(4)]
     found = rows_of(moments, card=["x", "a", None, "x"], channel=["web", None, "fax", "web"])

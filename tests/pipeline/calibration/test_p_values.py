@@ -1,10 +1,13 @@
 import json
+import re
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.calibration.p_values import Calibration, TailLaw, fit_tail
+from pipeline.calibration.p_values import Calibration, TailLaw, fit_tail, fit_tail_or_why
+
+ANY_TAIL = "a tail law needs 50 scores above its level, the top tenth, and of "
 
 
 def test_p_value_is_the_share_of_calibration_scores_at_least_as_high_counting_the_row_itself():
@@ -79,13 +82,43 @@ def test_tail_p_value_is_near_the_true_chance_ten_times_beyond_the_calibration_r
     assert 0.25 < np.median(ratios) < (40 if law.dist.name in ("norm", "chi2") else 4)
 
 
-def test_no_tail_when_scores_are_too_few_or_follow_no_pareto_law():
+def test_no_tail_when_scores_are_too_few():
     generator = np.random.default_rng(3)
-    assert Calibration.fit(generator.exponential(size=400)).tail_p_value(np.array([1.0])) is None
-    two_lumps = np.concatenate([generator.normal(size=9500), 50 + 0.01 * generator.normal(size=500)])
-    assert fit_tail(two_lumps) is None
-    assert fit_tail(stats.genpareto(1.6).rvs(size=20_000, random_state=0)) is None
-    assert fit_tail(np.ones(5000)) is None
+    few = generator.exponential(size=499)
+    assert fit_tail_or_why(few) == (None, ANY_TAIL + "499 there are 49")
+    assert Calibration.fit(few).tail_p_value(np.array([1.0])) is None
+    enough = fit_tail(generator.exponential(size=500))
+    assert enough is not None
+    assert enough.exceedances == 50
+    assert fit_tail_or_why(np.ones(5000)) == (None, ANY_TAIL + "5,000 there are 0, the others being ties")
+
+
+def test_no_tail_when_the_largest_scores_follow_no_pareto_law():
+    generator = np.random.default_rng(3)
+    law = generator.exponential(size=9000)
+    three_lumps = np.concatenate([law / law.max(), *(generator.normal(at, 0.1, 500) for at in (3, 5))])
+    tail, why = fit_tail_or_why(three_lumps)
+    assert tail is None
+    assert "do not follow a generalised Pareto law (Kolmogorov-Smirnov test, p-value " in why
+    assert why.endswith(" and 0.05 is the least)")
+    assert fit_tail(three_lumps) is None
+
+
+def test_no_tail_when_the_law_has_no_mean():
+    scores = stats.genpareto(1.6).rvs(size=20_000, random_state=0)
+    tail, why = fit_tail_or_why(scores)
+    assert tail is None
+    assert re.fullmatch(
+        "the law that fits the largest scores has the shape 1.[56]., and with 1 or more .* no mean", why
+    )
+    assert fit_tail(scores) is None
+
+
+def test_a_bounded_tail_is_taken_for_an_exponential_one_of_the_same_mean():
+    scores = np.sort(stats.beta(1, 3).rvs(size=3000, random_state=1))
+    tail = fit_tail(scores)
+    assert (tail.shape, tail.exceedances, tail.level) == (0, 300, scores[-301])
+    assert tail.scale == pytest.approx((scores[-300:] - scores[-301]).mean())
 
 
 def test_the_tail_fit_does_not_depend_on_the_scale_or_order_of_the_scores():

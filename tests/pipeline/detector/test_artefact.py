@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import signal
 import sys
@@ -13,8 +14,8 @@ import pytest
 from models.registry import MODELS
 from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.detector.artefact import Detector
-from pipeline.errors import InputError, TrainingError
-from pipeline.settings.config import ThresholdConfig
+from pipeline.errors import ConfigError, InputError, TrainingError
+from pipeline.settings.config import ThresholdConfig, TrackingConfig
 from pipeline.tables.parquet import read_batches
 from tests.pipeline.fitted import (
     AFTER,
@@ -121,6 +122,39 @@ def test_an_artefact_holds_no_pickle_and_names_its_format(detector, tmp_path):
     assert json.loads(files["detector.json"])["format"] == 3
 
 
+def test_an_artefact_holds_no_password_of_the_tracking_section(detector, tmp_path):
+    urls = {"uri": "postgresql://assay:first-word@db/mlflow", "ledger_url": "postgresql://assay:second-word@db/assay"}
+    settings = config(tracking=urls)
+    files = saved(dataclasses.replace(detector, config=settings), tmp_path)
+    assert not [name for name, content in files.items() if b"-word" in content]
+    assert Detector.load(tmp_path).config == settings.model_copy(update={"tracking": TrackingConfig()})
+
+
+def test_a_configuration_to_score_with_is_todays_but_for_the_features_that_were_trained(detector):
+    today = config(
+        contract={"sensitive": ["card"]},
+        features={"families": ("amount",), "memory_limit": "1GB", "on_gap": "refuse"},
+        threshold={"false_alert_rate": 0.2},
+    )
+    settled = detector.settle(today)
+    assert settled.features.families == detector.config.features.families
+    assert (settled.features.memory_limit, settled.features.on_gap) == ("1GB", "refuse")
+    assert settled == today.model_copy(update={"features": settled.features})
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"table": {"time_zone": "Europe/Berlin"}}, r"table\.time_zone"),
+        ({"contract": {"categorical": ()}}, "categorical"),
+        ({"contract": {"entities": ()}, "table": {"time_zone": "Europe/Berlin"}}, r"entities, table\.time_zone"),
+    ],
+)
+def test_a_contract_or_a_time_zone_that_the_model_was_not_trained_with_is_refused(detector, changes, names):
+    with pytest.raises(ConfigError, match=f"was trained with, in {names}; train again, or put it back"):
+        detector.settle(config(**changes))
+
+
 def test_another_format_or_folder_is_refused_in_a_sentence(detector, tmp_path):
     detector.save(tmp_path)
     described = json.loads((tmp_path / "detector.json").read_text())
@@ -218,6 +252,15 @@ def test_the_label_delay_gap_is_part_of_the_block_and_of_capacity(features):
     whole = detector.held_out.take(detector.held_out.whole)
     assert (whole.scores > detector.threshold).sum() == 2 * len(np.unique(whole.day))
     assert len(np.unique(whole.day)) > 10  # the gap alone has seven
+
+
+def test_a_row_at_its_cut_is_not_flagged(detector):
+    at = detector.threshold
+    scores = np.array([at, np.nextafter(at, np.inf), np.nextafter(at, 0), at + 1])
+    flags, ranks = detector.flag(scores)
+    assert flags.tolist() == [False, True, False, True]
+    assert ranks.tolist() == [0, 2, 0, 1]
+    assert detector.flag(scores, cuts=np.array([at, at + 1, 0, at + 1]))[0].tolist() == [False, False, True, False]
 
 
 def test_another_threshold_needs_no_fit_and_no_scoring_and_survives_saving(detector, tmp_path, monkeypatch):

@@ -94,6 +94,15 @@ def test_rows_too_young_for_their_labels_are_part_of_the_block_beside_its_share_
     assert not parts.normal[~old].any()
 
 
+@pytest.mark.parametrize(("wait", "old"), [(timedelta(0), 1200), (timedelta(microseconds=1), 1199)])
+def test_a_row_aged_exactly_the_delay_is_old_enough_for_its_label(features, wait, old):
+    moments = pq.read_table(features)["at"].to_numpy().astype("datetime64[us]")
+    assert moments[1198] < moments[1199] < moments[1200]
+    parts = split(features, config(), Labels(config()), moments[1199].item() + timedelta(days=7) - wait)
+    assert (~np.isnan(parts.labels)).sum() == old
+    assert parts.summary["calibration_rows"] == 1500 - old + int(np.ceil(0.25 * old))
+
+
 def test_rows_of_one_moment_are_never_split(features, tmp_path):
     table = pq.read_table(features)
     moments = table["at"].to_numpy().copy()

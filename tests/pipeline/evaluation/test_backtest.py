@@ -137,6 +137,18 @@ def test_a_card_is_left_out_from_the_day_after_its_fraud_is_known():
     assert known_cards(earlier, test, Labels(SETTINGS)).tolist() == [False, False, True, False, True, False, True]
 
 
+def test_a_fraud_that_becomes_known_at_midnight_is_not_known_before_the_day_that_begins_then():
+    def moments(*given):
+        return pa.array([datetime(2025, 3, *each) for each in given], pa.timestamp("us"))
+
+    before = timedelta(microseconds=1)
+    at = pa.array([datetime(2025, 3, 9), datetime(2025, 3, 9) - before], pa.timestamp("us"))
+    earlier = pa.table({"tx": [1, 2], "at": at, "card": ["a", "b"], "fraud": [1, 1]})
+    test = pa.table({"tx": range(4), "at": moments((14, 0), (14, 23), (15, 0), (14, 0)), "card": list("aaab")})
+    # Five days later: of a at the very beginning of the 14th, of b a microsecond before.
+    assert known_cards(earlier, test, Labels(SETTINGS)).tolist() == [False, False, True, True]
+
+
 def test_cards_are_kept_where_that_is_asked_for(table, results, tmp_path):
     kept = backtested(tmp_path / "kept", table, PLANNED[:1], leave_out_known=False)[0]
     assert (kept.left_out, kept.left_out_frauds) == (0, 0)

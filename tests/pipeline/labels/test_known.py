@@ -44,6 +44,24 @@ def test_labelled_at_goes_before_the_delay_where_there_is_one():
     np.testing.assert_array_equal(Labels(settings).known(without, START + timedelta(days=8)), [1, 0, np.nan])
 
 
+@pytest.mark.parametrize("source", ["table", "review"])
+def test_a_label_that_is_dated_before_its_row_is_known_from_the_row_on(tmp_path, source):
+    rows = pa.table({"tx": [1], "at": MOMENTS[2:], "fraud": pa.array([1], pa.int8()), "known_at": MOMENTS[:1]})
+    settings, files = config(labelled_at="known_at"), []
+    if source == "review":
+        rows, files = rows.drop_columns(["fraud"]), [review(tmp_path, [(1, 1, START)])]
+    else:
+        assert available_at(rows, settings).to_pylist() == [START + timedelta(days=2)]
+    for moment, known in ((START + timedelta(days=1), [np.nan]), (START + timedelta(days=2), [1])):
+        np.testing.assert_array_equal(Labels(settings, tuple(files)).known(rows, moment), known)
+
+
+def test_of_a_row_a_label_of_the_table_dated_before_it_gives_way_to_one_from_review_at_the_row(tmp_path):
+    rows = pa.table({"tx": [1], "at": MOMENTS[2:], "fraud": pa.array([0], pa.int8()), "known_at": MOMENTS[1:2]})
+    files = [review(tmp_path, [(1, 1, START)])]  # both count from the row, and review goes before the table
+    assert Labels(config(labelled_at="known_at"), tuple(files)).known(rows, START + timedelta(days=2)) == [1]
+
+
 @pytest.mark.parametrize("label", [None, "elsewhere"])
 def test_without_a_label_column_nothing_is_known(label):
     rows = pa.table({"at": MOMENTS})

@@ -129,6 +129,16 @@ def test_a_table_with_one_mistake_is_refused_as_a_whole(tmp_path, text, message)
     assert [path.name for path in (tmp_path / "labels").glob("*")] in ([], [".lock"])
 
 
+def test_the_first_and_the_last_moment_that_a_label_may_have_are_taken(tmp_path):
+    labels = store(tmp_path)
+    text = "tx,fraud,labelled_at\n1,1,2000-01-01\n2,0,2025-03-11T12:00:00\n"
+    labels.append(written(tmp_path, text), now=NOW)
+    assert [row["labelled_at"] for row in rows_of(labels)] == [datetime(2000, 1, 1), NOW + timedelta(days=1)]
+    late = "tx,fraud,labelled_at\n1,1,2025-03-11T12:00:00.000001\n"
+    with pytest.raises(InputError, match="latest_days_ahead = 1 days after now"):
+        labels.append(written(tmp_path, late), now=NOW)
+
+
 def test_a_column_of_a_type_that_never_fits_is_refused(tmp_path):
     table = {"tx": [1], "fraud": pa.array([1], pa.int8()), "labelled_at": pa.array([1_741_000_000])}
     pq.write_table(pa.table(table), tmp_path / "a.parquet")

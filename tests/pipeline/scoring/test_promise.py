@@ -2,6 +2,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from pipeline.settings.config import ThresholdConfig
 from pipeline.workspace.history import History
 from pipeline.workspace.ledger import Entry
 from tests.pipeline.fitted import START, config, detector_of, feature_table, transactions
+from tests.pipeline.fitted import replace as change_column
 
 SCORED_AT = datetime(2025, 5, 1)
 
@@ -95,6 +97,29 @@ def test_segments_of_a_scored_batch_come_from_the_history(run):
     found = moved(entry(scored), changed, history)
     assert (found.come, found.go) == ((after & ~before).sum(), (before & ~after).sum())
     assert pc.sum(scores["is_flagged"]).as_py() == found.stay + found.go
+
+
+def test_a_last_row_at_midnight_has_its_segment_too(run, tmp_path):
+    detector, _, _, _, _ = run
+    rows = transactions(2, seed=2, first_id=70_000, start=START + timedelta(days=60))
+    moments = [START + timedelta(days=60), START + timedelta(days=61)]
+    rows = change_column(change_column(rows, "at", moments), "channel", ["web", "shop"])
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    history = History(tmp_path / "history", detector.config)
+    history.append(tmp_path / "rows.parquet", "b")
+    changed = detector.with_threshold(ThresholdConfig(false_alert_rate=0.05, segment="channel", min_segment_rows=90))
+    cuts = changed.cut.fixed_cuts(rows["channel"])
+    assert cuts[0] != cuts[1] != changed.threshold
+    scores = np.array([cuts[0], (cuts[1] + changed.threshold) / 2])
+    table = {"tx": rows["tx"], "anomaly_score": scores, "is_flagged": [False, False]}
+    pq.write_table(pa.table(table), tmp_path / "scores.parquet")
+    batch = Entry(
+        batch_id="b", source="/tmp/night.parquet", digest="d", period_start=None, period_end=None, model_name="assay",
+        model_version="1", scored_at=SCORED_AT, folder=str(tmp_path), first_timestamp=moments[0],
+        last_timestamp=moments[1],
+    )  # fmt: skip
+    assert moved(batch, changed, history).come == (scores > cuts).sum()
+    assert (scores > cuts).tolist() != (scores > changed.threshold).tolist()
 
 
 def test_scores_that_are_gone_are_named(run, tmp_path):

@@ -1,4 +1,7 @@
+import dataclasses
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
@@ -30,6 +33,17 @@ def test_what_enters_and_leaves_are_the_rows_that_one_version_flags(two, tmp_pat
     assert change.rank_correlation == pytest.approx(spearmanr(first.anomaly_score, second.anomaly_score).statistic)
     assert change.fraud_enters == (labels[enter.to_numpy()] == 1).sum()
     assert change.labelled_enter == (~np.isnan(labels[enter.to_numpy()])).sum()
+    back = queue_change(other, one, config(), titles=TITLES, labels=labels)
+    assert (back.leave, back.fraud_leaves, back.labelled_leave) == (
+        change.enter,
+        change.fraud_enters,
+        change.labelled_enter,
+    )
+    assert (back.enter, back.fraud_enters, back.labelled_enter) == (
+        change.leave,
+        change.fraud_leaves,
+        change.labelled_leave,
+    )
     shown = {int(row.id) for row in change.entering}
     assert shown <= set(enter[enter].index)
     assert all(row.reasons for row in change.entering)
@@ -51,6 +65,17 @@ def test_a_version_beside_itself_changes_nothing(two, tmp_path):
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
 
 
+def test_queues_without_an_alert_are_alike(two, tmp_path):
+    _, ((_, one), _) = two
+    table = pq.read_table(one.scores)
+    place = table.schema.get_field_index("is_flagged")
+    quiet = dataclasses.replace(one, scores=tmp_path / "scores.parquet")
+    pq.write_table(table.set_column(place, "is_flagged", pa.array([False] * table.num_rows)), quiet.scores)
+    assert queue_change(quiet, quiet, config(), titles=TITLES).overlap == 1
+    change = queue_change(quiet, one, config(), titles=TITLES)
+    assert (change.overlap, change.before, change.stay, change.enter) == (0, 0, 0, change.after)
+
+
 def test_sensitive_columns_are_masked(two):
     _, ((_, one), (_, other)) = two
     change = queue_change(one, other, config(contract={"sensitive": ("card",)}), titles=TITLES)
@@ -58,9 +83,7 @@ def test_sensitive_columns_are_masked(two):
 
 
 def test_versions_that_scored_other_rows_are_refused(two, tmp_path):
-    from dataclasses import replace
-
     _, ((_, one), (_, other)) = two
     pq.write_table(pq.read_table(other.scores).slice(1), tmp_path / "scores.parquet")
     with pytest.raises(ValueError, match="did not score the same rows"):
-        queue_change(one, replace(other, scores=tmp_path / "scores.parquet"), config(), titles=TITLES)
+        queue_change(one, dataclasses.replace(other, scores=tmp_path / "scores.parquet"), config(), titles=TITLES)

@@ -1,5 +1,6 @@
 """A comparison of real detectors, and its page."""
 
+import dataclasses
 from datetime import date, datetime
 
 import numpy as np
@@ -113,6 +114,16 @@ def test_a_period_that_a_training_saw_is_refused_and_the_default_begins_after_al
     for first, last in ((date(2025, 3, 30), None), (None, date(2025, 3, 20))):
         with pytest.raises(InputError, match="version 1 was trained on rows up to 2025-03-30"):
             period_after(both, first, last, "UTC")
+
+
+def test_a_day_that_begins_with_the_last_moment_of_a_training_is_refused(compared):
+    _, (late, _), _ = compared
+    midnight = dataclasses.replace(late, summary={**late.summary, "last_timestamp": "2025-03-30T00:00:00.000000"})
+    with pytest.raises(InputError, match="version 1 was trained on rows up to 2025-03-30"):
+        period_after({"version 1": midnight}, date(2025, 3, 30), None, "UTC")
+    before = dataclasses.replace(late, summary={**late.summary, "last_timestamp": "2025-03-29T23:59:59.999999"})
+    period, _ = period_after({"version 1": before}, date(2025, 3, 30), None, "UTC")
+    assert period.start == datetime(2025, 3, 30)
 
 
 def test_the_latest_labelled_days_are_chosen_unless_days_are_named(compared, tmp_path):

@@ -1,7 +1,9 @@
 """Versions and aliases in a real MLflow registry, and its validation as the judge of a gate."""
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -55,6 +57,24 @@ def test_a_move_that_the_store_does_not_take_moves_nothing(trained: Trained) -> 
     assert find_aliases(config) == before
     with pytest.raises(store.StoreError):  # of the second alias only, when the first one has moved
         move_aliases(config, {"previous": "1", "not an alias/": "2"}, {"why": "better"})
+    assert find_aliases(config) == before
+
+
+def test_aliases_that_moved_before_one_that_could_not_are_put_back(trained: Trained) -> None:
+    config = trained.named("put-back")
+    for _ in range(3):
+        trained.log(config)
+    move_aliases(config, {"previous": "2"}, {})
+    before = find_aliases(config)
+    assert before == {"champion": "1", "candidate": "3", "previous": "2"}
+    with closing(sqlite3.connect(trained.folder / "mlflow.db")) as database:
+        database.execute(
+            "CREATE TRIGGER held BEFORE UPDATE ON registered_model_aliases WHEN NEW.alias = 'champion' "
+            "BEGIN SELECT RAISE(ABORT, 'no space left'); END"
+        )
+        with pytest.raises(store.StoreError, match="no space left"):
+            move_aliases(config, {"previous": "1", "candidate": None, "shadow": "3", "champion": "2"}, {})
+        database.execute("DROP TRIGGER held")
     assert find_aliases(config) == before
 
 

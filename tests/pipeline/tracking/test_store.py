@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -192,14 +193,18 @@ def test_sensitive_values_are_masked_in_the_example(trained: Trained, registered
         assert "fraud" not in text
 
 
-def test_passwords_are_not_logged(trained: Trained) -> None:
+def test_passwords_are_not_logged(trained: Trained, tmp_path: Path) -> None:
     config = trained.named("secretive")
-    secret = {"ledger_url": "postgresql://assay:secret-word@db/assay"}
+    uri = f"sqlite:///{trained.folder}/mlflow.db"
+    secret = {"uri": uri, "ledger_url": "postgresql://assay:secret-word@db/assay"}
     config = config.model_copy(update={"tracking": config.tracking.model_copy(update=secret)})
-    made = trained.log(config)
+    # As a training does: the artefact is that of a detector with these very settings.
+    replace(trained.detector, config=config).save(tmp_path / "detector")
+    made = trained.log(config, detector_folder=tmp_path / "detector")
     run = store.start(config).get_run(made.run_id)
     assert run.data.params["tracking.ledger_url"] == "postgresql://assay:***@db/assay"
     folder = trained.folder / "mlflow-artifacts"
+    assert (model_folder(config, made.version) / "MLmodel").is_file()
     assert not [path for path in folder.rglob("*") if path.is_file() and b"secret-word" in path.read_bytes()]
     with closing(sqlite3.connect(trained.folder / "mlflow.db")) as database:
         assert not [line for line in database.iterdump() if "secret-word" in line]

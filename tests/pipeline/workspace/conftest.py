@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.servers import free_port
+
+from tests.processes import free_port
 
 NUMBERS = count()
 

@@ -147,3 +147,20 @@ def test_features_look_back_over_the_longest_window_and_into_the_days_of_the_row
     first = DAY + timedelta(days=days + 1)
     assert [pq.read_table(file)["tx"][0].as_py() for file in history.behind(first, first)] == [2, 3]
     assert [pq.read_table(file)["tx"][0].as_py() for file in history.behind(datetime.min, DAY)] == [1]
+
+
+def test_the_day_of_the_last_row_is_looked_into_also_where_that_row_is_its_first_moment(tmp_path):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [1, 2, 3], [0, 1, 2]), "batch")
+    midnight = DAY + timedelta(days=1)
+    behind = history.behind(DAY + timedelta(hours=12), midnight)
+    assert [pq.read_table(file)["tx"][0].as_py() for file in behind] == [1, 2]
+
+
+def test_the_days_without_a_row_are_missing_and_neither_the_end_nor_a_day_begun_is_one(tmp_path):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [1, 2], [1, 3.5]), "batch")
+    days = [DAY.date() + timedelta(days=day) for day in range(6)]
+    assert history.missing_days(DAY, DAY + timedelta(days=6)) == [days[0], days[2], days[4], days[5]]
+    assert history.missing_days(DAY + timedelta(hours=5), DAY + timedelta(days=2, hours=3)) == [days[0]]
+    assert history.missing_days(DAY + timedelta(days=1), DAY + timedelta(days=2)) == []

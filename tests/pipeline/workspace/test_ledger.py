@@ -181,11 +181,39 @@ def test_the_latest_batch_is_that_of_the_latest_rows_that_one_of_the_versions_sc
     ]
 
 
-def test_a_batch_scored_by_two_versions_is_looked_into_once(ledger: Ledger) -> None:
-    ledger.record(make_entry("a1", "2", scored_at=datetime(2025, 2, 1)))
-    ledger.record(make_entry("a1", "1", scored_at=datetime(2025, 1, 1)))
+@pytest.mark.parametrize("latest", ["1", "2"])
+@pytest.mark.parametrize("first", ["1", "2"])
+def test_of_a_batch_scored_by_two_versions_the_latest_entry_is_looked_into(
+    ledger: Ledger, first: str, latest: str
+) -> None:
+    for version in (first, {"1": "2", "2": "1"}[first]):
+        ledger.record(make_entry("a1", version, scored_at=datetime(2025, 2 if version == latest else 1, 1)))
     found = ledger.near(datetime(2025, 1, 6), datetime(2025, 1, 6), DAY)
-    assert [entry.model_version for entry in found] == ["2"]
+    assert [entry.model_version for entry in found] == [latest]
+
+
+def test_the_latest_batch_is_not_the_one_scored_last(ledger: Ledger) -> None:
+    ledger.record(make_entry("a1", last_timestamp=datetime(2025, 1, 9), scored_at=datetime(2025, 1, 10)))
+    ledger.record(make_entry("b2", last_timestamp=datetime(2025, 1, 8), scored_at=datetime(2025, 1, 20)))
+    found = ledger.latest(["1"])
+    assert found is not None
+    assert found.batch_id == "a1"
+
+
+def test_a_refusal_stays_one_when_its_batch_is_replaced(ledger: Ledger) -> None:
+    refusal = make_entry("a1", "2", status="refused", message="no ids")
+    ledger.record(make_entry("a1", "1"))
+    ledger.record(refusal)
+    ledger.record(make_entry("a9", "1"), ["a1"])
+    assert ledger.find("a1", "1") is None
+    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) == refusal
+
+
+def test_a_file_that_was_scored_is_old_as_scored_also_where_another_version_refused_it_later(ledger: Ledger) -> None:
+    scored = make_entry("a1", "1")
+    ledger.record(scored)
+    ledger.record(make_entry("a1", "2", status="refused", message="no", scored_at=datetime(2025, 3, 1)))
+    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) == scored
 
 
 def test_refused_and_replaced_batches_take_no_ids(ledger: Ledger) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -146,3 +148,19 @@ def test_what_came_is_said_by_day_and_in_all():
 def test_a_capacity_that_cannot_be_kept_is_refused(days, per_day, message):
     with pytest.raises(TrainingError, match=message):
         Capacity(alerts_per_day=per_day).solve(made(np.arange(100.0), days=days, whole=np.zeros(100, bool)))
+
+
+def test_a_queue_at_the_end_of_its_interval_is_inside():
+    strategy = Capacity(alerts_per_day=20)
+    threshold = strategy.solve(made(simulate(np.random.default_rng(6), 8, 0.1)[0], day=np.repeat(np.arange(8), 400)))
+    low, high = predicted_queue(threshold)
+    for flagged, is_inside in ((low - 1, False), (low, True), (high, True), (high + 1, False)):
+        assert strategy.got(threshold, made(np.zeros(300)), np.arange(300) < flagged).is_inside is is_inside
+
+
+def test_a_group_whose_share_makes_no_whole_alert_has_no_cut_of_its_own():
+    rows = made(np.arange(100.0), channel=["web"] * 90 + ["fax"] * 10)
+    strategy = Capacity(alerts_per_day=5)
+    masks = {value: rows.where("channel", value) for value in ("web", "fax")}
+    common = replace(strategy.solve(rows), segment="channel")
+    assert set(strategy.split(rows, masks, common)) == {"web"}  # the fax's share is 0.5 of an alert

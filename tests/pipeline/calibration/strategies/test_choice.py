@@ -46,6 +46,12 @@ def test_each_large_segment_has_the_rate_and_the_others_share_the_common_cut():
     assert threshold.fixed_cuts(unseen).tolist() == [common.value, common.value, threshold.parts["shop"].value]
 
 
+def test_a_segment_of_exactly_the_least_rows_has_a_cut_of_its_own_and_one_row_fewer_has_none():
+    rows = made(np.arange(399.0), channel=["web"] * 200 + ["shop"] * 199)
+    settings = ThresholdConfig(false_alert_rate=0.05, segment="channel", min_segment_rows=200)
+    assert set(solve(rows, settings).parts) == {"web"}
+
+
 def test_where_no_segment_is_large_enough_the_promise_says_so_and_gives_one_volume():
     few = {**SETTINGS, "min_segment_rows": 1_000_000}
     common, none = (solve(mixed(), ThresholdConfig(false_alert_rate=0.05, **more)) for more in ({}, few))

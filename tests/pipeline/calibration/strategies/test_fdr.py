@@ -63,6 +63,22 @@ def test_no_group_smaller_than_the_least_is_ever_flagged_and_the_least_can_be():
     assert "which is 10 of the 99 of a usual day" in threshold.promise
 
 
+def test_normal_rows_of_the_block_leave_themselves_out_of_their_p_values():
+    generator = np.random.default_rng(4)
+    labels = np.repeat([0.0, 1.0], [60, 12])
+    rows = made(generator.normal(3 * labels, 1).round(1), labels=labels, days=4)
+    normal, p_values = rows.scores[:60].tolist(), []
+    for place, score in enumerate(rows.scores):
+        others = normal[:place] + normal[place + 1 :] if place < 60 else normal
+        p_values.append((1 + sum(other >= score for other in others)) / (1 + len(others)))
+    expected = by_hand(np.array(p_values), 0.3).sum()
+    keeping = (1 + (np.array(normal) >= rows.scores[:, None]).sum(axis=1)) / 61
+    assert 0 < expected != by_hand(keeping, 0.3).sum()
+    threshold = Fdr(share=0.3).solve(rows)
+    assert threshold.alerts_per_day == expected / 4
+    assert threshold.alert_share == pytest.approx(expected / 72)
+
+
 def test_what_came_is_the_share_of_false_ones_among_alerts_with_a_known_label():
     strategy, labels = Fdr(share=0.1), [1, 1, 1, 0, np.nan, 0]
     threshold = strategy.solve(made(np.arange(99.0)))
@@ -103,3 +119,21 @@ def test_segments_have_p_values_of_their_own():
     assert (found == by_hand(p_values, 0.1)).all()
     assert found[10:20].all()  # far out for the web
     assert not found[30:40].any()  # usual for a shop
+
+
+def test_p_values_of_a_batch_are_those_among_normal_rows_alone():
+    generator = np.random.default_rng(7)
+    labels = np.repeat([0.0, 1.0, np.nan], [300, 150, 50])
+    held_out = made(generator.normal(size=500) + 4 * (labels == 1), labels=labels)
+    batch = np.concatenate([generator.normal(size=100), np.full(10, 3.5)])
+    strategy = Fdr(share=0.2)
+    found = batch > cuts(strategy.solve(held_out), batch, None, held_out)
+    assert (found == by_hand(Calibration(held_out.scores[:300]).p_value(batch), 0.2)).all()
+    assert found[100:].all()
+    assert not by_hand(Calibration(held_out.scores).p_value(batch), 0.2).any()
+
+
+def test_a_p_value_at_the_line_of_the_procedure_is_accepted():
+    assert last_p_value(np.array([0.05, 1.0]), 0.1) == 0.05
+    assert last_p_value(np.array([0.0501, 1.0]), 0.1) == 0
+    assert last_p_value(np.empty(0), 0.1) == 0

@@ -174,3 +174,26 @@ def test_the_share_that_a_refusal_names_can_be_kept(strategy):
             strategy(0.999).solve(rows)
         share = float(re.search(r"to at most ([\d.]+)", " ".join(str(refused.value).split()))[1])
         assert strategy(share).solve(rows).alert_share > 0
+
+
+def test_a_cut_that_saves_nothing_saves_no_money():
+    rows = made([1.0, 2.0, 3.0], labels=[0, 0, 1], amounts=[1.0, 1.0, 10.0])
+    with pytest.raises(TrainingError, match=r"no cut saves money: with threshold\.review_cost = 10"):
+        Cost(review_cost=10, recovered_share=1).solve(rows)
+    assert Cost(review_cost=9, recovered_share=1).solve(rows).facts["saved_per_day"] == 1
+
+
+def test_money_is_saved_on_the_days_whose_labels_are_known():
+    labels = [0, 1, 0, 1, np.nan, np.nan, np.nan, np.nan]
+    rows = made(np.arange(8.0), labels=labels, amounts=np.full(8, 50.0), day=[0, 0, 1, 1, 2, 2, 3, 3], days=3.6)
+    facts = Cost(review_cost=1, recovered_share=1).solve(rows).facts
+    # Of four days two have a label, which are half of the 3.6; the best cut flags both frauds and the row between.
+    assert facts["saved_per_day"] == pytest.approx((2 * 50 - 3) / 1.8)
+    assert facts["most_per_day"] == pytest.approx((2 * 50 - 2) / 1.8)
+
+
+def test_a_precision_that_is_just_kept_is_kept():
+    rows = made([1.0, 2.0, 3.0, 4.0], labels=[0, 1, 0, 1])
+    threshold = PrecisionAtLeast(precision=0.5).solve(rows)
+    assert (rows.scores > threshold.value).all()
+    assert (threshold.facts["alerts"], threshold.facts["frauds"]) == (4, 2)

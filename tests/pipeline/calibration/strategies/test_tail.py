@@ -64,6 +64,8 @@ def test_a_bad_fit_is_refused_with_the_reason():
             PeaksOverThreshold(rate=1e-5).solve(made(scores))
     with pytest.raises(TrainingError, match=r"false_alert_rate is 0\.2 and the tail law holds below 0\.1"):
         PeaksOverThreshold(rate=0.2).solve(made(generator.exponential(size=3000)))
+    with pytest.raises(TrainingError, match=r"false_alert_rate is 0\.1 and the tail law holds below 0\.1"):
+        PeaksOverThreshold(rate=0.1).solve(made(generator.exponential(size=999)))  # (1 + 99) / (1 + 999)
 
 
 def test_its_fit_is_shown_beside_the_scores_it_was_fitted_to():
