@@ -127,7 +127,7 @@ def test_p_values_of_a_batch_are_those_among_normal_rows_alone():
     held_out = made(generator.normal(size=500) + 4 * (labels == 1), labels=labels)
     batch = np.concatenate([generator.normal(size=100), np.full(10, 3.5)])
     strategy = Fdr(share=0.2)
-    found = batch > cuts(strategy.solve(held_out), batch, None, held_out)
+    found = batch > row_cuts(strategy.solve(held_out), batch, None, held_out)
     assert (found == by_hand(Calibration(held_out.scores[:300]).p_value(batch), 0.2)).all()
     assert found[100:].all()
     assert not by_hand(Calibration(held_out.scores).p_value(batch), 0.2).any()
