@@ -1,4 +1,4 @@
-"""Prefect wiring and the command line. A flow reads like the diagram in the README."""
+"""Prefect wiring and the command line. A flow reads like the diagram in docs/architecture.md."""
 
 from flows.environment import settle
 

@@ -105,9 +105,9 @@ def test_reading_a_configuration_does_not_import_the_library():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_the_section_that_the_readme_shows_gives_a_model():
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```toml\n(.*?)```", readme, re.S)
+def test_the_section_that_the_documentation_shows_gives_a_model():
+    page = (Path(__file__).parents[3] / "docs" / "data-scientist.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.S)
     model = build_model(ModelConfig.model_validate(tomllib.loads(block)["model"]))
     assert (type(model).__name__, model.hidden, model.beta) == ("VariationalAutoencoder", (64, 32), 0.5)
-    assert all(f"`{name}`" in readme for name in MODELS)
+    assert all(f"`{name}`" in page for name in MODELS)
