@@ -57,7 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
     process = run(*words, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"})
-    assert process.status == 0, process
+    assert process.status == 0, str(process)
     return folder
 
 

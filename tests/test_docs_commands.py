@@ -89,7 +89,7 @@ class Tour:
             self._serve(step.text, server)
             return
         process = run(*shlex.split(step.text), cwd=self.folder, env=self.environment)
-        assert process.status == 0, process
+        assert process.status == 0, str(process)
         assert "Traceback" not in process.output + process.errors
 
     def _serve(self, command: str, answers_at: str | None) -> None:
