@@ -143,11 +143,11 @@ def _backtest(
             ends = span(validated.accepted, config.contract.timestamp)
             plan.extend(_plan(config, design, ends, first=first, last=last))
 
-        taken = take_in_table(batch, workspace, folder, check)
-        moment = taken.labels.latest_moment(taken.last)
+        intake = take_in_period(batch, workspace, folder, check)
+        moment = intake.labels.latest_moment(intake.last)
         settings = {**asdict(design), "from": str(plan[0].train_first), "to": str(plan[-1].test_last)}
         with backtest_run(config, settings, {"batch_id": batch.id, "data_digest": batch.digest}) as tracked:
-            tested, measured = fit_and_test(taken, plan, design, folder=folder, moment=moment, tracked=tracked)
+            tested, measured = fit_and_test(intake, plan, design, folder=folder, moment=moment, tracked=tracked)
             with console.step("measure all blocks"):
                 result = summarise(tested, measured)
             settings |= {"table": str(batch.path), "digest": batch.digest, "measured_as_of": moment.isoformat()}
@@ -175,7 +175,7 @@ def _plan(
 
 
 @stage("take in")
-def take_in_table(batch: Batch, workspace: Workspace, folder: Path, check: Callable[[Validated], None]) -> TakenIn:
+def take_in_period(batch: Batch, workspace: Workspace, folder: Path, check: Callable[[Validated], None]) -> TakenIn:
     """Validate the table and compute the features of the whole period once; the history is read and not added to."""
     docs = folder / "data-docs"
     return take_in(batch, workspace, folder, remember=False, check=check, docs=docs, step=console.step)
@@ -183,7 +183,7 @@ def take_in_table(batch: Batch, workspace: Workspace, folder: Path, check: Calla
 
 @stage("train and test")
 def fit_and_test(
-    taken: TakenIn,
+    intake: TakenIn,
     plan: Sequence[Block],
     design: Design,
     *,
@@ -198,9 +198,9 @@ def fit_and_test(
     scratch.mkdir()
     with console.step("train and test", total=len(plan), unit=f"of {len(plan)} blocks") as on_blocks:
         for item in run(
-            taken.features,
+            intake.features,
             plan,
-            taken.labels,
+            intake.labels,
             scratch,
             measured_as_of=moment,
             leave_out_known=design.leave_out_known,

@@ -25,7 +25,7 @@ TableGiven = Annotated[str, typer.Argument(help="File or folder. Left out: table
 First = Annotated[datetime | None, typer.Option("--from", formats=DAY, help="First day of the period, included.")]
 Last = Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last day of the period, included.")]
 Output = Annotated[Path | None, typer.Option(help="Parquet file to write.")]
-Version = Annotated[str, typer.Option(help="Version or alias of the model.")]
+VersionOption = Annotated[str, typer.Option(help="VersionOption or alias of the model.")]
 DEFAULT = Path("assay.toml")
 KNOWN = "Whether tests leave out cards of which a fraud is known by the row's day."
 
@@ -123,7 +123,7 @@ def encode(
     out: Output = None,
     first: First = None,
     last: Last = None,
-    version: Version = "champion",
+    version: VersionOption = "champion",
 ) -> None:
     """Write each row's code in the model, a short description of it, as features for other models."""
     from flows.commands.inspect import write_representation
@@ -141,7 +141,7 @@ def reconstruct(
     out: Output = None,
     first: First = None,
     last: Last = None,
-    version: Version = "champion",
+    version: VersionOption = "champion",
 ) -> None:
     """Write what the model expects each row to be, in raw units, and fill in missing numbers from it."""
     from flows.commands.inspect import write_representation
@@ -172,7 +172,7 @@ def score(
     config: ConfigFile = DEFAULT,
     first: First = None,
     last: Last = None,
-    version: Version = "champion",
+    version: VersionOption = "champion",
     force: Annotated[bool, typer.Option("--force", help="Score again in place what was scored before.")] = False,
     incoming: Annotated[bool, typer.Option("--incoming", help="Score every new file of the incoming folder.")] = False,
 ) -> None:
@@ -190,7 +190,7 @@ def score(
 def threshold(
     config: ConfigFile = DEFAULT,
     *,
-    version: Version = "champion",
+    version: VersionOption = "champion",
     capacity: Annotated[float | None, typer.Option(help="Alerts a calendar day.")] = None,
     customers: Annotated[float | None, typer.Option(help="Customers with an alert a calendar day.")] = None,
     false_alert_rate: Annotated[float | None, typer.Option(help="Share of normal rows flagged.")] = None,
@@ -261,7 +261,7 @@ def compare(
 
 @app.command(epilog='Example: assay promote candidate, or: assay promote 3 --force --why "the old one is broken"')
 def promote(
-    version: Annotated[str, typer.Argument(help="Version, alias or run id.")],
+    version: Annotated[str, typer.Argument(help="VersionOption, alias or run id.")],
     *,
     table: Annotated[str, typer.Option(help="File or folder to compare on. Left out: as assay compare does.")] = "",
     config: ConfigFile = DEFAULT,
@@ -328,9 +328,9 @@ def demo(
     """Simulate 61 days of transactions, train, score the last day, and show what came out."""
     with _plain_errors():
         settle(work_dir)
-        from flows.commands.demo import run
+        from flows.commands.demo import run_demo
 
-        run(work_dir, rows=rows, seed=seed)
+        run_demo(work_dir, rows=rows, seed=seed)
 
 
 @app.command(epilog='Example: assay schedule --config assay.toml --score "0 2 * * *"')

@@ -78,20 +78,20 @@ def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[C
     if _progress is None:
         yield lambda count: None
         return
-    progress, seen = _progress, 0
+    progress, position = _progress, 0
     bar = progress.add_task(title, total=total, done="")
 
     def advance(count: int) -> None:
-        nonlocal seen
-        seen += count
-        progress.update(bar, completed=seen, done=f"{seen:,} {unit}")
+        nonlocal position
+        position += count
+        progress.update(bar, completed=position, done=f"{position:,} {unit}")
 
     try:
         yield advance
     except BaseException:
         progress.update(bar, description=f"[red]{title}")
         raise
-    progress.update(bar, total=max(seen, 1), completed=max(seen, 1))
+    progress.update(bar, total=max(position, 1), completed=max(position, 1))
 
 
 def table(title: str, rows: Mapping[str, object]) -> None:
@@ -111,13 +111,13 @@ def columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
     """Print a table of several columns."""
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    layout = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in header:
-        made.add_column(escape(name), overflow="fold")
+        layout.add_column(escape(name), overflow="fold")
     for row in rows:
-        made.add_row(*map(escape, row))
+        layout.add_row(*map(escape, row))
     OUT.print(f"\n[bold]{escape(title)}[/bold]")
-    OUT.print(Padding(made, (0, 0, 0, 2)))
+    OUT.print(Padding(layout, (0, 0, 0, 2)))
 
 
 def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:

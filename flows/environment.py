@@ -29,13 +29,13 @@ def settle(work_dir: str | Path | None = None) -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    chosen = {
+    variables = {
         "PREFECT_HOME",
         "PREFECT_API_URL",
         "PREFECT_PROFILE",
         "PREFECT_PROFILES_PATH",
     } & os.environ.keys()
-    if work_dir and not chosen and not (Path.home() / ".prefect" / "profiles.toml").exists():
+    if work_dir and not variables and not (Path.home() / ".prefect" / "profiles.toml").exists():
         home = Path(work_dir) / "prefect"
         try:
             home.mkdir(parents=True, exist_ok=True)

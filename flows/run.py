@@ -14,7 +14,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 
 
-class Result(Protocol):
+class FlowResult(Protocol):
     """What a flow returns: besides what other code reads, what the terminal shows."""
 
     @property
@@ -35,7 +35,7 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> Any:
 
     Returns
     -------
-    Result
+    FlowResult
         Of the type that the flow says.
 
     Raises

@@ -125,7 +125,7 @@ def score(
     """
     try:
         config = read_config(config_path)
-        champion = load(config, version)
+        champion = load_champion(config, version)
         with lock(config.work_dir):
             period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
@@ -151,7 +151,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
             if not new:
                 text = f"no new file in {config.table.incoming}"
                 return Completed(message=text, data=IncomingResult(screen=Screen(sentences=[text])))
-            champion = load(config, version)
+            champion = load_champion(config, version)
             for path in new:
                 try:
                     with console.step("read"):
@@ -182,7 +182,7 @@ def _new_batches(config: Config) -> list[Path]:
 
 
 @retried("load the Detector")
-def load(config: Config, version: str) -> Champion:
+def load_champion(config: Config, version: str) -> Champion:
     """Load a registered Detector by version or alias, with the settings to score with, and its candidate."""
     candidate = load_candidate(config, version)
     with console.step("load the Detector"):
@@ -233,29 +233,29 @@ def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
     replaced = ledger.replaced_by(batch)
     final = work.batches / f"{batch.id}-v{champion.version}"
     with work.staged(final) as folder:
-        taken = take_in_batch(batch, champion, replaced, folder)
-        result = score_rows(taken, champion, entry, folder)
+        intake = take_in_batch(batch, champion, replaced, folder)
+        result = score_intake(intake, champion, entry, folder)
         shadow = None
         if champion.candidate is not None:
-            shadow = in_shadow(champion.candidate, champion, result=result, taken=taken, folder=folder)
-        _write_page(folder, entry, champion, taken=taken, result=result, shadow=shadow)
+            shadow = in_shadow(champion.candidate, champion, result=result, intake=intake, folder=folder)
+        _write_page(folder, entry, champion, intake=intake, result=result, shadow=shadow)
     totals: dict[str, Any] = {"scored": result.scored.scored, "flagged": result.scored.flagged}
     settled = replace(
         entry,
-        **{**asdict(taken.validated.counts), **totals},
+        **{**asdict(intake.validated.counts), **totals},
         threshold=result.scored.threshold,
-        first_timestamp=taken.first,
-        last_timestamp=taken.last,
+        first_timestamp=intake.first,
+        last_timestamp=intake.last,
         folder=str(final),
     )
     ledger.record(settled, replaces=sorted({old.batch_id for old in replaced}))
     for old in replaced:
         work.retire(Path(old.folder))
     create_link_artifact(key="assay-report", link=(final / "report.html").as_uri(), link_text="report of the batch")
-    counts = {**count_rows(taken.validated), **totals}
+    counts = {**count_rows(intake.validated), **totals}
     description = f"{batch.path.name}, model version {champion.version}"
     create_table_artifact([counts], key="assay-score", description=description)
-    return _result(final, counts, champion, taken=taken, result=result, shadow=shadow)
+    return _result(final, counts, champion, intake=intake, result=result, shadow=shadow)
 
 
 @stage("take in")
@@ -278,9 +278,9 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
 
 
 @stage("score")
-def score_rows(taken: TakenIn, champion: Champion, entry: Entry, folder: Path) -> BatchScores:
+def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path) -> BatchScores:
     """Score the features, write scores, alerts and audit slice, measure and map them."""
-    detector, rows = champion.detector, taken.features
+    detector, rows = champion.detector, intake.features
     with console.step("score") as on_rows:
         scored = score_table(
             rows,
@@ -292,7 +292,7 @@ def score_rows(taken: TakenIn, champion: Champion, entry: Entry, folder: Path) -
             on_rows=on_rows,
         )
         maps = make_maps(rows, scored, detector, detector.config.report.tsne)
-        measured = measure(rows, scored, taken.labels)
+        measured = measure(rows, scored, intake.labels)
         audit = write_audit(rows, scored, detector, folder)
         now = datetime.now(UTC).replace(tzinfo=None)
         return BatchScores(
@@ -301,19 +301,21 @@ def score_rows(taken: TakenIn, champion: Champion, entry: Entry, folder: Path) -
             maps=maps,
             promise=held_against(rows, scored, detector, measured.labels),
             audit=audit,
-            missed=missed_fraud([folder], taken.labels, now) if audit else None,
+            missed=missed_fraud([folder], intake.labels, now) if audit else None,
         )
 
 
 @stage("score in the champion's shadow")
-def in_shadow(candidate: Candidate, champion: Champion, *, result: BatchScores, taken: TakenIn, folder: Path) -> Shadow:
+def in_shadow(
+    candidate: Candidate, champion: Champion, *, result: BatchScores, intake: TakenIn, folder: Path
+) -> Shadow:
     """Let the candidate score the same batch; only the differences are kept, and a failure is one of them."""
     with console.step("score in the champion's shadow") as on_rows:
         return score_in_shadow(
             candidate,
             champion.detector,
             result.scored,
-            taken,
+            intake,
             folder=folder,
             known=result.measured.labels,
             on_rows=on_rows,
@@ -321,11 +323,11 @@ def in_shadow(candidate: Candidate, champion: Champion, *, result: BatchScores, 
 
 
 def _write_page(
-    folder: Path, entry: Entry, champion: Champion, *, taken: TakenIn, result: BatchScores, shadow: Shadow | None
+    folder: Path, entry: Entry, champion: Champion, *, intake: TakenIn, result: BatchScores, shadow: Shadow | None
 ) -> None:
     page = batch_report(
         champion.detector,
-        taken.validated,
+        intake.validated,
         result.scored,
         result.measured,
         source=Path(entry.source),
@@ -336,7 +338,7 @@ def _write_page(
             "Model": f"{entry.model_name} version {entry.model_version}",
             "Scored at": f"{entry.scored_at:%Y-%m-%d %H:%M} UTC",
         },
-        notes=list(taken.notes),
+        notes=list(intake.notes),
         maps=result.maps,
         got=result.promise,
         shadow=shadow,
@@ -351,7 +353,7 @@ def _result(
     counts: dict[str, int],
     champion: Champion,
     *,
-    taken: TakenIn,
+    intake: TakenIn,
     result: BatchScores,
     shadow: Shadow | None,
 ) -> BatchResult:
@@ -367,7 +369,7 @@ def _result(
     where = {title: str(final / name) for title, name in files.items() if title != "random audit" or result.audit}
     sentence = shadow.sentence if shadow else ""
     screen = Screen(
-        sentences=[*taken.notes, *filter(None, [sentence])],
+        sentences=[*intake.notes, *filter(None, [sentence])],
         tables={"Rows": counts, "Alerts": alerts, "Where": where},
     )
     return BatchResult(folder=final, screen=screen, counts=counts, shadow=sentence)

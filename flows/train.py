@@ -130,22 +130,26 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
     work, config = workspace.folder, workspace.config
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
     with work.staged(final) as folder:
-        taken = take_in_table(batch, workspace, folder)
-        fitted = fit(taken, config, as_of or taken.labels.latest_moment(taken.last), _checkpoint(workspace, batch))
+        intake = take_in_table(batch, workspace, folder)
+        training = fit_detector(
+            intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
+        )
         shutil.rmtree(work.checkpoints, ignore_errors=True)
-        fitted.detector.save(folder / "detector")
-        suspects = audit(taken, fitted.detector, folder)
-        block = held_out(taken, fitted.detector, folder, batch.id)
-        _write_page(folder, batch, taken=taken, fitted=fitted, block=block, suspects=suspects)
-        registered = register(batch, taken, fitted, block=block, folder=folder, workspace=workspace)
+        training.detector.save(folder / "detector")
+        suspects = audit(intake, training.detector, folder)
+        block = held_out(intake, training.detector, folder, batch.id)
+        _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
+        registered = register(batch, intake, training, block=block, folder=folder, workspace=workspace)
     record_registered(config, registered)
-    counts = count_rows(taken.validated)
+    counts = count_rows(intake.validated)
     create_link_artifact(
         key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
     )
     create_table_artifact([counts], key="assay-training", description=f"{registered.model_uri}")
-    screen = _screen(final, config_path, taken=taken, fitted=fitted, measured=block.measured, registered=registered)
-    summary = fitted.detector.summary
+    screen = _screen(
+        final, config_path, intake=intake, training=training, measured=block.measured, registered=registered
+    )
+    summary = training.detector.summary
     return TrainingResult(
         folder=final,
         version=registered.version,
@@ -177,7 +181,7 @@ def take_in_table(batch: Batch, workspace: Workspace, folder: Path) -> TakenIn:
 
 
 @stage("fit")
-def fit(taken: TakenIn, config: Config, as_of: datetime, checkpoint: Path) -> Fit:
+def fit_detector(intake: TakenIn, config: Config, as_of: datetime, checkpoint: Path) -> Fit:
     """Fit encoder, model, calibration and threshold."""
     epochs: list[int] = []
     most = parameters_of(build_model(config.model)).get("max_epochs")
@@ -188,7 +192,7 @@ def fit(taken: TakenIn, config: Config, as_of: datetime, checkpoint: Path) -> Fi
             on_epochs(1 if epochs else epoch)
             epochs.append(epoch)
 
-        detector = Detector.fit(taken.features, config, taken.labels, as_of, on_epoch=on_epoch, checkpoint=checkpoint)
+        detector = Detector.fit(intake.features, config, intake.labels, as_of, on_epoch=on_epoch, checkpoint=checkpoint)
     notes: tuple[str, ...] = ()
     if epochs and epochs[0] > 1:
         notes = (f"The training went on from epoch {epochs[0] - 1}, after which an earlier run of it was stopped.",)
@@ -196,17 +200,17 @@ def fit(taken: TakenIn, config: Config, as_of: datetime, checkpoint: Path) -> Fi
 
 
 @stage("audit the fit rows")
-def audit(taken: TakenIn, detector: Detector, folder: Path) -> Path:
+def audit(intake: TakenIn, detector: Detector, folder: Path) -> Path:
     """Write the most suspect of the rows that were fitted on as normal."""
     with console.step("audit the rows fitted on"):
-        return write_suspects(taken.features, detector, taken.labels, folder / "suspects.parquet")
+        return write_suspects(intake.features, detector, intake.labels, folder / "suspects.parquet")
 
 
 @stage("held-out block")
-def held_out(taken: TakenIn, detector: Detector, folder: Path, batch_id: str) -> HeldOut:
+def held_out(intake: TakenIn, detector: Detector, folder: Path, batch_id: str) -> HeldOut:
     """Score the calibration block as a batch would be, and map it."""
     with console.step("score the held-out block") as on_rows:
-        block = calibration_block(taken.features, detector, folder / ".calibration.parquet")
+        block = calibration_block(intake.features, detector, folder / ".calibration.parquet")
         scored = score_table(
             block,
             detector,
@@ -217,20 +221,20 @@ def held_out(taken: TakenIn, detector: Detector, folder: Path, batch_id: str) ->
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, detector.config.report.tsne)
-        measured = measure(block, scored, taken.labels, detector.as_of)
-        measured = replace(measured, injected=inject_into(block, detector, taken.labels))
+        measured = measure(block, scored, intake.labels, detector.as_of)
+        measured = replace(measured, injected=inject_into(block, detector, intake.labels))
         return HeldOut(scored=scored, measured=measured, maps=maps)
 
 
-def _write_page(folder: Path, batch: Batch, *, taken: TakenIn, fitted: Fit, block: HeldOut, suspects: Path) -> None:
+def _write_page(folder: Path, batch: Batch, *, intake: TakenIn, training: Fit, block: HeldOut, suspects: Path) -> None:
     page = training_report(
-        fitted.detector,
-        taken.validated,
+        training.detector,
+        intake.validated,
         block.scored,
         block.measured,
         source=batch.path,
         facts={"Table": str(batch.path), "SHA-256 of the table": batch.digest, "Batch": batch.id},
-        notes=[*taken.notes, *fitted.notes],
+        notes=[*intake.notes, *training.notes],
         maps=block.maps,
         suspects=suspects,
     )
@@ -239,10 +243,10 @@ def _write_page(folder: Path, batch: Batch, *, taken: TakenIn, fitted: Fit, bloc
 
 @retried("log and register")
 def register(
-    batch: Batch, taken: TakenIn, fitted: Fit, *, block: HeldOut, folder: Path, workspace: Workspace
+    batch: Batch, intake: TakenIn, training: Fit, *, block: HeldOut, folder: Path, workspace: Workspace
 ) -> Registered:
     """Log the run to MLflow and register the Detector."""
-    detector, measured = fitted.detector, block.measured
+    detector, measured = training.detector, block.measured
     numbers = {name: value for name, value in detector.summary.items() if not isinstance(value, str)}
     parameters = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
     with console.step("log and register in MLflow"):
@@ -254,7 +258,7 @@ def register(
         return log_training(
             detector.config,
             detector_folder=folder / "detector",
-            dataset=Dataset(str(batch.path.resolve()), batch.digest, count_rows(taken.validated)),
+            dataset=Dataset(str(batch.path.resolve()), batch.digest, count_rows(intake.validated)),
             epochs=detector.epochs,
             metrics={
                 **measured.figures,
@@ -262,13 +266,13 @@ def register(
                 "threshold": detector.threshold,
                 "expected_alerts_per_day": detector.cut.alerts_per_day,
                 **numbers,
-                "fit_seconds": fitted.seconds,
+                "fit_seconds": training.seconds,
             },
             params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **parameters},
             plots=plots,
             report=folder / "report.html",
             tags={"batch_id": batch.id},
-            input_example=_example(taken.validated.accepted),
+            input_example=_example(intake.validated.accepted),
             history=str(workspace.folder.history),
         )
 
@@ -278,14 +282,14 @@ def _example(accepted: Path) -> "pd.DataFrame":
 
 
 def _screen(
-    final: Path, config_path: str, *, taken: TakenIn, fitted: Fit, measured: Measured, registered: Registered
+    final: Path, config_path: str, *, intake: TakenIn, training: Fit, measured: Measured, registered: Registered
 ) -> Screen:
     """Return what the terminal shows."""
-    detector = fitted.detector
+    detector = training.detector
     return Screen(
-        sentences=[*taken.notes, *fitted.notes],
+        sentences=[*intake.notes, *training.notes],
         tables={
-            "Rows": count_rows(taken.validated),
+            "Rows": count_rows(intake.validated),
             "Model": {
                 "registered": f"{registered.name} version {registered.version}, alias {registered.alias}",
                 "family": detector.summary["model"],

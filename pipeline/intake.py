@@ -17,7 +17,7 @@ from pipeline.tables.parquet import read_batches, span
 from pipeline.validation.validate import Validated, validate
 from pipeline.workspace.workspace import Workspace
 
-Step = Callable[[str], AbstractContextManager[Callable[[int], None]]]
+ShowStep = Callable[[str], AbstractContextManager[Callable[[int], None]]]
 """``step(title)``: a context in which a step runs; its value is called with the number of rows done since the last."""
 
 
@@ -60,7 +60,7 @@ def accept(
     *,
     elsewhere: Sequence[Path] = (),
     docs: Path | None = None,
-    step: Step = silent,
+    step: ShowStep = silent,
 ) -> Validated:
     """Validate a batch; nothing is remembered.
 
@@ -108,7 +108,7 @@ def take_in(
     refuse_gap: bool = False,
     check: Callable[[Validated], None] = lambda validated: None,
     docs: Path | None = None,
-    step: Step = silent,
+    step: ShowStep = silent,
 ) -> TakenIn:
     """Validate a batch, and compute the features of its accepted rows over them and the history.
 

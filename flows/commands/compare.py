@@ -48,7 +48,7 @@ def compare_versions(
     config = read_config(config_path)
     with console.live(), compared(config, _named(config, asked), table=table, first=first, last=last) as comparison:
         where = publish(comparison)
-    show(comparison)
+    show_comparison(comparison)
     console.table("Where", where)
     if tuple(asked or (CHAMPION, CANDIDATE)) == (CHAMPION, CANDIDATE):
         console.commands("Next", [f"assay promote {CANDIDATE} --config {config_path}"])
@@ -69,8 +69,8 @@ def compared(
         period, is_asked = period_after(
             {contender.title: contender.detector for contender in contenders}, first, last, config.table.time_zone
         )
-        settled = [contender.detector.config for contender in contenders]
-        rows = choose_rows(settled, period, table, scratch, all_days=is_asked, step=console.step)
+        settings = [contender.detector.config for contender in contenders]
+        rows = choose_rows(settings, period, table, scratch, all_days=is_asked, step=console.step)
         with console.step("score with each version, and compare") as on_rows:
             comparison = compare(contenders, rows, workspace, scratch, on_rows=on_rows)
         yield comparison
@@ -93,7 +93,7 @@ def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "
     return {"page": str(final / "comparison.html"), "MLflow run": group}
 
 
-def show(comparison: Comparison, brief: bool = False) -> None:
+def show_comparison(comparison: Comparison, brief: bool = False) -> None:
     """Print a comparison, or only its metrics."""
     first, last = comparison.days
     console.say(f"\n{comparison.source}, {first} to {last}: {page.labels_in_words(comparison)}.")
@@ -110,9 +110,9 @@ def show(comparison: Comparison, brief: bool = False) -> None:
         )
     for change in comparison.changes:
         console.table(f"The queue under {change.candidate}", _queue(change))
-    for contender, found in zip(comparison.contenders[1:], comparison.drifts, strict=True):
-        if found:
-            moved = {drift.feature: f"{drift.index:.3f} ({drift.verdict})" for drift in found[:5]}
+    for contender, drifts in zip(comparison.contenders[1:], comparison.drifts, strict=True):
+        if drifts:
+            moved = {drift.feature: f"{drift.index:.3f} ({drift.verdict})" for drift in drifts[:5]}
             console.table(f"Drift of the data that {contender.title} was trained on", moved)
 
 
@@ -151,12 +151,12 @@ def _named(config: Config, asked: Sequence[str]) -> list[str]:
 
 
 def _contenders(config: Config, asked: Sequence[str]) -> list[Contender]:
-    found = []
+    contenders = []
     for name in asked:
         detector, number = load_detector(config, name)
-        settled = replace(detector, config=detector.settle(config))
-        found.append(Contender(find_version(config, number), settled, detector.config))
-    return found
+        current = replace(detector, config=detector.settle(config))
+        contenders.append(Contender(find_version(config, number), current, detector.config))
+    return contenders
 
 
 def _child(comparison: Comparison, place: int, contender: Contender, folder: Path) -> Child:

@@ -27,7 +27,7 @@ DAYS = 61  # one more than features look back, so that the last day's past is wh
 WARM_UP_DAYS = 30  # what came before the training period fills the windows that features look back over
 
 
-def run(work_dir: Path, *, rows: int, seed: int) -> None:
+def run_demo(work_dir: Path, *, rows: int, seed: int) -> None:
     """Simulate 61 days, train on days whose labels are known, score the last day, and print what came out.
 
     Parameters
@@ -43,53 +43,54 @@ def run(work_dir: Path, *, rows: int, seed: int) -> None:
     config = folder / "assay.toml"
     with console.live():
         with console.step("simulate", total=rows) as on_rows:
-            made = simulate(folder / "transactions.parquet", rows=rows, days=DAYS, seed=seed, on_rows=on_rows)
+            simulation = simulate(folder / "transactions.parquet", rows=rows, days=DAYS, seed=seed, on_rows=on_rows)
         with console.step("infer the contract"):
-            _configure(made, config)
+            _configure(simulation, config)
     delay = timedelta(days=7)
     train: TrainingResult = run_flow(
         config,
         "flows.train:train",
         table="",
-        first=made.first_day + timedelta(days=WARM_UP_DAYS),
-        last=made.last_day - delay - timedelta(days=1),
+        first=simulation.first_day + timedelta(days=WARM_UP_DAYS),
+        last=simulation.last_day - delay - timedelta(days=1),
     )
     score: BatchResult = run_flow(
         config,
         "flows.score:score",
         table="",
-        first=made.last_day,
-        last=made.last_day,
+        first=simulation.last_day,
+        last=simulation.last_day,
         version=train.version,
         force=True,
     )
-    _show(made, config, train, score)
+    _show(simulation, config, train, score)
 
 
-def _configure(made: Simulation, config: Path) -> None:
+def _configure(simulation: Simulation, config: Path) -> None:
     """Write the configuration that `assay init` would write, with a suite of the demo's own."""
     shutil.copyfile(str(files("expectations") / "demo.json"), config.parent / "suite.json")
     inferred, reasons, _ = infer(
-        open_table(made.path, TableConfig()),
-        settings=TableConfig(path=made.path.name),
+        open_table(simulation.path, TableConfig()),
+        settings=TableConfig(path=simulation.path.name),
         label="TX_FRAUD",
         name="demo",
     )
     validation = inferred.validation.model_copy(update={"suite": "suite.json"})
-    table = inferred.table.model_copy(update={"path": made.path.name})
+    table = inferred.table.model_copy(update={"path": simulation.path.name})
     update = {"work_dir": "..", "validation": validation, "table": table}
     write_text(config, write_config(inferred.model_copy(update=update), reasons))
 
 
-def _show(made: Simulation, config: Path, train: "TrainingResult", score: "BatchResult") -> None:
+def _show(simulation: Simulation, config: Path, train: "TrainingResult", score: "BatchResult") -> None:
     """Print the short table that the demo ends with."""
+    day = simulation.last_day
     scores = pq.read_table(score.folder / "scores.parquet", columns=["TRANSACTION_ID", "is_flagged"])
-    fraud = pc.is_in(scores.column("TRANSACTION_ID"), value_set=pa.array(made.fraud_ids))
+    fraud = pc.is_in(scores.column("TRANSACTION_ID"), value_set=pa.array(simulation.fraud_ids))
     caught = pc.sum(pc.and_(fraud, scores.column("is_flagged"))).as_py()
     rows = dict(score.counts)
     console.table(f"Training ({train.period})", train.counts)
     console.table(
-        f"Scoring, the last day ({made.last_day})",
+        f"Scoring, the last day ({day})",
         {
             **rows,
             "flagged that are fraud": f"{caught:,} of {rows['flagged']:,} (only a simulation can know so soon)",
@@ -112,7 +113,7 @@ def _show(made: Simulation, config: Path, train: "TrainingResult", score: "Batch
         "Next",
         [
             train.ui,
-            f"assay score --config {config} --from {made.last_day} --to {made.last_day}   # recognised: nothing twice",
+            f"assay score --config {config} --from {day} --to {day}   # recognised: nothing twice",
             "assay init YOUR_TABLE --label YOUR_LABEL",
         ],
     )

@@ -73,9 +73,9 @@ def write_features(config_path: Path, table: str, *, period: tuple[date | None, 
     from pipeline.features import list_features
 
     config, target = read_config(config_path), _parquet(out)
-    with _taken_in(config, table, period, target) as taken:
-        taken.features.replace(target)
-    _wrote(target, taken.validated, {"features": len(list_features(config))}, table=table, config_path=config_path)
+    with _taken_in(config, table, period, target) as intake:
+        intake.features.replace(target)
+    _wrote(target, intake.validated, {"features": len(list_features(config))}, table=table, config_path=config_path)
 
 
 def write_representation(
@@ -96,10 +96,10 @@ def write_representation(
         detector, number = load_detector(today, version)
         config = detector.settle(today)
     write, what = (write_codes, "columns of code") if command == "encode" else (write_expected, "missing cells filled")
-    with _taken_in(config, table, period, target) as taken, console.step(command) as on_rows:
-        count = write(taken.features, replace(detector, config=config), target, on_rows)
+    with _taken_in(config, table, period, target) as intake, console.step(command) as on_rows:
+        count = write(intake.features, replace(detector, config=config), target, on_rows)
     counts = {what: count, "model version": number}
-    _wrote(target, taken.validated, counts, table=table, config_path=config_path)
+    _wrote(target, intake.validated, counts, table=table, config_path=config_path)
 
 
 def _parquet(out: Path | None) -> Path:

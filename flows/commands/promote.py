@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from flows import console
-from flows.commands.compare import compared, publish, show
+from flows.commands.compare import compared, publish, show_comparison
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.gates import failed, gates
 from pipeline.selection.promotion import check_promotable, check_reason, promote, roll_back
@@ -59,19 +59,22 @@ def _hold_against_gates(
     """Compare, show every gate, and return the failed ones; raise where they decide."""
     number = versions[-1]
     with console.live(), compared(config, versions, table=table, first=first, last=last) as comparison:
-        found = gates(comparison, len(versions) - 1)
-        missed = [gate.title for gate in failed(found)]
-        refused = bool(missed) and not force
-        where = publish(comparison, found, f"Version {number} {_verdict(len(missed), len(found), refused)}")
-    show(comparison, brief=True)
-    console.columns("Gates", ["", ""], [["passed" if gate.is_passed else "FAILED", gate.text] for gate in found])
+        version_gates = gates(comparison, len(versions) - 1)
+        failures = [gate.title for gate in failed(version_gates)]
+        refused = bool(failures) and not force
+        verdict = _verdict(len(failures), len(version_gates), refused)
+        where = publish(comparison, version_gates, f"Version {number} {verdict}")
+    show_comparison(comparison, brief=True)
+    console.columns(
+        "Gates", ["", ""], [["passed" if gate.is_passed else "FAILED", gate.text] for gate in version_gates]
+    )
     console.table("Where", where)
     if refused:
         raise NotPromoted(
-            f"version {number} was not promoted, for {len(missed)} of {len(found)} gates failed ({', '.join(missed)}); "
-            "train another version, change [promotion], or promote it all the same with --force --why TEXT"
+            f"version {number} was not promoted, for {len(failures)} of {len(version_gates)} gates failed "
+            f"({', '.join(failures)}); train another version, change [promotion], or promote it all the same with --force --why TEXT"
         )
-    return missed
+    return failures
 
 
 def roll_back_champion(config_path: Path, why: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from flows import console
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config, TableConfig
-from pipeline.settings.file import explain, write_config
+from pipeline.settings.file import first_fault, write_config
 from pipeline.tables.writing import write_text
 
 
@@ -39,7 +39,7 @@ def initialise(table: str, out: Path, *, force: bool, reading: dict[str, Any], g
     try:
         settings = TableConfig.model_validate({name: value for name, value in reading.items() if value})
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError(first_fault(error)) from None
     config, reasons, warnings = infer(table, settings=settings, **given)
     config = _relative(config, Path(table), out)
     write_text(out, write_config(config, reasons))
@@ -67,16 +67,16 @@ def simulate_table(out: Path, *, rows: int, days: int, seed: int, malformed: boo
     from pipeline.simulation import simulate
 
     with console.live(), console.step("simulate", total=rows) as on_rows:
-        made = simulate(out, rows=rows, days=days, seed=seed, malformed=malformed, on_rows=on_rows)
+        simulation = simulate(out, rows=rows, days=days, seed=seed, malformed=malformed, on_rows=on_rows)
     console.table(
         f"Wrote {out}",
         {
-            "rows": made.rows,
-            "days": f"{made.first_day} to {made.last_day}",
-            "customers": made.customers,
-            "terminals": made.terminals,
-            "frauds": ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in made.scenarios.items()),
-            "malformed": ", ".join(f"{count:,} {name}" for name, count in made.malformed.items()) or "none",
+            "rows": simulation.rows,
+            "days": f"{simulation.first_day} to {simulation.last_day}",
+            "customers": simulation.customers,
+            "terminals": simulation.terminals,
+            "frauds": ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in simulation.scenarios.items()),
+            "malformed": ", ".join(f"{count:,} {name}" for name, count in simulation.malformed.items()) or "none",
         },
     )
     console.commands("Next", [f"assay init {out} --label TX_FRAUD"])

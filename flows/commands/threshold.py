@@ -15,7 +15,7 @@ from pipeline.pages.report import Report, render
 from pipeline.scoring.promise import Moved, moved
 from pipeline.selection.promotion import record_registered
 from pipeline.settings.config import Config, ThresholdConfig
-from pipeline.settings.file import explain, read_config
+from pipeline.settings.file import first_fault, read_config
 from pipeline.tables.writing import write_text
 from pipeline.tracking.derived import WEIGHTS_OF, Origin, origin
 from pipeline.tracking.store import Registered, load_detector, log_training
@@ -99,12 +99,12 @@ def _settings(
     recovered: float | None,
     segment: str | None,
 ) -> ThresholdConfig:
-    given = {name: value for name, value in asked.items() if value is not None}
-    if len(given) > 1:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    options = {name: value for name, value in asked.items() if value is not None}
+    if len(options) > 1:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
         raise ConfigError(f"{names} are several strategies, and a threshold has one; give one of them")
     changes: dict[str, object] = {}
-    for name, value in given.items():
+    for name, value in options.items():
         named, setting = OPTIONS[name]
         changes = {"strategy": named, setting: value}
         if named == "capacity":
@@ -120,7 +120,7 @@ def _settings(
     try:
         return Config.model_validate(whole).threshold
     except ValidationError as error:
-        raise ConfigError(explain(error)) from None
+        raise ConfigError(first_fault(error)) from None
 
 
 def _register(config: Config, detector: Detector, source: Origin, *, moves: Moved | None, folder: Path) -> Registered:
@@ -130,9 +130,9 @@ def _register(config: Config, detector: Detector, source: Origin, *, moves: Move
     rows, plot = detector.held_out, folder / ".scores.png"
     save_score_distribution(plot, rows.scores, detector.threshold, rows.labels)
     counts = {"stay": moves.stay, "come": moves.come, "go": moves.go} if moves else {}
-    settled = detector.config.model_copy(update={"work_dir": config.work_dir, "tracking": config.tracking})
+    current = detector.config.model_copy(update={"work_dir": config.work_dir, "tracking": config.tracking})
     return log_training(
-        settled,
+        current,
         detector_folder=folder / "detector",
         dataset=None,
         epochs=(),

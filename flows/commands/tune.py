@@ -160,7 +160,7 @@ def configuration(text: str, model: ModelConfig) -> str:
 
 def _changes(model: ModelConfig) -> dict[str, object]:
     """Return what a search decides, in TOML's types; None for what is left to the family."""
-    found: dict[str, object] = {
+    changes: dict[str, object] = {
         "name": model.name,
         "hidden": None if model.hidden is None else list(model.hidden),
         "code_size": model.code_size,
@@ -170,7 +170,7 @@ def _changes(model: ModelConfig) -> dict[str, object]:
     if model.options:
         table = tomlkit.inline_table()
         table.update(model.options)
-        found["options"] = table
+        changes["options"] = table
     else:
-        found["options"] = None
-    return found
+        changes["options"] = None
+    return changes

@@ -48,11 +48,11 @@ class Sample:
 
     def read(self, columns: list[str]) -> pa.Table:
         """Return some columns; only these rows are held in memory."""
-        kept, start = [], 0
+        batches, start = [], 0
         for batch in read_batches(self.features, columns=columns):
-            kept.append(batch.filter(pa.array(self.mask[start : start + batch.num_rows])))
+            batches.append(batch.filter(pa.array(self.mask[start : start + batch.num_rows])))
             start += batch.num_rows
-        return pa.Table.from_batches(kept).take(pa.array(self.order))
+        return pa.Table.from_batches(batches).take(pa.array(self.order))
 
 
 @dataclass(frozen=True)
@@ -237,8 +237,8 @@ def _why_no_normal_rows(rows: pa.Table, known: np.ndarray, labels: Labels, as_of
             f"none of the {rows.num_rows:,} rows of the training period is known to be normal ({label} = 0) "
             f"as of {as_of:%Y-%m-%d %H:%M} UTC; check what {label} means, or train on another period"
         )
-    given = rows.filter(rows.column(label).is_valid())
-    if given.num_rows == 0:
+    labelled = rows.filter(rows.column(label).is_valid())
+    if labelled.num_rows == 0:
         later = int((~np.isnan(labels.known(rows, datetime.max))).sum())
         if later:
             return (
@@ -249,10 +249,10 @@ def _why_no_normal_rows(rows: pa.Table, known: np.ndarray, labels: Labels, as_of
             f"{label} is empty in all {rows.num_rows:,} rows of the training period; "
             "train on an earlier period, or take label out of the contract"
         )
-    available = available_at(given, config)
+    available = available_at(labelled, config)
     first, last = pc.min(available).as_py(), pc.max(available).as_py()
     return (
-        f"none of the {given.num_rows:,} labels in {label} is available as of {as_of:%Y-%m-%d %H:%M} UTC: "
+        f"none of the {labelled.num_rows:,} labels in {label} is available as of {as_of:%Y-%m-%d %H:%M} UTC: "
         f"they become so from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (features.label_delay_days = "
         f"{config.features.label_delay_days:g}); train on an earlier period, set a later as-of, or lower "
         "features.label_delay_days"

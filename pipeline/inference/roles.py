@@ -23,7 +23,7 @@ from pipeline.inference.families import suggest_families
 from pipeline.inference.giveaways import giveaways
 from pipeline.inference.profiles import FITS, Profile, profile_table, read_sample, sniff
 from pipeline.settings.config import Config, TableConfig
-from pipeline.settings.file import explain
+from pipeline.settings.file import first_fault
 from pipeline.tables.parsing import parse, parse_column
 from pipeline.tables.reading import Table, open_table
 from pipeline.tables.sql import database
@@ -344,7 +344,7 @@ class _Roles:
                 {"name": name or stem or "assay", "contract": contract, "table": table.model_dump()}
             )
         except ValidationError as error:
-            raise InputError(f"{self.table.path}: {explain(error)}") from None
+            raise InputError(f"{self.table.path}: {first_fault(error)}") from None
 
     def reasons(self) -> dict[str, str]:
         """Return for each role why its columns have it."""

@@ -148,29 +148,29 @@ class Labels:
 def _available(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
     """Return the places of the rows whose own label is known by then."""
     at_hand = pc.less_equal(available_at(rows, config), pa.scalar(as_of, TIMESTAMP))
-    known = pc.and_(at_hand, pc.is_valid(rows[config.contract.label]))
-    return np.flatnonzero(pc.fill_null(known, False).to_numpy())
+    is_available = pc.and_(at_hand, pc.is_valid(rows[config.contract.label]))
+    return np.flatnonzero(pc.fill_null(is_available, False).to_numpy())
 
 
 def _available_since(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
     """Return when each row's own label became known (microseconds); before all time where it is not by then."""
     since = np.full(rows.num_rows, np.iinfo(np.int64).min)
     if config.contract.label in rows.column_names:
-        known = _available(rows, config, as_of)
-        since[known] = available_at(rows, config).take(pa.array(known)).cast(pa.int64()).to_numpy()
+        places = _available(rows, config, as_of)
+        since[places] = available_at(rows, config).take(pa.array(places)).cast(pa.int64()).to_numpy()
     return since
 
 
 def _latest_verdicts(rows: pa.Table, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return which rows have a label from review by then, when it was given (microseconds), and the label."""
     contract, limit = labels.config.contract, pa.scalar(as_of, TIMESTAMP)
-    given = ds.dataset(list(labels.reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
-    named = np.flatnonzero(pc.is_in(rows[contract.id], given["id"].combine_chunks()).to_numpy())
-    some = rows.select([contract.id, contract.timestamp]).take(pa.array(named))
-    asked = pa.table({"id": some[0], "at": some[1].cast(TIMESTAMP), "place": named}).filter(pc.field("at") <= limit)
-    found = asked.join(given, "id", join_type="inner")
-    moments = pc.max_element_wise(found["labelled_at"], found["at"]).cast(pa.int64()).to_numpy()
-    places, verdicts = found["place"].to_numpy(), found["label"].to_numpy()
+    reviews = ds.dataset(list(labels.reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
+    row_places = np.flatnonzero(pc.is_in(rows[contract.id], reviews["id"].combine_chunks()).to_numpy())
+    keys = rows.select([contract.id, contract.timestamp]).take(pa.array(row_places))
+    candidates = pa.table({"id": keys[0], "at": keys[1].cast(TIMESTAMP), "place": row_places})
+    matches = candidates.filter(pc.field("at") <= limit).join(reviews, "id", join_type="inner")
+    moments = pc.max_element_wise(matches["labelled_at"], matches["at"]).cast(pa.int64()).to_numpy()
+    places, verdicts = matches["place"].to_numpy(), matches["label"].to_numpy()
     order = np.lexsort((verdicts, moments, places))
     last = order[np.append(np.diff(places[order]) != 0, True)] if len(order) else order
     return places[last], moments[last], verdicts[last]

@@ -127,10 +127,10 @@ class ReviewedLabels:
         """
         files = sorted(self.folder.glob("*.parquet"))
         for file in files:
-            found = pq.read_schema(file)
-            if not found.equals(self.schema):
+            schema = pq.read_schema(file)
+            if not schema.equals(self.schema):
                 raise ConfigError(
-                    f"{file} has labels of ids of type {found.field('id').type}, and the contract of "
+                    f"{file} has labels of ids of type {schema.field('id').type}, and the contract of "
                     f"{self.config.name!r} now says {self.schema.field('id').type}; put contract.types back, or move "
                     "the file away and take its labels in again"
                 )
@@ -151,9 +151,9 @@ class ReviewedLabels:
         moment = next((name for name in (contract.labelled_at, "labelled_at") if name in table.schema.names), None)
         # The type is checked as that of a table of transactions would be, all of whose other columns are empty.
         others = [pa.field(name, pa.null()) for name in contract.required if name != contract.id]
-        found = pa.schema([*(table.schema.field(name) for name in (*names.values(), moment) if name), *others])
+        schema = pa.schema([*(table.schema.field(name) for name in (*names.values(), moment) if name), *others])
         roles = contract.model_copy(update={"labelled_at": moment})
-        check_columns(found, self.config.model_copy(update={"contract": roles}), str(table.path))
+        check_columns(schema, self.config.model_copy(update={"contract": roles}), str(table.path))
         return names | ({"labelled_at": moment} if moment else {})
 
     def _typed(self, table: Table, columns: dict[str, str], now: datetime) -> Iterator[pa.RecordBatch]:

@@ -95,8 +95,8 @@ def moved(entry: Entry, detector: Detector, history: History) -> Moved:
     values = None
     if segment:
         files = history.files(entry.first_timestamp, entry.last_timestamp and entry.last_timestamp + MICROSECOND)
-        known = ds.dataset(files).to_table(columns=[key, segment])
-        values = known[segment].take(pc.index_in(table[key], known[key].combine_chunks()))
+        stored = ds.dataset(files).to_table(columns=[key, segment])
+        values = stored[segment].take(pc.index_in(table[key], stored[key].combine_chunks()))
     scores, before = table["anomaly_score"].to_numpy(), table["is_flagged"].to_numpy(zero_copy_only=False)
     after, _ = detector.flag(scores, cuts=detector.cuts(scores, values))
     return Moved(entry, int((before & after).sum()), int((after & ~before).sum()), int((before & ~after).sum()))

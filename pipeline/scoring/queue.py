@@ -113,7 +113,7 @@ def queue_change(
     scores = [part["anomaly_score"].to_numpy() for part in (one, other)]
     before, after = (part["is_flagged"].to_numpy() for part in (one, other))
     enter, leave = after & ~before, before & ~after
-    known = np.full(len(before), np.nan) if labels is None else labels
+    verdicts = np.full(len(before), np.nan) if labels is None else labels
     constant = len(before) < 2 or any(part.min() == part.max() for part in scores)
     return QueueChange(
         champion=titles[0],
@@ -125,10 +125,10 @@ def queue_change(
         enter=int(enter.sum()),
         leave=int(leave.sum()),
         rank_correlation=float("nan") if constant else float(spearmanr(*scores).statistic),
-        fraud_enters=int((known[enter] == 1).sum()),
-        fraud_leaves=int((known[leave] == 1).sum()),
-        labelled_enter=int((~np.isnan(known[enter])).sum()),
-        labelled_leave=int((~np.isnan(known[leave])).sum()),
+        fraud_enters=int((verdicts[enter] == 1).sum()),
+        fraud_leaves=int((verdicts[leave] == 1).sum()),
+        labelled_enter=int((~np.isnan(verdicts[enter])).sum()),
+        labelled_leave=int((~np.isnan(verdicts[leave])).sum()),
         entering=_shown(candidate, one[key].filter(pa.array(enter)), config),
         leaving=_shown(champion, one[key].filter(pa.array(leave)), config),
     )
@@ -143,8 +143,8 @@ def write_differences(champion: Scored, candidate: Scored, config: Config, out: 
     tables = [pq.read_table(scored.alerts) for scored in (candidate, champion)]
     key = config.contract.id
     parts = []
-    for own, others, change in ((*tables, "enters"), (*tables[::-1], "leaves")):
-        only = own.filter(pc.invert(pc.is_in(own[key], value_set=others[key].combine_chunks())))
+    for alerts, others, change in ((*tables, "enters"), (*tables[::-1], "leaves")):
+        only = alerts.filter(pc.invert(pc.is_in(alerts[key], value_set=others[key].combine_chunks())))
         parts.append(only.append_column("change", pa.repeat(pa.scalar(change), only.num_rows)))
     pq.write_table(pa.concat_tables(parts, promote_options="permissive"), out)
 

@@ -117,9 +117,9 @@ def expect(detector: Detector, rows: Rows) -> dict[str, np.ndarray]:
     for _ in range(ROUNDS if lacking.any() else 0):
         part = matrix[lacking]
         matrix[lacking] = np.where(missing[lacking], model.reconstruct(part), part)
-    settled = np.array(model.reconstruct(matrix))
-    settled[:, indicators] = 0
-    return encoder.inverse(settled)
+    expected = np.array(model.reconstruct(matrix))
+    expected[:, indicators] = 0
+    return encoder.inverse(expected)
 
 
 def _unable(detector: Detector, lack: str) -> InputError:

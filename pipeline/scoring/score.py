@@ -83,9 +83,43 @@ def score_table(
     Scored
     """
     folder.mkdir(parents=True, exist_ok=True)
-    contract = detector.config.contract
-    zone = detector.config.table.time_zone
-    paths = {name: folder / name for name in ("scores.parquet", "alerts.parquet", "alerts.csv")}
+    contract, zone = detector.config.contract, detector.config.table.time_zone
+    marks: dict[str, str | datetime] = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
+    with TemporaryDirectory(dir=folder, prefix=".scoring-") as temporary:
+        raw = Path(temporary) / "scores.parquet"
+        days, unseen = _score_rows(features, detector, raw, on_rows)
+        ids_and_scores = pq.read_table(raw, columns=[contract.id, "anomaly_score"])
+        scores = ids_and_scores.column("anomaly_score").to_numpy()
+        cuts = cuts_of(features, scores, detector)
+        flags, ranks = detector.flag(scores, ids_and_scores.column(contract.id), cuts)
+        row_cuts = np.broadcast_to(cuts, flags.shape)[flags]
+        alerts = _alerts(features, raw, detector, flags=flags, ranks=ranks, cuts=row_cuts, marks=marks)
+        with ParquetWriter(folder / "alerts.parquet", alerts.schema) as writer:
+            writer.write(alerts)
+        renamed = f"{contract.timestamp} (input)"
+        at = renamed if renamed in alerts.schema.names else contract.timestamp
+        spreadsheet = for_spreadsheets(alerts, at, zone, contract.sensitive)
+        write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema)
+        _write_scores(folder / "scores.parquet", raw, flags, marks)
+
+    alerts_by_day = Counter(local_days(alerts.column(at), zone).tolist())
+    return Scored(
+        scored=len(flags),
+        flagged=alerts.num_rows,
+        alerts_per_day={day: alerts_by_day[day] for day in sorted(days)},
+        unseen=unseen,
+        threshold=_one_cut(cuts, detector),
+        scores=folder / "scores.parquet",
+        alerts=folder / "alerts.parquet",
+        alerts_csv=folder / "alerts.csv",
+    )
+
+
+def _score_rows(
+    features: Path, detector: Detector, out: Path, on_rows: Callable[[int], None]
+) -> tuple[set[date], dict[str, int]]:
+    """Write id and scores of every row; return the days of the rows, and how many hold a new value, by column."""
+    contract, zone = detector.config.contract, detector.config.table.time_zone
     days: set[date] = set()
     unseen: Counter[str] = Counter()
 
@@ -96,56 +130,12 @@ def score_table(
             yield batch
             on_rows(batch.num_rows)
 
-    known = pq.read_schema(features)
-    read = list(dict.fromkeys([contract.id, contract.timestamp, *(feature.column for feature in detector.features)]))
-    with TemporaryDirectory(dir=folder, prefix=".scoring-") as temporary:
-        raw = Path(temporary) / "scores.parquet"
-        schema = pa.schema(
-            [
-                known.field(contract.id),
-                *((name, pa.float64()) for name in ("anomaly_score", "p_value", "tail_p_value")),
-            ]
-        )
-        with ParquetWriter(raw, schema) as writer:
-            for batch in detector.score(counted(read_batches(features, columns=read))):
-                writer.write(batch)
-        ids_and_scores = pq.read_table(raw, columns=[contract.id, "anomaly_score"])
-        given = ids_and_scores.column("anomaly_score").to_numpy()
-        cuts = cuts_of(features, given, detector)
-        flags, ranks = detector.flag(given, ids_and_scores.column(contract.id), cuts)
-        marks: dict[str, str | datetime] = {
-            "batch_id": batch_id,
-            "model_version": model_version,
-            "scored_at": scored_at,
-        }
-        alerts = _alerts(
-            features,
-            raw,
-            detector,
-            flags=flags,
-            ranks=ranks,
-            cuts=np.broadcast_to(cuts, flags.shape)[flags],
-            marks=marks,
-        )
-        with ParquetWriter(paths["alerts.parquet"], alerts.schema) as writer:
-            writer.write(alerts)
-        renamed = f"{contract.timestamp} (input)"
-        at = renamed if renamed in alerts.schema.names else contract.timestamp
-        spreadsheet = for_spreadsheets(alerts, at, zone, contract.sensitive)
-        write_csv(paths["alerts.csv"], [spreadsheet], spreadsheet.schema)
-        _write_scores(paths["scores.parquet"], raw, flags, marks)
-
-    flagged_days = Counter(local_days(alerts.column(at), zone).tolist())
-    return Scored(
-        scored=len(flags),
-        flagged=alerts.num_rows,
-        alerts_per_day={day: flagged_days[day] for day in sorted(days)},
-        unseen=dict(unseen),
-        threshold=_shown(cuts, detector),
-        scores=paths["scores.parquet"],
-        alerts=paths["alerts.parquet"],
-        alerts_csv=paths["alerts.csv"],
-    )
+    columns = dict.fromkeys([contract.id, contract.timestamp, *(feature.column for feature in detector.features)])
+    numbers = [(name, pa.float64()) for name in ("anomaly_score", "p_value", "tail_p_value")]
+    with ParquetWriter(out, pa.schema([pq.read_schema(features).field(contract.id), *numbers])) as writer:
+        for batch in detector.score(counted(read_batches(features, columns=list(columns)))):
+            writer.write(batch)
+    return days, dict(unseen)
 
 
 def cuts_of(features: Path, scores: np.ndarray, detector: Detector) -> float | np.ndarray:
@@ -154,7 +144,7 @@ def cuts_of(features: Path, scores: np.ndarray, detector: Detector) -> float | n
     return detector.cuts(scores, pq.read_table(features, columns=[segment])[segment] if segment else None)
 
 
-def _shown(cuts: float | np.ndarray, detector: Detector) -> float | None:
+def _one_cut(cuts: float | np.ndarray, detector: Detector) -> float | None:
     """Return the one cut to show for a batch."""
     if not isinstance(cuts, float):
         return detector.threshold  # of rows without a cut of their own

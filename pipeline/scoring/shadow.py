@@ -84,7 +84,7 @@ def score_in_shadow(
     candidate: Candidate,
     champion: Detector,
     scored: Scored,
-    taken: TakenIn,
+    intake: TakenIn,
     *,
     folder: Path,
     known: np.ndarray | None = None,
@@ -100,7 +100,7 @@ def score_in_shadow(
     champion : Detector
     scored : Scored
         The champion's.
-    taken : TakenIn
+    intake : TakenIn
         The batch, with the features as the champion sees them; the candidate gets its own where it was trained with
         others.
     folder : Path
@@ -113,11 +113,11 @@ def score_in_shadow(
     detector, scratch = candidate.detector, folder / ".shadow"
     try:
         scratch.mkdir(exist_ok=True)
-        rows = taken.features
+        rows = intake.features
         if detector.config.features != champion.config.features:
             space, out = Workspace(detector.config), scratch / "features.parquet"
-            rows = features_of(taken.validated.accepted, space, out, labels=taken.labels)
-        own = score_table(
+            rows = features_of(intake.validated.accepted, space, out, labels=intake.labels)
+        candidate_scored = score_table(
             rows,
             detector,
             scratch,
@@ -127,8 +127,8 @@ def score_in_shadow(
             on_rows=on_rows,
         )
         titles = ("the champion", candidate.title)
-        change = queue_change(scored, own, champion.config, titles=titles, labels=known)
-        write_differences(scored, own, champion.config, folder / "shadow.parquet")
+        change = queue_change(scored, candidate_scored, champion.config, titles=titles, labels=known)
+        write_differences(scored, candidate_scored, champion.config, folder / "shadow.parquet")
         return Shadow(candidate.title, change)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the candidate, the champion's batch goes on
         (folder / "shadow.parquet").unlink(missing_ok=True)

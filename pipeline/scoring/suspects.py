@@ -40,11 +40,11 @@ def write_suspects(features: Path, detector: Detector, labels: Labels, out: Path
         ``out``.
     """
     contract = detector.config.contract
-    fitted = split(features, detector.config, labels, detector.as_of).role == FIT
+    is_fit_row = split(features, detector.config, labels, detector.as_of).role == FIT
     scores, worst, start = np.empty(0), np.empty(0, dtype=np.int64), 0
     columns = list(dict.fromkeys(feature.column for feature in detector.features))
     for batch in read_batches(features, columns=columns):
-        places = np.flatnonzero(fitted[start : start + batch.num_rows])
+        places = np.flatnonzero(is_fit_row[start : start + batch.num_rows])
         if len(places):
             rows = detector.encoder.transform(batch.take(pa.array(places)))
             scores = np.append(scores, detector.model.fit_row_scores(rows))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.errors import InputError
-from pipeline.intake import Step, accept, features_of, silent
+from pipeline.intake import ShowStep, accept, features_of, silent
 from pipeline.labels.known import Labels
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
@@ -92,7 +92,7 @@ def choose_rows(
     folder: Path,
     *,
     all_days: bool,
-    step: Step = silent,
+    step: ShowStep = silent,
 ) -> ComparedRows:
     """Validate a table and keep its accepted rows of the period: the latest days of which labels are known.
 

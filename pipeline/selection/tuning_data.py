@@ -176,13 +176,13 @@ def prepare(
     before_test = Period.of_days(blocks.fit, blocks.test - timedelta(days=1), zone)
     batch = Batch.of(table, config, before_test)
     rows_folder = _made(folder / "rows")
-    taken = take_in(batch, workspace, rows_folder, remember=False, step=lambda title: nullcontext(on_rows))
+    intake = take_in(batch, workspace, rows_folder, remember=False, step=lambda title: nullcontext(on_rows))
     boundary = Period.of_days(blocks.validation, None, zone).start or datetime.max
-    to_fit, to_judge = _cut(taken.features, config, boundary, folder)
+    to_fit, to_judge = _cut(intake.features, config, boundary, folder)
 
     delay = timedelta(days=config.features.label_delay_days)
     as_of = min(boundary + delay, datetime.now(UTC).replace(tzinfo=None))
-    parts = split(to_fit, config, taken.labels, as_of)
+    parts = split(to_fit, config, intake.labels, as_of)
     listed = list_features(config)
     columns = list(dict.fromkeys(feature.column for feature in listed))
     rows = parts.sample(to_fit, FIT).read(columns)
@@ -193,7 +193,7 @@ def prepare(
     np.save(folder / "held_out.npy", encoder.transform(parts.sample(to_fit, EARLY_STOPPING).read(columns)))
 
     judged = pq.read_table(to_judge)
-    labels = taken.labels.known_now(judged)
+    labels = intake.labels.known_now(judged)
     validation = encoder.transform(judged)
     np.save(folder / "validation.npy", validation)
     np.save(folder / "labels.npy", labels)

@@ -96,13 +96,13 @@ class Contract(BaseModel):
 
     @model_validator(mode="after")
     def _one_role_a_column(self) -> "Contract":
-        seen: set[str] = set()
+        names: set[str] = set()
         for name in (*self.columns, *self.ignored):
-            if name in seen:
+            if name in names:
                 raise ValueError(f"column {name!r} is named in two roles; keep one of them")
-            seen.add(name)
+            names.add(name)
         for name in self.sensitive:
-            if name not in seen:
+            if name not in names:
                 raise ValueError(f"sensitive column {name!r} has no role; give it one, or put it into ignored")
         for name in self.types:
             if name not in self.key_columns:

@@ -33,7 +33,7 @@ def read_config(path: str | Path) -> Config:
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {explain(error)}") from None
+        raise ConfigError(f"{path}: {first_fault(error)}") from None
     base = path.resolve().parent
 
     def absolute(value: str) -> str:
@@ -46,7 +46,7 @@ def read_config(path: str | Path) -> Config:
     return config.model_copy(update={"work_dir": absolute(config.work_dir), "table": table, "validation": validation})
 
 
-def explain(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
     """Return the most telling error of a failed validation, an unknown key before others, as one sentence."""
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]

@@ -72,9 +72,9 @@ class History:
                             self._take_labels(connection, file, names)
                     connection.register("stored", ds.dataset(stored))
                     fresh += f" AND NOT EXISTS (SELECT 1 FROM stored WHERE stored.{key} = accepted.{key})"
-                found = connection.sql(fresh).to_arrow_table()
-                if found.num_rows:
-                    _replace(found, folder / f"{batch_id}.parquet", scratch)
+                rows_of_day = connection.sql(fresh).to_arrow_table()
+                if rows_of_day.num_rows:
+                    _replace(rows_of_day, folder / f"{batch_id}.parquet", scratch)
 
     def remove(self, batch_id: str) -> None:
         """Take a batch's rows out again; a batch that is not there changes nothing."""
@@ -111,20 +111,20 @@ class History:
         key, label = quote(contract.id), quote(contract.label or "")
         table = pq.read_table(file)
         connection.register("stored", table)
-        taken = [name for name in (contract.label, contract.labelled_at) if name in names]
-        known = connection.sql(
-            f"SELECT {key}, {', '.join(quote(name or '') for name in taken)} FROM accepted "
+        columns = [name for name in (contract.label, contract.labelled_at) if name in names]
+        labels = connection.sql(
+            f"SELECT {key}, {', '.join(quote(name or '') for name in columns)} FROM accepted "
             f"WHERE {label} IS NOT NULL AND {key} IN (SELECT {key} FROM stored)"
         ).to_arrow_table()
-        if not known.num_rows:
+        if not labels.num_rows:
             return
-        positions = pc.index_in(table[contract.id], known[contract.id])
+        positions = pc.index_in(table[contract.id], labels[contract.id])
         updated = table
-        for name in taken:
-            values = known[name].take(positions)
+        for name in columns:
+            values = labels[name].take(positions)
             if name in table.column_names:
-                own = table[name].cast(values.type)
-                values = pc.if_else(pc.is_valid(positions), values, own)
+                stored_values = table[name].cast(values.type)
+                values = pc.if_else(pc.is_valid(positions), values, stored_values)
                 updated = updated.drop_columns([name])
             updated = updated.append_column(name, values)
         if not updated.equals(table.select([name for name in updated.column_names if name in table.column_names])):

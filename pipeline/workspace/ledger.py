@@ -111,10 +111,10 @@ class Ledger:
 
         A batch that was refused or replaced counts as not scored: asked for by name, it is tried again.
         """
-        found = self._select(
+        entries = self._select(
             BATCHES.c.batch_id == batch_id, BATCHES.c.model_version == model_version, _live(), self._mine()
         )
-        return found[0] if found else None
+        return entries[0] if entries else None
 
     def replaced_by(self, batch: Batch) -> list[Entry]:
         """Return the scored entries whose place this batch takes: same source and period, other content.
@@ -148,20 +148,20 @@ class Ledger:
             Ordered by their first timestamp. Of a batch scored by several model versions, the latest entry.
         """
         # An open side is datetime.min or datetime.max, and has nothing beyond.
-        found = self._select(
+        entries = self._select(
             BATCHES.c.first_timestamp <= last + min(within, datetime.max - last),
             BATCHES.c.last_timestamp >= first - min(within, first - datetime.min),
             BATCHES.c.batch_id.not_in(list(not_these)),
             _live(),
             self._mine(),
         )
-        latest = {entry.batch_id: entry for entry in sorted(found, key=lambda entry: entry.scored_at)}
+        latest = {entry.batch_id: entry for entry in sorted(entries, key=lambda entry: entry.scored_at)}
         return sorted(latest.values(), key=lambda entry: (entry.first_timestamp, entry.batch_id))
 
     def latest(self, versions: Collection[str]) -> Entry | None:
         """Return the latest batch, by its rows' time, that any of these model versions has scored; None without one."""
-        found = self._select(BATCHES.c.model_version.in_(list(versions)), _live(), self._mine())
-        scored = [entry for entry in found if entry.last_timestamp is not None]
+        entries = self._select(BATCHES.c.model_version.in_(list(versions)), _live(), self._mine())
+        scored = [entry for entry in entries if entry.last_timestamp is not None]
         return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
 
     def handled(self, batch: Batch) -> Entry | None:
@@ -172,14 +172,14 @@ class Ledger:
         went out of the ledger because a changed file took its place.
         """
         refused_here = sa.and_(BATCHES.c.status == "refused", BATCHES.c.source == _absolute(batch.path))
-        found = self._select(
+        entries = self._select(
             BATCHES.c.digest == batch.digest,
             BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
             BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
             sa.or_(_live(), refused_here),
             self._mine(),
         )
-        return max(found, key=lambda entry: (entry.status == "scored", entry.scored_at), default=None)
+        return max(entries, key=lambda entry: (entry.status == "scored", entry.scored_at), default=None)
 
     def record(self, entry: Entry, replaces: Sequence[str] = ()) -> None:
         """Write one entry and mark those that it replaces, in one transaction.
