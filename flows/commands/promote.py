@@ -72,7 +72,8 @@ def _hold_against_gates(
     if refused:
         raise NotPromoted(
             f"version {number} was not promoted, for {len(failures)} of {len(version_gates)} gates failed "
-            f"({', '.join(failures)}); train another version, change [promotion], or promote it all the same with --force --why TEXT"
+            f"({', '.join(failures)}); train another version, change [promotion], or promote it all the same with "
+            "--force --why TEXT"
         )
     return failures
 
