@@ -33,6 +33,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # How many small changes of the code the tests notice, on a copy in mutants/; `make mutants ONLY='pipeline.labels.*'` tries
 # some, and a second run tries those that are new.
 mutants: $(STAMP)

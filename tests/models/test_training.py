@@ -114,9 +114,9 @@ def test_an_equal_loss_is_no_better_one():
         network,
         network.loss,
         data,
-        data,
-        settings(max_epochs=9, patience=2),
-        lambda epoch, *_: epochs_seen.append(epoch),
+        held_out=data,
+        settings=settings(max_epochs=9, patience=2),
+        on_epoch=lambda epoch, *_: epochs_seen.append(epoch),
     )
     assert [epoch["held_out_loss"] for epoch in epochs] == [0, 0, 0]
     assert epochs_seen == [1, 2, 3]
