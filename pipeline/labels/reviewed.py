@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from pipeline.errors import ConfigError, InputError
+from pipeline.numbers import minute
 from pipeline.settings.config import Config
 from pipeline.settings.contract import MASK
 from pipeline.tables.cells import describe_cells
@@ -181,7 +182,7 @@ class ReviewedLabels:
                 late = moments.cast(pa.int64()).to_numpy() > last
                 rule = (
                     f"lies at most validation.latest_days_ahead = {limits.latest_days_ahead:g} days after now, "
-                    f"{now:%Y-%m-%d %H:%M} UTC"
+                    f"{minute(now)} UTC"
                 )
                 self._check(table, columns["labelled_at"], start, broken=late, rule=rule)
             yield pa.record_batch([typed["id"], typed["label"], moments], schema=self.schema)

@@ -1,10 +1,8 @@
 """The alerts table as people see it: rows ready to show, and the columns of a spreadsheet."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.numbers import number
+from pipeline.numbers import amount, moment, number
 from pipeline.settings.config import Config
 from pipeline.settings.contract import MASK, Contract
 from pipeline.tables.period import local_times
@@ -117,8 +115,8 @@ def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels
         cells = {name.removesuffix(" (input)"): value for name, value in row.items() if name not in SCORING}
         hidden = _spellings(cells[name] for name in contract.sensitive if name in cells)
         shown = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
-        shown[contract.timestamp] = _moment(cells[contract.timestamp], zone)
-        shown[contract.amount] = _amount(cells[contract.amount])
+        shown[contract.timestamp] = moment(cells[contract.timestamp], zone)
+        shown[contract.amount] = amount(cells[contract.amount])
         shown |= dict.fromkeys(contract.sensitive, MASK)
         reasons = tuple(_reason(reason, contract, hidden) for reason in row.get("reasons") or ())
         label = cells.get(contract.label) if show_labels and contract.label not in contract.sensitive else None
@@ -167,16 +165,3 @@ def _spellings(values: Iterable[Any]) -> re.Pattern[str]:
         spellings |= {str(value), number(value)} if value is not None else set()
     words = "|".join(re.escape(text) for text in sorted(spellings) if text.strip())
     return re.compile(rf"(?<![\w.])(?:{words})(?!\w)" if words else r"(?!)")
-
-
-def _amount(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "no amount"
-    return f"{value:,.2f}" if abs(value) < 1e12 else f"{value:.3g}"
-
-
-def _moment(value: datetime | None, zone: ZoneInfo) -> str:
-    if value is None:
-        return "no time"
-    local = value.replace(tzinfo=UTC).astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b %Y, %H:%M:%S}"

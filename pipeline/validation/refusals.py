@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.errors import BatchRefused
-from pipeline.numbers import percent
+from pipeline.numbers import minute, percent
 from pipeline.settings.config import Config
 from pipeline.tables.cells import describe_cells
 from pipeline.tables.period import Period
@@ -106,7 +106,7 @@ def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: i
         raise BatchRefused(
             f"{table.path}: none of the {judged:,} rows in the period passed; look at them with assay validate", read
         )
-    start, end = (f"{side:%Y-%m-%d %H:%M}" if side else "any time" for side in (period.start, period.end))
+    start, end = (minute(side) if side else "any time" for side in (period.start, period.end))
     raise BatchRefused(
         f"{table.path}: no row of {read:,} lies in the period asked for, {start} to {end} (UTC); give another --from "
         "and --to",
