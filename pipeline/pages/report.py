@@ -14,7 +14,7 @@ import numpy as np
 from pipeline import numbers
 from pipeline.evaluation.metrics import Evaluation
 from pipeline.scoring.alerts import AlertRow
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import MASK
 
 if TYPE_CHECKING:
     from jinja2 import Environment

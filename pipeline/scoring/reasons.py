@@ -10,7 +10,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.detector.columns import OTHER
 from pipeline.features import Feature
 from pipeline.numbers import amount, clock, quantity
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import hidden_reason, is_telling
 
 MISSING = "missing"
 REASONS = 3
@@ -257,8 +257,8 @@ class _Words:
         shown = self._shown(feature)
         name = shown.source if shown.column == shown.source else shown.name
         actual = self._cell(shown.column, row)
-        if actual is not None and self._is_sensitive(shown):
-            return {"actual": MASK, "expected": MASK, "text": f"{name} {MASK}, not what was expected"}
+        if is_telling(shown.source, self.detector.config.contract):
+            return hidden_reason(name)
         expected = None if feature.expected is None else self._cell(feature.expected, row)
         if expected is None:
             expected = _known(self.usual[shown.name][row])
@@ -284,13 +284,6 @@ class _Words:
         if column not in self.cells:
             self.cells[column] = self.rows.column(column).to_pylist()
         return _known(self.cells[column][row])
-
-    def _is_sensitive(self, feature: Feature) -> bool:
-        # What is made from a sensitive column, such as an entity's mean amount, ends with its name.
-        return any(
-            feature.source == name or feature.source.endswith(f" {name}")
-            for name in self.detector.config.contract.sensitive
-        )
 
     def _word(self, feature: Feature, value: Any) -> str:
         if value is None:
