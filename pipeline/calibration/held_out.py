@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pyarrow as pa
 
+from pipeline.settings.sensitive import is_sensitive, segments
 from pipeline.tables.period import DAY_US, HOUR_US, local_times
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class ScoredRows:
             day=day,
             whole=_whole(times, day, local_times(ends, zone)),
             days=float(np.count_nonzero(np.bincount(day))) if days is None else days,
-            amounts=None if contract.amount in contract.sensitive else table[contract.amount].to_numpy(),
+            amounts=None if is_sensitive(contract, contract.amount) else table[contract.amount].to_numpy(),
             customers=customers,
             segments={name: segment(table[name]) for name in segment_columns(config)},
         )
@@ -228,7 +229,7 @@ def segment_columns(config: "Config") -> list[str]:
     >>> segment_columns(Config.model_validate({"contract": {**contract, "sensitive": ["iban"]}}))
     ['channel']
     """
-    return [name for name in config.contract.categorical if name not in config.contract.sensitive]
+    return segments(config.contract)
 
 
 def segment(column: pa.ChunkedArray) -> pa.DictionaryArray:

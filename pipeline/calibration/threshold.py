@@ -152,17 +152,6 @@ def at_most(value: float) -> str:
     return f"{Context(prec=2, rounding=ROUND_FLOOR).create_decimal_from_float(value).normalize():f}"
 
 
-def per_day(alerts: float, unit: str = "alerts") -> str:
-    """Write a number of alerts a day.
-
-    Examples
-    --------
-    >>> per_day(12.345), per_day(12345.6), per_day(80, "customers")
-    ('12.3 alerts a day', '12,346 alerts a day', '80 customers a day')
-    """
-    return f"{alerts:,.3g} {unit} a day" if alerts < 1000 else f"{alerts:,.0f} {unit} a day"
-
-
 def between(low: float, high: float, value: float) -> str:
     """Write whether a value lies in an interval, its ends included.
 

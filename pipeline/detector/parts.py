@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import TrainingError
 from pipeline.labels.known import Labels, available_at, taken_for_normal
+from pipeline.numbers import minute
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import read_batches
 
@@ -224,7 +225,7 @@ def _check(summary: dict[str, float | int | str], config: Config, as_of: datetim
             raise TrainingError(
                 f"there are {summary[name]:,} normal rows to {purpose} on and training.{setting} asks for {least:,} "
                 f"(of {summary['rows']:,} rows in the training period, {summary['unknown_label_rows']:,} have "
-                f"no label known as of {as_of:%Y-%m-%d %H:%M} UTC); train on a longer or earlier period, or "
+                f"no label known as of {minute(as_of)} UTC); train on a longer or earlier period, or "
                 f"lower training.{setting}"
             )
 
@@ -235,7 +236,7 @@ def _why_no_normal_rows(rows: pa.Table, known: np.ndarray, labels: Labels, as_of
     if not np.isnan(known).all():
         return (
             f"none of the {rows.num_rows:,} rows of the training period is known to be normal ({label} = 0) "
-            f"as of {as_of:%Y-%m-%d %H:%M} UTC; check what {label} means, or train on another period"
+            f"as of {minute(as_of)} UTC; check what {label} means, or train on another period"
         )
     labelled = rows.filter(rows.column(label).is_valid())
     if labelled.num_rows == 0:
@@ -243,7 +244,7 @@ def _why_no_normal_rows(rows: pa.Table, known: np.ndarray, labels: Labels, as_of
         if later:
             return (
                 f"{label} is empty in all {rows.num_rows:,} rows of the training period, and review labels "
-                f"{later:,} of them after {as_of:%Y-%m-%d %H:%M} UTC; set a later as-of, or train on an earlier period"
+                f"{later:,} of them after {minute(as_of)} UTC; set a later as-of, or train on an earlier period"
             )
         return (
             f"{label} is empty in all {rows.num_rows:,} rows of the training period; "
@@ -252,8 +253,8 @@ def _why_no_normal_rows(rows: pa.Table, known: np.ndarray, labels: Labels, as_of
     available = available_at(labelled, config)
     first, last = pc.min(available).as_py(), pc.max(available).as_py()
     return (
-        f"none of the {labelled.num_rows:,} labels in {label} is available as of {as_of:%Y-%m-%d %H:%M} UTC: "
-        f"they become so from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (features.label_delay_days = "
+        f"none of the {labelled.num_rows:,} labels in {label} is available as of {minute(as_of)} UTC: "
+        f"they become so from {minute(first)} to {minute(last)} (features.label_delay_days = "
         f"{config.features.label_delay_days:g}); train on an earlier period, set a later as-of, or lower "
         "features.label_delay_days"
     )

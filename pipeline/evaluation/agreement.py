@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.measures import top_of_days
 from pipeline.labels.known import Labels
-from pipeline.numbers import percent
+from pipeline.numbers import metric, percent
 from pipeline.scoring.score import cuts_of
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import filter_rows, read_batches
@@ -56,7 +56,7 @@ class Agreement:
     def __str__(self) -> str:
         """Return the agreement in a sentence."""
         return (
-            f"ranks correlate by {self.rank_correlation:.3f}; of the {self.k:,} highest rows a day "
+            f"ranks correlate by {metric(self.rank_correlation)}; of the {self.k:,} highest rows a day "
             f"{percent(self.overlap)} are the same (by chance {percent(self.chance)}); {self.both:,} rows are "
             f"flagged by both, {self.only_first:,} by the first only and {self.only_second:,} by the second only"
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.numbers import percent
+from pipeline.numbers import narrow_number, percent
 
 Metric = Callable[[np.ndarray], float]
 LEVEL = 0.9
@@ -51,7 +51,8 @@ class Interval:
         """Return the three numbers, each in a number's format; "%" writes them in per cent."""
         if math.isnan(self.value):
             return "undefined"
-        write = {"": _short, "%": percent}.get(spec, lambda x: format(x, spec))
+        writers: dict[str, Callable[[float], str]] = {"": narrow_number, "%": percent}
+        write = writers.get(spec, lambda x: format(x, spec))
         value, low, high = (write(x) for x in (self.value, self.low, self.high))
         return value if math.isnan(self.low) or math.isnan(self.high) else f"{value} ({low} to {high})"
 
@@ -189,8 +190,3 @@ def _codes(groups: ArrayLike) -> tuple[np.ndarray, int]:
     missing = codes < 0  # last, wherever they come: left to itself, pandas sorts a missing value among others by chance
     codes[missing] = len(names)
     return codes, len(names) + bool(missing.any())
-
-
-def _short(number: float) -> str:
-    text = f"{number:.3f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text

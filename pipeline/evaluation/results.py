@@ -14,6 +14,7 @@ from pipeline.evaluation.backtest import Tested
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.curves import Curve, found_over_alerts, precision_over_recall
 from pipeline.evaluation.measures import K, Outcomes, measure
+from pipeline.numbers import narrow_number
 
 Measures = Mapping[str, Interval]
 MOST_SEGMENTS = 20
@@ -214,14 +215,11 @@ def cell(found: Interval | None, digits: int = 3) -> str:
     """
     if found is None or math.isnan(found.value):
         return "-"
-
-    def short(number: float, places: int) -> str:
-        return f"{number:,.{places}f}".removeprefix("0") if abs(number) < 1 and places else f"{number:,.{places}f}"
-
-    value = short(found.value, digits)
+    value = narrow_number(found.value, digits)
     if math.isnan(found.low) or math.isnan(found.high):
         return value
-    return f"{value}\n{short(found.low, max(digits - 1, 0))}-{short(found.high, max(digits - 1, 0))}"
+    low, high = (narrow_number(end, max(digits - 1, 0)) for end in (found.low, found.high))
+    return f"{value}\n{low}-{high}"
 
 
 def _of_segment(item: Tested, name: Any) -> Outcomes:

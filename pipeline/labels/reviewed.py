@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from pipeline.errors import ConfigError, InputError
+from pipeline.numbers import minute
 from pipeline.settings.config import Config
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import mask
 from pipeline.tables.cells import describe_cells
 from pipeline.tables.parsing import RULES, check_columns, parse_column
 from pipeline.tables.period import DAY_US, TIMESTAMP, Period
@@ -181,7 +182,7 @@ class ReviewedLabels:
                 late = moments.cast(pa.int64()).to_numpy() > last
                 rule = (
                     f"lies at most validation.latest_days_ahead = {limits.latest_days_ahead:g} days after now, "
-                    f"{now:%Y-%m-%d %H:%M} UTC"
+                    f"{minute(now)} UTC"
                 )
                 self._check(table, columns["labelled_at"], start, broken=late, rule=rule)
             yield pa.record_batch([typed["id"], typed["label"], moments], schema=self.schema)
@@ -199,7 +200,7 @@ class ReviewedLabels:
             return
         cell = (column, start + int(np.argmax(broken)))
         value, place = describe_cells(table, [cell], self.config.validation.batch_rows)[cell]
-        value = MASK if column in self.config.contract.sensitive else value
+        value = mask(value, self.config.contract, column)
         raise InputError(
             f"{table.path}: column {column!r} holds {value} in {place}, and it {rule} in every row; mend the cell and "
             "deliver the table again, for nothing of it was taken in"

@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.features import Feature
+from pipeline.settings.contract import Contract
+from pipeline.settings.sensitive import MASK, is_telling
 
 BINS = 10
 SOME, MUCH = 0.1, 0.25
@@ -66,7 +68,7 @@ def stability_index(before: np.ndarray, after: np.ndarray) -> float:
     return float(entropy(q, p) + entropy(p, q))
 
 
-def drifts(before: Path, after: Path, features: Sequence[Feature]) -> list[Drift]:
+def drifts(before: Path, after: Path, features: Sequence[Feature], contract: Contract) -> list[Drift]:
     """Return the drift of every feature between two feature tables, the largest first.
 
     Numbers are counted between the deciles of `before`, missing ones apart; categories by value, the 50 most frequent
@@ -78,16 +80,20 @@ def drifts(before: Path, after: Path, features: Sequence[Feature]) -> list[Drift
         Feature tables (Parquet).
     features : sequence of Feature
         Those that both tables have.
+    contract : Contract
+        What a sensitive column's usual values are is masked; how far they moved is not.
     """
-    found = []
+    moved = []
     for feature in features:
         one, other = (pq.read_table(path, columns=[feature.column]).column(0) for path in (before, after))
         if feature.kind == "category":
-            counts, shown = _categories(one, other)
+            counts, usual = _categories(one, other)
         else:
-            counts, shown = _numbers(*(np.asarray(part.cast("double"), dtype=np.float64) for part in (one, other)))
-        found.append(Drift(feature.name, stability_index(*counts), *shown))
-    return sorted(found, key=lambda drift: -drift.index)
+            counts, usual = _numbers(*(np.asarray(part.cast("double"), dtype=np.float64) for part in (one, other)))
+        if is_telling(feature.source, contract):
+            usual = [MASK, MASK]
+        moved.append(Drift(feature.name, stability_index(*counts), *usual))
+    return sorted(moved, key=lambda drift: -drift.index)
 
 
 def _numbers(before: np.ndarray, after: np.ndarray) -> tuple[list[np.ndarray], list[str]]:

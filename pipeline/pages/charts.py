@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.curves import Curve
 from pipeline.evaluation.metrics import PrecisionRecall
-from pipeline.numbers import percent
+from pipeline.numbers import percent, short_number
 
 WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
@@ -66,20 +66,6 @@ class Histogram:
     counts: np.ndarray
     frauds: np.ndarray
     is_log: bool
-
-
-def compact(value: float) -> str:
-    """Write a number shortly, for an axis.
-
-    Examples
-    --------
-    >>> [compact(x) for x in (0, 0.25, 12, 1500, 20_000, 3e6, 0.00001)]
-    ['0', '0.25', '12', '1.5k', '20k', '3M', '1e-05']
-    """
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if size <= abs(value) < 1e12:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
 
 
 def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None) -> Histogram:
@@ -133,7 +119,7 @@ def score_distribution(scores: np.ndarray, threshold: float | None, labels: np.n
     for i, (count, frauds) in enumerate(zip(counts.tolist(), histogram.frauds.tolist(), strict=True)):
         left, right = x(edges[i]) + 0.5, x(edges[i + 1]) - 0.5
         beyond = threshold is not None and edges[i] >= threshold * (1 - 1e-9)
-        tip = f"{count:,} rows score {compact(edges[i])} to {compact(edges[i + 1])}"
+        tip = f"{count:,} rows score {short_number(edges[i])} to {short_number(edges[i + 1])}"
         tip += f", {frauds:,} of them fraud" if frauds else ""
         if count:
             parts.append(_bar(left, right, y(count), y.start, "flagged" if beyond else "normal", tip))
@@ -145,7 +131,7 @@ def score_distribution(scores: np.ndarray, threshold: float | None, labels: np.n
         side = "end" if at > WIDTH * 0.6 else "start"
         parts.append(f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 12}" y2="{y.start}"/>')
         parts.append(
-            _text(at + (-6 if side == "end" else 6), TOP - 4, f"threshold {compact(threshold)}", "strong", side)
+            _text(at + (-6 if side == "end" else 6), TOP - 4, f"threshold {short_number(threshold)}", "strong", side)
         )
     return _svg(parts, "Number of rows by anomaly score")
 
@@ -323,11 +309,11 @@ def _grid(
     parts = []
     for tick in y_ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(_text(LEFT - 8, y(tick) + 4, compact(tick), "", "end"))
+        parts.append(_text(LEFT - 8, y(tick) + 4, short_number(tick), "", "end"))
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.start}" y2="{y.start}"/>')
     if x is not None:
         ticks = x.ticks() if x_ticks is None else x_ticks
-        parts += [_text(x(tick), HEIGHT - BOTTOM + 18, compact(tick), "", "middle") for tick in ticks]
+        parts += [_text(x(tick), HEIGHT - BOTTOM + 18, short_number(tick), "", "middle") for tick in ticks]
     if label:
         parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, label, "", "middle"))
     return parts
@@ -364,7 +350,7 @@ def save_score_distribution(
         if histogram.frauds.any():
             axes.stairs(histogram.frauds, histogram.edges, fill=True, color="#c2413b", label="fraud")
         if threshold is not None and math.isfinite(threshold):
-            axes.axvline(threshold, color="#1f2a3a", linestyle="--", label=f"threshold {compact(threshold)}")
+            axes.axvline(threshold, color="#1f2a3a", linestyle="--", label=f"threshold {short_number(threshold)}")
         axes.set(xlabel="anomaly score", ylabel="rows", xscale="log" if histogram.is_log else "linear")
         axes.set_yscale("symlog", linthresh=1)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.metrics import PrecisionRecall, precision_recall
-from pipeline.numbers import number, percent
+from pipeline.numbers import metric, number, percent, short_number
 from pipeline.pages import charts
 from pipeline.pages.charts import save_score_distribution
 from pipeline.pages.report import environment
@@ -68,7 +68,7 @@ def facts(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """Return thresholds and training cost, side by side."""
     contenders = comparison.contenders
     rows = [
-        ("Threshold", [charts.compact(contender.detector.threshold) for contender in contenders]),
+        ("Threshold", [short_number(contender.detector.threshold) for contender in contenders]),
         ("Strategy", [contender.detector.cut.strategy for contender in contenders]),
         ("Alerts a day expected", [number(contender.detector.cut.alerts_per_day, 1) for contender in contenders]),
         ("What it promises", [contender.detector.promise for contender in contenders]),
@@ -84,7 +84,9 @@ def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     for figure in comparison.figures:
         rows.append([figure.title, *(_interval(value, figure) for value in figure.values)])
         if len(titles) > 1:
-            rows.append(["  less the first", "", *(_interval(less, figure, "+") for less in figure.differences[1:])])
+            rows.append(
+                ["  less the first", "", *(_interval(less, figure, sign=True) for less in figure.differences[1:])]
+            )
     return ["", *titles], rows
 
 
@@ -174,7 +176,10 @@ def _figure(figure: Figure) -> dict[str, Any]:
         cell: dict[str, Any] = {"value": _plain(value.value, figure), "ends": _ends(value, figure)}
         cell |= {"bar": _bar(value, shown, zero=False), "less": "", "less_ends": "", "sign": "", "less_bar": None}
         if difference is not None and not math.isnan(difference.value):
-            cell |= {"less": _plain(difference.value, figure, "+"), "less_ends": _ends(difference, figure, "+")}
+            cell |= {
+                "less": _plain(difference.value, figure, sign=True),
+                "less_ends": _ends(difference, figure, sign=True),
+            }
             cell |= {"sign": _sign(difference, figure), "less_bar": _bar(difference, less, zero=True)}
         cells.append(cell)
     return {"title": figure.title, "note": figure.note, "cells": cells}
@@ -200,21 +205,19 @@ def _sign(less: Interval, figure: Figure) -> str:
     return "better" if less.low > 0 else "worse"
 
 
-def _plain(value: float, figure: Figure, sign: str = "") -> str:
-    if math.isnan(value):
-        return "not defined"
-    return f"{value:{sign}.3f}" if figure.is_share else f"{value:{sign},.1f}"
+def _plain(value: float, figure: Figure, sign: bool = False) -> str:
+    return metric(value, 3 if figure.is_share else 1, sign=sign)
 
 
-def _ends(interval: Interval, figure: Figure, sign: str = "") -> str:
+def _ends(interval: Interval, figure: Figure, sign: bool = False) -> str:
     if math.isnan(interval.low) or math.isnan(interval.high):
         return ""
-    return f"{_plain(interval.low, figure, sign)} to {_plain(interval.high, figure, sign)}"
+    return f"{_plain(interval.low, figure, sign=sign)} to {_plain(interval.high, figure, sign=sign)}"
 
 
-def _interval(interval: Interval, figure: Figure, sign: str = "") -> str:
-    ends = _ends(interval, figure, sign)
-    return _plain(interval.value, figure, sign) + (f" ({ends})" if ends else "")
+def _interval(interval: Interval, figure: Figure, sign: bool = False) -> str:
+    ends = _ends(interval, figure, sign=sign)
+    return _plain(interval.value, figure, sign=sign) + (f" ({ends})" if ends else "")
 
 
 def _same(comparison: Comparison, place: int) -> bool:

@@ -11,11 +11,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from pipeline.evaluation.bootstrap import Interval
+from pipeline import numbers
 from pipeline.evaluation.metrics import Evaluation
-from pipeline.numbers import number, percent
 from pipeline.scoring.alerts import AlertRow
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import MASK
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -178,36 +177,6 @@ def render(report: Report) -> str:
     )
 
 
-def p_value(value: float) -> str:
-    """Write a p-value.
-
-    Examples
-    --------
-    >>> [p_value(x) for x in (0.00002, 0.0123, 1.0)]
-    ['< 0.001', '0.012', '1.000']
-    """
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def metric(value: float) -> str:
-    """Write a metric in 0..1 with the three digits that published tables have."""
-    return "not defined" if math.isnan(value) else f"{value:.3f}"
-
-
-def interval(found: Interval | None, in_percent: bool = False) -> str:
-    """Write the ends of an interval, to stand before what else is said; nothing where they are not known.
-
-    Examples
-    --------
-    >>> interval(Interval(0.5, 0.45, 0.6)), interval(Interval(0.5, 0.45, 0.6), in_percent=True), interval(None)
-    ('0.450 to 0.600; ', '45 % to 60 %; ', '')
-    """
-    if not found or math.isnan(found.low) or math.isnan(found.high):
-        return ""
-    low, high = (percent(end) if in_percent else f"{end:.3f}" for end in (found.low, found.high))
-    return f"{low} to {high}; "
-
-
 @cache
 def environment() -> "Environment":
     """Return what fills in the templates, with text from data escaped."""
@@ -220,8 +189,7 @@ def environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {"number": number, "percent": percent, "p_value": p_value, "metric": metric, "interval": interval}
-    made.filters |= filters
+    made.filters |= {name: getattr(numbers, name) for name in ("number", "percent", "p_value", "metric", "interval")}
     return made
 
 

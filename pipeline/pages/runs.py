@@ -12,7 +12,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.detector.family import parameters_of
 from pipeline.evaluation.measured import Measured
 from pipeline.evaluation.missed import MissedFraud
-from pipeline.numbers import percent
+from pipeline.numbers import metric, minute, percent
 from pipeline.pages.report import ROWS, Report
 from pipeline.scoring.alerts import alert_rows
 from pipeline.scoring.maps import Map
@@ -47,12 +47,12 @@ def training_report(
     """Return the page of a training run; scores, alerts and maps are those of its calibration block."""
     config, summary = detector.config, detector.summary
     known = int(summary["rows"]) - int(summary["unknown_label_rows"])
-    start = f"{detector.calibration_start:%Y-%m-%d %H:%M} UTC"
+    start = f"{minute(detector.calibration_start)} UTC"
     block = f"the calibration block, {summary['calibration_rows']:,} rows from {start}"
     return Report(
         kind="training",
         title=f"{config.name}: training",
-        subtitle=f"{source.name}, {_minute(summary['first_timestamp'])} to {_minute(summary['last_timestamp'])} UTC",
+        subtitle=f"{source.name}, {minute(summary['first_timestamp'])} to {minute(summary['last_timestamp'])} UTC",
         counts=validated.counts.__dict__,
         promise=detector.promise,
         notes=[*notes, *_notes(detector)],
@@ -76,7 +76,7 @@ def training_report(
             "Rows to fit on": f"{summary['fit_rows']:,}",
             "Rows for early stopping": f"{summary['early_stopping_rows']:,}",
             "Rows to calibrate on": f"{summary['calibration_normal_rows']:,} normal of {summary['calibration_rows']:,}",
-            "Labels known as of": f"{detector.as_of:%Y-%m-%d %H:%M} UTC",
+            "Labels known as of": f"{minute(detector.as_of)} UTC",
             "Labels known": f"{known:,} of {summary['rows']:,} rows, {summary['fraud_rows']:,} of them fraud",
             "Columns of the model": f"{summary['columns']:,}",
             "Model": _model(detector),
@@ -177,13 +177,9 @@ def _trimmed(detector: Detector) -> dict[str, str]:
     text = (
         f"{found['trimmed_rows']:,.0f} rows, the most anomalous of a first fit; the others' median score was "
         f"{found['trimmed_median_before']:.4g} before and is {found['trimmed_median_after']:.4g} now, their order "
-        f"correlates by {found['trimmed_rank_correlation']:.3f}"
+        f"correlates by {metric(found['trimmed_rank_correlation'])}"
     )
     return {"Left out of the fit": text}
-
-
-def _minute(moment: object) -> str:
-    return f"{moment:.16}".replace("T", " ")
 
 
 def _docs(validated: Validated) -> str | None:

@@ -4,7 +4,8 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.calibration.threshold import CutCurve
-from pipeline.pages.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _dot, _grid, _line, _svg, compact
+from pipeline.numbers import short_number
+from pipeline.pages.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, _dot, _grid, _line, _svg
 
 
 def threshold_curve(curve: CutCurve) -> Markup:
@@ -15,7 +16,7 @@ def threshold_curve(curve: CutCurve) -> Markup:
     parts = _grid(x, y, y.ticks(4), curve.x_label)
     for kind, _, line in curve.lines:
         parts.append(_line(line, x, y, f"line {kind}"))
-    tip = f"the threshold: {compact(curve.at[0])}, {compact(curve.at[1])}"
+    tip = f"the threshold: {short_number(curve.at[0])}, {short_number(curve.at[1])}"
     parts.append(_dot(x(curve.at[0]), y(curve.at[1]), "best", tip))
     return _svg(parts, curve.title)
 

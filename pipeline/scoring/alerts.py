@@ -1,46 +1,76 @@
 """The alerts table as people see it: rows ready to show, and the columns of a spreadsheet."""
 
-import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.numbers import number
+from pipeline.numbers import amount, moment
+from pipeline.scoring.reasons import REASONS_TYPE, sentence
 from pipeline.settings.config import Config
-from pipeline.settings.contract import MASK, Contract
+from pipeline.settings.contract import Contract
+from pipeline.settings.sensitive import MASK, is_sensitive, mask_reason, spellings_of_row
 from pipeline.tables.period import local_times
 
 REASONS_IN_CSV = ("reason_1", "reason_2", "reason_3")
 
 
-def for_spreadsheets(alerts: pa.Table, timestamp: str, zone: str, sensitive: tuple[str, ...]) -> pa.Table:
-    """Return alerts, or rows to audit, for people: sensitive cells masked, local times, a column for each reason."""
+def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
+    """Return alerts, or rows to audit, as a spreadsheet has them.
+
+    Sensitive cells are masked, missing ones too, and so are reasons that would show one; times are local; each
+    reason has a column of its own; nested columns are left out.
+
+    Parameters
+    ----------
+    alerts : pyarrow.Table
+    config : Config
+        Names the columns and the sensitive ones among them; times are in its zone.
+    """
+    contract, names = config.contract, alerts.column_names
+    sensitive = {_input_name(name, names) for name in contract.sensitive}
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for field in alerts.schema:
         column = alerts.column(field.name)
         name = f"{field.name} (input)" if field.name in REASONS_IN_CSV else field.name
-        if field.name.removesuffix(" (input)") in sensitive:
-            columns[name] = pc.if_else(column.is_valid(), MASK, pa.scalar(None, pa.string()))
-        elif field.name == timestamp:
-            columns[name] = _at_their_precision(local_times(column, zone))
+        if field.name in sensitive:
+            columns[name] = pa.repeat(MASK, alerts.num_rows)
+        elif field.name == _input_name(contract.timestamp, names):
+            columns[name] = _at_their_precision(local_times(column, config.table.time_zone))
         elif pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type):
             columns[name] = column.cast(pa.string())
         elif not pa.types.is_nested(field.type):
             columns[name] = column
-    if "reasons" not in alerts.column_names:
+    if "reasons" not in names:
         return pa.table(columns)
-    texts = [[reason["text"] for reason in reasons] for reasons in alerts.column("reasons").to_pylist()]
+    reasons = _masked_reasons(alerts, contract)
+    columns["reason"] = sentence(reasons)
+    texts = [[reason["text"] for reason in row] for row in reasons.to_pylist()]
     for place, name in enumerate(REASONS_IN_CSV):
-        found = [row[place] if place < len(row) else None for row in texts]
-        columns[name] = pa.array(found, pa.string())
+        columns[name] = pa.array([row[place] if place < len(row) else None for row in texts], pa.string())
     return pa.table(columns)
+
+
+def _input_name(name: str, columns: Collection[str]) -> str:
+    """Return what an input column is called in a table that scoring has added columns to."""
+    return f"{name} (input)" if f"{name} (input)" in columns else name
+
+
+def _masked_reasons(alerts: pa.Table, contract: Contract) -> pa.Array:
+    """Return the reasons of alerts, those masked that would show a sensitive cell of their row."""
+    reasons = alerts.column("reasons").combine_chunks()
+    names = {name: _input_name(name, alerts.column_names) for name in contract.sensitive}
+    names = {name: column for name, column in names.items() if column in alerts.column_names}
+    if not names:
+        return reasons
+    masked = []
+    rows = alerts.select([*names.values()]).rename_columns([*names]).to_pylist()
+    for row, cells in zip(reasons.to_pylist(), rows, strict=True):
+        hidden = spellings_of_row(cells, contract)
+        masked.append([mask_reason(reason, contract, hidden) for reason in row])
+    return pa.array(masked, REASONS_TYPE)
 
 
 def _at_their_precision(times: np.ndarray) -> pa.Array:
@@ -115,68 +145,23 @@ def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels
     for row in alerts.sort_by("rank").slice(0, limit).to_pylist():
         # An input column named like one that scoring adds goes by another name in the alerts table.
         cells = {name.removesuffix(" (input)"): value for name, value in row.items() if name not in SCORING}
-        hidden = _spellings(cells[name] for name in contract.sensitive if name in cells)
-        shown = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
-        shown[contract.timestamp] = _moment(cells[contract.timestamp], zone)
-        shown[contract.amount] = _amount(cells[contract.amount])
-        shown |= dict.fromkeys(contract.sensitive, MASK)
-        reasons = tuple(_reason(reason, contract, hidden) for reason in row.get("reasons") or ())
-        label = cells.get(contract.label) if show_labels and contract.label not in contract.sensitive else None
+        hidden = spellings_of_row(cells, contract)
+        texts = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
+        texts[contract.timestamp] = moment(cells[contract.timestamp], zone)
+        texts[contract.amount] = amount(cells[contract.amount])
+        texts |= dict.fromkeys(contract.sensitive, MASK)
+        label = cells.get(contract.label) if show_labels and not is_sensitive(contract, contract.label) else None
         rows.append(
             AlertRow(
                 rank=row["rank"],
-                id=shown[contract.id],
-                time=shown[contract.timestamp],
-                amount=shown[contract.amount],
-                keys=tuple((name, shown[name]) for name in contract.key_columns[1:]),
+                id=texts[contract.id],
+                time=texts[contract.timestamp],
+                amount=texts[contract.amount],
+                keys=tuple((name, texts[name]) for name in contract.key_columns[1:]),
                 score=row["anomaly_score"],
                 p_value=row["p_value"],
-                reasons=reasons,
+                reasons=tuple(ReasonRow(**mask_reason(item, contract, hidden)) for item in row.get("reasons") or ()),
                 is_fraud=None if label is None else bool(label),
             )
         )
     return rows
-
-
-def _reason(reason: Mapping[str, Any], contract: Contract, hidden: re.Pattern[str]) -> ReasonRow:
-    column, text = reason["column"], reason["text"]
-    actual, expected = number(reason["actual"]), number(reason["expected"])
-    if _is_sensitive(column, contract) or any(map(hidden.search, (actual, expected, text))):
-        actual = expected = MASK
-        text = f"{column} {MASK}, not what was expected"
-    return ReasonRow(column, actual, expected, float(reason["share"]), text)
-
-
-def _is_sensitive(column: str, contract: Contract) -> bool:
-    """Whether a reason's figures would show a sensitive column, or an average of one.
-
-    What an entity has been doing ("CUSTOMER_ID: transactions") does not show which entity it is.
-    """
-    numbers = set(contract.sensitive) - set(contract.entities)
-    if contract.amount in contract.sensitive and "amount" in column.lower():
-        return True
-    return column in contract.sensitive or any(name in column for name in numbers)
-
-
-def _spellings(values: Iterable[Any]) -> re.Pattern[str]:
-    """Return a pattern that finds the values, as whole words, in every way in which a page may write them."""
-    spellings = set()
-    for value in values:
-        if isinstance(value, float):
-            spellings |= {f"{value:,.2f}", f"{value:.2f}", f"{value:g}"}
-        spellings |= {str(value), number(value)} if value is not None else set()
-    words = "|".join(re.escape(text) for text in sorted(spellings) if text.strip())
-    return re.compile(rf"(?<![\w.])(?:{words})(?!\w)" if words else r"(?!)")
-
-
-def _amount(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "no amount"
-    return f"{value:,.2f}" if abs(value) < 1e12 else f"{value:.3g}"
-
-
-def _moment(value: datetime | None, zone: ZoneInfo) -> str:
-    if value is None:
-        return "no time"
-    local = value.replace(tzinfo=UTC).astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b %Y, %H:%M:%S}"

@@ -88,8 +88,7 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
         table = table.append_column(field, added.column(field.name))
     with ParquetWriter(folder / FILE, table.schema) as writer:
         writer.write(table)
-    at = renamed(contract.timestamp, added.column_names)
-    spreadsheet = for_spreadsheets(shown, at, config.table.time_zone, contract.sensitive)
+    spreadsheet = for_spreadsheets(shown, config)
     write_csv(folder / "audit.csv", [spreadsheet], spreadsheet.schema)
     return folder / FILE
 

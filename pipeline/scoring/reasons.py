@@ -9,7 +9,8 @@ import pyarrow as pa
 from pipeline.detector.artefact import Detector
 from pipeline.detector.columns import OTHER
 from pipeline.features import Feature
-from pipeline.settings.contract import MASK
+from pipeline.numbers import amount, clock, quantity
+from pipeline.settings.sensitive import hidden_reason, is_telling
 
 MISSING = "missing"
 REASONS = 3
@@ -256,8 +257,8 @@ class _Words:
         shown = self._shown(feature)
         name = shown.source if shown.column == shown.source else shown.name
         actual = self._cell(shown.column, row)
-        if actual is not None and self._is_sensitive(shown):
-            return {"actual": MASK, "expected": MASK, "text": f"{name} {MASK}, not what was expected"}
+        if is_telling(shown.source, self.detector.config.contract):
+            return hidden_reason(name)
         expected = None if feature.expected is None else self._cell(feature.expected, row)
         if expected is None:
             expected = _known(self.usual[shown.name][row])
@@ -284,50 +285,19 @@ class _Words:
             self.cells[column] = self.rows.column(column).to_pylist()
         return _known(self.cells[column][row])
 
-    def _is_sensitive(self, feature: Feature) -> bool:
-        # What is made from a sensitive column, such as an entity's mean amount, ends with its name.
-        return any(
-            feature.source == name or feature.source.endswith(f" {name}")
-            for name in self.detector.config.contract.sensitive
-        )
-
     def _word(self, feature: Feature, value: Any) -> str:
         if value is None:
             return MISSING
         if feature.kind == "category":
             return OTHER if value == OTHER else f"'{clip(str(value))}'"
         if feature.scale == "cycle":
-            return _hour(value) if feature.period == 24 else WEEKDAYS[round(value) % 7]
-        amount = self.detector.config.contract.amount
-        if feature.source == amount or feature.source.endswith(f" {amount}"):
-            return f"{round(value, 2) + 0.0:,.2f}"  # no minus before a zero
+            return clock(value) if feature.period == 24 else WEEKDAYS[round(value) % 7]
+        column = self.detector.config.contract.amount
+        if feature.source == column or feature.source.endswith(f" {column}"):
+            return amount(value)
         statistics = self.detector.encoder.statistics(feature.name)
-        return _number(value, statistics is not None and statistics.whole)
+        return quantity(value, is_whole=statistics is not None and statistics.whole)
 
 
 def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _hour(value: float) -> str:
-    minutes = round(value * 60) % (24 * 60)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
-
-
-def _number(value: float, whole: bool) -> str:
-    """Return a number for people: all digits before the point, and as many behind it as matter.
-
-    Examples
-    --------
-    >>> [_number(value, whole=False) for value in (1240.4, 5.2345, 0.8512, 0.00059, 1e-9, 1e12)]
-    ['1,240', '5.23', '0.851', '0.0006', '1e-09', '1e+12']
-    >>> [_number(value, whole=True) for value in (12.0, 2.04, 1999.6)]
-    ['12', '2', '2,000']
-    """
-    if value == 0 or (whole and abs(value) < 1e9):
-        return f"{value:,.0f}"
-    if abs(value) >= 1e9 or abs(value) < 1e-6:
-        return f"{value:.2g}"
-    if abs(value) >= 1:
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{value:.{max(3, -int(np.floor(np.log10(abs(value)))))}f}".rstrip("0")

@@ -98,7 +98,7 @@ def score_table(
             writer.write(alerts)
         renamed = f"{contract.timestamp} (input)"
         at = renamed if renamed in alerts.schema.names else contract.timestamp
-        spreadsheet = for_spreadsheets(alerts, at, zone, contract.sensitive)
+        spreadsheet = for_spreadsheets(alerts, detector.config)
         write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema)
         _write_scores(folder / "scores.parquet", raw, flags, marks)
 

@@ -257,6 +257,7 @@ def _drifts(
 ) -> tuple[list[list[Drift] | None], list[str]]:
     """Return how the data of each training period differ from those of the first version's."""
     first, *others = contenders
+    contract = workspace.config.contract
     found: list[list[Drift] | None] = []
     notes: list[str] = []
     tables: dict[tuple[datetime, datetime], Path | None] = {}
@@ -281,7 +282,7 @@ def _drifts(
             found.append(None)
             continue
         before, after = table_of(first), table_of(other)
-        found.append(drifts(before, after, first.detector.features) if before and after else None)
+        found.append(drifts(before, after, first.detector.features, contract) if before and after else None)
     return found, notes
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.calibration.intervals import queue_interval
 from pipeline.calibration.strategies.capacity import predicted_queue
-from pipeline.numbers import number, percent
+from pipeline.numbers import metric, number, percent
 from pipeline.selection.comparison import Comparison
 from pipeline.selection.figures import CARD_PRECISION, Figure
 from pipeline.tracking.aliases import passes
@@ -100,10 +100,11 @@ def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gat
     if math.isnan(less.low):
         text = f"{figure.title} has no interval on so few days, customers or frauds: nothing is certain about it."
     else:
+        difference, low, high = (metric(end, sign=True) for end in (less.value, less.low, less.high))
         text = (
-            f"{figure.title} is {own.value:.3f} and the champion's {champion.value:.3f}: a difference of "
-            f"{less.value:+.3f}, between {less.low:+.3f} and {less.high:+.3f} with {percent(confidence)} confidence; "
-            f"the lower end may be down to {-loss:+.3f}."
+            f"{figure.title} is {metric(own.value)} and the champion's {metric(champion.value)}: a difference of "
+            f"{difference}, between {low} and {high} with {percent(confidence)} confidence; "
+            f"the lower end may be down to {metric(-loss, sign=True)}."
         )
     return Gate(
         f"{figure.name}_less_baseline_low",

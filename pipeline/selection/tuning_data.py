@@ -20,6 +20,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation.injection import CHANGES
 from pipeline.features import list_features
 from pipeline.intake import accept, take_in
+from pipeline.numbers import minute
 from pipeline.selection.figures import FAR_OUT
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
@@ -213,7 +214,7 @@ def _cut(features: Path, config: Config, boundary: datetime, folder: Path) -> tu
     is_early = Period(None, boundary).holds(pq.read_table(features, columns=[config.contract.timestamp]).column(0))
     filter_rows(features, paths[0], is_early)
     if filter_rows(features, paths[1], ~is_early) < 2:
-        raise InputError(f"there are no rows to judge on from {boundary:%Y-%m-%d %H:%M} UTC; tune on a longer period")
+        raise InputError(f"there are no rows to judge on from {minute(boundary)} UTC; tune on a longer period")
     return paths
 
 

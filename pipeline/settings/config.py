@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
 from pipeline.settings.contract import Contract
 from pipeline.settings.selection import PromotionConfig, TuningConfig
+from pipeline.settings.sensitive import segments
 
 OF_THE_AMOUNT = ("change", "robust", "rank", "highest", "recent")
 ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "velocity", "risk")
@@ -341,11 +342,11 @@ class Config(_Section):
     @model_validator(mode="after")
     def _segment_is_a_category(self) -> "Config":
         column, contract = self.threshold.segment, self.contract
-        fit = [name for name in contract.categorical if name not in contract.sensitive]
-        if column and column not in fit:
+        columns = segments(contract)
+        if column and column not in columns:
             raise ValueError(
                 f"threshold.segment is {column!r}, and the categorical columns that are not sensitive are "
-                f"{', '.join(fit) or 'none'}"
+                f"{', '.join(columns) or 'none'}"
             )
         if column and self.threshold.strategy == "capacity" and self.threshold.unit == "customers":
             raise ValueError(

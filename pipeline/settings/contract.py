@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-MASK = "•••"  # what stands for a sensitive value wherever people read
-
 Type = Literal["integer", "text"]
 ColumnName = Annotated[str, Field(min_length=1)]
 # Columns of the scores table beside the id.

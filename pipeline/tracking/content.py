@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -14,13 +14,13 @@ from sqlalchemy.exc import ArgumentError
 
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
+from pipeline.settings.sensitive import EXAMPLES
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import DatasetInput, Metric
     from mlflow.models import ModelSignature
 
-_MASK: dict[str, Any] = {"text": "***", "integer": 0, "number": 0.0, "timestamp": "2000-01-01T00:00:00"}
 _COLUMN_TYPES = {
     "integer": "long",
     "text": "string",
@@ -166,20 +166,20 @@ def signature(contract: Contract) -> "ModelSignature":
     )
 
 
-def masked(rows: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
+def example(rows: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
     """Return the columns that the served model takes, as JSON has them, with a constant in sensitive ones.
 
     A sensitive id becomes the row's number, so that ids stay unique.
     """
-    shown = rows[list(contract.required)].reset_index(drop=True)
-    at = shown[contract.timestamp]
+    cells = rows[list(contract.required)].reset_index(drop=True)
+    at = cells[contract.timestamp]
     if at.dtype.kind == "M":
-        shown[contract.timestamp] = [
+        cells[contract.timestamp] = [
             moment.isoformat() if known else None for moment, known in zip(at, at.notna(), strict=True)
         ]
     for name in contract.sensitive:
         if name == contract.id:
-            shown[name] = shown.index if contract.type_of(name) == "integer" else shown.index.astype(str)
-        elif name in shown:
-            shown[name] = _MASK[contract.type_of(name)]
-    return shown
+            cells[name] = cells.index if contract.type_of(name) == "integer" else cells.index.astype(str)
+        elif name in cells:
+            cells[name] = EXAMPLES[contract.type_of(name)]
+    return cells

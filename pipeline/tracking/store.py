@@ -27,9 +27,9 @@ from pipeline.tracking.content import (
     Dataset,
     dataset_input,
     epoch_metrics,
+    example,
     flatten,
     key,
-    masked,
     signature,
     without_password,
     without_passwords,
@@ -313,7 +313,7 @@ def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFra
             artifacts={"detector": str(detector_folder)},
             code_paths=[str(copy) for copy in code],
             signature=signature(config.contract),
-            input_example=(masked(input_example, config.contract), {"history": ""}),
+            input_example=(example(input_example, config.contract), {"history": ""}),
             pip_requirements=[f"{name}=={metadata.version(name).split('+')[0]}" for name in _REQUIREMENTS],
         )
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.errors import BatchRefused
-from pipeline.numbers import percent
+from pipeline.numbers import minute, percent
 from pipeline.settings.config import Config
+from pipeline.settings.sensitive import mask
 from pipeline.tables.cells import describe_cells
 from pipeline.tables.period import Period
 from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import BROKEN_LINE
 from pipeline.validation.rules import not_seen
 
-MASKED = "a masked value"
 _TOP = 3  # rules named
 _RAISE = "or raise [validation] max_rejected"
 _TYPES = {
@@ -68,7 +68,7 @@ def check_share(
         example = ""
         if name in cells:
             value, place = examples[cells[name]]
-            example = f", e.g. {MASKED if columns[name] in config.contract.sensitive else value} in {place}"
+            example = f", e.g. {mask(value, config.contract, columns[name])} in {place}"
         elif name == BROKEN_LINE:
             line = table.broken[0]
             example = f", e.g. in {line.source_file}, source_row {line.source_row}"
@@ -106,7 +106,7 @@ def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: i
         raise BatchRefused(
             f"{table.path}: none of the {judged:,} rows in the period passed; look at them with assay validate", read
         )
-    start, end = (f"{side:%Y-%m-%d %H:%M}" if side else "any time" for side in (period.start, period.end))
+    start, end = (minute(side) if side else "any time" for side in (period.start, period.end))
     raise BatchRefused(
         f"{table.path}: no row of {read:,} lies in the period asked for, {start} to {end} (UTC); give another --from "
         "and --to",
@@ -153,7 +153,7 @@ def check_types(
                 continue
             cell = (column, first[column])
             value, place = describe_cells(table, [cell], config.validation.batch_rows)[cell]
-            value = MASKED if column in contract.sensitive else value
+            value = mask(value, contract, column)
             raise BatchRefused(
                 f"{table.path}: column {column!r} is of the wrong type: none of its {failures:,} values is "
                 f"{_TYPES[contract.type_of(column)]}, e.g. {value} in {place}; mend the column, or its role in "

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import BatchRefused
+from pipeline.settings.sensitive import mask
 from pipeline.tables.period import Period
 from pipeline.validation.duplicates import ROW, later_copies, seen_elsewhere
 from pipeline.validation.quarantine import BROKEN_LINE, union
-from pipeline.validation.refusals import MASKED, check_any_accepted, check_share, check_types
+from pipeline.validation.refusals import check_any_accepted, check_share, check_types
 from pipeline.validation.rows import Part, Places, Reading
 from pipeline.validation.rules import not_seen, unique
 
@@ -172,11 +173,11 @@ class Verdict:
                 frame = pd.DataFrame(columns=reading.schema.names)
             outcome.success, outcome.observed = reading.engine.whole(rule, frame)
             if not outcome.success and rule.severity == "critical":
-                is_sensitive = bool(set(rule.columns) & set(self.config.contract.sensitive))
+                observed = mask(str(outcome.observed), self.config.contract, *rule.columns)
                 bounds = ", ".join(f"{key} {value}" for key, value in outcome.kwargs.items() if key != "column")
                 refusals.append(
                     f"{self.table.path}: {rule.name!r} does not hold for the {self.accepted:,} accepted rows, "
-                    f"wanted {bounds}, observed {MASKED if is_sensitive else outcome.observed}; check the table, or "
+                    f"wanted {bounds}, observed {observed}; check the table, or "
                     f"change {rule.where}"
                 )
         if refusals:

@@ -20,8 +20,9 @@ from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
 from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
 from pipeline.calibration.strategies.strategy import Strategy
 from pipeline.calibration.strategies.tail import PeaksOverThreshold
-from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.errors import ConfigError
+from pipeline.numbers import per_day
 
 if TYPE_CHECKING:
     from pipeline.settings.config import ThresholdConfig

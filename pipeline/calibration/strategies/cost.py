@@ -7,9 +7,9 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.strategies.strategy import Strategy, labelled_rows, steps, thinned
-from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.errors import TrainingError
-from pipeline.numbers import percent
+from pipeline.numbers import per_day, percent
 
 
 @dataclass(frozen=True, kw_only=True)

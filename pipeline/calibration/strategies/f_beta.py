@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.strategies.strategy import Strategy, labelled_rows, steps, thinned
-from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
-from pipeline.numbers import percent
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
+from pipeline.numbers import per_day, percent
 
 
 @dataclass(frozen=True, kw_only=True)

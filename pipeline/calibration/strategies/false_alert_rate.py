@@ -9,9 +9,9 @@ import numpy as np
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import rank_for_rate, realised_count, realised_rate, rows_for_rate
 from pipeline.calibration.strategies.strategy import Strategy
-from pipeline.calibration.threshold import Fulfilment, Threshold, at_least, between, per_day
+from pipeline.calibration.threshold import Fulfilment, Threshold, at_least, between
 from pipeline.errors import TrainingError
-from pipeline.numbers import percent
+from pipeline.numbers import per_day, percent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from pipeline.calibration.held_out import ScoredRows, segment
 from pipeline.calibration.intervals import rank_for_rate, rows_for_rate
 from pipeline.calibration.p_values import Calibration
 from pipeline.calibration.strategies.strategy import Strategy
-from pipeline.calibration.threshold import Fulfilment, Threshold, per_day
+from pipeline.calibration.threshold import Fulfilment, Threshold
 from pipeline.errors import TrainingError
-from pipeline.numbers import percent
+from pipeline.numbers import per_day, percent
 
 
 @dataclass(frozen=True, kw_only=True)

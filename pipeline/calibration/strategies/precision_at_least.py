@@ -8,9 +8,9 @@ import numpy as np
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import predicted_count, share_interval
 from pipeline.calibration.strategies.strategy import Strategy, labelled_rows, steps
-from pipeline.calibration.threshold import Fulfilment, Threshold, at_most, between, per_day
+from pipeline.calibration.threshold import Fulfilment, Threshold, at_most, between
 from pipeline.errors import TrainingError
-from pipeline.numbers import percent
+from pipeline.numbers import per_day, percent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from pipeline.calibration.intervals import HIGH, LOW
 from pipeline.calibration.p_values import Calibration, TailLaw, tail_or_reason
 from pipeline.calibration.strategies.false_alert_rate import realised
 from pipeline.calibration.strategies.strategy import Strategy, thinned
-from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold, per_day
+from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.errors import TrainingError
-from pipeline.numbers import percent
+from pipeline.numbers import per_day, percent
 
 LAW_DRAWS = 4000
 """Draws of a law's parameters, as uncertain as its fit is."""

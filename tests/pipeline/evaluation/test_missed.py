@@ -15,7 +15,7 @@ from pipeline.labels.known import Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.scoring.audit import chances, write_audit
 from pipeline.scoring.score import score_table
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import MASK
 from tests.pipeline.fitted import AFTER
 
 MARKS = {"batch_id": "b", "model_version": "1", "scored_at": datetime(2025, 5, 1)}

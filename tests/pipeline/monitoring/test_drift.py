@@ -5,7 +5,10 @@ import pytest
 
 from pipeline.features import Feature
 from pipeline.monitoring.drift import drifts, stability_index
+from pipeline.settings.contract import Contract
+from pipeline.settings.sensitive import MASK
 
+CONTRACT = Contract(id="tx", timestamp="at", amount="eur")
 FEATURES = [
     Feature("still", "number", "linear", "still", ""),
     Feature("moved", "number", "linear", "moved", ""),
@@ -38,7 +41,7 @@ def test_the_index_is_its_formula():
 def test_what_moved_comes_first_and_what_stood_still_has_next_to_no_drift(tmp_path):
     before = write(tmp_path / "before.parquet", 0, 0.0, [0.7, 0.3, 0.0], 0)
     after = write(tmp_path / "after.parquet", 1, 0.5, [0.3, 0.4, 0.3], 1)
-    found = {drift.feature: drift for drift in drifts(before, after, FEATURES)}
+    found = {drift.feature: drift for drift in drifts(before, after, FEATURES, CONTRACT)}
     assert list(found)[-1] == "still"
     assert found["still"].index < 0.01
     assert found["still"].verdict == "little"
@@ -50,11 +53,23 @@ def test_what_moved_comes_first_and_what_stood_still_has_next_to_no_drift(tmp_pa
     assert found["gone"].index == pytest.approx(0.5 * np.log(0.5 / 1e-4) + 0.5 * np.log(2), rel=0.02)
 
 
+def test_what_is_usual_of_a_sensitive_column_is_masked_and_how_far_it_moved_is_not(tmp_path):
+    before = write(tmp_path / "before.parquet", 0, 0.0, [0.7, 0.3, 0.0], 0)
+    after = write(tmp_path / "after.parquet", 1, 0.5, [0.3, 0.4, 0.3], 1)
+    sensitive = {"numeric": ("moved",), "categorical": ("channel",), "sensitive": ("moved", "channel")}
+    contract = CONTRACT.model_copy(update=sensitive)
+    moved, open_ = ({each.feature: each for each in drifts(before, after, FEATURES, c)} for c in (contract, CONTRACT))
+    for name in ("moved", "channel"):
+        assert (moved[name].before, moved[name].after) == (MASK, MASK)
+        assert moved[name].index == open_[name].index
+    assert moved["still"] == open_["still"]
+
+
 def test_a_constant_or_empty_feature_has_an_index_too(tmp_path):
     features = [Feature("one", "number", "linear", "one", ""), Feature("none", "number", "linear", "none", "")]
     for name, value in (("a", 1.0), ("b", 2.0)):
         columns = {"one": np.full(10, value), "none": pa.nulls(10, pa.float64())}
         pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
-    found = {each.feature: each for each in drifts(tmp_path / "a.parquet", tmp_path / "b.parquet", features)}
+    found = {each.feature: each for each in drifts(tmp_path / "a.parquet", tmp_path / "b.parquet", features, CONTRACT)}
     assert found["one"].verdict == "much"
     assert (found["none"].index, found["none"].before) == (0, "none")

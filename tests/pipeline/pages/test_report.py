@@ -14,7 +14,7 @@ from pipeline.pages.report import Report, render
 from pipeline.scoring.alerts import AlertRow, alert_rows
 from pipeline.scoring.maps import Map
 from pipeline.settings.config import Config
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import MASK
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "line", "rect", "circle", "polyline", "path"}
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from pipeline.scoring.queue import queue_change, write_differences
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import MASK
 from tests.pipeline.fitted import config
 
 TITLES = ("version 1", "version 2")

@@ -7,7 +7,7 @@ from models.capabilities import WithContributions
 from pipeline.detector.artefact import Detector
 from pipeline.features import list_features
 from pipeline.scoring.reasons import REASONS_TYPE, explain, most_usual, sentence
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import MASK
 from tests.pipeline.fitted import config, detector_of, replace, transactions
 
 ROWS = 2000
@@ -220,6 +220,9 @@ def test_values_of_sensitive_columns_are_masked(detector, ordinary):
     assert (found["actual"], found["expected"]) == (MASK, MASK)
     mean = best(masked(detector, "eur"), ordinary, **{MEAN: 4000.0})
     assert mean["text"] == f"card: mean eur in 7 days {MASK}, not what was expected"
+    assert best(masked(detector, "eur"), ordinary, **{MEAN: None})["text"] == mean["text"]  # a missing cell is a value
+    hour = best(masked(detector, "at"), ordinary, **{"hour of day": 3.5})
+    assert hour["text"] == f"hour of day {MASK}, not what was expected"
     count = best(masked(detector, "card"), ordinary, **{COUNT: 400.0})
     assert count["text"].startswith("card: transactions in 7 days 400, expected about ")
 

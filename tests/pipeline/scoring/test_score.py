@@ -10,7 +10,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.scoring import score as scoring
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.scoring.score import score_table
-from pipeline.settings.contract import MASK
+from pipeline.settings.sensitive import MASK
 from pipeline.tables.parquet import read_batches
 from tests.pipeline.fitted import START, config, contents, detector_of, feature_table, replace, transactions
 

@@ -109,13 +109,13 @@ def test_sensitive_values_stand_in_no_message_and_not_in_data_docs(tmp_path: Pat
     mean = {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "eur", "max_value": 2}}
     (tmp_path / "suite.json").write_text(json.dumps({"name": "s", "expectations": [bad, mean]}))
     table = rows(3, eur=["hush4711", "-4712.5", "1"], note=["n", "secret4713", "n"], tx=["id4714", "id4714", "x"])
-    message = refused(tmp_path, table, "a masked value in in.parquet", settings, docs=tmp_path / "docs")
+    message = refused(tmp_path, table, "••• in in.parquet", settings, docs=tmp_path / "docs")
     page = (tmp_path / "docs" / "index.html").read_text()
     for text in (message, page):
         assert not any(part in text for part in ("4711", "4712", "4713", "4714"))
     assert "(masked)" in page
     observed = run_refusal(tmp_path, rows(2, eur=[4715.0, 4715.0]), settings)
-    assert "observed a masked value" in observed
+    assert "observed •••" in observed
     assert "4715" not in observed + (tmp_path / "docs" / "index.html").read_text()
 
 
