@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import subprocess
+import signal
 import tempfile
 from collections.abc import Iterator
 from itertools import count
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.processes import free_port
+from tests.processes import free_port, run, running
 
 NUMBERS = count()
 
@@ -27,20 +27,17 @@ def postgresql_server() -> Iterator[str]:
     folder, port = Path(tempfile.mkdtemp()), free_port()
     if as_its_user:
         shutil.chown(folder, "postgres")
-    data = ["-D", str(folder / "data")]
-    settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -F"
-
-    def run(name: str, *words: str) -> None:
-        command = [*as_its_user, str(programs[-1] / name), *data, *words]
-        subprocess.run(command, check=True, timeout=120, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
+    data = ["-D", folder / "data"]
+    words = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+    settings = ["-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-F"]
     try:
-        run("initdb", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-        run("pg_ctl", "-l", str(folder / "log"), "-w", "-t", "100", "-o", settings, "start")
-        try:
+        initdb = run(*as_its_user, programs[-1] / "initdb", *data, *words, cwd=folder)
+        assert initdb.status == 0, initdb
+        with running(*as_its_user, programs[-1] / "postgres", *data, *settings, cwd=folder) as process:
+            process.wait_for("ready to accept connections")
             yield f"postgresql+psycopg://postgres@127.0.0.1:{port}"
-        finally:
-            run("pg_ctl", "-m", "immediate", "stop")
+            process.send(signal.SIGINT)  # does not wait for clients
+            process.ends_within(60)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +21,7 @@ from pipeline.settings.config import Config
 from pipeline.workspace.database import connect, database_url
 from pipeline.workspace.ledger import Ledger
 from pipeline.workspace.schema import METADATA, VERSION, VERSION_TABLE
+from tests.processes import run
 
 # As SQLAlchemy made them in SQLite before there were migrations, word for word.
 BATCHES = """
@@ -242,7 +242,6 @@ def test_a_database_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path)
         "Ledger(Config.model_validate({'contract': contract, 'name': 'cards', 'work_dir': sys.argv[1]}))\n"
         "print('alembic' in sys.modules)"
     )
-    command = [sys.executable, "-c", code]
     for folder, is_imported in ((tmp_path, "False"), (tmp_path / "new", "True")):
-        run = subprocess.run([*command, str(folder)], check=True, capture_output=True, text=True, timeout=200)
-        assert run.stdout.strip() == is_imported
+        process = run(sys.executable, "-c", code, folder)
+        assert (process.status, process.output) == (0, f"{is_imported}\n"), process
