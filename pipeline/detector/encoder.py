@@ -92,6 +92,13 @@ class Encoder:
         """Features that got no column because they never varied among the fit rows."""
         return [encoding.feature.name for encoding in self.encodings if not encoding.columns]
 
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Return the names of the matrix's columns, in order, as scikit-learn's transformers do; (n_columns,) object.
+
+        ``input_features`` is not looked at: the features were remembered at the fit.
+        """
+        return np.array([column.name for column in self.columns], dtype=object)
+
     @property
     def column_groups(self) -> list[tuple[str, int]]:
         """Kind and width of each run of matrix columns, in order, for losses by column type.

@@ -1,7 +1,8 @@
-"""Settings from assay.toml and to it, with a comment each; every mistake in the file ends as one sentence."""
+"""Settings from assay.toml and to it, with a comment each; every mistake in them ends as one sentence."""
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,38 @@ def read_config(path: str | Path) -> Config:
     )
     validation = config.validation.model_copy(update={"suite": absolute(config.validation.suite)})
     return config.model_copy(update={"work_dir": absolute(config.work_dir), "table": table, "validation": validation})
+
+
+def with_settings(config: Config, **sections: Any) -> Config:
+    """Return a configuration with some settings changed, checked as a file's are.
+
+    Parameters
+    ----------
+    config : Config
+    **sections
+        A mapping of settings for each section to change, or a value for ``name`` and ``work_dir``.
+
+    Raises
+    ------
+    ConfigError
+        With one sentence: the key, the value and, for an unknown key, the nearest valid one.
+
+    Examples
+    --------
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> with_settings(config, model={"max_epochs": 5}).model.max_epochs
+    5
+    >>> with_settings(config, features={"history_day": 30})
+    Traceback (most recent call last):
+    pipeline.errors.ConfigError: unknown key 'features.history_day'; did you mean 'history_days'?
+    """
+    raw = config.model_dump()
+    for name, value in sections.items():
+        raw[name] = raw[name] | dict(value) if isinstance(value, Mapping) and name in raw else value
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(first_fault(error)) from None
 
 
 def first_fault(error: ValidationError) -> str:

@@ -20,6 +20,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, ConfigError
 from pipeline.intake import features_of
+from pipeline.tables.frame import text_cells
 from pipeline.tables.parsing import check_columns, parse
 from pipeline.tables.reading import SOURCE_ROW
 from pipeline.workspace.workspace import Workspace
@@ -127,16 +128,8 @@ def _segments(rows: pa.Table, notes: np.ndarray, detector: Detector) -> pa.Array
 
 
 def _cells(column: pd.Series, decimal: str) -> pa.Array:
-    """Return a column as Arrow has it; one of mixed values as text, which is judged cell by cell."""
-    if column.dtype.kind in "biufM":
-        return pa.array(column, from_pandas=True)
-
-    def text(value: Any) -> str | None:
-        if pd.api.types.is_scalar(value) and pd.isna(value):
-            return None
-        return repr(value).replace(".", decimal) if isinstance(value, float) else str(value)
-
-    return pa.array([text(value) for value in column], pa.string())
+    """Return a column as Arrow has it; one of any other kind than numbers and times as text, judged cell by cell."""
+    return pa.array(column, from_pandas=True) if column.dtype.kind in "biufM" else text_cells(column, decimal)
 
 
 def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np.ndarray]) -> bool:

@@ -172,3 +172,12 @@ def test_cells_of_missing_numbers_are_their_values_not_their_indicators():
         (int(row), encoder.columns[place].name) for row, place in zip(*encoder.missing(rows).nonzero(), strict=True)
     ]
     assert cells == [(1, "z"), (2, "x")]
+
+
+def test_the_matrix_has_a_name_for_each_column_as_transformers_of_scikit_learn_have():
+    rows = pa.table({"eur": [1.0, None, 4.0], "channel": ["web", "shop", None]})
+    encoder = Encoder.fit(rows, [number("eur"), category("channel")], SETTINGS)
+    columns = encoder.get_feature_names_out()
+    assert (columns.dtype, columns.shape) == (object, (encoder.transform(rows).shape[1],))
+    categories = ["channel is missing", "channel = shop", "channel = web", f"channel = {OTHER}"]
+    assert columns.tolist() == ["eur", "eur is missing", *categories]

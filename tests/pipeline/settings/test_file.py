@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config
-from pipeline.settings.file import read_config, write_config
+from pipeline.settings.file import read_config, with_settings, write_config
 
 BASE = {"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}}
 TOML = '[contract]\nid = "tx"\ntimestamp = "at"\namount = "eur"\n'
@@ -152,3 +152,25 @@ def test_missing_and_undecodable_files(tmp_path):
 def test_an_unknown_key_is_told_before_other_mistakes(tmp_path):
     with pytest.raises(ConfigError, match="unknown key 'modle'"):
         read_config(write(tmp_path, '[contract]\nid = "a"\n[modle]\n'))
+
+
+def test_settings_are_changed_one_by_one_and_the_others_stay():
+    config = Config.model_validate({**BASE, "model": {"name": "dense", "seed": 3}})
+    changed = with_settings(config, model={"seed": 4}, threshold={"alerts_per_day": 7}, name="cards")
+    expected = {**BASE, "name": "cards", "model": {"name": "dense", "seed": 4}, "threshold": {"alerts_per_day": 7}}
+    assert changed == Config.model_validate(expected)
+    assert config.model.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"modle": {"seed": 1}}, "^unknown key 'modle'; did you mean 'model'"),
+        ({"model": {"sed": 1}}, r"^unknown key 'model\.sed'; did you mean 'seed'"),
+        ({"model": {"seed": -1}}, r"^model\.seed = -1: "),
+        ({"threshold": {"segment": "channel"}}, "^threshold.segment is 'channel'"),
+    ],
+)
+def test_a_changed_setting_is_checked_as_one_of_a_file(sections, message):
+    with pytest.raises(ConfigError, match=message):
+        with_settings(Config.model_validate(BASE), **sections)
