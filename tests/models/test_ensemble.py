@@ -89,7 +89,8 @@ def test_scores_are_the_root_mean_square_of_the_tails_of_its_members():
 def test_each_column_has_the_part_that_its_members_give_it():
     data, fit_rows = 1.5 * rows(128, seed=1), rows()
     model = fitted(fit_rows)
-    members = model._members(torch.from_numpy(data), True, model._network_residuals(torch.from_numpy(data)))
+    block = torch.from_numpy(data)
+    members = model._members(block, leave_out=True, network_residuals=model._network_residuals(block))
     sums = [np.maximum(found.sum(dim=1).numpy(), 0) for found in members]
     levels = [model.tails_[name](torch.from_numpy(score)).numpy() for name, score in zip(MEMBERS, sums, strict=True)]
     combined = np.sqrt(np.mean(np.square(levels), axis=0))
