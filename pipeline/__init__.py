@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.detector.artefact import Detector as Detector
     from pipeline.errors import AssayError as AssayError
-    from pipeline.frames import ScoredFrame as ScoredFrame
-    from pipeline.frames import fit_frame as fit_frame
-    from pipeline.frames import infer_frame as infer_frame
-    from pipeline.frames import score_frame as score_frame
-    from pipeline.frames import transform_frame as transform_frame
+    from pipeline.scoring.frames import ScoredFrame as ScoredFrame
+    from pipeline.scoring.frames import fit_frame as fit_frame
+    from pipeline.scoring.frames import infer_frame as infer_frame
+    from pipeline.scoring.frames import score_frame as score_frame
+    from pipeline.scoring.frames import transform_frame as transform_frame
     from pipeline.settings.config import Config as Config
     from pipeline.settings.file import read_config as read_config
     from pipeline.settings.file import with_settings as with_settings
@@ -29,14 +29,14 @@ HOMES = {
     "AssayError": "errors",
     "Config": "settings.config",
     "Detector": "detector.artefact",
-    "ScoredFrame": "frames",
-    "fit_frame": "frames",
-    "infer_frame": "frames",
+    "ScoredFrame": "scoring.frames",
+    "fit_frame": "scoring.frames",
+    "infer_frame": "scoring.frames",
     "load_detector": "tracking.store",
     "read_config": "settings.file",
-    "score_frame": "frames",
+    "score_frame": "scoring.frames",
     "simulate": "simulation",
-    "transform_frame": "frames",
+    "transform_frame": "scoring.frames",
     "with_settings": "settings.file",
     "write_config": "settings.file",
 }

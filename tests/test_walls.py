@@ -25,7 +25,7 @@ ONLY_IN = {
 # The rooms of pipeline/ in the order of the data's way: a room imports those before it, and itself.
 ORDER = [
     *("errors", "numbers", "settings", "tables", "validation", "inference", "labels", "workspace"),
-    *("features", "intake", "calibration", "detector", "tracking", "scoring", "frames", "evaluation"),
+    *("features", "intake", "calibration", "detector", "tracking", "scoring", "evaluation"),
     *("monitoring", "selection", "pages", "simulation"),
 ]
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

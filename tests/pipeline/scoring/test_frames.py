@@ -14,9 +14,9 @@ import pytest
 from pipeline.detector.artefact import Detector
 from pipeline.errors import BatchRefused, InputError, TrainingError
 from pipeline.features import compute
-from pipeline.frames import fit_frame, infer_frame, score_frame, transform_frame
 from pipeline.inference.roles import infer
 from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.scoring.frames import fit_frame, infer_frame, score_frame, transform_frame
 from pipeline.scoring.score import score_table
 from pipeline.settings.config import TableConfig
 from pipeline.settings.file import with_settings
