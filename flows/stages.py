@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
 
 from pipeline.errors import AssayError
-from pipeline.tracking.store import StoreError
+from pipeline.tracking.client import StoreError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -19,9 +19,10 @@ from pipeline.settings.file import read_config
 from pipeline.tables.scratch import hidden
 from pipeline.tables.writing import write_text
 from pipeline.tracking.aliases import find_aliases, find_version
+from pipeline.tracking.client import CANDIDATE, CHAMPION
 from pipeline.tracking.content import flatten
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
-from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
+from pipeline.tracking.store import load_detector
 from pipeline.workspace.workspace import Workspace
 
 

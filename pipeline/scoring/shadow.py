@@ -13,7 +13,8 @@ from pipeline.scoring.queue import QueueChange, queue_change, write_differences
 from pipeline.scoring.score import Scored, score_table
 from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases
-from pipeline.tracking.store import CANDIDATE, CHAMPION, load_detector
+from pipeline.tracking.client import CANDIDATE, CHAMPION
+from pipeline.tracking.store import load_detector
 from pipeline.workspace.workspace import Workspace
 
 

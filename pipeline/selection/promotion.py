@@ -7,7 +7,8 @@ from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords, current_user
 from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
-from pipeline.tracking.store import CANDIDATE, CHAMPION, PREVIOUS, Registered, load_detector
+from pipeline.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
+from pipeline.tracking.store import Registered, load_detector
 
 LONGEST_REASON = 2000
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.settings.config import Config
-from pipeline.tracking.store import _answering, _resolve, start
+from pipeline.tracking.client import resolve_version, start, store_answering
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,8 +54,8 @@ def find_version(config: Config, version: str) -> Version:
         When the store does not answer.
     """
     client = start(config)
-    with _answering(config):
-        number = _resolve(client, config, version)
+    with store_answering(config):
+        number = resolve_version(client, config, version)
         entry = client.get_model_version(config.name, number)
         aliases = tuple(sorted(alias for alias, other in _aliases(client, config).items() if other == number))
         figures: Mapping[str, float] = {}
@@ -72,7 +72,7 @@ def find_aliases(config: Config) -> dict[str, str]:
     from mlflow.exceptions import MlflowException
 
     client = start(config)
-    with _answering(config):
+    with store_answering(config):
         try:
             return _aliases(client, config)
         except MlflowException as error:
@@ -107,7 +107,7 @@ def move_aliases(config: Config, changes: Mapping[str, str | None], note: Mappin
         with suppress(MlflowException):  # it is gone already
             client.delete_registered_model_alias(config.name, alias)
 
-    with _answering(config):
+    with store_answering(config):
         # The notes first: one that the store does not take shall not leave an alias moved.
         for alias, version in changes.items():
             if version is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.settings.config import Config
-from pipeline.tracking.store import _answering, _resolve, start
+from pipeline.tracking.client import resolve_version, start, store_answering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +51,8 @@ def origin(config: Config, version: str) -> Origin:
     client = start(config)
     from mlflow.models import Model
 
-    with _answering(config):
-        number = _resolve(client, config, version)
+    with store_answering(config):
+        number = resolve_version(client, config, version)
         roots = {
             str(entry.version): entry.tags.get(WEIGHTS_OF, str(entry.version))
             for entry in client.search_model_versions(f"name = '{config.name}'")

@@ -7,8 +7,8 @@ from time import time
 from typing import TYPE_CHECKING
 
 from pipeline.settings.config import Config
+from pipeline.tracking.client import experiment_id, log_in_batches, log_plot, start, store_answering
 from pipeline.tracking.content import key
-from pipeline.tracking.store import _answering, _experiment_id, _log_in_batches, _log_plot, start
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -51,21 +51,21 @@ def open_group(config: Config, name: str, tags: Mapping[str, str], params: Mappi
         When the store does not answer.
     """
     client = start(config)
-    with _answering(config):
-        run = client.create_run(_experiment_id(client, config), run_name=name, tags={**tags, "model_name": config.name})
+    with store_answering(config):
+        run = client.create_run(experiment_id(client, config), run_name=name, tags={**tags, "model_name": config.name})
         run_id = str(run.info.run_id)
-        _log_in_batches(client, run_id, {key(name): value for name, value in (params or {}).items()}, [])
+        log_in_batches(client, run_id, {key(name): value for name, value in (params or {}).items()}, [])
         return run_id
 
 
 def children(config: Config, group: str, tag: str) -> set[str]:
     """Return the values of a tag that the runs under a run have."""
     client = start(config)
-    with _answering(config):
+    with store_answering(config):
         within = f"tags.`mlflow.parentRunId` = '{group}'"
         values, token = [], None
         while True:
-            page = client.search_runs([_experiment_id(client, config)], within, page_token=token)
+            page = client.search_runs([experiment_id(client, config)], within, page_token=token)
             values += [run.data.tags[tag] for run in page if tag in run.data.tags]
             token = page.token
             if not token:
@@ -77,19 +77,19 @@ def log_child(config: Config, group: str, child: Child) -> str:
     client = start(config)
     import mlflow
 
-    with _answering(config):
+    with store_answering(config):
         tags = {**child.tags, "mlflow.parentRunId": group, "model_name": config.name}
-        run = client.create_run(_experiment_id(client, config), run_name=child.name, tags=tags)
+        run = client.create_run(experiment_id(client, config), run_name=child.name, tags=tags)
         run_id = str(run.info.run_id)
         metrics = {} if child.model_id else child.metrics
-        _log_in_batches(
+        log_in_batches(
             client, run_id, {key(name): value for name, value in child.params.items()}, _points(metrics, child.series)
         )
         if child.metrics and child.model_id:
             numbers = {key(name): float(value) for name, value in child.metrics.items()}
             mlflow.log_metrics(numbers, run_id=run_id, model_id=child.model_id)
         for name, picture in child.pictures.items():
-            _log_plot(client, run_id, name, picture)
+            log_plot(client, run_id, name, picture)
         client.set_terminated(run_id, "FINISHED")
     return run_id
 
@@ -105,10 +105,10 @@ def log_group(
 ) -> None:
     """Log to a run that has others under it."""
     client = start(config)
-    with _answering(config):
+    with store_answering(config):
         for path in artefacts:
             client.log_artifact(group, str(path))
-        _log_in_batches(client, group, {}, _points(metrics or {}, series or {}))
+        log_in_batches(client, group, {}, _points(metrics or {}, series or {}))
         for name, text in (tags or {}).items():
             client.set_tag(group, name, text)
 
@@ -116,7 +116,7 @@ def log_group(
 def close_group(config: Config, group: str, is_failed: bool = False) -> None:
     """End a run; it may be opened again by logging more runs under it."""
     client = start(config)
-    with _answering(config):
+    with store_answering(config):
         client.set_terminated(group, "FAILED" if is_failed else "FINISHED")
 
 

@@ -1,28 +1,34 @@
 """Training runs and models in MLflow: one run a training, one registered version a run that ended well.
 
-The default store is a SQLite database in the work folder with its artefacts beside it;
-``tracking.uri`` names another. A version is registered last and its aliases are set after that, so a
-training that fails on the way leaves a run marked FAILED and no version, however often it is tried again.
+A version is registered last and its aliases are set after that, so a training that fails on the way leaves a run marked
+FAILED and no version, however often it is tried again.
 """
 
-import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-
-import sqlalchemy as sa
-from filelock import FileLock
 
 from pipeline.errors import AssayError
 from pipeline.settings.config import Config
+from pipeline.tracking.client import (
+    CANDIDATE,
+    CHAMPION,
+    experiment_id,
+    is_server,
+    log_in_batches,
+    log_plot,
+    resolve_version,
+    start,
+    store_answering,
+    store_uri,
+)
 from pipeline.tracking.content import (
     Dataset,
     dataset_input,
@@ -38,21 +44,15 @@ from pipeline.tracking.content import (
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
     from pipeline.detector.artefact import Detector
 
-CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 
 # What model_code.py needs to run; the code itself travels with the model.
 _REQUIREMENTS = (
     "mlflow", "numpy", "pandas", "pyarrow", "torch", "scikit-learn", "scipy", "duckdb", "pydantic",
     "safetensors", "tomlkit", "tzdata", "filelock",
 )  # fmt: skip
-
-
-class StoreError(AssayError):
-    """The MLflow store cannot be used or does not answer; a server's may when it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -75,37 +75,6 @@ class Registered:
     alias: str
     model_uri: str
     ui_command: str
-
-
-def start(config: Config) -> "MlflowClient":
-    """Point MLflow at the configured store and return a client; store and experiment are made when missing.
-
-    Raises
-    ------
-    StoreError
-        When the store does not answer.
-    """
-    # MLflow reads these when it is first imported.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # of 7, which take four minutes
-    import mlflow
-
-    uri = _uri(config)
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    work_dir = Path(config.work_dir).absolute()
-    with _answering(config):
-        work_dir.mkdir(parents=True, exist_ok=True)
-        # Processes that make a database at the same time break each other.
-        with FileLock(work_dir / "mlflow.lock"):
-            client = mlflow.MlflowClient(uri, uri)
-            # MLflow's own default for a database would be a folder wherever the command runs.
-            artefacts = None if _is_server(config) else (work_dir / "mlflow-artifacts").as_uri()
-            _make_experiment(client, config, artefacts)
-    return client
 
 
 def log_training(
@@ -166,18 +135,18 @@ def log_training(
     every_tag |= {"data_digest": dataset.digest} if dataset else {}
     every_param = {key(name): value for name, value in {**flatten(public_config), **params}.items()}
     with (
-        _answering(config),
-        mlflow.start_run(experiment_id=_experiment_id(client, config), tags=every_tag) as run,
+        store_answering(config),
+        mlflow.start_run(experiment_id=experiment_id(client, config), tags=every_tag) as run,
         ExitStack() as undo,
     ):
         run_id = run.info.run_id
         undo.callback(_withdraw, client, config.name, run_id)
-        _log_in_batches(client, run_id, every_param, epoch_metrics(epochs, round(time() * 1000)))
+        log_in_batches(client, run_id, every_param, epoch_metrics(epochs, round(time() * 1000)))
         client.log_dict(run_id, public_config.model_dump(mode="json"), "config.json")
         if dataset:
             client.log_inputs(run_id, [dataset_input(dataset, config.contract)])
         for name, plot in plots.items():
-            _log_plot(client, run_id, name, plot)
+            log_plot(client, run_id, name, plot)
         client.log_artifact(run_id, str(report))
         model = _log_model(config, detector_folder, input_example)
         mlflow.log_metrics({key(name): value for name, value in metrics.items()}, model_id=model.model_id)
@@ -217,8 +186,8 @@ def load_detector(config: Config, version: str = CHAMPION) -> tuple["Detector", 
 
     from pipeline.detector.artefact import Detector
 
-    with _answering(config):
-        number = _resolve(client, config, version)
+    with store_answering(config):
+        number = resolve_version(client, config, version)
     with TemporaryDirectory() as folder:
         try:
             model = download_artifacts(artifact_uri=f"models:/{config.name}/{number}", dst_path=folder)
@@ -230,73 +199,6 @@ def load_detector(config: Config, version: str = CHAMPION) -> tuple["Detector", 
                 f"version {number} of model {config.name!r} is registered, but its files cannot be read "
                 f"({cause}); bring them back, or train a new version with: assay train"
             ) from None
-
-
-def _uri(config: Config) -> str:
-    path = Path(config.work_dir).absolute() / "mlflow.db"
-    return config.tracking.uri or sa.URL.create("sqlite", database=str(path)).render_as_string()
-
-
-def _is_server(config: Config) -> bool:
-    """Return whether the store is a server, which keeps the artefacts too, and no database."""
-    return urlsplit(config.tracking.uri).scheme in ("http", "https")
-
-
-@contextmanager
-def _answering(config: Config) -> Iterator[None]:
-    """Turn what a store that cannot be used raises into one sentence."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, sa.exc.SQLAlchemyError, OSError, ImportError) as error:
-        where = without_password(_uri(config))
-        cause = str(error).strip().splitlines()[0].replace(_uri(config), where)
-        raise StoreError(
-            f"the MLflow store at {where} cannot be used: {cause}; mend it there, or name another in tracking.uri"
-        ) from error
-
-
-def _make_experiment(client: "MlflowClient", config: Config, location: str | None) -> None:
-    from mlflow.exceptions import MlflowException
-
-    if client.get_experiment_by_name(config.tracking.experiment) is not None:
-        return
-    try:
-        client.create_experiment(config.tracking.experiment, artifact_location=location)
-    except MlflowException as error:
-        # On a server, another process may have made it since the look.
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _experiment_id(client: "MlflowClient", config: Config) -> str:
-    experiment = client.get_experiment_by_name(config.tracking.experiment)
-    if experiment is None or experiment.lifecycle_stage != "active":
-        raise StoreError(
-            f"the MLflow experiment {config.tracking.experiment!r} was deleted; restore it there, or name "
-            "another in tracking.experiment"
-        )
-    return experiment.experiment_id
-
-
-def _log_in_batches(
-    client: "MlflowClient", run_id: str, params: Mapping[str, object], metrics: "Sequence[Metric]"
-) -> None:
-    from mlflow.entities import Param
-
-    entries = [Param(name, str(value)) for name, value in params.items()]
-    for begin in range(0, len(entries), 100):  # MLflow takes 100 at a time, and 1000 metrics
-        client.log_batch(run_id, params=entries[begin : begin + 100])
-    for begin in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[begin : begin + 1000])
-
-
-def _log_plot(client: "MlflowClient", run_id: str, name: str, plot: Path) -> None:
-    """Log an image under another name than its file's, which MLflow can't do by itself."""
-    with TemporaryDirectory() as folder:
-        named = shutil.copy(plot, Path(folder) / f"{name}{plot.suffix}")
-        client.log_artifact(run_id, str(named), "plots")
 
 
 def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFrame") -> Any:
@@ -330,14 +232,14 @@ def _register(client: "MlflowClient", config: Config, run_id: str, model_id: str
     aliases = client.get_registered_model(config.name).aliases
     alias = CANDIDATE if CHAMPION in aliases else CHAMPION
     client.set_registered_model_alias(config.name, alias, created.version)
-    command = f"mlflow ui --backend-store-uri {shlex.quote(without_password(_uri(config)))}"
+    command = f"mlflow ui --backend-store-uri {shlex.quote(without_password(store_uri(config)))}"
     return Registered(
         run_id=run_id,
         name=config.name,
         version=str(created.version),
         alias=alias,
         model_uri=f"models:/{config.name}/{created.version}",
-        ui_command=without_password(config.tracking.uri) if _is_server(config) else command,
+        ui_command=without_password(config.tracking.uri) if is_server(config) else command,
     )
 
 
@@ -348,21 +250,3 @@ def _withdraw(client: "MlflowClient", name: str, run_id: str) -> None:
     outputs = client.get_run(run_id).outputs
     for output in outputs.model_outputs if outputs else ():
         client.delete_logged_model(output.model_id)
-
-
-def _resolve(client: "MlflowClient", config: Config, version: str) -> str:
-    """Return the number of a version given by number, alias or the id of the run that made it."""
-    entries = client.search_model_versions(f"name = '{config.name}'")
-    numbers = {str(entry.version) for entry in entries}
-    if not numbers:
-        raise AssayError(f"no model is registered as {config.name!r} yet; run assay train first")
-    aliases = {alias: str(number) for alias, number in client.get_registered_model(config.name).aliases.items()}
-    by_run = {entry.run_id: str(entry.version) for entry in entries if entry.run_id}
-    number = aliases.get(version) or by_run.get(version, version)
-    if number not in numbers:
-        raise AssayError(
-            f"model {config.name!r} has no version or alias {version!r}; there are "
-            f"{', '.join(sorted(numbers, key=int))} and {', '.join(sorted(aliases)) or 'no alias'}; name one of them"
-            + (f", or make one the {CHAMPION} with: assay promote VERSION" if version == CHAMPION else "")
-        )
-    return number

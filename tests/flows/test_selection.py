@@ -20,8 +20,8 @@ from flows.cli import app
 from flows.run import run_flow
 from pipeline.selection.records import AliasRecords
 from pipeline.settings.file import read_config
-from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, move_aliases
+from pipeline.tracking.client import start
 
 PERIOD = {"first": date(2025, 1, 31), "last": date(2025, 2, 21)}
 DAY = date(2025, 3, 1)
@@ -251,7 +251,7 @@ def test_a_candidate_that_cannot_score_fails_no_batch_and_is_reported(fresh: Pat
     pq.write_table(table.filter(on_day), incoming / "day.parquet")
     config = read_config(with_shadow(fresh))
     # The candidate's files point to nowhere in this test's own copy of the store.
-    uri = store.start(config).get_model_version_download_uri(config.name, "2")
+    uri = start(config).get_model_version_download_uri(config.name, "2")
     with closing(sqlite3.connect(fresh.parent / "assay-data" / "mlflow.db")) as connection:
         for name, column in (("model_versions", "storage_location"), ("logged_models", "artifact_location")):
             connection.execute(f"UPDATE {name} SET {column} = ? WHERE {column} = ?", (f"{tmp_path}/nowhere", uri))

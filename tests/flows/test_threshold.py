@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from flows.cli import app
 from flows.run import run_flow
 from pipeline.settings.file import read_config
-from pipeline.tracking.store import load_detector, start
+from pipeline.tracking.client import start
+from pipeline.tracking.store import load_detector
 
 DAY = date(2025, 3, 1)
 

@@ -12,6 +12,7 @@ from pipeline.selection.promotion import check_promotable, check_reason, promote
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.tracking import store
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases, passes
+from pipeline.tracking.client import StoreError, start
 from tests.pipeline.tracking.small_training import Trained
 from tests.processes import SECONDS
 
@@ -23,11 +24,11 @@ def test_a_version_is_found_by_number_alias_and_run(trained: Trained) -> None:
     assert by_alias == find_version(config, "2") == find_version(config, made[1].run_id)
     assert (by_alias.number, by_alias.aliases, by_alias.title) == ("2", ("candidate",), "version 2 (candidate)")
     assert by_alias.figures["fit_seconds"] == 1.5
-    assert store.start(config).get_logged_model(by_alias.model_id).source_run_id == made[1].run_id
+    assert start(config).get_logged_model(by_alias.model_id).source_run_id == made[1].run_id
     assert store.load_detector(config, made[0].run_id)[1] == "1"
     with pytest.raises(AssayError, match="has no version or alias '3'"):
         find_version(config, "3")
-    store.start(config).delete_registered_model_alias("found", "champion")
+    start(config).delete_registered_model_alias("found", "champion")
     with pytest.raises(AssayError, match="name one of them, or make one the champion with: assay promote VERSION"):
         store.load_detector(config)
 
@@ -42,7 +43,7 @@ def test_moves_are_made_in_order_and_noted_on_the_version(trained: Trained) -> N
         trained.log(config)
     move_aliases(config, {"previous": "1", "champion": "2", "candidate": None}, {"why": "better", "who": "ann"})
     assert find_aliases(config) == {"previous": "1", "champion": "2"}
-    tags = store.start(config).get_model_version("moved", "2").tags
+    tags = start(config).get_model_version("moved", "2").tags
     assert json.loads(tags["assay.champion"]) == {"why": "better", "who": "ann"}
     move_aliases(config, {"candidate": None}, {})  # it is gone already
 
@@ -52,10 +53,10 @@ def test_a_move_that_the_store_does_not_take_moves_nothing(trained: Trained) -> 
     for _ in range(3):
         trained.log(config)
     before = find_aliases(config)
-    with pytest.raises(store.StoreError, match="exceeds the maximum length"):
+    with pytest.raises(StoreError, match="exceeds the maximum length"):
         move_aliases(config, {"previous": "1", "champion": "2"}, {"why": "x" * 200_000})
     assert find_aliases(config) == before
-    with pytest.raises(store.StoreError):  # of the second alias only, when the first one has moved
+    with pytest.raises(StoreError):  # of the second alias only, when the first one has moved
         move_aliases(config, {"previous": "1", "not an alias/": "2"}, {"why": "better"})
     assert find_aliases(config) == before
 
@@ -72,7 +73,7 @@ def test_aliases_that_moved_before_one_that_could_not_are_put_back(trained: Trai
             "CREATE TRIGGER held BEFORE UPDATE ON registered_model_aliases WHEN NEW.alias = 'champion' "
             "BEGIN SELECT RAISE(ABORT, 'no space left'); END"
         )
-        with pytest.raises(store.StoreError, match="no space left"):
+        with pytest.raises(StoreError, match="no space left"):
             move_aliases(config, {"previous": "1", "candidate": None, "shadow": "3", "champion": "2"}, {})
         database.execute("DROP TRIGGER held")
     assert find_aliases(config) == before
@@ -134,7 +135,7 @@ def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None
     forced = next(change for change in records if change.action == "force")
     assert (forced.why, forced.failed_gates) == ("a try", ("recall",))
     assert forced.who
-    note = json.loads(store.start(config).get_model_version("promoted", "2").tags["assay.champion"])
+    note = json.loads(start(config).get_model_version("promoted", "2").tags["assay.champion"])
     assert (note["action"], note["why"], note["failed_gates"]) == ("force", "a try", ["recall"])
 
 
@@ -179,7 +180,7 @@ def test_a_champion_whose_files_are_gone_is_not_restored(trained: Trained) -> No
     for _ in range(2):
         trained.log(config)
     promote(config, "2", "better", over="1")
-    uri = store.start(config).get_model_version_download_uri(config.name, "1")
+    uri = start(config).get_model_version_download_uri(config.name, "1")
     shutil.rmtree(Path(unquote(urlsplit(uri).path)))
     with pytest.raises(AssayError, match="version 1 of model 'unrestorable' is registered, but its files"):
         roll_back(config, "")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.tracking import store
 from pipeline.tracking.backtests import backtest_run
+from pipeline.tracking.client import start
 from tests.pipeline.tracking.small_training import Trained
 
 
@@ -14,7 +14,7 @@ def test_a_backtest_is_a_run_with_a_child_a_block_and_steps(trained: Trained, tm
         for number in (1, 2):
             tracked.log_block(number, f"week {number}", {"auroc": number / 4, "flagged": 3}, {"test": "days"})
         tracked.log_result({"auroc": 0.815}, [page])
-    client = store.start(trained.config)
+    client = start(trained.config)
     run = client.get_run(tracked.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["auroc"] == 0.815
@@ -31,4 +31,4 @@ def test_a_backtest_is_a_run_with_a_child_a_block_and_steps(trained: Trained, tm
 def test_one_that_fails_is_marked_as_failed(trained: Trained) -> None:
     with pytest.raises(ZeroDivisionError), backtest_run(trained.config, {}, {}) as tracked:
         raise ZeroDivisionError
-    assert store.start(trained.config).get_run(tracked.run_id).info.status == "FAILED"
+    assert start(trained.config).get_run(tracked.run_id).info.status == "FAILED"

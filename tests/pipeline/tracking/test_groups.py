@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.tracking import store
+from pipeline.tracking.client import start
 from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
 from tests.pipeline.tracking.small_training import Trained
 
@@ -10,7 +10,7 @@ from tests.pipeline.tracking.small_training import Trained
 def test_children_carry_the_same_metrics_series_and_pictures(trained: Trained, tmp_path: Path) -> None:
     config = trained.named("grouped")
     made = trained.log(config)
-    model_id = store.start(config).get_run(made.run_id).outputs.model_outputs[0].model_id
+    model_id = start(config).get_run(made.run_id).outputs.model_outputs[0].model_id
     (tmp_path / "drawn.png").write_bytes(b"\x89PNG")
     (tmp_path / "page.html").write_text("<p>page</p>")
     group = open_group(config, "compare 1, 2", {"kind": "comparison"})
@@ -32,7 +32,7 @@ def test_children_carry_the_same_metrics_series_and_pictures(trained: Trained, t
     ]
     log_group(config, group, artefacts=[tmp_path / "page.html"], metrics={"gate": 1.0}, tags={"verdict": "yes"})
     close_group(config, group)
-    client = store.start(config)
+    client = start(config)
     for number, run_id in enumerate(runs, 1):
         run = client.get_run(run_id)
         assert run.info.status == "FINISHED"

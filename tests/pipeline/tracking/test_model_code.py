@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.errors import ConfigError
 from pipeline.settings.config import ThresholdConfig
 from pipeline.tracking import store
+from pipeline.tracking.client import start
 from tests.pipeline.tracking.small_training import Trained
 from tests.processes import SECONDS, free_port, running
 
@@ -28,7 +29,7 @@ Scores = Callable[[pd.DataFrame], pd.DataFrame]
 
 @pytest.fixture(scope="module")
 def model(trained: Trained, registered: store.Registered) -> mlflow.pyfunc.PyFuncModel:
-    store.start(trained.config)
+    start(trained.config)
     return mlflow.pyfunc.load_model("models:/cards@champion")
 
 
@@ -62,7 +63,7 @@ def test_a_threshold_by_segment_is_served_and_one_for_a_whole_batch_is_refused(
         answers[name] = config, changed
     config, changed = answers["by-channel"]
     assert len(changed.cut.parts) == 2
-    store.start(config)
+    start(config)
     answer = mlflow.pyfunc.load_model("models:/by-channel@champion").predict(rows)
     cuts = np.array([changed.cut.parts[channel].value for channel in rows["channel"]])
     expected = scores(rows).loc[rows["tx"]]["anomaly_score"].to_numpy() > cuts

@@ -18,19 +18,20 @@ from pipeline.errors import AssayError
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import MASK
 from pipeline.tracking import store
+from pipeline.tracking.client import StoreError, start
 from pipeline.tracking.content import flatten
 from tests.pipeline.tracking.small_training import COUNTS, Trained
 from tests.processes import running
 
 
 def experiment_runs(config: Config) -> list:
-    client = store.start(config)
+    client = start(config)
     experiment = client.get_experiment_by_name(config.tracking.experiment)
     return client.search_runs([experiment.experiment_id], order_by=["attribute.start_time ASC"])
 
 
 def model_folder(config: Config, version: str) -> Path:
-    uri = store.start(config).get_model_version_download_uri(config.name, version)
+    uri = start(config).get_model_version_download_uri(config.name, version)
     return Path(unquote(urlsplit(uri).path))
 
 
@@ -39,7 +40,7 @@ def files_of(trained: Trained) -> list[Path]:
 
 
 def test_the_run_holds_every_setting(trained: Trained, registered: store.Registered) -> None:
-    run = store.start(trained.config).get_run(registered.run_id)
+    run = start(trained.config).get_run(registered.run_id)
     settings = flatten(trained.config)
     assert len(settings) > 40
     assert {name: run.data.params[name] for name in settings} == {n: str(v) for n, v in settings.items()}
@@ -51,7 +52,7 @@ def test_the_run_holds_every_setting(trained: Trained, registered: store.Registe
 
 
 def test_each_epoch_is_a_step_of_the_losses(trained: Trained, registered: store.Registered) -> None:
-    client = store.start(trained.config)
+    client = start(trained.config)
     for name in ("train_loss", "held_out_loss"):
         logged = {m.step: m.value for m in client.get_metric_history(registered.run_id, name)}
         assert logged == {epoch["epoch"]: pytest.approx(epoch[name]) for epoch in trained.detector.epochs}
@@ -59,7 +60,7 @@ def test_each_epoch_is_a_step_of_the_losses(trained: Trained, registered: store.
 
 
 def test_metrics_belong_to_the_run_and_to_the_model(trained: Trained, registered: store.Registered) -> None:
-    client = store.start(trained.config)
+    client = start(trained.config)
     run = client.get_run(registered.run_id)
     assert run.data.metrics["average_precision"] == 0.25
     assert run.data.metrics["card_precision_at_100"] == 0.5
@@ -71,7 +72,7 @@ def test_metrics_belong_to_the_run_and_to_the_model(trained: Trained, registered
 
 
 def test_the_dataset_is_known_by_its_digest(trained: Trained, registered: store.Registered) -> None:
-    (logged,) = store.start(trained.config).get_run(registered.run_id).inputs.dataset_inputs
+    (logged,) = start(trained.config).get_run(registered.run_id).inputs.dataset_inputs
     assert logged.dataset.name == "rows.parquet"
     assert logged.dataset.digest == ("ab" * 32)[:36]
     assert json.loads(logged.dataset.source) == {"uri": str(trained.folder / "rows.parquet")}
@@ -89,7 +90,7 @@ def test_the_dataset_is_known_by_its_digest(trained: Trained, registered: store.
 
 
 def test_plots_report_and_config_are_there(trained: Trained, registered: store.Registered) -> None:
-    client = store.start(trained.config)
+    client = start(trained.config)
     names = {file.path for file in client.list_artifacts(registered.run_id)}
     assert {"report.html", "config.json", "plots"} <= names
     assert [file.path for file in client.list_artifacts(registered.run_id, "plots")] == ["plots/losses.png"]
@@ -140,12 +141,12 @@ def test_files_that_are_gone_are_named_in_one_sentence(trained: Trained) -> None
 
 def test_a_run_that_fails_on_the_way_registers_nothing_and_may_be_tried_again(trained: Trained) -> None:
     config = trained.named("halfway")
-    with pytest.raises(store.StoreError, match=r"nowhere\.html"):
+    with pytest.raises(StoreError, match=r"nowhere\.html"):
         trained.log(config, report=trained.folder / "nowhere.html")
     # This one fails after the model was logged.
-    with pytest.raises(store.StoreError, match="cannot be used"):
+    with pytest.raises(StoreError, match="cannot be used"):
         trained.log(config, metrics={"average_precision": "many"})
-    client = store.start(config)
+    client = start(config)
     assert client.search_model_versions("name = 'halfway'") == []
     made = trained.log(config)
     assert (made.version, made.alias) == ("1", "champion")
@@ -157,16 +158,16 @@ def test_a_run_that_fails_on_the_way_registers_nothing_and_may_be_tried_again(tr
 
 def test_a_version_whose_alias_could_not_be_set_is_taken_back(trained: Trained) -> None:
     config = trained.named("unaliased")
-    store.start(config)
+    start(config)
     with closing(sqlite3.connect(trained.folder / "mlflow.db")) as database:
         database.execute(
             "CREATE TRIGGER full BEFORE INSERT ON registered_model_aliases "
             "BEGIN SELECT RAISE(ABORT, 'no space left'); END"
         )
-        with pytest.raises(store.StoreError, match="no space left"):
+        with pytest.raises(StoreError, match="no space left"):
             trained.log(config)
         database.execute("DROP TRIGGER full")
-    client = store.start(config)
+    client = start(config)
     assert client.search_model_versions("name = 'unaliased'") == []
     made = trained.log(config)
     assert [v.version for v in client.search_model_versions("name = 'unaliased'")] == [int(made.version)]
@@ -202,7 +203,7 @@ def test_passwords_are_not_logged(trained: Trained, tmp_path: Path) -> None:
     # As a training does: the artefact is that of a detector with these very settings.
     replace(trained.detector, config=config).save(tmp_path / "detector")
     made = trained.log(config, detector_folder=tmp_path / "detector")
-    run = store.start(config).get_run(made.run_id)
+    run = start(config).get_run(made.run_id)
     assert run.data.params["tracking.ledger_url"] == "postgresql://assay:***@db/assay"
     folder = trained.folder / "mlflow-artifacts"
     assert (model_folder(config, made.version) / "MLmodel").is_file()
@@ -220,11 +221,11 @@ def test_the_ui_command_names_the_store(trained: Trained, registered: store.Regi
 
 def test_a_database_given_by_uri_keeps_its_artefacts_in_the_work_folder(trained: Trained, tmp_path: Path) -> None:
     # A second schema takes seconds to make: the first one is copied.
-    store.start(trained.config)
+    start(trained.config)
     shutil.copy(trained.folder / "mlflow.db", tmp_path / "other.db")
     tracking = {"uri": f"sqlite:///{tmp_path}/other.db", "experiment": "elsewhere"}
     config = Config(contract=trained.config.contract, work_dir=str(tmp_path / "work"), tracking=tracking)
-    found = store.start(config).get_experiment_by_name("elsewhere")
+    found = start(config).get_experiment_by_name("elsewhere")
     assert found.artifact_location == (tmp_path / "work" / "mlflow-artifacts").as_uri()
     assert not (tmp_path / "work" / "mlflow.db").exists()
 
@@ -235,7 +236,7 @@ def test_a_store_that_cannot_be_used_is_named_in_one_sentence(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     config = trained.config.model_copy(update={"tracking": trained.config.tracking.model_copy(update={"uri": uri})})
-    with pytest.raises(store.StoreError, match=r"the MLflow store at .* cannot be used: ") as raised:
+    with pytest.raises(StoreError, match=r"the MLflow store at .* cannot be used: ") as raised:
         store.load_detector(config)
     assert uri in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -243,9 +244,9 @@ def test_a_store_that_cannot_be_used_is_named_in_one_sentence(
 
 def test_a_deleted_experiment_is_named(trained: Trained) -> None:
     config = trained.named("deleted")
-    client = store.start(config)
+    client = start(config)
     client.delete_experiment(client.get_experiment_by_name("deleted").experiment_id)
-    with pytest.raises(store.StoreError, match="experiment 'deleted' was deleted; restore it"):
+    with pytest.raises(StoreError, match="experiment 'deleted' was deleted; restore it"):
         trained.log(config)
 
 
@@ -254,9 +255,9 @@ def test_processes_that_make_the_store_at_once_share_it_in_silence(trained: Trai
     (tmp_path / "config.json").write_text(config.model_dump_json())
     code = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.settings.config import Config; from pipeline.tracking import store\n"
+        "from pipeline.settings.config import Config; from pipeline.tracking.client import start\n"
         "config = Config.model_validate_json(Path(sys.argv[1]).read_text())\n"
-        "client = store.start(config); client.create_run(client.get_experiment_by_name('assay').experiment_id)"
+        "client = start(config); client.create_run(client.get_experiment_by_name('assay').experiment_id)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "config.json")]
     with running(*command) as one, running(*command) as other:

@@ -1,0 +1,158 @@
+"""The MLflow store itself: where it is, how it is reached, and what every file of this room asks of it.
+
+The default store is a SQLite database in the work folder with its artefacts beside it; ``tracking.uri`` names another.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from filelock import FileLock
+
+from pipeline.errors import AssayError
+from pipeline.settings.config import Config
+from pipeline.tracking.content import (
+    without_password,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+
+CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+
+
+class StoreError(AssayError):
+    """The MLflow store cannot be used or does not answer; a server's may when it is tried again."""
+
+
+def start(config: Config) -> "MlflowClient":
+    """Point MLflow at the configured store and return a client; store and experiment are made when missing.
+
+    Raises
+    ------
+    StoreError
+        When the store does not answer.
+    """
+    # MLflow reads these when it is first imported.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # of 7, which take four minutes
+    import mlflow
+
+    uri = store_uri(config)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    work_dir = Path(config.work_dir).absolute()
+    with store_answering(config):
+        work_dir.mkdir(parents=True, exist_ok=True)
+        # Processes that make a database at the same time break each other.
+        with FileLock(work_dir / "mlflow.lock"):
+            client = mlflow.MlflowClient(uri, uri)
+            # MLflow's own default for a database would be a folder wherever the command runs.
+            artefacts = None if is_server(config) else (work_dir / "mlflow-artifacts").as_uri()
+            _make_experiment(client, config, artefacts)
+    return client
+
+
+def store_uri(config: Config) -> str:
+    """Return where the store lies, a password in it and all: for MLflow, not for people."""
+    path = Path(config.work_dir).absolute() / "mlflow.db"
+    return config.tracking.uri or sa.URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def is_server(config: Config) -> bool:
+    """Return whether the store is a server, which keeps the artefacts too, and no database."""
+    return urlsplit(config.tracking.uri).scheme in ("http", "https")
+
+
+@contextmanager
+def store_answering(config: Config) -> Iterator[None]:
+    """Turn what a store that cannot be used raises into one sentence."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, sa.exc.SQLAlchemyError, OSError, ImportError) as error:
+        where = without_password(store_uri(config))
+        cause = str(error).strip().splitlines()[0].replace(store_uri(config), where)
+        raise StoreError(
+            f"the MLflow store at {where} cannot be used: {cause}; mend it there, or name another in tracking.uri"
+        ) from error
+
+
+def _make_experiment(client: "MlflowClient", config: Config, location: str | None) -> None:
+    from mlflow.exceptions import MlflowException
+
+    if client.get_experiment_by_name(config.tracking.experiment) is not None:
+        return
+    try:
+        client.create_experiment(config.tracking.experiment, artifact_location=location)
+    except MlflowException as error:
+        # On a server, another process may have made it since the look.
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def experiment_id(client: "MlflowClient", config: Config) -> str:
+    """Return the id of the configured experiment.
+
+    Raises
+    ------
+    StoreError
+        When somebody has deleted the experiment.
+    """
+    experiment = client.get_experiment_by_name(config.tracking.experiment)
+    if experiment is None or experiment.lifecycle_stage != "active":
+        raise StoreError(
+            f"the MLflow experiment {config.tracking.experiment!r} was deleted; restore it there, or name "
+            "another in tracking.experiment"
+        )
+    return experiment.experiment_id
+
+
+def log_in_batches(
+    client: "MlflowClient", run_id: str, params: Mapping[str, object], metrics: "Sequence[Metric]"
+) -> None:
+    """Log parameters, as text, and metrics of a run, as many at a time as MLflow takes."""
+    from mlflow.entities import Param
+
+    entries = [Param(name, str(value)) for name, value in params.items()]
+    for begin in range(0, len(entries), 100):  # MLflow takes 100 at a time, and 1000 metrics
+        client.log_batch(run_id, params=entries[begin : begin + 100])
+    for begin in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics=metrics[begin : begin + 1000])
+
+
+def log_plot(client: "MlflowClient", run_id: str, name: str, plot: Path) -> None:
+    """Log an image under another name than its file's, which MLflow can't do by itself."""
+    with TemporaryDirectory() as folder:
+        named = shutil.copy(plot, Path(folder) / f"{name}{plot.suffix}")
+        client.log_artifact(run_id, str(named), "plots")
+
+
+def resolve_version(client: "MlflowClient", config: Config, version: str) -> str:
+    """Return the number of a version given by number, alias or the id of the run that made it."""
+    entries = client.search_model_versions(f"name = '{config.name}'")
+    numbers = {str(entry.version) for entry in entries}
+    if not numbers:
+        raise AssayError(f"no model is registered as {config.name!r} yet; run assay train first")
+    aliases = {alias: str(number) for alias, number in client.get_registered_model(config.name).aliases.items()}
+    by_run = {entry.run_id: str(entry.version) for entry in entries if entry.run_id}
+    number = aliases.get(version) or by_run.get(version, version)
+    if number not in numbers:
+        raise AssayError(
+            f"model {config.name!r} has no version or alias {version!r}; there are "
+            f"{', '.join(sorted(numbers, key=int))} and {', '.join(sorted(aliases)) or 'no alias'}; name one of them"
+            + (f", or make one the {CHAMPION} with: assay promote VERSION" if version == CHAMPION else "")
+        )
+    return number
