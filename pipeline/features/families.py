@@ -22,10 +22,10 @@ def list_features(config: Config) -> list[Feature]:
     >>> [feature.name for feature in list_features(config)]
     ['eur', 'eur (log)', 'hour of day', 'weekday']
     """
-    return plan(config).features
+    return plan_of(config).features
 
 
-def plan(config: Config, reviewed: bool = False) -> Plan:
+def plan_of(config: Config, reviewed: bool = False) -> Plan:
     """Return the features that a configuration declares and the SQL behind them.
 
     Parameters
@@ -34,63 +34,63 @@ def plan(config: Config, reviewed: bool = False) -> Plan:
     reviewed : bool
         Whether there are labels from review, which become known at a moment of their own.
     """
-    made = Plan()
+    plan = Plan()
     for item in config.features.families:
         family, _, only = item.partition(":")
         if family in OF_A_ROW:
-            OF_A_ROW[family](made, config)
+            OF_A_ROW[family](plan, config)
             continue
         for name in [only] if only else config.contract.entities:
             if family == "risk":
-                _risk(made, config, party(config, name), reviewed)
+                _risk(plan, config, party(config, name), reviewed)
             else:
-                OF_A_PARTY[family](made, config, party(config, name))
-    made.features = list({feature.name: feature for feature in made.features}.values())
-    return made
+                OF_A_PARTY[family](plan, config, party(config, name))
+    plan.features = list({feature.name: feature for feature in plan.features}.values())
+    return plan
 
 
-def _amount(made: Plan, config: Config) -> None:
+def _amount(plan: Plan, config: Config) -> None:
     name = config.contract.amount
-    made.features += [
+    plan.features += [
         Feature(name, "number", "linear", name, "The amount."),
         Feature(f"{name} (log)", "number", "log", name, "The amount's logarithm.", column=name),
     ]
 
 
-def _calendar(made: Plan, config: Config) -> None:
-    made.add(
+def _calendar(plan: Plan, config: Config) -> None:
+    plan.add(
         Feature("hour of day", "number", "cycle", "hour of day", "The hour of day, 0 to 24.", period=24.0),
         HOUR,
     )
-    made.add(
+    plan.add(
         Feature("weekday", "number", "cycle", "weekday", "The weekday, Monday is 0.", period=7.0), "isodow(local) - 1"
     )
 
 
-def _columns(made: Plan, config: Config) -> None:
+def _columns(plan: Plan, config: Config) -> None:
     for name in config.contract.numeric:
-        made.features.append(Feature(name, "number", "linear", name, f"The column {name}."))
+        plan.features.append(Feature(name, "number", "linear", name, f"The column {name}."))
     for name in config.contract.categorical:
-        made.features.append(Feature(name, "category", "linear", name, f"The column {name}."))
+        plan.features.append(Feature(name, "category", "linear", name, f"The column {name}."))
 
 
-def _peers(made: Plan, config: Config) -> None:
+def _peers(plan: Plan, config: Config) -> None:
     """The amount against the trailing amounts of its category, each category's drawn towards everybody's."""
     amount, days, size = config.contract.amount, _days(config.features.history_days), unit(config)
     for place, name in enumerate(config.contract.categorical):
-        made.peers.add(place)
+        plan.peers.add(place)
         usual = {
             item: _drawn(f"coalesce(c{place}_{item}, 0)", f"coalesce(c{place}_count, 0)", f"all_{item}", config)
             for item in ("sum", "logs", "log_squares")
         }
         variance = f"greatest({usual['log_squares']} - {usual['logs']} ** 2, 0)"
         expected = f"{name}: usual {amount}"
-        made.columns[expected] = f"{usual['sum']} * {size}"
+        plan.columns[expected] = f"{usual['sum']} * {size}"
         text = (
             f"The amount's logarithm less the mean logarithm of the same {name} in the {days} before, in standard "
             "deviations, drawn towards everybody's where there are few."
         )
-        made.add(
+        plan.add(
             Feature(f"{amount} against {name}", "number", "linear", amount, text, expected=expected),
             f"({SIGNED_LOG} / {LOG_UNIT} - {usual['logs']}) / nullif(sqrt({variance}), 0)",
         )
@@ -106,21 +106,21 @@ def _drawn(total: str, count: str, everybody: str, config: Config) -> str:
     return f"(({total} + {weight} * {everybody} / all_count) / ({count} + {weight}))"
 
 
-def _activity(made: Plan, config: Config, who: Party) -> None:
+def _activity(plan: Plan, config: Config, who: Party) -> None:
     for days in sorted(set(config.features.windows_days)):
         for aggregate in config.features.aggregates:
-            _aggregate(made, config, who, days=days, aggregate=aggregate)
+            _aggregate(plan, config, who, days=days, aggregate=aggregate)
     if "mean" in config.features.aggregates:
         amount, days = config.contract.amount, max(config.features.windows_days)
         mean = f"{who.name}: mean {amount} in {_days(days)}"
         text = f"The amount over the mean of the same {who.name} in the {_days(days)} before."
-        made.add(
+        plan.add(
             Feature(f"{amount} over the mean of {who.name}", "number", "log", amount, text, expected=mean),
-            f"amount / nullif({made.columns[mean]}, 0)",
+            f"amount / nullif({plan.columns[mean]}, 0)",
         )
 
 
-def _aggregate(made: Plan, config: Config, who: Party, *, days: int, aggregate: str) -> None:
+def _aggregate(plan: Plan, config: Config, who: Party, *, days: int, aggregate: str) -> None:
     """Add one aggregate over one window."""
     amount, size, length = config.contract.amount, unit(config), days * DAY_US
     span = _days(days)
@@ -130,35 +130,35 @@ def _aggregate(made: Plan, config: Config, who: Party, *, days: int, aggregate: 
                 name = f"{who.name}: different {other} in {span}"
                 text = f"How many different {other} the same {who.name} had in the {span} before."
                 source = f"{who.name}: different {other}"
-                made.add(Feature(name, "number", "log", source, text), made.over(who, "distinct", length, of=place))
+                plan.add(Feature(name, "number", "log", source, text), plan.over(who, "distinct", length, of=place))
         return
-    count = made.over(who, "count", length)
+    count = plan.over(who, "count", length)
     if aggregate == "count":
         text = f"Transactions of the same {who.name} in the {span} before."
         name = f"{who.name}: transactions in {span}"
-        made.add(Feature(name, "number", "log", f"{who.name}: transactions", text), count)
+        plan.add(Feature(name, "number", "log", f"{who.name}: transactions", text), count)
         return
-    total = f"{made.over(who, 'sum', length)} * {size}"
+    total = f"{plan.over(who, 'sum', length)} * {size}"
     if aggregate == "mean":
         text, expression = f"Mean {amount}", f"{total} / nullif({count}, 0)"
     elif aggregate == "sum":
         text, expression = f"Sum of {amount}", total
     elif aggregate == "max":
-        text, expression = f"Highest {amount}", made.over(who, "max", length)
+        text, expression = f"Highest {amount}", plan.over(who, "max", length)
     else:
-        squares = f"{made.over(who, 'squares', length)} - {made.over(who, 'sum', length)} ** 2 / nullif({count}, 0)"
+        squares = f"{plan.over(who, 'squares', length)} - {plan.over(who, 'sum', length)} ** 2 / nullif({count}, 0)"
         text, expression = (
             f"Standard deviation of {amount}",
             f"sqrt(greatest({squares}, 0) / nullif({count}, 0)) * {size}",
         )
     name = f"{who.name}: {aggregate} {amount} in {span}"
     text = f"{text} of the same {who.name} in the {span} before."
-    made.add(Feature(name, "number", "log", f"{who.name}: {aggregate} {amount}", text), expression)
+    plan.add(Feature(name, "number", "log", f"{who.name}: {aggregate} {amount}", text), expression)
 
 
-def _change(made: Plan, config: Config, who: Party) -> None:
+def _change(plan: Plan, config: Config, who: Party) -> None:
     amount, days = config.contract.amount, config.features.history_days
-    mean, deviation = _usual(made, config, who)
+    mean, deviation = _usual(plan, config, who)
     expected = f"{who.name}: usual {amount}"
     past = f"in the {_days(days)} before, drawn towards everybody's where there are few"
     less = "" if config.features.change_counts == "both" else "; 0 for less than usual"
@@ -174,88 +174,88 @@ def _change(made: Plan, config: Config, who: Party) -> None:
             f"The amount's logarithm less that of the mean of the same {who.name} {past}{less}.",
         ),
     ):
-        made.add(Feature(name, "number", "linear", amount, text, expected=expected), _counted(expression, config))
+        plan.add(Feature(name, "number", "linear", amount, text, expected=expected), _counted(expression, config))
 
 
-def _robust(made: Plan, config: Config, who: Party) -> None:
+def _robust(plan: Plan, config: Config, who: Party) -> None:
     """Median and quartiles instead of mean and standard deviation: a few frauds in the past do not move them."""
     amount, length = config.contract.amount, config.features.history_days * DAY_US
-    made.histogram = True
-    count, weight = made.over(who, "count", length), config.features.past_weight
-    low, middle, high = (made.over(who, item, length) for item in ("q25", "q50", "q75"))
+    plan.histogram = True
+    count, weight = plan.over(who, "count", length), config.features.past_weight
+    low, middle, high = (plan.over(who, item, length) for item in ("q25", "q50", "q75"))
     median = f"((coalesce({count} * {middle}, 0) + {weight} * all_q50) / ({count} + {weight}))"
     spread = (
         f"((coalesce({count} * ({high} - {low}), 0) + {weight} * (all_q75 - all_q25)) "
         f"/ ({count} + {weight}) / {QUARTILES_OF_NORMAL})"
     )
     expected = f"{who.name}: median {amount}"
-    made.columns[expected] = median
+    plan.columns[expected] = median
     less = "" if config.features.change_counts == "both" else "; 0 for less than usual"
     text = (
         f"The amount less the median of the same {who.name} in the {_days(config.features.history_days)} before, over "
         f"the distance of the quartiles / {QUARTILES_OF_NORMAL}, drawn towards everybody's where there are few{less}."
     )
     feature = Feature(f"{amount} against the median of {who.name}", "number", "linear", amount, text, expected=expected)
-    made.add(feature, _counted(f"(amount - {median}) / nullif({spread}, 0)", config))
+    plan.add(feature, _counted(f"(amount - {median}) / nullif({spread}, 0)", config))
 
 
-def _rank(made: Plan, config: Config, who: Party) -> None:
+def _rank(plan: Plan, config: Config, who: Party) -> None:
     amount, length = config.contract.amount, config.features.history_days * DAY_US
-    count, weight = made.over(who, "count", length), config.features.past_weight
-    lower, higher = (f"({made.over(who, item, length)} - 1)" for item in ("place", "place_from_above"))
+    count, weight = plan.over(who, "count", length), config.features.past_weight
+    lower, higher = (f"({plan.over(who, item, length)} - 1)" for item in ("place", "place_from_above"))
     text = (
         f"Share of lower amounts of the same {who.name} in the {_days(config.features.history_days)} before, equal "
         "ones counted half, drawn towards a half where there are few."
     )
-    made.add(
+    plan.add(
         Feature(f"{amount}: rank for {who.name}", "number", "linear", amount, text),
         f"({lower} + ({count} - {lower} - {higher} + {weight}) / 2) / ({count} + {weight})",
     )
 
 
-def _highest(made: Plan, config: Config, who: Party) -> None:
+def _highest(plan: Plan, config: Config, who: Party) -> None:
     amount, days = config.contract.amount, config.features.history_days
-    _, deviation = _usual(made, config, who)
+    _, deviation = _usual(plan, config, who)
     text = (
         f"How far the amount lies above the highest of the same {who.name} in the {_days(days)} before, in "
         "standard deviations; 0 below it."
     )
     expected = f"{who.name}: usual {amount}"
-    made.add(
+    plan.add(
         Feature(f"{amount} above the highest of {who.name}", "number", "linear", amount, text, expected=expected),
-        f"greatest(amount - {made.over(who, 'max', days * DAY_US)}, 0) / nullif({deviation}, 0)",
+        f"greatest(amount - {plan.over(who, 'max', days * DAY_US)}, 0) / nullif({deviation}, 0)",
     )
 
 
-def _recent(made: Plan, config: Config, who: Party) -> None:
+def _recent(plan: Plan, config: Config, who: Party) -> None:
     """A card whose details leaked is used again and again: what the days before this row already showed."""
     amount, days = config.contract.amount, config.features.recent_days
-    mean, deviation = _usual(made, config, who)
-    highest = made.over(who, "max", days * DAY_US)
+    mean, deviation = _usual(plan, config, who)
+    highest = plan.over(who, "max", days * DAY_US)
     text = (
         f"How far the highest amount of the same {who.name} in the {_days(days)} before lies above its usual amount, "
         "in standard deviations; 0 where none does."
     )
     name = f"{who.name}: highest of {_days(days)} above usual {amount}"
-    made.add(
+    plan.add(
         Feature(name, "number", "log", f"{who.name}: recent {amount}", text),
         f"CASE WHEN {mean} IS NOT NULL THEN coalesce(greatest({highest} - {mean}, 0) / nullif({deviation}, 0), 0) END",
     )
 
 
-def _usual(made: Plan, config: Config, who: Party) -> tuple[str, str]:
+def _usual(plan: Plan, config: Config, who: Party) -> tuple[str, str]:
     """Return a party's usual amount and its standard deviation, as expressions.
 
     With n rows in the party's past and weight w, each is what n own rows and w of everybody's would give:
     (n own mean + w everybody's mean) / (n + w), for the variance likewise.
     """
     length, size, weight = config.features.history_days * DAY_US, unit(config), config.features.past_weight
-    count, total, squares = (made.over(who, item, length) for item in ("count", "sum", "squares"))
+    count, total, squares = (plan.over(who, item, length) for item in ("count", "sum", "squares"))
     mean = f"({_drawn(total, count, 'all_sum', config)} * {size})"
-    own = f"coalesce({squares} - {total} * {total} / nullif({count}, 0), 0)"
+    scatter = f"coalesce({squares} - {total} * {total} / nullif({count}, 0), 0)"
     everybody = "(all_squares / all_count - (all_sum / all_count) ** 2)"
-    deviation = f"(sqrt(greatest({own} + {weight} * {everybody}, 0) / ({count} + {weight})) * {size})"
-    made.columns[f"{who.name}: usual {config.contract.amount}"] = mean
+    deviation = f"(sqrt(greatest({scatter} + {weight} * {everybody}, 0) / ({count} + {weight})) * {size})"
+    plan.columns[f"{who.name}: usual {config.contract.amount}"] = mean
     return mean, deviation
 
 
@@ -266,46 +266,46 @@ def _counted(change: str, config: Config, least: int = 0) -> str:
     return f"CASE WHEN {change} < {least} THEN {least} ELSE {change} END"
 
 
-def _recency(made: Plan, config: Config, who: Party) -> None:
+def _recency(plan: Plan, config: Config, who: Party) -> None:
     days = config.features.history_days
-    previous = made.over(who, "previous", days * DAY_US)
-    some = made.over(who, "count", days * DAY_US)
+    previous = plan.over(who, "previous", days * DAY_US)
+    some = plan.over(who, "count", days * DAY_US)
     source = f"{who.name}: last seen"
     text = f"Days since the last transaction of the same {who.name}; {days} where there was none since."
-    made.add(
+    plan.add(
         Feature(f"{who.name}: days since the last", "number", "log", source, text),
         f"CASE WHEN {some} = 0 THEN {days} ELSE (us - {previous}) / {float(DAY_US)} END",
     )
     text = f"1 for the first transaction of the same {who.name} in {_days(days)}, else 0."
-    made.add(
+    plan.add(
         Feature(f"{who.name}: first in {_days(days)}", "number", "linear", source, text),
         f"CASE WHEN {some} = 0 THEN 1 WHEN {some} > 0 THEN 0 END",
     )
 
 
-def _rhythm(made: Plan, config: Config, who: Party) -> None:
+def _rhythm(plan: Plan, config: Config, who: Party) -> None:
     days = config.features.history_days
-    count = made.over(who, "count", days * DAY_US)
+    count = plan.over(who, "count", days * DAY_US)
     for item, what, now in (("night", "at night (22 to 6 h)", "night"), ("weekend", "on weekends", "weekend")):
-        share = _drawn(made.over(who, item, days * DAY_US), count, f"all_{item}", config)
+        share = _drawn(plan.over(who, item, days * DAY_US), count, f"all_{item}", config)
         source = f"{who.name}: {item}"
         past = f"of the same {who.name} in the {_days(days)} before, drawn towards everybody's where there are few"
-        made.add(
+        plan.add(
             Feature(
                 f"{who.name}: share {what}", "number", "linear", source, f"Share {what} of the transactions {past}."
             ),
             share,
         )
         text = f"1 for a transaction {what}, else 0, less the share of such transactions {past}."
-        made.add(Feature(f"{item} against {who.name}", "number", "linear", source, text), f"{now} - {share}")
+        plan.add(Feature(f"{item} against {who.name}", "number", "linear", source, text), f"{now} - {share}")
 
 
-def _hours(made: Plan, config: Config, who: Party) -> None:
+def _hours(plan: Plan, config: Config, who: Party) -> None:
     """The hour against the party's mean direction on the clock (Mardia and Jupp, "Directional Statistics", 2.2)."""
     days = config.features.history_days
-    count = made.over(who, "count", days * DAY_US)
+    count = plan.over(who, "count", days * DAY_US)
     cosine, sine = (
-        _drawn(made.over(who, item, days * DAY_US), count, f"all_{item}", config) for item in ("cosines", "sines")
+        _drawn(plan.over(who, item, days * DAY_US), count, f"all_{item}", config) for item in ("cosines", "sines")
     )
     along = f"clock_cosine * {cosine} + clock_sine * {sine}"
     length = f"(sqrt({cosine} ** 2 + {sine} ** 2) * {CLOCK_UNIT!r})"
@@ -313,29 +313,29 @@ def _hours(made: Plan, config: Config, who: Party) -> None:
         f"How many hours, 0 to 12, the time of day lies from the mean one of the same {who.name} in the {_days(days)} "
         "before, drawn towards everybody's where there are few."
     )
-    made.add(
+    plan.add(
         Feature(f"hours from the usual of {who.name}", "number", "linear", f"{who.name}: hours", text),
         f"CASE WHEN {length} > 0 THEN acos(greatest(least(({along}) / {length}, 1), -1)) * 12 / pi() END",
     )
 
 
-def _velocity(made: Plan, config: Config, who: Party) -> None:
+def _velocity(plan: Plan, config: Config, who: Party) -> None:
     days = config.features.history_days
-    past = made.over(who, "count", days * DAY_US)
+    past = plan.over(who, "count", days * DAY_US)
     less = "" if config.features.change_counts == "both" else "; 1 for fewer than usual"
     for length, span in ((HOUR_US, "hour"), (DAY_US, "day")):
-        recent = made.over(who, "count", length)
+        recent = plan.over(who, "count", length)
         text = (
             f"Transactions of the same {who.name} in the {span} before over those of a usual {span} of its last "
             f"{_days(days)}, one added to both{less}."
         )
-        made.add(
+        plan.add(
             Feature(f"{who.name}: pace of the last {span}", "number", "log", f"{who.name}: pace", text),
             _counted(f"({recent} + 1) / ({past} * {length / (days * DAY_US)!r} + 1)", config, least=1),
         )
 
 
-def _risk(made: Plan, config: Config, who: Party, reviewed: bool) -> None:
+def _risk(plan: Plan, config: Config, who: Party, reviewed: bool) -> None:
     if config.contract.label is None:
         return
     weight = config.features.risk_weight
@@ -343,14 +343,14 @@ def _risk(made: Plan, config: Config, who: Party, reviewed: bool) -> None:
     delay = None if own_moments else round(config.features.label_delay_days * DAY_US)
     prior = f"((all_frauds + {PRIOR_ROWS * PRIOR_RATE}) / (all_known + {PRIOR_ROWS}))"
     for days in sorted(set(config.features.windows_days)):
-        known, frauds = made.risk(who, days, delay)
+        labels, frauds = plan.risk(who, days, delay)
         text = (
             f"Share of fraud among the rows of the same {who.name} whose label became known in the "
             f"{_days(days)} before, drawn towards everybody's where there are few."
         )
-        made.add(
+        plan.add(
             Feature(f"{who.name}: risk over {_days(days)}", "number", "linear", f"{who.name}: risk", text),
-            f"({frauds} + {weight} * {prior}) / ({known} + {weight})",
+            f"({frauds} + {weight} * {prior}) / ({labels} + {weight})",
         )
 
 

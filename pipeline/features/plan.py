@@ -124,7 +124,7 @@ class Plan:
         totals (``all_*``), the totals of its categories (``c0_*``), its own ``amount``, ``us`` and ``local``.
     aggregates : dict
         Alias to window aggregate over the events.
-    known : list of tuple
+    risks : list of tuple
         Party and days: the risks, over labels in the order in which they became available.
     peers : set of int
         Which of the contract's categorical columns need totals of their own.
@@ -135,15 +135,23 @@ class Plan:
     features: list[Feature] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     aggregates: dict[str, str] = field(default_factory=dict)
-    known: list[tuple[Party, int]] = field(default_factory=list)
+    risks: list[tuple[Party, int]] = field(default_factory=list)
     peers: set[int] = field(default_factory=set)
     histogram: bool = False
 
-    def over(self, who: Party, aggregate: str, length: int, delay: int = 0, of: int | None = None) -> str:
+    def over(self, who: Party, aggregate: str, length: int, *, delay: int = 0, of: int | None = None) -> str:
         """Return the alias of an aggregate over the party's rows of the `length` microseconds that end `delay` ago.
 
         The frame is t - delay - length <= timestamp < t - delay. The aggregate "distinct" is `of` the contract's
         entity at that place.
+
+        Examples
+        --------
+        >>> plan = Plan()
+        >>> plan.over(Party("card", (0,)), "count", DAY_US)
+        'e0_count_86400000000'
+        >>> list(plan.aggregates)
+        ['e0_count_86400000000']
         """
         alias = f"{'_'.join(who.keys)}_{aggregate}_{length}" + ("" if of is None else f"_e{of}")
         function = AGGREGATES[aggregate] if of is None else f"count(DISTINCT e{of})"
@@ -165,9 +173,9 @@ class Plan:
             Microseconds after which every label is known; None where each has a moment of its own.
         """
         if delay is None:
-            self.known.append((who, days))
+            self.risks.append((who, days))
             return known_aliases(who, days)
-        return self.over(who, "known", days * DAY_US, delay), self.over(who, "frauds", days * DAY_US, delay)
+        return self.over(who, "known", days * DAY_US, delay=delay), self.over(who, "frauds", days * DAY_US, delay=delay)
 
     def add(self, feature: Feature, expression: str) -> None:
         """Add a feature and the expression of the column that it reads."""

@@ -26,14 +26,14 @@ def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, reviewed: 
     reviewed : bool
     """
     keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
-    own = f"SELECT id{keys}, known_us AS us, fraud, 0 AS later FROM events WHERE fraud IS NOT NULL"
+    labels = f"SELECT id{keys}, known_us AS us, fraud, 0 AS later FROM events WHERE fraud IS NOT NULL"
     if not reviewed:
-        connection.execute(f"CREATE TEMP VIEW verdicts AS SELECT *, CAST(NULL AS BIGINT) AS next_us FROM ({own})")
+        connection.execute(f"CREATE TEMP VIEW verdicts AS SELECT *, CAST(NULL AS BIGINT) AS next_us FROM ({labels})")
         return
     connection.execute(
         f"""CREATE TEMP TABLE verdicts AS SELECT *, lead(us) OVER (PARTITION BY id ORDER BY us) AS next_us FROM (
             SELECT * FROM (
-                {own} UNION ALL
+                {labels} UNION ALL
                 SELECT events.id{keys}, greatest(epoch_us(labelled_at), us) AS us, label AS fraud, 1 AS later
                 FROM reviewed JOIN events ON reviewed.id = events.id
                 WHERE epoch_us(labelled_at) - us <= {longest_wait(config)}
@@ -55,22 +55,22 @@ def everybody_sql(config: Config) -> str:
         ) ON past BETWEEN day - {days} AND day - 1 AND (until IS NULL OR until < day) GROUP BY day"""
 
 
-def known(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config, reviewed: bool) -> None:
+def known(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, reviewed: bool) -> None:
     """Make the view known: for each row asked for, how many labels and frauds its parties had in each window."""
     keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
     windows = "".join(
         f", {_window(who, function, days)} AS {alias}"
-        for who, days in made.known
+        for who, days in plan.risks
         for function, alias in zip(("count(fraud)", "sum(fraud)"), known_aliases(who, days), strict=True)
     )
     if not reviewed:
         less, joins = {}, ""
     else:
-        parties = list(dict.fromkeys(who for who, _ in made.known))
-        joins = "".join(f" LEFT JOIN ({_replaced(who, made)}) USING (id)" for who in parties)
-        less = {alias: f" - coalesce(less_{alias}, 0)" for item in made.known for alias in known_aliases(*item)}
+        parties = list(dict.fromkeys(who for who, _ in plan.risks))
+        joins = "".join(f" LEFT JOIN ({_replaced(who, plan)}) USING (id)" for who in parties)
+        less = {alias: f" - coalesce(less_{alias}, 0)" for item in plan.risks for alias in known_aliases(*item)}
     columns = "".join(
-        f", {alias}{less.get(alias, '')} AS {alias}" for item in made.known for alias in known_aliases(*item)
+        f", {alias}{less.get(alias, '')} AS {alias}" for item in plan.risks for alias in known_aliases(*item)
     )
     connection.execute(
         f"""CREATE TEMP VIEW known AS SELECT id{columns} FROM (SELECT id, asks{windows} FROM (
@@ -88,9 +88,9 @@ def _window(who: Party, function: str, days: int) -> str:
     return f"CASE WHEN {there} THEN coalesce(CAST({value} AS DOUBLE), 0) END"
 
 
-def _replaced(who: Party, made: Plan) -> str:
+def _replaced(who: Party, plan: Plan) -> str:
     """Return the query of the labels in each window that another one had replaced before the row."""
-    windows = [days for other, days in made.known if other == who]
+    windows = [days for other, days in plan.risks if other == who]
     sums = ""
     for days in windows:
         count, total = known_aliases(who, days)

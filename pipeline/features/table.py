@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.features.families import plan
+from pipeline.features.families import plan_of
 from pipeline.features.plan import BINS_PER_LOG, CLOCK_UNIT, HOUR, LARGEST, LOG_UNIT, SIGNED_LOG, Plan, unit
 from pipeline.features.risks import everybody_sql, known, longest_wait, verdicts
 from pipeline.labels.known import available_at_sql
@@ -85,9 +85,9 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
     ConfigError
         When a column of the contract has the name of a feature.
     """
-    made = plan(config, reviewed=bool(reviewed))
+    plan = plan_of(config, reviewed=bool(reviewed))
     schema = pq.read_schema(rows)
-    clash = sorted(set(made.columns) & set(config.contract.columns))
+    clash = sorted(set(plan.columns) & set(config.contract.columns))
     if clash:
         raise ConfigError(
             f"the contract's column {clash[0]!r} has the name of a feature; rename the column, or leave the feature's "
@@ -103,15 +103,15 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
         _read(connection, "present", [rows], Path(scratch))
         _read(connection, "past", history, Path(scratch))
         _read(connection, "reviewed", reviewed, Path(scratch))
-        _events(connection, schema, history, config=config, made=made)
+        _events(connection, schema, history, config=config, plan=plan)
         if config.contract.label is not None:
             verdicts(connection, config, reviewed=bool(reviewed))
-        _everybody(connection, made, config)
-        for place in made.peers:
+        _everybody(connection, plan, config)
+        for place in plan.peers:
             _peers(connection, place, config)
-        _past(connection, made, config, reviewed=bool(reviewed))
+        _past(connection, plan, config, reviewed=bool(reviewed))
         staged = Path(scratch) / "features.parquet"
-        connection.execute(f"COPY ({_select(made, config, schema.names)}) TO {_text(str(staged))} (FORMAT parquet)")
+        connection.execute(f"COPY ({_select(plan, config, schema.names)}) TO {_text(str(staged))} (FORMAT parquet)")
         staged.replace(out)
     return out
 
@@ -137,25 +137,25 @@ def _mentioned(names: Iterable[str], expressions: Iterable[str]) -> list[str]:
     return [name for name in names if name in words]
 
 
-def _totals(made: Plan) -> list[str]:
+def _totals(plan: Plan) -> list[str]:
     """Return which of everybody's totals are needed."""
-    return _mentioned(TOTALS, [*made.columns.values(), "all_count"])
+    return _mentioned(TOTALS, [*plan.columns.values(), "all_count"])
 
 
 def _events(
-    connection: "duckdb.DuckDBPyConnection", schema: pa.Schema, history: Sequence[Path], *, config: Config, made: Plan
+    connection: "duckdb.DuckDBPyConnection", schema: pa.Schema, history: Sequence[Path], *, config: Config, plan: Plan
 ) -> None:
     """Make the table events: the rows asked for and the history they may look back into, keys and amounts."""
     contract = config.contract
     at, key = quote(contract.timestamp), quote(contract.id)
     lookback = round(config.features.max_window_days * DAY_US)
-    parts = [f"SELECT {_event(schema, config, made)}, 0 AS copy FROM present"]
+    parts = [f"SELECT {_event(schema, config, plan)}, 0 AS copy FROM present"]
     if history:
         past = pa.unify_schemas([pq.read_schema(file) for file in history])
         first, last = connection.sql(f"SELECT min({at}), max({at}) FROM present").fetchall()[0]
         if first is not None:
             parts.append(
-                f"SELECT {_event(past, config, made)}, 1 AS copy FROM past WHERE {at} < TIMESTAMP "
+                f"SELECT {_event(past, config, plan)}, 1 AS copy FROM past WHERE {at} < TIMESTAMP "
                 f"'{last}' AND {at} >= TIMESTAMP '{first}' - to_microseconds({lookback}) "
                 f"AND NOT EXISTS (SELECT 1 FROM present WHERE present.{key} = past.{key})"
             )
@@ -168,7 +168,7 @@ def _events(
         )
 
 
-def _event(schema: pa.Schema, config: Config, made: Plan) -> str:
+def _event(schema: pa.Schema, config: Config, plan: Plan) -> str:
     contract = config.contract
     amount = quote(contract.amount)
     fixed = f"CAST(round(greatest(least({amount} / {unit(config)!r}, {LARGEST}), -{LARGEST})) AS BIGINT)"
@@ -186,7 +186,7 @@ def _event(schema: pa.Schema, config: Config, made: Plan) -> str:
         "known_us": f"greatest({known_us}, epoch_us({at}))",
     } | {f"e{place}": quote(entity) for place, entity in enumerate(contract.entities)}
     local = _local(at, config)
-    wanted = {
+    extras = {
         "x": fixed,
         "x2": f"CAST({fixed} AS HUGEINT) * {fixed}",
         "l": log,
@@ -196,11 +196,11 @@ def _event(schema: pa.Schema, config: Config, made: Plan) -> str:
     }
     angle = f"({HOUR.replace('local', local)}) * pi() / 12"
     for name, function in (("clock_cosine", "cos"), ("clock_sine", "sin")):
-        wanted[name] = f"CAST(round({function}({angle}) * {CLOCK_UNIT!r}) AS BIGINT)"
-    used = [*made.aggregates.values(), *made.columns.values(), *(TOTALS[name] for name in _totals(made))]
-    used += ["x l l2"] if made.peers else []
-    columns |= {name: wanted[name] for name in _mentioned(wanted, used)}
-    columns |= {f"c{place}": quote(contract.categorical[place]) for place in sorted(made.peers)}
+        extras[name] = f"CAST(round({function}({angle}) * {CLOCK_UNIT!r}) AS BIGINT)"
+    expressions = [*plan.aggregates.values(), *plan.columns.values(), *(TOTALS[name] for name in _totals(plan))]
+    expressions += ["x l l2"] if plan.peers else []
+    columns |= {name: extras[name] for name in _mentioned(extras, expressions)}
+    columns |= {f"c{place}": quote(contract.categorical[place]) for place in sorted(plan.peers)}
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
 
@@ -211,20 +211,20 @@ def _local(at: str, config: Config) -> str:
     )
 
 
-def _everybody(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config) -> None:
+def _everybody(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config) -> None:
     """Make the table everybody: for each UTC day asked for, the totals of the whole days before it."""
     days = config.features.history_days - 1
     connection.execute(f"CREATE TEMP TABLE days AS SELECT DISTINCT us // {DAY_US} AS day FROM events WHERE copy = 0")
-    totals = _totals(made)
+    totals = _totals(plan)
     aggregates = "".join(f", {TOTALS[name]} AS {name}" for name in totals)
     sums = "".join(f", CAST(sum({name}) AS DOUBLE) AS {name}" for name in totals)
     past = f"SELECT us // {DAY_US} AS past{aggregates} FROM events GROUP BY past"
     queries = [f"SELECT day{sums} FROM days JOIN ({past}) ON past BETWEEN day - {days} AND day - 1 GROUP BY day"]
     known_totals = ""
-    if _mentioned(["all_known"], made.columns.values()):
+    if _mentioned(["all_known"], plan.columns.values()):
         queries.append(everybody_sql(config))
         known_totals = " REPLACE (coalesce(all_known, 0) AS all_known, coalesce(all_frauds, 0) AS all_frauds)"
-    if made.histogram:
+    if plan.histogram:
         queries.append(_quartiles(days))
     joins = "".join(f" LEFT JOIN ({query}) USING (day)" for query in queries)
     connection.execute(f"CREATE TEMP TABLE everybody AS SELECT *{known_totals} FROM days{joins}")
@@ -261,29 +261,29 @@ def _peers(connection: "duckdb.DuckDBPyConnection", place: int, config: Config) 
     )
 
 
-def _past(connection: "duckdb.DuckDBPyConnection", made: Plan, config: Config, reviewed: bool) -> None:
+def _past(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, reviewed: bool) -> None:
     """Make the views seen and known: the aggregates of each row asked for, over rows and over labels."""
-    own = ["id", "us", "amount", "copy", *_mentioned(OF_THE_CLOCK, made.columns.values())]
-    own += [f"c{place}" for place in sorted(made.peers)]
-    aggregates = "".join(f", {expression} AS {alias}" for alias, expression in made.aggregates.items())
+    columns = ["id", "us", "amount", "copy", *_mentioned(OF_THE_CLOCK, plan.columns.values())]
+    columns += [f"c{place}" for place in sorted(plan.peers)]
+    aggregates = "".join(f", {expression} AS {alias}" for alias, expression in plan.aggregates.items())
     connection.execute(
-        f"CREATE TEMP VIEW seen AS SELECT * FROM (SELECT {', '.join(own)}{aggregates} FROM events) WHERE copy = 0"
+        f"CREATE TEMP VIEW seen AS SELECT * FROM (SELECT {', '.join(columns)}{aggregates} FROM events) WHERE copy = 0"
     )
-    if made.known:
-        known(connection, made, config, reviewed)
+    if plan.risks:
+        known(connection, plan, config, reviewed)
 
 
-def _select(made: Plan, config: Config, names: Sequence[str]) -> str:
+def _select(plan: Plan, config: Config, names: Sequence[str]) -> str:
     contract = config.contract
-    renamed = ", ".join(f"{quote(name)} AS {quote(f'{name} (input)')}" for name in names if name in made.columns)
+    renamed = ", ".join(f"{quote(name)} AS {quote(f'{name} (input)')}" for name in names if name in plan.columns)
     present = f"present.* RENAME ({renamed})" if renamed else "present.*"
-    columns = "".join(f", CAST({expression} AS DOUBLE) AS {quote(name)}" for name, expression in made.columns.items())
-    joins = " JOIN known USING (id)" if made.known else ""
-    for place in sorted(made.peers):
+    columns = "".join(f", CAST({expression} AS DOUBLE) AS {quote(name)}" for name, expression in plan.columns.items())
+    joins = " JOIN known USING (id)" if plan.risks else ""
+    for place in sorted(plan.peers):
         key = f"c{place}"
         joins += f" LEFT JOIN peers_{key} ON peers_{key}.day = everybody.day AND peers_{key}.{key} = seen.{key}"
     # DuckDB marks columns of the inner side without a missing value as never missing, so that tables would differ.
-    return f"""SELECT {present}{"".join(f", made.{quote(name)}" for name in made.columns)}
+    return f"""SELECT {present}{"".join(f", made.{quote(name)}" for name in plan.columns)}
         FROM (
             SELECT id{columns} FROM (
                 SELECT *, {_local("make_timestamp(us)", config)} AS local
