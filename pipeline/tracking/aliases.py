@@ -43,7 +43,7 @@ class Version:
         return f"version {self.number}" + (f" ({', '.join(self.aliases)})" if self.aliases else "")
 
 
-def find_version(config: Config, asked: str) -> Version:
+def find_version(config: Config, version: str) -> Version:
     """Return a version by its number, an alias, or the id of the run that made it.
 
     Raises
@@ -55,16 +55,16 @@ def find_version(config: Config, asked: str) -> Version:
     """
     client = start(config)
     with _answering(config):
-        number = _resolve(client, config, asked)
-        found = client.get_model_version(config.name, number)
-        held = tuple(sorted(alias for alias, version in _aliases(client, config).items() if version == number))
+        number = _resolve(client, config, version)
+        entry = client.get_model_version(config.name, number)
+        aliases = tuple(sorted(alias for alias, other in _aliases(client, config).items() if other == number))
         figures: Mapping[str, float] = {}
-        if found.run_id:
-            figures = client.get_run(found.run_id).data.metrics
-        created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).replace(tzinfo=None)
+        if entry.run_id:
+            figures = client.get_run(entry.run_id).data.metrics
+        created = datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC).replace(tzinfo=None)
         # The registry leaves model_id empty, but names the model as the source.
-        model_id = found.model_id or str(found.source).removeprefix("models:/")
-        return Version(number, found.run_id or "", held, created, model_id, figures)
+        model_id = entry.model_id or str(entry.source).removeprefix("models:/")
+        return Version(number, entry.run_id or "", aliases, created, model_id, figures)
 
 
 def find_aliases(config: Config) -> dict[str, str]:
@@ -112,13 +112,13 @@ def move_aliases(config: Config, changes: Mapping[str, str | None], note: Mappin
         for alias, version in changes.items():
             if version is not None:
                 client.set_model_version_tag(config.name, version, f"assay.{alias}", json.dumps(dict(note)))
-        held = _aliases(client, config)
+        before = _aliases(client, config)
         try:
             for alias, version in changes.items():
                 give(alias, version)
         except BaseException:
             for alias in changes:
-                give(alias, held.get(alias))
+                give(alias, before.get(alias))
             raise
 
 

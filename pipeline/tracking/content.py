@@ -157,8 +157,8 @@ def signature(contract: Contract) -> "ModelSignature":
     from mlflow.types.schema import AnyType
 
     scores = dict.fromkeys(("anomaly_score", "p_value", "tail_p_value"), "double")
-    given = {**scores, "is_flagged": "boolean", "note": "string"}
-    outputs = [ColSpec(kind, name) for name, kind in given.items()]
+    kinds = {**scores, "is_flagged": "boolean", "note": "string"}
+    outputs = [ColSpec(kind, name) for name, kind in kinds.items()]
     return ModelSignature(
         inputs=Schema([ColSpec(AnyType(), name) for name in contract.required]),
         outputs=Schema([ColSpec(AnyType(), contract.id), *outputs]),
@@ -175,7 +175,7 @@ def example(rows: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
     at = cells[contract.timestamp]
     if at.dtype.kind == "M":
         cells[contract.timestamp] = [
-            moment.isoformat() if known else None for moment, known in zip(at, at.notna(), strict=True)
+            moment.isoformat() if is_there else None for moment, is_there in zip(at, at.notna(), strict=True)
         ]
     for name in contract.sensitive:
         if name == contract.id:

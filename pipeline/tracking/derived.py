@@ -54,8 +54,8 @@ def origin(config: Config, version: str) -> Origin:
     with _answering(config):
         number = _resolve(client, config, version)
         roots = {
-            str(found.version): found.tags.get(WEIGHTS_OF, str(found.version))
-            for found in client.search_model_versions(f"name = '{config.name}'")
+            str(entry.version): entry.tags.get(WEIGHTS_OF, str(entry.version))
+            for entry in client.search_model_versions(f"name = '{config.name}'")
         }
         run_id = client.get_model_version(config.name, number).run_id or ""
         tags = client.get_run(run_id).data.tags

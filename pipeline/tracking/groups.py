@@ -52,10 +52,8 @@ def open_group(config: Config, name: str, tags: Mapping[str, str], params: Mappi
     """
     client = start(config)
     with _answering(config):
-        made = client.create_run(
-            _experiment_id(client, config), run_name=name, tags={**tags, "model_name": config.name}
-        )
-        run_id = str(made.info.run_id)
+        run = client.create_run(_experiment_id(client, config), run_name=name, tags={**tags, "model_name": config.name})
+        run_id = str(run.info.run_id)
         _log_in_batches(client, run_id, {key(name): value for name, value in (params or {}).items()}, [])
         return run_id
 
@@ -65,13 +63,13 @@ def children(config: Config, group: str, tag: str) -> set[str]:
     client = start(config)
     with _answering(config):
         within = f"tags.`mlflow.parentRunId` = '{group}'"
-        found, token = [], None
+        values, token = [], None
         while True:
             page = client.search_runs([_experiment_id(client, config)], within, page_token=token)
-            found += [run.data.tags[tag] for run in page if tag in run.data.tags]
+            values += [run.data.tags[tag] for run in page if tag in run.data.tags]
             token = page.token
             if not token:
-                return set(found)
+                return set(values)
 
 
 def log_child(config: Config, group: str, child: Child) -> str:
@@ -83,9 +81,9 @@ def log_child(config: Config, group: str, child: Child) -> str:
         tags = {**child.tags, "mlflow.parentRunId": group, "model_name": config.name}
         run = client.create_run(_experiment_id(client, config), run_name=child.name, tags=tags)
         run_id = str(run.info.run_id)
-        own = {} if child.model_id else child.metrics
+        metrics = {} if child.model_id else child.metrics
         _log_in_batches(
-            client, run_id, {key(name): value for name, value in child.params.items()}, _points(own, child.series)
+            client, run_id, {key(name): value for name, value in child.params.items()}, _points(metrics, child.series)
         )
         if child.metrics and child.model_id:
             numbers = {key(name): float(value) for name, value in child.metrics.items()}

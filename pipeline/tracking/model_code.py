@@ -92,13 +92,13 @@ class ServedDetector(PythonModel):
         )
 
 
-def _typed(found: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndarray]:
+def _typed(request: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndarray]:
     """Return the rows as the pipeline types them, and for each that cannot be scored a note that says why."""
     config = detector.config
     contract = config.contract
     names = list(contract.required)
-    batch = pa.record_batch([_cells(found[name], config.table.decimal) for name in names], names=names)
-    notes = np.full(len(found), "", dtype=object)
+    batch = pa.record_batch([_cells(request[name], config.table.decimal) for name in names], names=names)
+    notes = np.full(len(request), "", dtype=object)
     try:
         check_columns(batch.schema, config, "the request")
     except AssayError as error:
@@ -116,7 +116,7 @@ def _typed(found: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndarra
     broken[f"{contract.id}: unique"] = (ids.duplicated() & ids.notna()).to_numpy()
     for rule, mask in broken.items():
         notes[mask] += np.where(notes[mask] == "", f"not scored: {rule}", f", {rule}").astype(object)
-    return pa.Table.from_batches([typed]).append_column(SOURCE_ROW, pa.array(np.arange(len(found)))), notes
+    return pa.Table.from_batches([typed]).append_column(SOURCE_ROW, pa.array(np.arange(len(request)))), notes
 
 
 def _segments(rows: pa.Table, notes: np.ndarray, detector: Detector) -> pa.Array | None:

@@ -161,10 +161,10 @@ def log_training(
     client = start(config)
     import mlflow
 
-    shown = without_passwords(config)
+    public_config = without_passwords(config)
     every_tag = {**tags, "model_name": config.name, "history": history}
     every_tag |= {"data_digest": dataset.digest} if dataset else {}
-    every_param = {key(name): value for name, value in {**flatten(shown), **params}.items()}
+    every_param = {key(name): value for name, value in {**flatten(public_config), **params}.items()}
     with (
         _answering(config),
         mlflow.start_run(experiment_id=_experiment_id(client, config), tags=every_tag) as run,
@@ -173,7 +173,7 @@ def log_training(
         run_id = run.info.run_id
         undo.callback(_withdraw, client, config.name, run_id)
         _log_in_batches(client, run_id, every_param, epoch_metrics(epochs, round(time() * 1000)))
-        client.log_dict(run_id, shown.model_dump(mode="json"), "config.json")
+        client.log_dict(run_id, public_config.model_dump(mode="json"), "config.json")
         if dataset:
             client.log_inputs(run_id, [dataset_input(dataset, config.contract)])
         for name, plot in plots.items():
@@ -353,16 +353,16 @@ def _withdraw(client: "MlflowClient", name: str, run_id: str) -> None:
 def _resolve(client: "MlflowClient", config: Config, version: str) -> str:
     """Return the number of a version given by number, alias or the id of the run that made it."""
     entries = client.search_model_versions(f"name = '{config.name}'")
-    found = {str(entry.version) for entry in entries}
-    if not found:
+    numbers = {str(entry.version) for entry in entries}
+    if not numbers:
         raise AssayError(f"no model is registered as {config.name!r} yet; run assay train first")
     aliases = {alias: str(number) for alias, number in client.get_registered_model(config.name).aliases.items()}
     by_run = {entry.run_id: str(entry.version) for entry in entries if entry.run_id}
     number = aliases.get(version) or by_run.get(version, version)
-    if number not in found:
+    if number not in numbers:
         raise AssayError(
             f"model {config.name!r} has no version or alias {version!r}; there are "
-            f"{', '.join(sorted(found, key=int))} and {', '.join(sorted(aliases)) or 'no alias'}; name one of them"
+            f"{', '.join(sorted(numbers, key=int))} and {', '.join(sorted(aliases)) or 'no alias'}; name one of them"
             + (f", or make one the {CHAMPION} with: assay promote VERSION" if version == CHAMPION else "")
         )
     return number
