@@ -16,7 +16,7 @@ from flows.console import Screen
 from flows.stages import say_what_to_do, stage
 from pipeline.detector.family import build_model
 from pipeline.errors import AssayError, ConfigError
-from pipeline.evaluation.backtest import Block, Tested, blocks, run, scores_table
+from pipeline.evaluation.backtest import Block, Tested, blocks, run_blocks, scores_table
 from pipeline.evaluation.measures import measure
 from pipeline.evaluation.results import Measures, Result, counts, figures, summarise
 from pipeline.inference.giveaways import refuse_giveaways
@@ -197,7 +197,7 @@ def fit_and_test(
     scratch = folder / ".blocks"
     scratch.mkdir()
     with console.step("train and test", total=len(plan), unit=f"of {len(plan)} blocks") as on_blocks:
-        for item in run(
+        for item in run_blocks(
             intake.features,
             plan,
             intake.labels,

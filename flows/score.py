@@ -16,7 +16,7 @@ from flows.stages import retried, say_what_to_do, stage
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
-from pipeline.evaluation.measured import Measured, measure
+from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
 from pipeline.pages.report import render
@@ -292,7 +292,7 @@ def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path
             on_rows=on_rows,
         )
         maps = make_maps(rows, scored, detector, detector.config.report.tsne)
-        measured = measure(rows, scored, intake.labels)
+        measured = measure_batch(rows, scored, intake.labels)
         audit = write_audit(rows, scored, detector, folder)
         now = datetime.now(UTC).replace(tzinfo=None)
         return BatchScores(

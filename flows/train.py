@@ -21,7 +21,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.errors import AssayError
 from pipeline.evaluation.injection import inject_into
-from pipeline.evaluation.measured import Measured, calibration_block, measure
+from pipeline.evaluation.measured import Measured, calibration_block, measure_batch
 from pipeline.inference.giveaways import refuse_giveaways
 from pipeline.intake import TakenIn, take_in
 from pipeline.pages.charts import save_losses, save_score_distribution
@@ -221,7 +221,7 @@ def held_out(intake: TakenIn, detector: Detector, folder: Path, batch_id: str) -
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, detector.config.report.tsne)
-        measured = measure(block, scored, intake.labels, detector.as_of)
+        measured = measure_batch(block, scored, intake.labels, detector.as_of)
         measured = replace(measured, injected=inject_into(block, detector, intake.labels))
         return HeldOut(scored=scored, measured=measured, maps=maps)
 

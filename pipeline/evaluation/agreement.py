@@ -85,8 +85,8 @@ def agreement(
     Examples
     --------
     >>> scores, days = np.arange(8.0), np.zeros(8)
-    >>> found = agreement(scores, scores ** 3, days=days, k=2)
-    >>> found.rank_correlation, found.overlap, found.chance
+    >>> result = agreement(scores, scores ** 3, days=days, k=2)
+    >>> result.rank_correlation, result.overlap, result.chance
     (1.0, 1.0, 0.25)
     """
     from scipy.stats import spearmanr
@@ -145,15 +145,15 @@ def stability(
     return _compare(one, other, rows, k)
 
 
-def score_rows(detector: Detector, rows: Path) -> tuple[np.ndarray, np.ndarray]:
+def scores_and_flags(detector: Detector, rows: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the scores of a feature table's rows and which are flagged, in its order; both of shape (n_rows,)."""
-    found = [batch.column("anomaly_score").to_numpy() for batch in detector.score(read_batches(rows))]
-    scores = np.concatenate(found) if found else np.empty(0)
+    parts = [batch.column("anomaly_score").to_numpy() for batch in detector.score(read_batches(rows))]
+    scores = np.concatenate(parts) if parts else np.empty(0)
     return scores, scores > cuts_of(rows, scores, detector)
 
 
 def _compare(one: Detector, other: Detector, rows: Path, k: int) -> Agreement:
-    (first, one_flags), (second, other_flags) = score_rows(one, rows), score_rows(other, rows)
+    (first, one_flags), (second, other_flags) = scores_and_flags(one, rows), scores_and_flags(other, rows)
     config = one.config
     moments = pq.read_table(rows, columns=[config.contract.timestamp]).column(0)
     return agreement(

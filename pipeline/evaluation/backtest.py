@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, TrainingError
-from pipeline.evaluation.agreement import Agreement, agreement, score_rows, stability
+from pipeline.evaluation.agreement import Agreement, agreement, scores_and_flags, stability
 from pipeline.evaluation.measures import Outcomes
 from pipeline.labels.known import Labels
 from pipeline.scoring.score import score_table
@@ -139,28 +139,28 @@ def blocks(
         raise AssayError(
             f"a block of {train_days} days to train on and {test_days} to test on is none; give at least 1 day each"
         )
-    made: list[Block] = []
+    plan: list[Block] = []
     gap = math.ceil(delay_days)
     while True:
-        begin = first + timedelta(days=len(made) * test_days)
+        begin = first + timedelta(days=len(plan) * test_days)
         train_last = begin + timedelta(days=train_days - 1)
         test_first = train_last + timedelta(days=gap + 1)
         if test_first > last:
             break
         test_last = min(test_first + timedelta(days=test_days - 1), last)
         train, test = Period.of_days(begin, train_last, time_zone), Period.of_days(test_first, test_last, time_zone)
-        made.append(Block(len(made) + 1, begin, train_last, test_first, test_last, train, test))
-    if not made:
+        plan.append(Block(len(plan) + 1, begin, train_last, test_first, test_last, train, test))
+    if not plan:
         raise AssayError(
             f"{first} to {last} has {(last - first).days + 1} days, and {train_days} to train on, {gap} for labels to "
             "become known and 1 to test on do not fit into them; give a longer period, or shorter blocks"
         )
-    return made
+    return plan
 
 
-def run(
+def run_blocks(
     features: Path,
-    planned: Sequence[Block],
+    plan: Sequence[Block],
     labels: Labels,
     folder: Path,
     *,
@@ -176,7 +176,7 @@ def run(
     ----------
     features : Path
         Feature table (Parquet) of the whole period.
-    planned : sequence of Block
+    plan : sequence of Block
     labels : Labels
         What is known of rows, and the configuration to fit with.
     folder : Path
@@ -205,7 +205,7 @@ def run(
     """
     config = labels.config
     last: Detector | None = None
-    for block in planned:
+    for block in plan:
         train, test = folder / "train.parquet", folder / "test.parquet"
         if not _cut(features, block.test, config, test) or not _cut(features, block.train, config, train):
             continue
@@ -216,14 +216,14 @@ def run(
             days = f"{block.train_first} to {block.train_last}"
             raise TrainingError(f"training on {days}, to test on {block.name}: {error}") from error
         seconds = time.monotonic() - start
-        known, frauds = np.zeros(0, bool), 0
+        is_blocked, frauds = np.zeros(0, bool), 0
         if leave_out_known and config.contract.entities:
             earlier = _labelled(features, config)
             since = Period(block.train.start, block.test.end).holds(earlier.column(config.contract.timestamp))
             rows = _labelled(test, config)
-            known = known_cards(earlier.filter(pa.array(since)), rows, labels)
-            frauds = int((labels.known(rows.filter(pa.array(known)), measured_as_of) == 1).sum())
-            filter_rows(test, test, ~known)
+            is_blocked = known_cards(earlier.filter(pa.array(since)), rows, labels)
+            frauds = int((labels.known(rows.filter(pa.array(is_blocked)), measured_as_of) == 1).sum())
+            filter_rows(test, test, ~is_blocked)
         if pq.read_metadata(test).num_rows == 0:
             continue
         outcomes, ids, values = _score(detector, test, folder, labels=labels, as_of=measured_as_of, segment=segment)
@@ -232,7 +232,7 @@ def run(
             outcomes=outcomes,
             ids=ids,
             segments=values,
-            left_out=int(known.sum()),
+            left_out=int(is_blocked.sum()),
             left_out_frauds=frauds,
             summary=detector.summary,
             threshold=detector.threshold,
@@ -261,14 +261,14 @@ def known_cards(earlier: pa.Table, test: pa.Table, labels: Labels) -> np.ndarray
     contract, zone = labels.config.contract, labels.config.table.time_zone
     card, days = contract.entities[0], local_days(test.column(contract.timestamp), zone)
     cards, earlier_cards = test.column(card).to_pandas(), earlier.column(card).to_pandas()
-    found = np.zeros(test.num_rows, dtype=bool)
+    is_known = np.zeros(test.num_rows, dtype=bool)
     for day in np.unique(days):
         midnight = Period.of_days(day.astype(date), None, zone).start
         assert midnight is not None
         frauds = labels.known(earlier, midnight - INSTANT) == 1
-        named = set(earlier_cards[frauds].dropna())
-        found |= (days == day) & np.asarray(cards.isin(named))
-    return found
+        fraud_cards = set(earlier_cards[frauds].dropna())
+        is_known |= (days == day) & np.asarray(cards.isin(fraud_cards))
+    return is_known
 
 
 def scores_table(tested: Sequence[Tested], config: Config) -> pa.Table:
@@ -297,8 +297,8 @@ def _cut(features: Path, period: Period, config: Config, out: Path) -> int:
 def _labelled(path: Path, config: Config) -> pa.Table:
     """Return what `known_cards` looks at."""
     contract, names = config.contract, pq.read_schema(path).names
-    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at, *contract.entities[:1])
-    return pq.read_table(path, columns=[name for name in wanted if name in names])
+    columns = (contract.id, contract.timestamp, contract.label, contract.labelled_at, *contract.entities[:1])
+    return pq.read_table(path, columns=[name for name in columns if name in names])
 
 
 def _score(
@@ -309,8 +309,8 @@ def _score(
     marks: dict[str, Any] = {"batch_id": "", "model_version": "", "scored_at": as_of}
     scored = score_table(test, detector, folder / "scored", **marks)
     results, names = pq.read_table(scored.scores), pq.read_schema(test).names
-    wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, segment)
-    columns = dict.fromkeys([*wanted, *contract.entities[:1]])
+    roles = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at)
+    columns = dict.fromkeys([*roles, segment, *contract.entities[:1]])
     rows = pq.read_table(test, columns=[name for name in columns if name in names])
     card = rows.column(contract.entities[0]).to_pandas().to_numpy(dtype=object) if contract.entities else None
     outcomes = Outcomes.of(
@@ -318,13 +318,13 @@ def _score(
         card,
         results.column("anomaly_score").to_numpy(),
         labels.known(rows, as_of),
-        results.column("is_flagged").to_numpy(zero_copy_only=False),
-        rows.column(contract.amount).to_numpy(),
+        flagged=results.column("is_flagged").to_numpy(zero_copy_only=False),
+        amounts=rows.column(contract.amount).to_numpy(),
     )
     values = pd.Series(rows.column(segment).to_pylist(), dtype=object).to_numpy() if segment else None
     return outcomes, results.column(contract.id).combine_chunks(), values
 
 
 def _against(last: Detector, outcomes: Outcomes, test: Path, k: int) -> Agreement:
-    scores, flagged = score_rows(last, test)
+    scores, flagged = scores_and_flags(last, test)
     return agreement(scores, outcomes.scores, days=outcomes.days, k=k, flagged=(flagged, outcomes.flagged))

@@ -75,8 +75,8 @@ def weights(groups: ArrayLike, draws: int = DRAWS, seed: int = 0) -> Iterator[np
 
     Examples
     --------
-    >>> for drawn in weights(["a", "b", "b", "c"], draws=2):
-    ...     print(drawn)
+    >>> for draw in weights(["a", "b", "b", "c"], draws=2):
+    ...     print(draw)
     [0 2 2 1]
     [3 0 0 0]
     """
@@ -117,11 +117,11 @@ def bootstrap(
     Examples
     --------
     >>> values = np.arange(100.0)
-    >>> print(f"{bootstrap(lambda drawn: np.average(values, weights=drawn), np.arange(100)):.1f}")
+    >>> print(f"{bootstrap(lambda draw: np.average(values, weights=draw), np.arange(100)):.1f}")
     49.5 (44.6 to 54.2)
     """
     values, low, high = bootstrap_all(
-        lambda drawn: np.array([metric(drawn)]), groups, draws=draws, seed=seed, level=level
+        lambda draw: np.array([metric(draw)]), groups, draws=draws, seed=seed, level=level
     )
     return Interval(float(values[0]), float(low[0]), float(high[0]))
 
@@ -153,11 +153,11 @@ def bootstrap_all(
     values = np.asarray(metrics(np.ones(len(codes), dtype=np.int64)), dtype=np.float64)
     if count < LEAST_GROUPS or draws < 1:
         return values, np.full(len(values), np.nan), np.full(len(values), np.nan)
-    found = np.stack([np.asarray(metrics(drawn), dtype=np.float64) for drawn in _weights(codes, count, draws, seed)])
-    missing = np.isnan(found)
+    by_draw = np.stack([np.asarray(metrics(draw), dtype=np.float64) for draw in _weights(codes, count, draws, seed)])
+    missing = np.isnan(by_draw)
     tail = expanded((1 - level) / 2, count)
-    low = np.quantile(np.where(missing, -np.inf, found), tail, axis=0, method="lower")
-    high = np.quantile(np.where(missing, np.inf, found), 1 - tail, axis=0, method="higher")
+    low = np.quantile(np.where(missing, -np.inf, by_draw), tail, axis=0, method="lower")
+    high = np.quantile(np.where(missing, np.inf, by_draw), 1 - tail, axis=0, method="higher")
     undefined = np.isnan(values)
     low, high = (np.where(np.isfinite(end) & ~undefined, end, np.nan) for end in (low, high))
     return values, low, high

@@ -93,17 +93,17 @@ def card_precision_by_day(
     there = np.flatnonzero(~(pd.isna(days) | pd.isna(cards)))
     place, names = pd.factorize(days[there], sort=True)
     by_day = there[np.argsort(place, kind="stable")]
-    found: set[Any] = set()
+    past_hits: set[Any] = set()
     shares = []
     # Day by day, for a group needs many times the memory of its rows.
     for rows in np.split(by_day, np.cumsum(np.bincount(place, minlength=len(names)))[:-1]) if len(names) else ():
         frame = pd.DataFrame({"card": cards[rows], "score": scores[rows], "fraud": is_fraud[rows]})
         day = frame.groupby("card", as_index=False).max()  # sorted by card
-        open_cards = day[~day["card"].isin(found)]
+        open_cards = day[~day["card"].isin(past_hits)]
         top = open_cards.sort_values("score", ascending=False, kind="stable").head(k)
         hits = top.loc[top["fraud"], "card"]
         shares.append(len(hits) / k)
-        found.update(hits)
+        past_hits.update(hits)
     return DailyPrecision(names, np.array(shares) if is_fraud.any() else np.full(len(names), math.nan))
 
 

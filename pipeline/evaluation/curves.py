@@ -55,8 +55,8 @@ def precision_over_recall(
         return None
     grid = np.linspace(1 / points, 1, points)
 
-    def precision(number: int, ranking: Ranking, drawn: np.ndarray) -> np.ndarray:
-        frauds, rows = ranking.counts(drawn)
+    def precision(number: int, ranking: Ranking, draw: np.ndarray) -> np.ndarray:
+        frauds, rows = ranking.counts(draw)
         if not frauds[-1]:
             return np.full(points, np.nan)
         first = np.searchsorted(frauds, grid * frauds[-1] * (1 - 1e-12))
@@ -100,20 +100,20 @@ def found_over_alerts(
     flagged = sum(int(block.flagged.sum()) for block in blocks) / sum(days)
     most = min(max(0.05 * rows, 10 * flagged, 1.0), rows)
     grid = np.linspace(most / points, most, points)
-    known = [block.where(block.known) for block in blocks]
+    with_labels = [block.where(block.is_labelled) for block in blocks]
     highest = []  # for each block, how many different scores reach each cut
-    for block, labelled, n in zip(blocks, known, days, strict=True):
+    for block, part, n in zip(blocks, with_labels, days, strict=True):
         alerts = np.clip(np.round(grid * n).astype(int), 1, len(block.scores))
         cuts = np.sort(block.scores)[-alerts]
-        different = np.unique(labelled.scores)
+        different = np.unique(part.scores)
         highest.append(len(different) - np.searchsorted(different, cuts))
 
-    def found(number: int, ranking: Ranking, drawn: np.ndarray) -> np.ndarray:
-        weights = drawn * known[number].amounts if by_amount else drawn
+    def recall(number: int, ranking: Ranking, draw: np.ndarray) -> np.ndarray:
+        weights = draw * with_labels[number].amounts if by_amount else draw
         frauds, total = ranking.found(weights, highest[number])
         return frauds / total if total else np.full(points, np.nan)
 
-    return _banded(blocks, grid, found, draws=draws, seed=seed)
+    return _banded(blocks, grid, recall, draws=draws, seed=seed)
 
 
 def _with_both(parts: Outcomes | Sequence[Outcomes]) -> list[Outcomes]:
@@ -131,16 +131,16 @@ def _banded(
     seed: int,
 ) -> Curve:
     """Return the mean of each block's curve over the blocks, with its band."""
-    known = [block.where(block.known) for block in blocks]
-    rankings = [Ranking(block.scores, block.labels == 1) for block in known]
-    sizes = np.cumsum([0, *(len(block.scores) for block in known)])
+    with_labels = [block.where(block.is_labelled) for block in blocks]
+    rankings = [Ranking(block.scores, block.labels == 1) for block in with_labels]
+    sizes = np.cumsum([0, *(len(block.scores) for block in with_labels)])
     draws = max(min(draws, MOST_BAND_DRAWN // max(int(sizes[-1]), 1)), min(draws, LEAST_BAND_DRAWS))
 
-    def metrics(drawn: np.ndarray) -> np.ndarray:
-        parts = [drawn[start:end] for start, end in pairwise(sizes)]
+    def metrics(draw: np.ndarray) -> np.ndarray:
+        parts = [draw[start:end] for start, end in pairwise(sizes)]
         return _mean(np.array([curve(n, rankings[n], part) for n, part in enumerate(parts)]))
 
-    return Curve(grid, *bootstrap_all(metrics, drawn_as_a_whole(known), draws=draws, seed=seed))
+    return Curve(grid, *bootstrap_all(metrics, drawn_as_a_whole(with_labels), draws=draws, seed=seed))
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

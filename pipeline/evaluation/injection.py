@@ -19,7 +19,7 @@ from pipeline.labels.known import Labels, taken_for_normal
 from pipeline.scoring.reasons import assign
 
 STEP = 6.0
-ROWS = 400
+PERTURBED_ROWS = 400
 READ = 20_000
 KINDS = {
     "plus": f"one number {STEP:g} standard deviations higher",
@@ -91,7 +91,7 @@ def share(part: int, whole: int, level: float = LEVEL) -> Interval:
     return Interval(part / whole, float(low), float(high))
 
 
-def inject(detector: Detector, matrix: np.ndarray, rows: int = ROWS, seed: int = 0) -> list[Injected]:
+def inject(detector: Detector, matrix: np.ndarray, rows: int = PERTURBED_ROWS, seed: int = 0) -> list[Injected]:
     """Perturb encoded normal rows in one column each, and count what is flagged and what is named for it.
 
     Each perturbed row is a random one of those that are not flagged as they are, changed in a random feature: all
@@ -117,7 +117,7 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = ROWS, seed: int =
     calm = matrix[detector.model.anomaly_score(matrix) <= detector.threshold] if len(matrix) else matrix
     if not len(calm):
         return []
-    found = []
+    results = []
     for number, (kind, change) in enumerate(CHANGES.items()):
         rng = np.random.default_rng([seed, number])
         perturbed, features = change(detector, calm, rows, rng)
@@ -126,12 +126,14 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = ROWS, seed: int =
         flagged = detector.model.anomaly_score(perturbed) > detector.threshold
         sources = {feature.name: feature.source for feature in detector.features}
         named = assign(detector, perturbed).top == np.array([sources[name] for name in features], dtype=object)
-        found.append(Injected(kind, len(perturbed), int(flagged.sum()), int(named.sum()), int((flagged & named).sum())))
-    return found
+        results.append(
+            Injected(kind, len(perturbed), int(flagged.sum()), int(named.sum()), int((flagged & named).sum()))
+        )
+    return results
 
 
 def inject_into(
-    features: Path, detector: Detector, labels: Labels, *, rows: int = ROWS, seed: int = 0
+    features: Path, detector: Detector, labels: Labels, *, rows: int = PERTURBED_ROWS, seed: int = 0
 ) -> list[Injected]:
     """Read a feature table's normal rows, as far as labels are known as of the fit, and :func:`inject` into them.
 
@@ -152,15 +154,15 @@ def inject_into(
     names += [name for name in (contract.id, contract.timestamp, contract.label, contract.labelled_at) if name]
     file = pq.ParquetFile(features)
     step = -(-file.metadata.num_rows // READ) or 1
-    kept, start = [], 0
+    batches, start = [], 0
     for batch in file.iter_batches(columns=[name for name in dict.fromkeys(names) if name in schema.names]):
-        kept.append(batch.take(pa.array(np.arange(-start % step, batch.num_rows, step))))
+        batches.append(batch.take(pa.array(np.arange(-start % step, batch.num_rows, step))))
         start += batch.num_rows
-    if not kept:
+    if not batches:
         return []
-    table = pa.Table.from_batches(kept)
-    known = labels.known(table, detector.as_of)
-    normal = taken_for_normal(known, contract.label in schema.names and not np.isnan(known).all())
+    table = pa.Table.from_batches(batches)
+    row_labels = labels.known(table, detector.as_of)
+    normal = taken_for_normal(row_labels, contract.label in schema.names and not np.isnan(row_labels).all())
     return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
 
 
@@ -172,10 +174,10 @@ def _moved(step: float) -> "Change":
         if not columns:
             return calm[:0], []
         perturbed = calm[rng.integers(0, len(calm), rows)].copy()
-        chosen = rng.integers(0, len(columns), rows)
-        places = np.array([place for place, _ in columns])[chosen]
+        picks = rng.integers(0, len(columns), rows)
+        places = np.array([place for place, _ in columns])[picks]
         perturbed[np.arange(rows), places] += step
-        return perturbed, [columns[number][1].feature for number in chosen]
+        return perturbed, [columns[number][1].feature for number in picks]
 
     return change
 
@@ -183,14 +185,14 @@ def _moved(step: float) -> "Change":
 def _swapped(detector: Detector, calm: np.ndarray, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
     names = [feature.name for feature in detector.features if detector.encoder.places_of(feature.name)]
     parts, changed = [], []
-    chosen = rng.integers(0, len(names), rows)
+    picks = rng.integers(0, len(names), rows)
     for number, name in enumerate(names):
         places = detector.encoder.places_of(name)
-        count = int((chosen == number).sum())
-        own, other = (calm[rng.integers(0, len(calm), count)] for _ in range(2))
-        perturbed = own.copy()
-        perturbed[:, places] = other[:, places]
-        differs = (perturbed != own).any(axis=1)
+        count = int((picks == number).sum())
+        originals, others = (calm[rng.integers(0, len(calm), count)] for _ in range(2))
+        perturbed = originals.copy()
+        perturbed[:, places] = others[:, places]
+        differs = (perturbed != originals).any(axis=1)
         parts.append(perturbed[differs])
         changed += [name] * int(differs.sum())
     return np.concatenate(parts), changed
@@ -203,11 +205,11 @@ def _rare(detector: Detector, calm: np.ndarray, rows: int, rng: np.random.Genera
         if feature.kind == "category"
     }
     parts, changed = [calm[:0]], []
-    chosen = rng.integers(0, max(len(groups), 1), rows)
+    picks = rng.integers(0, max(len(groups), 1), rows)
     for number, (name, places) in enumerate(groups.items()):
-        own = calm[calm[:, places[-1]] < 0.5]  # the last column is that of rare and new values
-        count = int((chosen == number).sum()) if len(own) else 0
-        perturbed = own[rng.integers(0, max(len(own), 1), count)].copy()
+        originals = calm[calm[:, places[-1]] < 0.5]  # the last column is that of rare and new values
+        count = int((picks == number).sum()) if len(originals) else 0
+        perturbed = originals[rng.integers(0, max(len(originals), 1), count)].copy()
         perturbed[:, places] = 0
         perturbed[:, places[-1]] = 1
         parts.append(perturbed)

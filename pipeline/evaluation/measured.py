@@ -80,7 +80,7 @@ def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
     return out
 
 
-def measure(features: Path, scored: Scored, labels: Labels, as_of: datetime | None = None) -> Measured:
+def measure_batch(features: Path, scored: Scored, labels: Labels, as_of: datetime | None = None) -> Measured:
     """Measure a scored batch on its rows whose label is known.
 
     Parameters
@@ -98,11 +98,11 @@ def measure(features: Path, scored: Scored, labels: Labels, as_of: datetime | No
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     scores = results.column("anomaly_score").to_numpy()
     names = pq.read_schema(features).names
-    wanted = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
-    rows = pq.read_table(features, columns=[name for name in wanted if name in names])
-    known = labels.known(rows, as_of) if as_of else labels.known_now(rows)
+    columns = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
+    rows = pq.read_table(features, columns=[name for name in columns if name in names])
+    row_labels = labels.known(rows, as_of) if as_of else labels.known_now(rows)
     del rows  # before others are read: of a large batch, each column counts
-    if contract.label not in names and np.isnan(known).all():
+    if contract.label not in names and np.isnan(row_labels).all():
         return Measured(scores, None, None)
 
     def column(name: str) -> pa.ChunkedArray:
@@ -112,11 +112,11 @@ def measure(features: Path, scored: Scored, labels: Labels, as_of: datetime | No
         local_days(column(contract.timestamp), config.table.time_zone),
         _cards(column(contract.entities[0])) if contract.entities else None,
         scores,
-        known,
+        row_labels,
         is_flagged=results.column("is_flagged").to_numpy(zero_copy_only=False),
         amounts=column(contract.amount).to_numpy(zero_copy_only=False),
     )
-    return Measured(scores, known, evaluation)
+    return Measured(scores, row_labels, evaluation)
 
 
 def _cards(column: pa.ChunkedArray) -> np.ndarray:

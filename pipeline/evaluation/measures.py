@@ -60,10 +60,18 @@ class Outcomes:
         cards: ArrayLike | None,
         scores: ArrayLike,
         labels: ArrayLike,
+        *,
         flagged: ArrayLike,
         amounts: ArrayLike | None = None,
     ) -> Self:
-        """Make arrays of what is given; without amounts, no money is at stake."""
+        """Make outcomes of whatever numpy takes for arrays; without amounts, no money is at stake.
+
+        Examples
+        --------
+        >>> outcomes = Outcomes.of([1, 1], None, [0.2, 0.9], [0, np.nan], flagged=[False, True], amounts=[12, -5])
+        >>> outcomes.is_labelled, outcomes.amounts
+        (array([ True, False]), array([12.,  0.]))
+        """
         values = np.asarray(scores, dtype=np.float64)
         money = np.full(len(values), np.nan) if amounts is None else np.asarray(amounts, dtype=np.float64)
         return cls(
@@ -76,7 +84,7 @@ class Outcomes:
         )
 
     @property
-    def known(self) -> np.ndarray:
+    def is_labelled(self) -> np.ndarray:
         """Rows whose label is known; (n_rows,) bool."""
         return ~np.isnan(self.labels)
 
@@ -130,21 +138,21 @@ def measure(parts: Outcomes | Sequence[Outcomes], k: int = K, draws: int = DRAWS
         nan where undefined.
     """
     blocks = [parts] if isinstance(parts, Outcomes) else list(parts)
-    known = [block.where(block.known) for block in blocks]
-    at_k = [top_of_days(block.days, block.scores, k)[block.known] for block in blocks]
-    rows = sum(len(block.scores) for block in known)
+    with_labels = [block.where(block.is_labelled) for block in blocks]
+    at_k = [top_of_days(block.days, block.scores, k)[block.is_labelled] for block in blocks]
+    rows = sum(len(block.scores) for block in with_labels)
     draws = max(min(draws, MOST_DRAWN // max(rows, 1)), min(draws, LEAST_DRAWS))
-    found = _of_rows(known, at_k, k=k, draws=draws, seed=seed) if rows else {}
+    measures = _of_rows(with_labels, at_k, k=k, draws=draws, seed=seed) if rows else {}
     days = np.concatenate([block.days for block in blocks])
     flagged = np.concatenate([block.flagged for block in blocks])
-    if all(block.cards is not None for block in known) and rows:
-        found[f"card_precision_at_{k}"] = _of_cards(known, k, draws, seed)
+    if all(block.cards is not None for block in with_labels) and rows:
+        measures[f"card_precision_at_{k}"] = _of_cards(with_labels, k, draws, seed)
     each, day_of = np.unique(days, return_inverse=True)
     alerts = np.bincount(day_of, weights=flagged, minlength=len(each))
-    found["alerts_per_day"] = bootstrap(
-        lambda drawn: float(np.average(alerts, weights=drawn)) if len(each) else math.nan, each, draws=draws, seed=seed
+    measures["alerts_per_day"] = bootstrap(
+        lambda draw: float(np.average(alerts, weights=draw)) if len(each) else math.nan, each, draws=draws, seed=seed
     )
-    return found
+    return measures
 
 
 def drawn_as_a_whole(blocks: Sequence[Outcomes]) -> np.ndarray:
@@ -204,40 +212,38 @@ class Caught:
         )
 
 
-def _of_rows(known: list[Outcomes], at_k: list[np.ndarray], *, k: int, draws: int, seed: int) -> dict[str, Interval]:
-    rankings = [Ranking(*as_arrays(block.scores, block.labels == 1)) for block in known]
-    cuts = np.cumsum([0, *(len(block.scores) for block in known)])
-    fraud = np.concatenate([block.labels == 1 for block in known])
-    money = np.concatenate([block.amounts for block in known])
-    chosen = {"": np.concatenate([block.flagged for block in known]), f"_at_{k}": np.concatenate(at_k)}
-    caught = [Caught(mask, fraud, money) for mask in chosen.values()]
+def _of_rows(blocks: list[Outcomes], at_k: list[np.ndarray], *, k: int, draws: int, seed: int) -> dict[str, Interval]:
+    rankings = [Ranking(*as_arrays(block.scores, block.labels == 1)) for block in blocks]
+    cuts = np.cumsum([0, *(len(block.scores) for block in blocks)])
+    fraud = np.concatenate([block.labels == 1 for block in blocks])
+    money = np.concatenate([block.amounts for block in blocks])
+    masks = {"": np.concatenate([block.flagged for block in blocks]), f"_at_{k}": np.concatenate(at_k)}
+    caught = [Caught(mask, fraud, money) for mask in masks.values()]
 
-    def metrics(drawn: np.ndarray) -> np.ndarray:
-        parts = [drawn[start:end] for start, end in pairwise(cuts)]
+    def metrics(draw: np.ndarray) -> np.ndarray:
+        parts = [draw[start:end] for start, end in pairwise(cuts)]
         curves = np.array([ranking.auroc_and_ap(part) for ranking, part in zip(rankings, parts, strict=True)])
-        at_cuts = [value for each in caught for value in each.measures(drawn)]
+        at_cuts = [value for each in caught for value in each.measures(draw)]
         return np.array([_mean(curves[:, 0]), _mean(curves[:, 1]), *at_cuts])
 
     names = ["auroc", "average_precision"]
-    names += [f"{name}{at}" for at in chosen for name in ("precision", "recall", "money_recall")]
-    values, low, high = bootstrap_all(metrics, drawn_as_a_whole(known), draws=draws, seed=seed)
+    names += [f"{name}{at}" for at in masks for name in ("precision", "recall", "money_recall")]
+    values, low, high = bootstrap_all(metrics, drawn_as_a_whole(blocks), draws=draws, seed=seed)
     return {name: Interval(float(values[i]), float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
-def _of_cards(known: list[Outcomes], k: int, draws: int, seed: int) -> Interval:
-    found = [
+def _of_cards(blocks: list[Outcomes], k: int, draws: int, seed: int) -> Interval:
+    daily = [
         card_precision_by_day(block.days, block.cards, block.scores, block.labels == 1, k=k)  # type: ignore[arg-type]
-        for block in known
+        for block in blocks
     ]
-    precision = np.concatenate([daily.precision for daily in found])
+    precision = np.concatenate([each.precision for each in daily])
     some = ~np.isnan(precision)
     # Two blocks of one day, as overlapping ones have, are two values of it.
-    days = np.concatenate([daily.days for daily in found])
+    days = np.concatenate([each.days for each in daily])
     if not some.any():
         return Interval(math.nan, math.nan, math.nan)
-    return bootstrap(
-        lambda drawn: float(np.average(precision[some], weights=drawn)), days[some], draws=draws, seed=seed
-    )
+    return bootstrap(lambda draw: float(np.average(precision[some], weights=draw)), days[some], draws=draws, seed=seed)
 
 
 def _share(part: float, whole: float) -> float:

@@ -20,7 +20,7 @@ __all__ = [
     "card_precision_at_k",
     "card_precision_by_day",
     "evaluate",
-    "precision_recall",
+    "precision_recall_points",
 ]
 
 
@@ -95,13 +95,15 @@ class Evaluation:
     @property
     def figures(self) -> dict[str, float]:
         """The measures that are defined, by the name they are logged under."""
-        return {name: found.value for name, found in self.intervals.items() if not math.isnan(found.value)}
+        return {name: interval.value for name, interval in self.intervals.items() if not math.isnan(interval.value)}
 
     @property
     def bounds(self) -> dict[str, float]:
         """The ends of the intervals that are defined, by the measure's name with ``_low`` or ``_high`` behind it."""
         ends = {
-            f"{name}_{end}": getattr(found, end) for name, found in self.intervals.items() for end in ("low", "high")
+            f"{name}_{end}": getattr(interval, end)
+            for name, interval in self.intervals.items()
+            for end in ("low", "high")
         }
         return {name: value for name, value in ends.items() if not math.isnan(value)}
 
@@ -174,7 +176,7 @@ def average_precision(scores: ArrayLike, is_fraud: ArrayLike) -> float:
     return float(average_precision_score(is_fraud, scores))
 
 
-def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int = 400) -> PrecisionRecall | None:
+def precision_recall_points(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int = 400) -> PrecisionRecall | None:
     """Compute the precision-recall curve at every threshold, then thin it for drawing.
 
     Parameters
@@ -189,6 +191,12 @@ def precision_recall(scores: ArrayLike, is_fraud: ArrayLike, *, max_points: int 
     -------
     PrecisionRecall or None
         None where all rows are of one class.
+
+    Examples
+    --------
+    >>> curve = precision_recall_points([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])
+    >>> curve.thresholds, curve.recall, curve.base_rate
+    (array([0.8 , 0.4 , 0.35, 0.1 ]), array([0.5, 0.5, 1. , 1. ]), 0.5)
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -237,24 +245,24 @@ def evaluate(
     Evaluation or None
         None where no label is known.
     """
-    outcomes = Outcomes.of(days, cards, scores, labels, is_flagged, amounts)
-    known = outcomes.where(outcomes.known)
-    if not len(known.scores):
+    outcomes = Outcomes.of(days, cards, scores, labels, flagged=is_flagged, amounts=amounts)
+    with_labels = outcomes.where(outcomes.is_labelled)
+    if not len(with_labels.scores):
         return None
-    fraud, undefined = known.labels == 1, Interval(math.nan, math.nan, math.nan)
-    found = measure(outcomes, k)
+    fraud, undefined = with_labels.labels == 1, Interval(math.nan, math.nan, math.nan)
+    intervals = measure(outcomes, k)
     return Evaluation(
-        rows=len(known.scores),
+        rows=len(with_labels.scores),
         frauds=int(fraud.sum()),
-        unknown=len(outcomes.scores) - len(known.scores),
-        flagged=int(known.flagged.sum()),
-        flagged_frauds=int((known.flagged & fraud).sum()),
-        auroc=found["auroc"].value,
-        average_precision=found["average_precision"].value,
-        card_precision=found.get(f"card_precision_at_{k}", undefined).value,
+        unknown=len(outcomes.scores) - len(with_labels.scores),
+        flagged=int(with_labels.flagged.sum()),
+        flagged_frauds=int((with_labels.flagged & fraud).sum()),
+        auroc=intervals["auroc"].value,
+        average_precision=intervals["average_precision"].value,
+        card_precision=intervals.get(f"card_precision_at_{k}", undefined).value,
         k=k,
-        curve=precision_recall(known.scores, fraud),
-        intervals=found,
+        curve=precision_recall_points(with_labels.scores, fraud),
+        intervals=intervals,
         found=found_over_alerts(outcomes),
         money=None if amounts is None else found_over_alerts(outcomes, by_amount=True),
         left_out=outcomes.left_out,

@@ -103,15 +103,15 @@ def missed_fraud(folders: Sequence[Path], labels: Labels, as_of: datetime) -> Mi
     for folder in folders:
         if not (folder / FILE).is_file():
             continue
-        known, chance = _known(folder / FILE, labels, as_of)
-        answered = int((~np.isnan(known)).sum())
-        if len(known) and not answered:
+        row_labels, chance = _known(folder / FILE, labels, as_of)
+        answered = int((~np.isnan(row_labels)).sum())
+        if len(row_labels) and not answered:
             continue
         alerts, _ = _known(folder / "alerts.parquet", labels, as_of)
         rows = pq.read_metadata(folder / "scores.parquet").num_rows - len(alerts)
-        numbers += [1, rows, len(known), (alerts == 1).sum(), len(alerts), np.isnan(alerts).sum()]
-        weights.append(len(known) / max(answered, 1) / chance[~np.isnan(known)])
-        frauds.append(known[~np.isnan(known)] == 1)
+        numbers += [1, rows, len(row_labels), (alerts == 1).sum(), len(alerts), np.isnan(alerts).sum()]
+        weights.append(len(row_labels) / max(answered, 1) / chance[~np.isnan(row_labels)])
+        frauds.append(row_labels[~np.isnan(row_labels)] == 1)
     if not sum(map(len, frauds)):
         return None
     batches, rows, audited, caught, alerts_seen, unlabelled = (int(number) for number in numbers)
@@ -176,8 +176,8 @@ def total(weights: np.ndarray, frauds: np.ndarray, level: float = LEVEL) -> Inte
 def _known(path: Path, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.ndarray]:
     """Return what is known of the labels of audited or flagged rows, and their chances to be drawn."""
     contract, names = labels.config.contract, pq.read_schema(path).names
-    wanted = [contract.id, contract.timestamp, contract.label, contract.labelled_at]
-    present: dict[str, Any] = {str(name): renamed(str(name), names, there=True) for name in wanted if name}
+    columns = [contract.id, contract.timestamp, contract.label, contract.labelled_at]
+    present: dict[str, Any] = {str(name): renamed(str(name), names, there=True) for name in columns if name}
     present = {name: column for name, column in present.items() if column in names}
     chance = [PROBABILITY] if PROBABILITY in names else []
     table = pq.read_table(path, columns=[*present.values(), *chance])

@@ -88,11 +88,11 @@ class Ranking:
         frauds = self._frauds(weights)[self.frauds_by[self.hits]]
         if frauds[-1] == 0 or total == frauds[-1]:
             return math.nan, math.nan
-        found = np.diff(frauds, prepend=0)
-        alike = rows[at] - above - found
-        lower = (total - frauds[-1]) - (above - (frauds - found)) - alike
-        area = np.sum(found * (lower + alike / 2))
-        steps = np.flatnonzero(found)
+        new_frauds = np.diff(frauds, prepend=0)
+        alike = rows[at] - above - new_frauds
+        lower = (total - frauds[-1]) - (above - (frauds - new_frauds)) - alike
+        area = np.sum(new_frauds * (lower + alike / 2))
+        steps = np.flatnonzero(new_frauds)
         precision = frauds[steps] / rows[at][steps]
         fraud = float(frauds[-1])
-        return float(area) / (fraud * float(total - frauds[-1])), float(np.sum(found[steps] * precision) / fraud)
+        return float(area) / (fraud * float(total - frauds[-1])), float(np.sum(new_frauds[steps] * precision) / fraud)

@@ -90,10 +90,10 @@ class Result:
         rows: list[tuple[int | None, str | None, str | None, str, Interval]] = []
         for item, measures in zip(self.tested, self.of_blocks, strict=True):
             number, days = item.block.number, item.block.name
-            rows += [(number, days, None, name, found) for name, found in measures.items()]
-        rows += [(None, None, None, name, found) for name, found in self.pooled.items()]
+            rows += [(number, days, None, name, interval) for name, interval in measures.items()]
+        rows += [(None, None, None, name, interval) for name, interval in self.pooled.items()]
         for segment, measures in self.of_segments.items():
-            rows += [(None, None, segment, name, found) for name, found in measures.items()]
+            rows += [(None, None, segment, name, interval) for name, interval in measures.items()]
         return pa.table(
             {
                 "block": pa.array([row[0] for row in rows], pa.int64()),
@@ -157,9 +157,9 @@ def summarise(tested: Sequence[Tested], of_blocks: Sequence[Measures] = (), k: i
     if all(item.segments is not None for item in tested):
         values = pd.Series(np.concatenate([np.asarray(item.segments, dtype=object) for item in tested]))
         for name in [*values.value_counts().index[:MOST_SEGMENTS], *([None] if values.isna().any() else [])]:
-            own = [_of_segment(item, name) for item in tested]
+            segment_parts = [_of_segment(item, name) for item in tested]
             text = "(missing)" if name is None else str(name)
-            of_segments[text] = measure([part for part in own if len(part.scores)], k)
+            of_segments[text] = measure([part for part in segment_parts if len(part.scores)], k)
     return Result(
         tested=tested,
         k=k,
@@ -188,8 +188,8 @@ def counts(item: Tested) -> dict[str, int]:
 def figures(measures: Measures) -> dict[str, float]:
     """Return the measures that are defined, and the ends of their intervals with ``_low`` and ``_high`` behind."""
     values: dict[str, float] = {}
-    for name, found in measures.items():
-        values |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    for name, interval in measures.items():
+        values |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -205,7 +205,7 @@ def short_text(value: str, most: int = 24) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def cell(found: Interval | None, digits: int = 3) -> str:
+def cell(interval: Interval | None, digits: int = 3) -> str:
     r"""Return a measure for a narrow column: the value, and its interval on a second line.
 
     Examples
@@ -213,12 +213,12 @@ def cell(found: Interval | None, digits: int = 3) -> str:
     >>> cell(Interval(0.6394, 0.6012, 0.672)), cell(Interval(97.2, 80.1, 110.0), 0), cell(None)
     ('.639\n.60-.67', '97\n80-110', '-')
     """
-    if found is None or math.isnan(found.value):
+    if interval is None or math.isnan(interval.value):
         return "-"
-    value = narrow_number(found.value, digits)
-    if math.isnan(found.low) or math.isnan(found.high):
+    value = narrow_number(interval.value, digits)
+    if math.isnan(interval.low) or math.isnan(interval.high):
         return value
-    low, high = (narrow_number(end, max(digits - 1, 0)) for end in (found.low, found.high))
+    low, high = (narrow_number(end, max(digits - 1, 0)) for end in (interval.low, interval.high))
     return f"{value}\n{low}-{high}"
 
 
@@ -229,8 +229,8 @@ def _of_segment(item: Tested, name: Any) -> Outcomes:
 
 def _plain(measures: Measures) -> dict[str, dict[str, float | None]]:
     return {
-        name: {end: _finite(getattr(found, end)) for end in ("value", "low", "high")}
-        for name, found in measures.items()
+        name: {end: _finite(getattr(interval, end)) for end in ("value", "low", "high")}
+        for name, interval in measures.items()
     }
 
 

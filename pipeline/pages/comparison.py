@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation.bootstrap import Interval
-from pipeline.evaluation.metrics import PrecisionRecall, precision_recall
+from pipeline.evaluation.metrics import PrecisionRecall, precision_recall_points
 from pipeline.numbers import metric, number, percent, short_number
 from pipeline.pages import charts
 from pipeline.pages.charts import save_score_distribution
@@ -139,10 +139,10 @@ def series_of(comparison: Comparison, place: int) -> dict[str, list[tuple[int, f
 
 def curve_of(comparison: Comparison, place: int) -> PrecisionRecall | None:
     """Return a version's precision-recall curve; None without labels of both kinds."""
-    known = comparison.outcomes[0].known
+    known = comparison.outcomes[0].is_labelled
     if not known.any():
         return None
-    return precision_recall(comparison.outcomes[place].scores[known], comparison.labels[known] == 1)
+    return precision_recall_points(comparison.outcomes[place].scores[known], comparison.labels[known] == 1)
 
 
 def _subtitle(comparison: Comparison) -> str:

@@ -64,7 +64,7 @@ def measure_versions(versions: Sequence[Outcomes], settings: PromotionConfig) ->
         Without those that need labels where none is known, and without card precision where there is no card.
     """
     found: list[Figure] = []
-    known = [version.where(version.known) for version in versions]
+    known = [version.where(version.is_labelled) for version in versions]
     if len(known[0].labels):
         found = _of_rows(known, settings)
         if known[0].cards is not None:

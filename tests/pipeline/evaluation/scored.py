@@ -12,5 +12,10 @@ def outcomes(n=4000, seed=0, days=8, unknown=0.0, cards=400):
     scores = rng.normal(size=n) + 2 * labels
     labels[rng.random(n) < unknown] = np.nan
     return Outcomes.of(
-        np.sort(rng.integers(0, days, n)), rng.integers(0, cards, n), scores, labels, scores > 2, rng.gamma(2, 30, n)
+        np.sort(rng.integers(0, days, n)),
+        rng.integers(0, cards, n),
+        scores,
+        labels,
+        flagged=scores > 2,
+        amounts=rng.gamma(2, 30, n),
     )

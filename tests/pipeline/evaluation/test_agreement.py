@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import rankdata
 
-from pipeline.evaluation.agreement import agreement, score_rows, stability
+from pipeline.evaluation.agreement import agreement, scores_and_flags, stability
 from pipeline.labels.known import Labels
 from pipeline.scoring.score import score_table
 from pipeline.settings.config import ThresholdConfig
@@ -60,7 +60,7 @@ def test_two_fits_of_one_model_agree_far_better_than_by_chance(fitted, halves):
     assert found.overlap > 2 * found.chance
     assert set(features.parent.iterdir()) == before
     expected = pq.read_table(scored.scores)["anomaly_score"].to_numpy()
-    np.testing.assert_array_equal(score_rows(detector, block)[0], expected)
+    np.testing.assert_array_equal(scores_and_flags(detector, block)[0], expected)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,6 @@ def test_flags_are_those_of_a_scored_batch_whatever_the_cuts(fitted, settings, t
     changed = detector.with_threshold(ThresholdConfig(**settings))
     scored = score_table(block, changed, tmp_path, batch_id="b", model_version="1", scored_at=datetime(2025, 5, 1))
     expected = pq.read_table(scored.scores)["is_flagged"].to_numpy()
-    scores, flags = score_rows(changed, block)
+    scores, flags = scores_and_flags(changed, block)
     np.testing.assert_array_equal(flags, expected)
     assert not np.array_equal(flags, scores > changed.threshold)  # the common cut is another line

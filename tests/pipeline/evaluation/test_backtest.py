@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.errors import AssayError, TrainingError
-from pipeline.evaluation.backtest import blocks, known_cards, run, scores_table
+from pipeline.evaluation.backtest import blocks, known_cards, run_blocks, scores_table
 from pipeline.evaluation.measures import measure
 from pipeline.evaluation.results import counts, figures, summarise
 from pipeline.labels.known import Labels
@@ -29,7 +29,7 @@ PLANNED = blocks(FIRST, LAST, train_days=8, test_days=7, delay_days=5)
 def backtested(folder, table, planned=PLANNED, settings=SETTINGS, **more):
     folder.mkdir(exist_ok=True)
     features = feature_table(folder, table, settings)
-    return list(run(features, planned, Labels(settings), folder, measured_as_of=AFTER, **more))
+    return list(run_blocks(features, planned, Labels(settings), folder, measured_as_of=AFTER, **more))
 
 
 @pytest.fixture(scope="module")

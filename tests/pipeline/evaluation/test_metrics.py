@@ -14,7 +14,7 @@ from pipeline.evaluation.metrics import (
     card_precision_at_k,
     card_precision_by_day,
     evaluate,
-    precision_recall,
+    precision_recall_points,
 )
 
 SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40).filter(
@@ -49,14 +49,14 @@ def test_average_precision_sums_precision_over_steps_of_recall(rows):
 def test_one_class_leaves_the_curves_undefined(labels):
     assert math.isnan(auroc([1, 2, 3], labels))
     assert math.isnan(average_precision([1, 2, 3], labels))
-    assert precision_recall([1, 2, 3], labels) is None
+    assert precision_recall_points([1, 2, 3], labels) is None
 
 
 def test_every_point_of_the_curve_is_what_its_threshold_gives():
     rng = np.random.default_rng(3)
     labels = rng.random(3000) < 0.05
     scores = np.round(rng.normal(size=3000) + labels, 2)
-    curve = precision_recall(scores, labels, max_points=50)
+    curve = precision_recall_points(scores, labels, max_points=50)
     assert 10 < len(curve.recall) <= 51
     for recall, precision, threshold in zip(curve.recall, curve.precision, curve.thresholds, strict=True):
         flagged = scores >= threshold
@@ -72,7 +72,7 @@ def test_thinning_keeps_the_area_under_the_curve():
     labels = rng.random(20_000) < 0.01
     scores = rng.normal(size=20_000) + 2 * labels
     precision, recall, _ = precision_recall_curve(labels, scores)
-    curve = precision_recall(scores, labels, max_points=150)
+    curve = precision_recall_points(scores, labels, max_points=150)
     assert auc(curve.recall, curve.precision) == pytest.approx(auc(recall, precision), abs=0.02)
 
 
@@ -136,7 +136,7 @@ def test_refuses_shapes_that_differ_and_counts_below_one():
     with pytest.raises(ValueError, match="k is 0"):
         card_precision_at_k([1], ["a"], [1.0], [1], k=0)
     with pytest.raises(ValueError, match="max_points is 1"):
-        precision_recall([1.0, 2.0], [0, 1], max_points=1)
+        precision_recall_points([1.0, 2.0], [0, 1], max_points=1)
 
 
 def test_evaluate_measures_known_labels_only():

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pipeline.evaluation.measured import calibration_block, measure
+from pipeline.evaluation.measured import calibration_block, measure_batch
 from pipeline.labels.known import Labels
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome, training_report
@@ -45,7 +45,7 @@ def test_a_card_named_by_a_text_counts_as_one_named_by_a_number_does(run, tmp_pa
     number = pc.cast(pc.utf8_slice_codeunits(rows["card"], 5, 7), pa.int64())
     pq.write_table(rows.set_column(rows.column_names.index("card"), "card", number), tmp_path / "numbers.parquet")
     by_text, by_number = (
-        measure(path, scored, Labels(detector.config), AFTER) for path in (block, tmp_path / "numbers.parquet")
+        measure_batch(path, scored, Labels(detector.config), AFTER) for path in (block, tmp_path / "numbers.parquet")
     )
     assert by_text.figures == by_number.figures
     assert by_text.bounds == by_number.bounds
@@ -55,11 +55,11 @@ def test_a_card_named_by_a_text_counts_as_one_named_by_a_number_does(run, tmp_pa
 def test_measures_are_those_of_the_scores_and_the_labels_known_by_then(run):
     _, detector, block, scored = run
     rows, scores = pq.read_table(block), pq.read_table(scored.scores)
-    measured = measure(block, scored, Labels(detector.config), AFTER)
+    measured = measure_batch(block, scored, Labels(detector.config), AFTER)
     assert np.array_equal(measured.labels, rows["fraud"].to_numpy())
     expected = roc_auc_score(rows["fraud"].to_numpy(), scores["anomaly_score"].to_numpy())
     assert measured.figures["auroc"] == pytest.approx(expected)
-    early = measure(block, scored, Labels(detector.config), pc.min(rows["at"]).as_py())
+    early = measure_batch(block, scored, Labels(detector.config), pc.min(rows["at"]).as_py())
     assert np.isnan(early.labels).all()
     assert early.figures == {}
 
@@ -71,10 +71,10 @@ def test_labels_from_review_are_measured_on_also_where_the_table_has_none(run, t
     given = given.append_column("labelled_at", pa.array([by] * rows.num_rows, pa.timestamp("us")))
     pq.write_table(given.slice(0, 300), tmp_path / "review.parquet")
     pq.write_table(rows.drop_columns(["fraud"]), tmp_path / "rows.parquet")
-    without = measure(tmp_path / "rows.parquet", scored, Labels(detector.config), by)
+    without = measure_batch(tmp_path / "rows.parquet", scored, Labels(detector.config), by)
     assert (without.labels, without.evaluation) == (None, None)
     labels = Labels(detector.config, (tmp_path / "review.parquet",))
-    measured = measure(tmp_path / "rows.parquet", scored, labels, by)
+    measured = measure_batch(tmp_path / "rows.parquet", scored, labels, by)
     np.testing.assert_array_equal(measured.labels[:300], rows["fraud"].to_numpy()[:300])
     assert (measured.evaluation.rows, measured.evaluation.unknown) == (300, rows.num_rows - 300)
 
@@ -83,7 +83,7 @@ def test_the_report_says_what_was_promised_what_came_and_what_is_missing(run, tm
     _, detector, block, scored = run
     counts = Counts(read=400, accepted=375, quarantined=5, outside=20, refused=0)
     validated = Validated(block, block, block, counts, {"eur: not negative": 5}, tmp_path / "data-docs" / "index.html")
-    measured = measure(block, scored, Labels(detector.config), AFTER)
+    measured = measure_batch(block, scored, Labels(detector.config), AFTER)
     report = batch_report(
         detector, validated, scored, measured, source=block, facts={"Batch": "b"}, notes=["<gap> in the history"]
     )
@@ -105,7 +105,7 @@ def test_a_training_report_names_the_model_what_it_left_out_and_the_rows_to_look
     validated = Validated(block, block, block, Counts(375, 375, 0, 0, 0), {}, None)
     told = {"maps": make_maps(block, scored, detector)}
     told["suspects"] = write_suspects(features, detector, Labels(detector.config), tmp_path / "suspects.parquet")
-    measured = measure(block, scored, Labels(detector.config), AFTER)
+    measured = measure_batch(block, scored, Labels(detector.config), AFTER)
     page = training_report(detector, validated, scored, measured, source=block, facts={}, notes=[], **told)
     assert page.facts["Model"].startswith("dense: ")
     assert "code_size = 6, hidden = (16,)" in page.facts["Model"]
@@ -118,7 +118,7 @@ def test_a_training_report_names_the_model_what_it_left_out_and_the_rows_to_look
         run[1],
         validated,
         scored,
-        measure(block, scored, Labels(detector.config), AFTER),
+        measure_batch(block, scored, Labels(detector.config), AFTER),
         source=block,
         facts={},
         notes=[],

@@ -26,7 +26,7 @@ def comparison(two, figures, degenerate="", labelled=True, **promotion):
         for number, (detector, _) in enumerate(two[1], 1)
     ]
     labels = np.array([0.0, 1.0]) if labelled else np.array([np.nan, np.nan])
-    rows = Outcomes.of([1, 2], None, [0.0, 1.0], labels, [False, True])
+    rows = Outcomes.of([1, 2], None, [0.0, 1.0], labels, flagged=[False, True])
     return Comparison(
         config=config(promotion=promotion),
         contenders=contenders,
