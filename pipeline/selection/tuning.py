@@ -92,14 +92,16 @@ def search_name(config: Config, digest: str, blocks: Blocks) -> str:
 def open_study(config: Config, name: str, seed: int | None = None) -> "Study":
     """Return the search of a name from the work folder's database; it is made when it is missing."""
     import optuna
+    from sqlalchemy import NullPool
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     url = database_url(config)
     Path(config.work_dir).mkdir(parents=True, exist_ok=True)
     waits = {"connect_args": {"timeout": 60}} if url.get_backend_name() == "sqlite" else {}
+    engine = {"poolclass": NullPool, **waits}  # nobody can close what a study leaves open
     return optuna.create_study(
         study_name=name,
-        storage=optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=waits),
+        storage=optuna.storages.RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine),
         sampler=optuna.samplers.TPESampler(seed=seed),
         pruner=optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS, n_min_trials=3),
         direction="maximize",

@@ -55,7 +55,8 @@ def connect(config: Config) -> sa.Engine:
         if not config.tracking.ledger_url:
             Path(config.work_dir).absolute().mkdir(parents=True, exist_ok=True)
         waits = {"timeout": WAIT} if url.get_backend_name() == "sqlite" else {}
-        engine = sa.create_engine(url, connect_args=waits)
+        # Each transaction opens a connection and closes it: nobody has to remember the engine's.
+        engine = sa.create_engine(url, connect_args=waits, poolclass=sa.NullPool)
         _bring_up_to_date(engine)
     except ArgumentError:
         raise ConfigError(NO_URL) from None

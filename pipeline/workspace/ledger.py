@@ -213,10 +213,6 @@ class Ledger:
             connection.execute(sa.delete(BATCHES).where(here))
             connection.execute(sa.insert(BATCHES).values(row))
 
-    def close(self) -> None:
-        """Give the database connections back."""
-        self._engine.dispose()
-
     def _mine(self) -> sa.ColumnElement[bool]:
         return BATCHES.c.model_name == self.name
 

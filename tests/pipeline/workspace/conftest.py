@@ -46,10 +46,9 @@ def postgresql_server() -> Iterator[str]:
 def postgresql_url(postgresql_server: str) -> Iterator[str]:
     """The URL of an empty database."""
     name = f"test_{next(NUMBERS)}"
-    server = sa.create_engine(f"{postgresql_server}/postgres", isolation_level="AUTOCOMMIT")
+    server = sa.create_engine(f"{postgresql_server}/postgres", isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with server.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     yield f"{postgresql_server}/{name}"
     with server.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    server.dispose()

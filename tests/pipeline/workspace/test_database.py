@@ -21,7 +21,7 @@ from pipeline.settings.config import Config
 from pipeline.workspace.database import connect, database_url
 from pipeline.workspace.ledger import Ledger
 from pipeline.workspace.schema import METADATA, VERSION, VERSION_TABLE
-from tests.processes import run
+from tests.processes import SECONDS, run
 
 # As SQLAlchemy made them in SQLite before there were migrations, word for word.
 BATCHES = """
@@ -101,7 +101,7 @@ def differences(engine: sa.Engine) -> list[object]:
 
 
 def test_the_migrations_make_the_schema(config: Config) -> None:
-    connect(config).dispose()
+    connect(config)
     engine = connect(config)
     assert tables(engine) == sorted(["alias_changes", VERSION_TABLE, "batches"])
     assert differences(engine) == []
@@ -109,7 +109,6 @@ def test_the_migrations_make_the_schema(config: Config) -> None:
     for name, table in METADATA.tables.items():
         key = sa.inspect(engine).get_pk_constraint(name)
         assert (key["name"], key["constrained_columns"]) == (f"{name}_pkey", table.primary_key.columns.keys())
-    engine.dispose()
 
 
 def test_the_last_migration_has_the_schemas_number() -> None:
@@ -125,7 +124,6 @@ def test_tables_from_before_the_migrations_are_taken_over(config: Config, raw: s
     engine = connect(config)
     assert differences(engine) == []
     assert versions(engine) == [VERSION]
-    engine.dispose()
 
 
 def test_what_stood_in_them_stays(tmp_path: Path) -> None:
@@ -142,9 +140,7 @@ def test_what_stood_in_them_stays(tmp_path: Path) -> None:
     assert [(change.version, change.who) for change in records.all()] == [("1", "ann"), ("2", "bob")]
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         assert connection.execute("SELECT number FROM alias_changes").fetchall() == [(7,), (8,)]
-    engine = connect(config)
-    assert differences(engine) == []
-    engine.dispose()
+    assert differences(connect(config)) == []
 
 
 @pytest.mark.parametrize(
@@ -173,7 +169,7 @@ def test_a_table_of_the_same_name_that_is_another_is_refused_and_left_alone(
 
 
 def test_a_newer_database_is_refused_in_one_sentence(config: Config, raw: sa.Engine) -> None:
-    connect(config).dispose()
+    connect(config)
     with raw.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
     match = (
@@ -185,8 +181,8 @@ def test_a_newer_database_is_refused_in_one_sentence(config: Config, raw: sa.Eng
 
 
 def open_at_once(config: Config, barrier: object) -> None:
-    barrier.wait(120)  # type: ignore[attr-defined]
-    connect(config).dispose()
+    barrier.wait(SECONDS)  # type: ignore[attr-defined]
+    connect(config)
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -201,7 +197,7 @@ def test_processes_that_start_at_once_migrate_once(config: Config, raw: sa.Engin
         for process in processes:
             process.start()
         for process in processes:
-            process.join(180)
+            process.join(SECONDS)
         assert [process.exitcode for process in processes] == [0] * 4
     finally:
         for process in processes:
@@ -215,12 +211,11 @@ def test_a_search_in_the_same_database_keeps_its_own_version(tmp_path: Path) -> 
 
     config = make_config(tmp_path)
     url = database_url(config).render_as_string()
-    connect(config).dispose()
+    connect(config)
     optuna.create_study(study_name="search", storage=optuna.storages.RDBStorage(url))
     engine = connect(config)
     assert {VERSION_TABLE, "alembic_version", "batches", "studies"} <= set(tables(engine))
     assert versions(engine) == [VERSION]
-    engine.dispose()
     assert optuna.get_all_study_names(optuna.storages.RDBStorage(url)) == ["search"]
 
 
@@ -235,7 +230,7 @@ def test_tables_beside_a_search_are_taken_over(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path) -> None:
-    connect(make_config(tmp_path)).dispose()
+    connect(make_config(tmp_path))
     code = (
         "import sys\nfrom pipeline.settings.config import Config\nfrom pipeline.workspace.ledger import Ledger\n"
         "contract = {'id': 'tx', 'timestamp': 'at', 'amount': 'eur'}\n"
