@@ -29,7 +29,6 @@ from pipeline.tables.parquet import span
 from pipeline.tables.period import Period, local_days
 from pipeline.tables.writing import ParquetWriter, write_text
 from pipeline.tracking.backtests import BacktestRun, backtest_run
-from pipeline.validation.validate import Validated
 from pipeline.workspace.workspace import Workspace
 
 
@@ -137,10 +136,10 @@ def _backtest(
     with work.staged(final) as folder:
         plan: list[Block] = []
 
-        def check(validated: Validated) -> None:
+        def check(accepted: Path) -> None:
             """Refuse what cannot be tested on before features are computed."""
-            refuse_giveaways(validated.accepted, config)
-            ends = span(validated.accepted, config.contract.timestamp)
+            refuse_giveaways(accepted, config)
+            ends = span(accepted, config.contract.timestamp)
             plan.extend(_plan(config, design, ends, first=first, last=last))
 
         intake = take_in_period(batch, workspace, folder, check)
@@ -175,7 +174,7 @@ def _plan(
 
 
 @stage("take in")
-def take_in_period(batch: Batch, workspace: Workspace, folder: Path, check: Callable[[Validated], None]) -> TakenIn:
+def take_in_period(batch: Batch, workspace: Workspace, folder: Path, check: Callable[[Path], None]) -> TakenIn:
     """Validate the table and compute the features of the whole period once; the history is read and not added to."""
     docs = folder / "data-docs"
     return take_in(batch, workspace, folder, remember=False, check=check, docs=docs, step=console.step)

@@ -174,7 +174,7 @@ def take_in_table(batch: Batch, workspace: Workspace, folder: Path) -> TakenIn:
         workspace,
         folder,
         remember=True,
-        check=lambda validated: refuse_giveaways(validated.accepted, workspace.config),
+        check=lambda accepted: refuse_giveaways(accepted, workspace.config),
         docs=folder / "data-docs",
         step=console.step,
     )

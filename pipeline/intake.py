@@ -106,7 +106,7 @@ def take_in(
     elsewhere: Sequence[Path] = (),
     replaced: Collection[str] = (),
     refuse_gap: bool = False,
-    check: Callable[[Validated], None] = lambda validated: None,
+    check: Callable[[Path], None] = lambda accepted: None,
     docs: Path | None = None,
     step: ShowStep = silent,
 ) -> TakenIn:
@@ -127,7 +127,7 @@ def take_in(
     refuse_gap : bool
         Whether ``features.on_gap = "refuse"`` refuses the batch; else a gap is a note.
     check : callable
-        Called with what validation made of the batch, before anything is remembered; raises to refuse it.
+        Called with the accepted rows (Parquet), before anything is remembered; raises to refuse it.
     docs : Path, optional
         Folder for Data Docs.
     step : callable
@@ -140,7 +140,7 @@ def take_in(
     """
     labels = workspace.labels
     validated = accept(batch, workspace, scratch, elsewhere=elsewhere, docs=docs, step=step)
-    check(validated)
+    check(validated.accepted)
     notes = _gap(validated, workspace)
     if refuse_gap:
         _refuse_gap(notes, validated, workspace)

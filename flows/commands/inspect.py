@@ -17,7 +17,6 @@ from pipeline.tables.period import Period
 if TYPE_CHECKING:
     from pipeline.intake import TakenIn
     from pipeline.tables.batch import Batch
-    from pipeline.validation.validate import Validated
 
 
 def validate_table(config_path: Path, table: str, *, period: tuple[date | None, date | None], out: Path) -> None:
@@ -75,7 +74,7 @@ def write_features(config_path: Path, table: str, *, period: tuple[date | None, 
     config, target = read_config(config_path), _parquet(out)
     with _taken_in(config, table, period, target) as intake:
         intake.features.replace(target)
-    _wrote(target, intake.validated, {"features": len(list_features(config))}, table=table, config_path=config_path)
+    _wrote(target, intake, {"features": len(list_features(config))}, table=table, config_path=config_path)
 
 
 def write_representation(
@@ -99,7 +98,7 @@ def write_representation(
     with _taken_in(config, table, period, target) as intake, console.step(command) as on_rows:
         count = write(intake.features, replace(detector, config=config), target, on_rows)
     counts = {what: count, "model version": number}
-    _wrote(target, intake.validated, counts, table=table, config_path=config_path)
+    _wrote(target, intake, counts, table=table, config_path=config_path)
 
 
 def _parquet(out: Path | None) -> Path:
@@ -130,11 +129,11 @@ def _taken_in(config: Config, table: str, period: tuple[date | None, date | None
         yield take_in(batch, workspace, scratch, remember=False, step=console.step)
 
 
-def _wrote(out: Path, validated: "Validated", more: dict[str, object], *, table: str, config_path: Path) -> None:
+def _wrote(out: Path, intake: "TakenIn", more: dict[str, object], *, table: str, config_path: Path) -> None:
     """Say what was written, and how to see what was not."""
     from pipeline.pages.runs import count_rows
 
-    console.table(f"Wrote {out}", {**count_rows(validated), **more})
-    if validated.counts.quarantined:
+    console.table(f"Wrote {out}", {**count_rows(intake.validated), **more})
+    if intake.validated.counts.quarantined:
         path = table_or_default(table, read_config(config_path))
         console.commands("To see which rows broke which rules", [f"assay validate {path} --config {config_path}"])

@@ -58,8 +58,8 @@ def test_features_are_those_of_the_whole_table_whether_or_not_rows_are_remembere
 
 
 def test_a_check_that_fails_comes_before_anything_is_remembered(tmp_path, workspace, table):
-    def check(validated):
-        assert validated.accepted.is_file()
+    def check(accepted):
+        assert accepted.is_file()
         raise TrainingError("no")
 
     with pytest.raises(TrainingError, match="no"):
