@@ -116,7 +116,7 @@ def log_training(
     epochs: Sequence[Mapping[str, float]],
     metrics: Mapping[str, float],
     params: Mapping[str, object],
-    plots: Mapping[str, Path],
+    plots: Mapping[str, str],
     report: Path,
     tags: Mapping[str, str],
     input_example: "pd.DataFrame",
@@ -137,8 +137,8 @@ def log_training(
     metrics : mapping of str to float
     params : mapping
         Parameters that are not in the config, such as the threshold and the number of rows fitted on.
-    plots : mapping of str to Path
-        Image files by the name they are shown under.
+    plots : mapping of str to str
+        SVG files' text by the name they are shown under.
     report : Path
         The self-contained HTML page.
     tags : mapping of str to str
@@ -177,7 +177,7 @@ def log_training(
         if dataset:
             client.log_inputs(run_id, [dataset_input(dataset, config.contract)])
         for name, plot in plots.items():
-            _log_plot(client, run_id, name, plot)
+            client.log_text(run_id, plot, f"plots/{name}.svg")
         client.log_artifact(run_id, str(report))
         model = _log_model(config, detector_folder, input_example)
         mlflow.log_metrics({key(name): value for name, value in metrics.items()}, model_id=model.model_id)
@@ -290,13 +290,6 @@ def _log_in_batches(
         client.log_batch(run_id, params=entries[begin : begin + 100])
     for begin in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[begin : begin + 1000])
-
-
-def _log_plot(client: "MlflowClient", run_id: str, name: str, plot: Path) -> None:
-    """Log an image under another name than its file's, which MLflow can't do by itself."""
-    with TemporaryDirectory() as folder:
-        named = shutil.copy(plot, Path(folder) / f"{name}{plot.suffix}")
-        client.log_artifact(run_id, str(named), "plots")
 
 
 def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFrame") -> Any:
