@@ -24,7 +24,7 @@ from pipeline.evaluation.injection import inject_into
 from pipeline.evaluation.measured import Measured, calibration_block, measure_batch
 from pipeline.inference.giveaways import refuse_giveaways
 from pipeline.intake import TakenIn, take_in
-from pipeline.pages.charts import save_losses, save_score_distribution
+from pipeline.pages import charts
 from pipeline.pages.report import render
 from pipeline.pages.runs import count_rows, training_report
 from pipeline.scoring.maps import Map, make_maps
@@ -250,11 +250,10 @@ def register(
     numbers = {name: value for name, value in detector.summary.items() if not isinstance(value, str)}
     parameters = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
     with console.step("log and register in MLflow"):
-        plots = {"scores": folder / ".scores.png"}
+        scores = charts.score_distribution(measured.scores, detector.threshold, measured.labels)
+        plots = {"scores": charts.standalone(scores, charts.SCORES)}
         if detector.epochs:
-            plots["losses"] = folder / ".losses.png"
-            save_losses(plots["losses"], detector.epochs)
-        save_score_distribution(folder / ".scores.png", measured.scores, detector.threshold, measured.labels)
+            plots["losses"] = charts.standalone(charts.losses(detector.epochs), charts.LOSSES)
         return log_training(
             detector.config,
             detector_folder=folder / "detector",

@@ -87,7 +87,7 @@ def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "
         tags = {"kind": "comparison", "versions": numbers, "verdict": verdict}
         group = open_group(config, f"compare {numbers.replace('-', ', ')}", tags)
         for place, contender in enumerate(comparison.contenders):
-            log_child(config, group, _child(comparison, place, contender, folder / ".pictures" / str(place)))
+            log_child(config, group, _child(comparison, place, contender))
         values = {f"gate.{gate.name}": gate.value for gate in gates if gate.value == gate.value}
         log_group(config, group, artefacts=[folder / "comparison.html"], metrics=values)
         close_group(config, group)
@@ -160,7 +160,7 @@ def _contenders(config: Config, asked: Sequence[str]) -> list[Contender]:
     return contenders
 
 
-def _child(comparison: Comparison, place: int, contender: Contender, folder: Path) -> Child:
+def _child(comparison: Comparison, place: int, contender: Contender) -> Child:
     settings = {name: value for name, value in flatten(contender.trained).items() if not name.startswith("tracking.")}
     return Child(
         name=contender.title,
@@ -168,6 +168,6 @@ def _child(comparison: Comparison, place: int, contender: Contender, folder: Pat
         tags={"kind": "compared version", "version": contender.version.number, "trained_in": contender.version.run_id},
         metrics=comparison.metrics_of(place),
         series=page.series_of(comparison, place),
-        pictures=page.save_pictures(comparison, place, folder),
+        pictures=page.pictures_of(comparison, place),
         model_id=contender.version.model_id,
     )

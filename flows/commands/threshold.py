@@ -10,7 +10,7 @@ from flows import console
 from pipeline.calibration.strategies.choice import cut_curve
 from pipeline.detector.artefact import Detector
 from pipeline.errors import ConfigError
-from pipeline.pages.charts import save_score_distribution
+from pipeline.pages import charts
 from pipeline.pages.report import Report, render
 from pipeline.scoring.promise import Moved, moved
 from pipeline.selection.promotion import record_registered
@@ -127,8 +127,7 @@ def _register(config: Config, detector: Detector, source: Origin, *, moves: Move
     """Write the Detector and its page, log both to MLflow and register the version."""
     detector.save(folder / "detector")
     write_text(folder / "report.html", render(_report(detector, source, moves)))
-    rows, plot = detector.held_out, folder / ".scores.png"
-    save_score_distribution(plot, rows.scores, detector.threshold, rows.labels)
+    scores = charts.score_distribution(detector.held_out.scores, detector.threshold, detector.held_out.labels)
     counts = {"stay": moves.stay, "come": moves.come, "go": moves.go} if moves else {}
     current = detector.config.model_copy(update={"work_dir": config.work_dir, "tracking": config.tracking})
     return log_training(
@@ -142,7 +141,7 @@ def _register(config: Config, detector: Detector, source: Origin, *, moves: Move
             **{f"alerts_that_{name}": count for name, count in counts.items()},
         },
         params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, "derived_from": source.version},
-        plots={"scores": plot},
+        plots={"scores": charts.standalone(scores, charts.SCORES)},
         report=folder / "report.html",
         tags={
             "derived_from": source.version,

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.results import Result
 from pipeline.pages import charts
-from pipeline.pages.report import environment
+from pipeline.pages.environment import environment
 
 IN_WORDS = {
     "average_precision": "Average precision",

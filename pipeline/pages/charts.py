@@ -1,27 +1,32 @@
-"""The report's charts: SVG drawn by hand, so that one page holds them and they follow its colours.
+"""The charts: SVG drawn by hand, so that one page holds them and they follow its colours.
 
-Colours and fonts come from the page's style sheet by class name. Two of them also as PNG files, for places
-that show pictures only, are at the end.
+Colours and fonts come from templates/chart.css by class name: from the page's style sheet, and from their own where
+:func:`standalone` makes a file of a chart.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
 
+from pipeline.calibration.threshold import CutCurve
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.curves import Curve
 from pipeline.evaluation.metrics import PrecisionRecall
 from pipeline.numbers import percent, short_number
+from pipeline.pages.environment import environment
 
 WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
 BINS = 44
+# What is drawn, by its class, in the charts that stand alone.
+SCORES = {"normal": "rows", "flagged": "beyond the threshold", "fraud": "known fraud"}
+LOSSES = {"line train": "training rows", "line held-out": "held-out rows", "best": "best epoch"}
+PRECISION = {"line curve": "precision", "expected": "chance"}
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,19 @@ def precision_recall(curve: PrecisionRecall, at: tuple[float, float] | None = No
     return _svg(parts, "Precision over recall")
 
 
+def threshold_curve(curve: CutCurve) -> Markup:
+    """Draw how a threshold came about: the fit of the tail, or what each cut would give, and a dot at the threshold."""
+    points = np.array([point for _, _, line in curve.lines for point in line] + [curve.at])
+    x = _spread(points[:, 0], LEFT, WIDTH - RIGHT, is_log=curve.is_log[0])
+    y = _spread(points[:, 1], HEIGHT - BOTTOM, TOP, is_log=curve.is_log[1])
+    parts = _grid(x, y, y.ticks(4), curve.x_label)
+    for kind, _, line in curve.lines:
+        parts.append(_line(line, x, y, f"line {kind}"))
+    tip = f"the threshold: {short_number(curve.at[0])}, {short_number(curve.at[1])}"
+    parts.append(_dot(x(curve.at[0]), y(curve.at[1]), "best", tip))
+    return _svg(parts, curve.title)
+
+
 def over_blocks(names: Sequence[str], values: Sequence[Interval], label: str) -> Markup:
     """Draw a measure of each block with its interval as a bar of error; a block where it is undefined stays empty.
 
@@ -293,9 +311,49 @@ def scatter(points: np.ndarray, ranks: np.ndarray, label: str) -> Markup:
     return _svg(parts, label, SQUARE)
 
 
+def standalone(chart: Markup, legend: Mapping[str, str]) -> str:
+    """Return a chart as an SVG file of its own, with its colours and a legend; light and dark as the reader's screen.
+
+    Parameters
+    ----------
+    chart : Markup
+        From a function of this file.
+    legend : mapping of str to str
+        By the class of what is drawn, such as "line curve", what it is; a class that the chart lacks is left out.
+    """
+    keys, place = [], LEFT
+    for kind, name in legend.items():
+        if f'class="{kind}"' in chart:
+            if kind.startswith(("line", "expected")):
+                keys.append(f'<polyline class="{kind}" points="{place},{HEIGHT + 12} {place + 16},{HEIGHT + 12}"/>')
+            elif kind == "best":
+                keys.append(_dot(place + 8, HEIGHT + 12, kind, name))
+            else:
+                keys.append(_bar(place, place + 16, HEIGHT + 7, HEIGHT + 17, kind, name))
+            keys.append(_text(place + 22, HEIGHT + 16, name, "", "start"))
+            place += 50 + 6.2 * len(name)
+    style = environment().get_template("chart.css").render() + " svg { background: var(--card); }"
+    size = f'viewBox="0 0 {WIDTH:g} {HEIGHT + 28:g}" width="{WIDTH:g}" height="{HEIGHT + 28:g}"'
+    inner = str(chart).replace("<svg ", f'<svg width="{WIDTH:g}" height="{HEIGHT:g}" ', 1)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" {size}><style>{style}</style>'
+        f"{inner}{''.join(keys)}</svg>\n"
+    )
+
+
 def _points(epochs: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
     pairs = ((epoch["epoch"], epoch.get(key)) for epoch in epochs)
     return [(float(number), float(loss)) for number, loss in pairs if loss is not None and math.isfinite(loss)]
+
+
+def _spread(values: np.ndarray, start: float, end: float, *, is_log: bool) -> Axis:
+    """Return an axis that holds some values and a little more."""
+    if is_log:
+        values = values[values > 0]
+        return Axis(float(values.min()) / 1.3, float(values.max()) * 1.3, start, end, True)
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or max(abs(high), 1.0) / 2
+    return Axis(low if start < end else low - margin, high + margin, start, end)
 
 
 def _svg(parts: Iterable[str], label: str, height: float = HEIGHT) -> Markup:
@@ -337,47 +395,3 @@ def _dot(x: float, y: float, kind: str, tip: str) -> str:
 
 def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def save_score_distribution(
-    path: Path, scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None
-) -> None:
-    """Draw :func:`score_distribution` as a PNG file."""
-    histogram = count_scores(scores, threshold, labels)
-
-    def draw(axes: Any) -> None:
-        axes.stairs(histogram.counts, histogram.edges, fill=True, color="#8fa3bf", label="rows")
-        if histogram.frauds.any():
-            axes.stairs(histogram.frauds, histogram.edges, fill=True, color="#c2413b", label="fraud")
-        if threshold is not None and math.isfinite(threshold):
-            axes.axvline(threshold, color="#1f2a3a", linestyle="--", label=f"threshold {short_number(threshold)}")
-        axes.set(xlabel="anomaly score", ylabel="rows", xscale="log" if histogram.is_log else "linear")
-        axes.set_yscale("symlog", linthresh=1)
-
-    _save(path, draw)
-
-
-def save_losses(path: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
-    """Draw :func:`losses` as a PNG file."""
-
-    def draw(axes: Any) -> None:
-        for key, name, colour in (
-            ("train_loss", "train", "#8fa3bf"),
-            ("held_out_loss", "held-out", "#1f7a72"),
-        ):
-            points = _points(epochs, key)
-            axes.plot([x for x, _ in points], [y for _, y in points], color=colour, marker=".", label=name)
-        axes.set(xlabel="epoch", ylabel="loss")
-
-    _save(path, draw)
-
-
-def _save(path: Path, draw: Callable[[Any], None]) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.6), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    draw(axes)
-    axes.legend(frameon=False)
-    figure.savefig(path, format="png")

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,7 @@ from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.metrics import PrecisionRecall, precision_recall_points
 from pipeline.numbers import metric, number, percent, short_number
 from pipeline.pages import charts
-from pipeline.pages.charts import save_score_distribution
-from pipeline.pages.report import environment
+from pipeline.pages.environment import environment
 from pipeline.selection.comparison import Comparison
 from pipeline.selection.figures import Figure
 from pipeline.selection.gates import Gate
@@ -111,18 +109,13 @@ def intervals_in_words(comparison: Comparison) -> str:
     )
 
 
-def save_pictures(comparison: Comparison, place: int, folder: Path) -> dict[str, Path]:
-    """Draw a version's charts as PNG files, under the same names for every version."""
-    folder.mkdir(parents=True, exist_ok=True)
-    contender = comparison.contenders[place]
-    made = {"scores": folder / "scores.png"}
-    labels = comparison.labels if comparison.has_labels else None
-    save_score_distribution(made["scores"], comparison.outcomes[place].scores, contender.detector.threshold, labels)
-    curve = curve_of(comparison, place)
-    if curve is not None:
-        made["precision_recall"] = folder / "precision_recall.png"
-        _save_curve(made["precision_recall"], curve)
-    return made
+def pictures_of(comparison: Comparison, place: int) -> dict[str, str]:
+    """Return a version's charts as SVG files' text, under the same names for every version."""
+    pictures = _charts(comparison, place)
+    files = {"scores": charts.standalone(pictures["scores"], charts.SCORES)}
+    if pictures["curve"]:
+        files["precision_recall"] = charts.standalone(pictures["curve"], charts.PRECISION)
+    return files
 
 
 def series_of(comparison: Comparison, place: int) -> dict[str, list[tuple[int, float]]]:
@@ -230,16 +223,3 @@ def _drift_text(features: int, is_known: bool) -> str:
     if not features:
         return SIMILAR
     return f"The {SHOWN_DRIFTS} that moved most, of {features:,}." if features > SHOWN_DRIFTS else ""
-
-
-def _save_curve(path: Path, curve: PrecisionRecall) -> None:
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(7, 3.6), dpi=130, layout="constrained")
-    axes = drawing.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.plot(curve.recall, curve.precision, color="#1f7a72", label="precision")
-    axes.axhline(curve.base_rate, color="#8fa3bf", linestyle="--", label="chance")
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.04))
-    axes.legend(frameon=False)
-    drawing.savefig(path, format="png")

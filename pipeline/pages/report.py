@@ -4,21 +4,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import numpy as np
 
-from pipeline import numbers
 from pipeline.evaluation.metrics import Evaluation
+from pipeline.pages import charts
+from pipeline.pages.environment import environment
 from pipeline.scoring.alerts import AlertRow
 from pipeline.settings.sensitive import MASK
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from pipeline.calibration.threshold import CutCurve
     from pipeline.evaluation.injection import Injected
     from pipeline.scoring.maps import Map
@@ -130,9 +128,6 @@ def render(report: Report) -> str:
     ValueError
         When ``docs`` is not a relative path, or labels are not as many as the scores.
     """
-    from pipeline.pages import charts
-    from pipeline.pages.threshold_chart import threshold_curve
-
     if report.labels is not None and (report.scores is None or len(report.labels) != len(report.scores)):
         raise ValueError("the report has labels that are not one a score")
     pictures = {}
@@ -141,7 +136,7 @@ def render(report: Report) -> str:
     if any(report.alerts_per_day.values()):
         pictures["days"] = charts.alerts_a_day(report.alerts_per_day, report.expected_per_day)
     if report.curve is not None:
-        pictures["threshold"] = threshold_curve(report.curve)
+        pictures["threshold"] = charts.threshold_curve(report.curve)
     if report.epochs:
         pictures["losses"] = charts.losses(report.epochs)
     measured = report.evaluation
@@ -175,22 +170,6 @@ def render(report: Report) -> str:
             made_at=datetime.now(UTC),
         )
     )
-
-
-@cache
-def environment() -> "Environment":
-    """Return what fills in the templates, with text from data escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("pipeline.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {name: getattr(numbers, name) for name in ("number", "percent", "p_value", "metric", "interval")}
-    return made
 
 
 def _relative(docs: str | None) -> str | None:

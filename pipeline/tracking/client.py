@@ -4,11 +4,9 @@ The default store is a SQLite database in the work folder with its artefacts bes
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -131,13 +129,6 @@ def log_in_batches(
         client.log_batch(run_id, params=entries[begin : begin + 100])
     for begin in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[begin : begin + 1000])
-
-
-def log_plot(client: "MlflowClient", run_id: str, name: str, plot: Path) -> None:
-    """Log an image under another name than its file's, which MLflow can't do by itself."""
-    with TemporaryDirectory() as folder:
-        named = shutil.copy(plot, Path(folder) / f"{name}{plot.suffix}")
-        client.log_artifact(run_id, str(named), "plots")
 
 
 def resolve_version(client: "MlflowClient", config: Config, version: str) -> str:

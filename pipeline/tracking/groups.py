@@ -7,7 +7,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from pipeline.settings.config import Config
-from pipeline.tracking.client import experiment_id, log_in_batches, log_plot, start, store_answering
+from pipeline.tracking.client import experiment_id, log_in_batches, start, store_answering
 from pipeline.tracking.content import key
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Child:
     params, tags : mapping
     metrics : mapping of str to float
     series : Series
-    pictures : mapping of str to Path
-        Image files by the name that they are shown under; the same name in several runs is shown side by side.
+    pictures : mapping of str to str
+        SVG files' text by the name that they are shown under; the same name in several runs is shown side by side.
     model_id : str
         Of the model that the metrics are of; they are logged to it, too.
     """
@@ -38,7 +38,7 @@ class Child:
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     series: Series = field(default_factory=dict)
-    pictures: Mapping[str, Path] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
     model_id: str = ""
 
 
@@ -89,7 +89,7 @@ def log_child(config: Config, group: str, child: Child) -> str:
             numbers = {key(name): float(value) for name, value in child.metrics.items()}
             mlflow.log_metrics(numbers, run_id=run_id, model_id=child.model_id)
         for name, picture in child.pictures.items():
-            log_plot(client, run_id, name, picture)
+            client.log_text(run_id, picture, f"plots/{name}.svg")
         client.set_terminated(run_id, "FINISHED")
     return run_id
 

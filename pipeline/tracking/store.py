@@ -23,7 +23,6 @@ from pipeline.tracking.client import (
     experiment_id,
     is_server,
     log_in_batches,
-    log_plot,
     resolve_version,
     start,
     store_answering,
@@ -85,7 +84,7 @@ def log_training(
     epochs: Sequence[Mapping[str, float]],
     metrics: Mapping[str, float],
     params: Mapping[str, object],
-    plots: Mapping[str, Path],
+    plots: Mapping[str, str],
     report: Path,
     tags: Mapping[str, str],
     input_example: "pd.DataFrame",
@@ -106,8 +105,8 @@ def log_training(
     metrics : mapping of str to float
     params : mapping
         Parameters that are not in the config, such as the threshold and the number of rows fitted on.
-    plots : mapping of str to Path
-        Image files by the name they are shown under.
+    plots : mapping of str to str
+        SVG files' text by the name they are shown under.
     report : Path
         The self-contained HTML page.
     tags : mapping of str to str
@@ -146,7 +145,7 @@ def log_training(
         if dataset:
             client.log_inputs(run_id, [dataset_input(dataset, config.contract)])
         for name, plot in plots.items():
-            log_plot(client, run_id, name, plot)
+            client.log_text(run_id, plot, f"plots/{name}.svg")
         client.log_artifact(run_id, str(report))
         model = _log_model(config, detector_folder, input_example)
         mlflow.log_metrics({key(name): value for name, value in metrics.items()}, model_id=model.model_id)

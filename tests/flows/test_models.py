@@ -78,7 +78,7 @@ def test_families_are_trained_scored_and_compared_by_name(table: Path) -> None:
     assert {"trimmed_rows", "auroc"} <= runs[0].data.metrics.keys()
     assert client.get_metric_history(runs[1].info.run_id, "train_loss") == []
     plots = [{file.path for file in client.list_artifacts(found.info.run_id, "plots")} for found in runs]
-    assert plots == [{"plots/losses.png", "plots/scores.png"}, {"plots/scores.png"}]
+    assert plots == [{"plots/losses.svg", "plots/scores.svg"}, {"plots/scores.svg"}]
 
     for version in (variational.version, knn.version):
         scored = run_flow(config, "flows.score:score", table="", first=DAY, last=DAY, version=version)

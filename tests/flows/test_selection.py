@@ -102,7 +102,7 @@ def test_compare_measures_both_on_rows_after_both_trainings_and_logs_it(fresh: P
         assert len(client.get_metric_history(each.info.run_id, "precision_at_recall")) == 100
         assert len(client.get_metric_history(each.info.run_id, "alerts_on_day")) == 8
         plots = {file.path for file in client.list_artifacts(each.info.run_id, "plots")}
-        assert plots == {"plots/scores.png", "plots/precision_recall.png"}
+        assert plots == {"plots/scores.svg", "plots/precision_recall.svg"}
     (page,) = (home / "assay-data" / "comparisons").glob("*/comparison.html")
     text = page.read_text()
     for part in ("The queue under version 2", "Alerts that enter", "Settings that differ", "features.families"):

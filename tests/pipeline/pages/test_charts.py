@@ -2,14 +2,21 @@
 
 import re
 from datetime import date
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
+from pipeline.calibration.strategies.choice import cut_curve
+from pipeline.calibration.threshold import CutCurve
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.curves import Curve
+from pipeline.evaluation.metrics import precision_recall
 from pipeline.pages import charts
 from pipeline.pages.charts import banded, over_blocks
+from pipeline.pages.report import Report, render
+from pipeline.settings.config import ThresholdConfig
+from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,12 +52,33 @@ def test_days_without_an_alert_have_their_place():
     assert all(f">{day} Mar<" in svg for day in (1, 2, 3))
 
 
-def test_plots_are_written_as_png(tmp_path):
+def test_a_chart_that_stands_alone_is_the_pages_with_its_colours_and_a_legend_of_what_it_draws():
     scores = np.random.default_rng(0).gamma(2, 1, 500)
-    charts.save_score_distribution(tmp_path / "scores.png", scores, 5.0, (scores > 6).astype(float))
-    charts.save_losses(tmp_path / "losses.png", [{"epoch": 1, "train_loss": 0.5, "held_out_loss": 0.6}])
-    for name in ("scores.png", "losses.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    chart = charts.score_distribution(scores, 5.0)
+    file = charts.standalone(chart, charts.SCORES)
+    root = ET.fromstring(file)  # noqa: S314 - our own text
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    inner = [node for node in root if node.tag.endswith("}svg")]
+    assert len(inner) == 1
+    assert len([*inner[0]]) == chart.count("<rect") + chart.count("<line") + chart.count("<text")
+    texts = [node.text for node in root if node.tag.endswith("}text")]
+    assert texts == ["rows", "beyond the threshold"]  # no fraud is known
+    assert "rect.flagged { fill: var(--flagged); }" in file
+    assert "prefers-color-scheme: dark" in file
+    assert "<b>" not in charts.standalone(chart, {"normal": "<b>"})
+
+
+@pytest.mark.parametrize(
+    ("chart", "legend"),
+    [
+        (charts.losses([{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n} for n in (1, 2)]), charts.LOSSES),
+        (charts.precision_recall(precision_recall(np.arange(9.0), np.arange(9) > 5), (0.5, 0.5)), charts.PRECISION),
+        (charts.score_distribution(np.arange(9.0), 3.0, np.arange(9) % 2), charts.SCORES),
+    ],
+)
+def test_the_legend_of_a_chart_names_what_is_drawn_in_it(chart, legend):
+    root = ET.fromstring(charts.standalone(chart, legend))  # noqa: S314 - our own text
+    assert [node.text for node in root if node.tag.endswith("}text")] == [*legend.values()]
 
 
 def test_every_row_is_a_point_inside_the_plane_and_far_alerts_are_on_its_edge():
@@ -104,3 +132,41 @@ def test_a_band_lies_around_its_curve():
     at = [float(point.split(",")[1]) for point in line]
     assert ys[0] < at[0] < ys[3]  # the first point: high, value, low, from above
     assert ys[1] < at[1] < ys[2]
+
+
+def points_of(svg, kind):
+    (found,) = re.findall(rf'<polyline class="line {kind}" points="([^"]+)"', svg)
+    return np.array([tuple(map(float, pair.split(","))) for pair in found.split()])
+
+
+@pytest.mark.parametrize("is_log", [(False, False), (True, False), (False, True), (True, True)])
+def test_the_dot_lies_on_the_line_at_the_threshold_whatever_the_scales(is_log):
+    x = np.linspace(1, 100, 50)
+    line = list(zip(x.tolist(), (1 / x).tolist(), strict=True))
+    svg = charts.threshold_curve(CutCurve("t", "", "x <b>", [("curve", "", line)], line[20], is_log))
+    drawn = points_of(svg, "curve")
+    dot = re.search(r'<circle class="best" cx="([\d.]+)" cy="([\d.]+)"', svg)
+    assert [float(place) for place in dot.groups()] == drawn[20].tolist()
+    assert (np.diff(drawn[:, 0]) > 0).all()
+    assert (np.diff(drawn[:, 1]) >= 0).all()  # down the page
+    assert "x &lt;b&gt;" in svg
+    if is_log == (True, True):  # a power law is straight there
+        slopes = np.diff(drawn[:, 1]) / np.diff(drawn[:, 0])
+        assert slopes[:5] == pytest.approx(slopes.mean(), rel=0.1)
+
+
+def test_a_report_shows_it_with_its_legend(tmp_path):
+    features = feature_table(tmp_path, transactions(), config())
+    detector = detector_of(features, config())
+    for strategy, shown in [("cost", "Money saved by the number of alerts"), ("f_beta", "F-1 by the number of alerts")]:
+        changed = detector.with_threshold(ThresholdConfig(strategy=strategy))
+        page = render(Report(kind="threshold", title="t", curve=cut_curve(changed.cut, changed.held_out)))
+        assert f"<h2>{shown}</h2>" in page
+        assert 'class="line curve"' in page
+    assert cut_curve(detector.cut, detector.held_out) is None
+    two = CutCurve(
+        "t", "why", "x", [("curve", "the law", [(0, 1), (1, 2)]), ("train", "the rest", [(0, 2), (1, 3)])], (0, 1)
+    )
+    page = render(Report(kind="threshold", title="t", curve=two))
+    assert '<span class="key line curve"></span>the law' in page
+    assert '<span class="key line train"></span>the rest' in page

@@ -93,7 +93,7 @@ def test_plots_report_and_config_are_there(trained: Trained, registered: store.R
     client = start(trained.config)
     names = {file.path for file in client.list_artifacts(registered.run_id)}
     assert {"report.html", "config.json", "plots"} <= names
-    assert [file.path for file in client.list_artifacts(registered.run_id, "plots")] == ["plots/losses.png"]
+    assert [file.path for file in client.list_artifacts(registered.run_id, "plots")] == ["plots/losses.svg"]
     kept = json.loads(Path(client.download_artifacts(registered.run_id, "config.json")).read_text())
     assert Config.model_validate(kept) == trained.config
 
