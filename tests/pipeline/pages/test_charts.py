@@ -11,7 +11,7 @@ from pipeline.calibration.strategies.choice import cut_curve
 from pipeline.calibration.threshold import CutCurve
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.curves import Curve
-from pipeline.evaluation.metrics import precision_recall
+from pipeline.evaluation.metrics import precision_recall_points
 from pipeline.pages import charts
 from pipeline.pages.charts import banded, over_blocks
 from pipeline.pages.report import Report, render
@@ -72,7 +72,10 @@ def test_a_chart_that_stands_alone_is_the_pages_with_its_colours_and_a_legend_of
     ("chart", "legend"),
     [
         (charts.losses([{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n} for n in (1, 2)]), charts.LOSSES),
-        (charts.precision_recall(precision_recall(np.arange(9.0), np.arange(9) > 5), (0.5, 0.5)), charts.PRECISION),
+        (
+            charts.precision_recall(precision_recall_points(np.arange(9.0), np.arange(9) > 5), (0.5, 0.5)),
+            charts.PRECISION,
+        ),
         (charts.score_distribution(np.arange(9.0), 3.0, np.arange(9) % 2), charts.SCORES),
     ],
 )
