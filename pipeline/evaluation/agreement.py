@@ -19,7 +19,7 @@ from pipeline.tables.period import local_days
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two scores of the same rows agree.
+    """An agreement: how far two scores of the same rows go together.
 
     Attributes
     ----------

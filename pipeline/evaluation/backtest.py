@@ -34,7 +34,7 @@ INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Block:
-    """One training block and the test block after it; days of the table's time zone, the last ones included.
+    """A block: days to train on, later days to test on. Days are of the table's time zone, the last ones included.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Tested:
-    """What came of one block.
+    """A tested block: its test rows, scored, and the fit that scored them.
 
     Attributes
     ----------

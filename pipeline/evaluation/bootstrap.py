@@ -23,7 +23,7 @@ LEAST_GROUPS = 5
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric's value and the ends of its interval; nan where undefined.
+    """An interval: a metric's value and the ends around it; nan where undefined.
 
     Attributes
     ----------

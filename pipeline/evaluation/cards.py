@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class DailyPrecision:
-    """The card precision of each day, so that days can be drawn.
+    """A daily precision: the card precision of each day, so that days can be drawn.
 
     Attributes
     ----------

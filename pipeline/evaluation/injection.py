@@ -31,7 +31,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Injected:
-    """What became of the injected anomalies of one kind.
+    """Injected anomalies of one kind, and what became of them.
 
     Attributes
     ----------

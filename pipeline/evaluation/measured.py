@@ -20,7 +20,7 @@ from pipeline.tables.period import Period, local_days
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores of a batch beside what is known of its labels.
+    """A measured batch: its scores beside what is known of its labels.
 
     Attributes
     ----------

@@ -30,7 +30,7 @@ LEAST_DRAWS = 100
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Scored rows beside what is known of them; arrays of shape (n_rows,).
+    """Outcomes: scored rows beside what is known of them; arrays of shape (n_rows,).
 
     Attributes
     ----------
@@ -182,7 +182,7 @@ def top_of_days(days: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
 
 
 class Caught:
-    """What flagging some rows catches, for many different weights of the rows.
+    """A catch: what flagging some rows finds, for many different weights of the rows.
 
     Parameters
     ----------

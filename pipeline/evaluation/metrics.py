@@ -46,7 +46,7 @@ class PrecisionRecall:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`evaluate` measured.
+    """An evaluation: what :func:`evaluate` measured.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ from pipeline.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class MissedFraud:
-    """What an audit says of the frauds that were not flagged.
+    """Missed fraud: what an audit says of the frauds that were not flagged.
 
     Attributes
     ----------

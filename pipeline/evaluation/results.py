@@ -22,7 +22,7 @@ MOST_SEGMENTS = 20
 
 @dataclass(frozen=True)
 class Result:
-    """The measures of a backtest, each with its interval.
+    """A backtest's result: its measures, each with its interval.
 
     Attributes
     ----------

@@ -19,7 +19,7 @@ BINS_PER_LOG = 64
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature: a column of the feature table and how the encoder reads it.
+    """A feature: a column of the feature table and how the encoder reads it.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Party:
-    """An entity of the contract, or a pair of them such as one customer at one terminal.
+    """A party: an entity of the contract, or a pair of them such as one customer at one terminal.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ SUMS = (*(name for name, sql in AGGREGATES.items() if sql.startswith(("count", "
 
 @dataclass
 class Plan:
-    """What DuckDB computes for a configuration.
+    """A plan: what DuckDB computes for a configuration.
 
     Parameters
     ----------

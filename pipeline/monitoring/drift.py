@@ -12,17 +12,17 @@ from pipeline.features import Feature
 from pipeline.settings.contract import Contract
 from pipeline.settings.sensitive import MASK, is_telling
 
-BINS = 10
+DRIFT_BINS = 10
 SOME, MUCH = 0.1, 0.25
 """Customary bounds of the index: below the first little has changed, from the second on much."""
 CATEGORIES = 50
-FLOOR = 1e-4
+SHARE_FLOOR = 1e-4
 """An empty bin counts as this share, so that the index stays finite."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a feature moved.
+    """A drift: how far a feature moved.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def stability_index(before: np.ndarray, after: np.ndarray) -> float:
     """
     from scipy.stats import entropy
 
-    p, q = (np.maximum(part / max(part.sum(), 1), FLOOR) for part in (before, after))
+    p, q = (np.maximum(part / max(part.sum(), 1), SHARE_FLOOR) for part in (before, after))
     p, q = p / p.sum(), q / q.sum()
     return float(entropy(q, p) + entropy(p, q))
 
@@ -81,9 +81,9 @@ def drifts(before: Path, after: Path, features: Sequence[Feature], contract: Con
     features : sequence of Feature
         Those that both tables have.
     contract : Contract
-        What a sensitive column's usual values are is masked; how far they moved is not.
+        Its sensitive columns have their usual values masked; how far they moved is told.
     """
-    moved = []
+    results = []
     for feature in features:
         one, other = (pq.read_table(path, columns=[feature.column]).column(0) for path in (before, after))
         if feature.kind == "category":
@@ -92,18 +92,20 @@ def drifts(before: Path, after: Path, features: Sequence[Feature], contract: Con
             counts, usual = _numbers(*(np.asarray(part.cast("double"), dtype=np.float64) for part in (one, other)))
         if is_telling(feature.source, contract):
             usual = [MASK, MASK]
-        moved.append(Drift(feature.name, stability_index(*counts), *usual))
-    return sorted(moved, key=lambda drift: -drift.index)
+        results.append(Drift(feature.name, stability_index(*counts), *usual))
+    return sorted(results, key=lambda drift: -drift.index)
 
 
 def _numbers(before: np.ndarray, after: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
-    known = [part[np.isfinite(part)] for part in (before, after)]
-    inner = np.unique(np.quantile(known[0], np.linspace(0, 1, BINS + 1)[1:-1])) if len(known[0]) else np.empty(0)
+    finite = [part[np.isfinite(part)] for part in (before, after)]
+    inner = (
+        np.unique(np.quantile(finite[0], np.linspace(0, 1, DRIFT_BINS + 1)[1:-1])) if len(finite[0]) else np.empty(0)
+    )
     counts = []
-    for part, every in zip(known, (before, after), strict=True):
+    for part, every in zip(finite, (before, after), strict=True):
         places = np.searchsorted(inner, part, side="left")
         counts.append(np.append(np.bincount(places, minlength=len(inner) + 1), len(every) - len(part)))
-    return counts, [f"{np.median(part):.4g}" if len(part) else "none" for part in known]
+    return counts, [f"{np.median(part):.4g}" if len(part) else "none" for part in finite]
 
 
 def _categories(before: object, after: object) -> tuple[list[np.ndarray], list[str]]:

@@ -25,7 +25,7 @@ from pipeline.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class ComparedRows:
-    """Rows to compare on.
+    """Compared rows: those that versions are compared on.
 
     Parameters
     ----------
@@ -176,21 +176,21 @@ def _from_history(workspace: Workspace, period: Period, out: Path) -> bool:
     inside = at >= pa.scalar(period.start, pa.timestamp("us"))
     if period.end is not None:
         inside &= at < pa.scalar(period.end, pa.timestamp("us"))
-    found = ds.dataset([str(file) for file in files]).to_table(filter=inside)
-    if found.num_rows:
-        pq.write_table(found, out)
-    return bool(found.num_rows)
+    rows = ds.dataset([str(file) for file in files]).to_table(filter=inside)
+    if rows.num_rows:
+        pq.write_table(rows, out)
+    return bool(rows.num_rows)
 
 
 def _latest_labelled(accepted: Path, labels: Labels, all_days: bool) -> np.ndarray:
     """Return which rows to keep, shape (n_rows,)."""
     config, contract = labels.config, labels.config.contract
     names = pq.read_schema(accepted).names
-    wanted = dict.fromkeys((contract.id, contract.timestamp, contract.label, contract.labelled_at))
-    rows = pq.read_table(accepted, columns=[name for name in wanted if name in names])
+    columns = dict.fromkeys((contract.id, contract.timestamp, contract.label, contract.labelled_at))
+    rows = pq.read_table(accepted, columns=[name for name in columns if name in names])
     if all_days:
         return np.ones(rows.num_rows, dtype=bool)
     days = local_days(rows[contract.timestamp], config.table.time_zone)
-    known = ~np.isnan(labels.known_now(rows))
-    last = days[known].max() if known.any() else days.max()
+    is_labelled = ~np.isnan(labels.known_now(rows))
+    last = days[is_labelled].max() if is_labelled.any() else days.max()
     return (days <= last) & (days > last - np.timedelta64(config.promotion.days, "D"))

@@ -31,7 +31,7 @@ IRRELEVANT = ("tracking.", "promotion.", "tuning.", "report.", "work_dir", "tabl
 
 @dataclass(frozen=True)
 class Contender:
-    """A version that takes part.
+    """A contender: a version that takes part.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of comparing versions; sequences have one entry a version, in the order asked, the first the baseline.
+    """A comparison: some versions on the same rows. Its sequences have one entry a version, the first the baseline.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ class Comparison:
         """The settings in which versions differ, by dotted name."""
         flat = [flatten(contender.trained) for contender in self.contenders]
         names = dict.fromkeys(name for part in flat for name in part if not name.startswith(IRRELEVANT))
-        found = {name: [_written(part.get(name)) for part in flat] for name in names}
-        return {name: values for name, values in found.items() if len(set(values)) > 1}
+        by_name = {name: [_written(part.get(name)) for part in flat] for name in names}
+        return {name: values for name, values in by_name.items() if len(set(values)) > 1}
 
     def figure(self, name: str) -> Figure | None:
         """Return a metric by its name; None where it was not measured."""
@@ -131,21 +131,21 @@ class Comparison:
     def metrics_of(self, place: int) -> dict[str, float]:
         """Return a version's numbers, by the name they are logged under, those that are defined."""
         contender = self.contenders[place]
-        found = {"threshold": contender.detector.threshold, "fit_rows": float(contender.detector.summary["fit_rows"])}
-        found |= {"compared_rows": float(len(self.labels)), "epochs": float(len(contender.detector.epochs))}
+        metrics = {"threshold": contender.detector.threshold, "fit_rows": float(contender.detector.summary["fit_rows"])}
+        metrics |= {"compared_rows": float(len(self.labels)), "epochs": float(len(contender.detector.epochs))}
         if "fit_seconds" in contender.version.figures:
-            found["fit_seconds"] = contender.version.figures["fit_seconds"]
+            metrics["fit_seconds"] = contender.version.figures["fit_seconds"]
         for figure in self.figures:
             pairs = {"": figure.values[place], "_less_baseline": figure.differences[place] if place else None}
             for ending, interval in pairs.items():
                 if interval is not None:
                     name = f"{figure.name}{ending}"
-                    found |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+                    metrics |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
         if place:
             change = self.changes[place - 1]
-            found |= {"queue_overlap": change.overlap, "rank_correlation": change.rank_correlation}
-            found |= {"alerts_enter": float(change.enter), "alerts_leave": float(change.leave)}
-        return {name: value for name, value in found.items() if not math.isnan(value)}
+            metrics |= {"queue_overlap": change.overlap, "rank_correlation": change.rank_correlation}
+            metrics |= {"alerts_enter": float(change.enter), "alerts_leave": float(change.leave)}
+        return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 def compare(
@@ -174,27 +174,16 @@ def compare(
     config = workspace.config
     configs = [contender.detector.config for contender in contenders]
     tables = feature_tables(compared.rows, configs, folder, name="features", lookback=compared.past)
-    scored = [
-        score_table(
-            table,
-            contender.detector,
-            folder / f"version-{contender.version.number}",
-            batch_id="comparison",
-            model_version=contender.version.number,
-            scored_at=datetime.now(UTC),
-            on_rows=on_rows,
-        )
-        for table, contender in zip(tables, contenders, strict=True)
-    ]
-    known = workspace.labels
-    outcomes = [_outcomes(table, part, known) for table, part in zip(tables, scored, strict=True)]
-    labels = outcomes[0].labels
+    scored = [_score(table, contender, folder, on_rows) for table, contender in zip(tables, contenders, strict=True)]
+    labels = workspace.labels
+    outcomes = [_outcomes(table, part, labels) for table, part in zip(tables, scored, strict=True)]
+    row_labels = outcomes[0].labels
     normal = [
-        _normal_rows(table, contender.detector, labels) for table, contender in zip(tables, contenders, strict=True)
+        _normal_rows(table, contender.detector, row_labels) for table, contender in zip(tables, contenders, strict=True)
     ]
     injected = [inject(contender.detector, matrix) for contender, matrix in zip(contenders, normal, strict=True)]
     titles = [contender.title for contender in contenders]
-    moved, notes = _drifts(contenders, workspace, folder)
+    training_drifts, notes = _drifts(contenders, workspace, folder)
     return Comparison(
         config=config,
         contenders=contenders,
@@ -204,14 +193,26 @@ def compare(
         figures=[*measure_versions(outcomes, config.promotion), *measure_injected(injected, config.promotion)],
         scored=scored,
         changes=[
-            queue_change(scored[0], part, config, titles=(titles[0], title), labels=labels)
+            queue_change(scored[0], part, config, titles=(titles[0], title), labels=row_labels)
             for part, title in zip(scored[1:], titles[1:], strict=True)
         ],
         degenerate=[
             _degenerate(contender.detector, matrix) for contender, matrix in zip(contenders, normal, strict=True)
         ],
-        drifts=moved,
+        drifts=training_drifts,
         notes=notes,
+    )
+
+
+def _score(table: Path, contender: Contender, folder: Path, on_rows: Callable[[int], None]) -> Scored:
+    return score_table(
+        table,
+        contender.detector,
+        folder / f"version-{contender.version.number}",
+        batch_id="comparison",
+        model_version=contender.version.number,
+        scored_at=datetime.now(UTC),
+        on_rows=on_rows,
     )
 
 
@@ -219,8 +220,8 @@ def _outcomes(table: Path, scored: Scored, labels: Labels) -> Outcomes:
     config, contract = labels.config, labels.config.contract
     names = pq.read_schema(table).names
     card = contract.entities[:1]
-    wanted = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
-    rows = pq.read_table(table, columns=[name for name in wanted if name in names])
+    columns = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at, *card)
+    rows = pq.read_table(table, columns=[name for name in columns if name in names])
     results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
     return Outcomes.of(
         days=local_days(rows[contract.timestamp], config.table.time_zone),
@@ -258,7 +259,7 @@ def _drifts(
     """Return how the data of each training period differ from those of the first version's."""
     first, *others = contenders
     contract = workspace.config.contract
-    found: list[list[Drift] | None] = []
+    results: list[list[Drift] | None] = []
     notes: list[str] = []
     tables: dict[tuple[datetime, datetime], Path | None] = {}
 
@@ -279,11 +280,11 @@ def _drifts(
     for other in others:
         same = trained_from(first.detector) == trained_from(other.detector)
         if same and trained_until(first.detector) == trained_until(other.detector):
-            found.append(None)
+            results.append(None)
             continue
         before, after = table_of(first), table_of(other)
-        found.append(drifts(before, after, first.detector.features, contract) if before and after else None)
-    return found, notes
+        results.append(drifts(before, after, first.detector.features, contract) if before and after else None)
+    return results, notes
 
 
 def _written(value: object) -> str:

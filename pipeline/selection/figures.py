@@ -21,7 +21,7 @@ FAR_OUT = ("plus", "minus")
 
 @dataclass(frozen=True)
 class Figure:
-    """One metric of every version.
+    """A figure: one metric of every version.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ def measure_versions(versions: Sequence[Outcomes], settings: PromotionConfig) ->
     list of Figure
         Without those that need labels where none is known, and without card precision where there is no card.
     """
-    found: list[Figure] = []
-    known = [version.where(version.is_labelled) for version in versions]
-    if len(known[0].labels):
-        found = _of_rows(known, settings)
-        if known[0].cards is not None:
-            found.insert(1, _of_cards(known, settings))
-    return [*found, _alerts_a_day(versions, settings)]
+    figures: list[Figure] = []
+    with_labels = [version.where(version.is_labelled) for version in versions]
+    if len(with_labels[0].labels):
+        figures = _of_rows(with_labels, settings)
+        if with_labels[0].cards is not None:
+            figures.insert(1, _of_cards(with_labels, settings))
+    return [*figures, _alerts_a_day(versions, settings)]
 
 
 def measure_injected(versions: Sequence[Sequence[Injected]], settings: PromotionConfig) -> list[Figure]:
@@ -85,13 +85,13 @@ def measure_injected(versions: Sequence[Sequence[Injected]], settings: Promotion
     settings : PromotionConfig
         Confidence.
     """
-    chosen = [[item for item in found if item.kind in FAR_OUT] for found in versions]
-    if not any(chosen):
+    far_out = [[item for item in items if item.kind in FAR_OUT] for items in versions]
+    if not any(far_out):
         return []
-    rows = [sum(item.rows for item in found) for found in chosen]
+    rows = [sum(item.rows for item in items) for items in far_out]
     counts = {
-        "injected_recall": ("Injected anomalies flagged", [sum(item.flagged for item in found) for found in chosen]),
-        "top_reason": ("Top reason is the column changed", [sum(item.named for item in found) for found in chosen]),
+        "injected_recall": ("Injected anomalies flagged", [sum(item.flagged for item in items) for items in far_out]),
+        "top_reason": ("Top reason is the column changed", [sum(item.named for item in items) for items in far_out]),
     }
     figures = []
     for name, (title, parts) in counts.items():
@@ -101,14 +101,14 @@ def measure_injected(versions: Sequence[Sequence[Injected]], settings: Promotion
     return figures
 
 
-def _of_rows(known: Sequence[Outcomes], settings: PromotionConfig) -> list[Figure]:
-    first, fraud = known[0], known[0].labels == 1
-    rankings = [Ranking(version.scores, fraud) for version in known]
-    caught = [Caught(version.flagged, fraud, version.amounts) for version in known]
+def _of_rows(versions: Sequence[Outcomes], settings: PromotionConfig) -> list[Figure]:
+    first, fraud = versions[0], versions[0].labels == 1
+    rankings = [Ranking(version.scores, fraud) for version in versions]
+    caught = [Caught(version.flagged, fraud, version.amounts) for version in versions]
 
-    def metrics(drawn: np.ndarray) -> np.ndarray:
+    def metrics(draw: np.ndarray) -> np.ndarray:
         pairs = zip(rankings, caught, strict=True)
-        return np.array([[*ranking.auroc_and_ap(drawn), *found.measures(drawn)] for ranking, found in pairs]).T
+        return np.array([[*ranking.auroc_and_ap(draw), *part.measures(draw)] for ranking, part in pairs]).T
 
     named = [
         ("auroc", "AUROC", "0.5 is chance"),
@@ -122,14 +122,14 @@ def _of_rows(known: Sequence[Outcomes], settings: PromotionConfig) -> list[Figur
     return [precision, auroc, *others]
 
 
-def _of_cards(known: Sequence[Outcomes], settings: PromotionConfig) -> Figure:
-    fraud = known[0].labels == 1
-    daily = [card_precision_by_day(item.days, item.cards, item.scores, fraud, k=K) for item in known]  # type: ignore[arg-type]
+def _of_cards(versions: Sequence[Outcomes], settings: PromotionConfig) -> Figure:
+    fraud = versions[0].labels == 1
+    daily = [card_precision_by_day(item.days, item.cards, item.scores, fraud, k=K) for item in versions]  # type: ignore[arg-type]
     note = f"share of the {K} most suspicious cards a day with a fraud"
     named = [(CARD_PRECISION, f"Card precision@{K}", note)]
 
-    def metrics(drawn: np.ndarray) -> np.ndarray:
-        return np.array([[version.mean(drawn) for version in daily]])
+    def metrics(draw: np.ndarray) -> np.ndarray:
+        return np.array([[version.mean(draw) for version in daily]])
 
     return _paired(named, metrics, daily[0].days, settings)[0]
 
@@ -138,11 +138,11 @@ def _alerts_a_day(versions: Sequence[Outcomes], settings: PromotionConfig) -> Fi
     days, places = np.unique(versions[0].days, return_inverse=True)
     counts = np.stack([np.bincount(places, weights=item.flagged, minlength=len(days)) for item in versions])
 
-    def metrics(drawn: np.ndarray) -> np.ndarray:
-        return (counts @ drawn / drawn.sum())[None]
+    def metrics(draw: np.ndarray) -> np.ndarray:
+        return (counts @ draw / draw.sum())[None]
 
-    found = _paired([("alerts_per_day", "Alerts a day", "")], metrics, days, settings)[0]
-    return Figure(found.name, found.title, found.note, found.values, found.differences, is_share=False)
+    figure = _paired([("alerts_per_day", "Alerts a day", "")], metrics, days, settings)[0]
+    return Figure(figure.name, figure.title, figure.note, figure.values, figure.differences, is_share=False)
 
 
 def _paired(
@@ -162,8 +162,8 @@ def _paired(
     settings : PromotionConfig
     """
 
-    def with_differences(drawn: np.ndarray) -> np.ndarray:
-        values = metrics(drawn)
+    def with_differences(draw: np.ndarray) -> np.ndarray:
+        values = metrics(draw)
         return np.stack([values, values - values[:, :1]], axis=1).ravel()
 
     parts = bootstrap_all(with_differences, groups, draws=settings.draws, level=settings.confidence)
@@ -171,11 +171,11 @@ def _paired(
     value, low, high = (part.reshape(shape) for part in parts)
     figures = []
     for row, (name, title, note) in enumerate(named):
-        own, less = (
+        intervals, less = (
             [Interval(*map(float, ends)) for ends in zip(value[row, i], low[row, i], high[row, i], strict=True)]
             for i in (0, 1)
         )
-        figures.append(Figure(name, title, note, own, less))
+        figures.append(Figure(name, title, note, intervals, less))
     return figures
 
 

@@ -14,7 +14,7 @@ from pipeline.tracking.aliases import passes
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition and whether a version meets it.
+    """A gate: one condition, and whether a version meets it.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
         Which version is to be promoted.
     """
     settings = comparison.config.promotion
-    found: list[Gate] = []
-    champion, own = comparison.contenders[0].detector, comparison.contenders[place].detector
+    conditions: list[Gate] = []
+    champion, detector = comparison.contenders[0].detector, comparison.contenders[place].detector
     injected = comparison.figure("injected_recall")
     if place and comparison.has_labels:
         for name, loss in (
@@ -66,18 +66,18 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
         ):
             figure = comparison.figure(name)
             if figure is not None and loss < 1:
-                found.append(_no_worse(figure, place, loss, settings.confidence))
+                conditions.append(_no_worse(figure, place, loss, settings.confidence))
     elif not comparison.has_labels and injected is not None:
         # They are injected into a version's own columns: among other columns another share is found.
-        same = [feature.name for feature in champion.features] == [feature.name for feature in own.features]
+        same = [feature.name for feature in champion.features] == [feature.name for feature in detector.features]
         if place and same and settings.max_loss_injected_recall < 1:
-            found.append(_no_worse(injected, place, settings.max_loss_injected_recall, settings.confidence))
+            conditions.append(_no_worse(injected, place, settings.max_loss_injected_recall, settings.confidence))
         if settings.min_injected_recall > 0:
-            found.append(_enough(injected, place, settings.min_injected_recall))
-    found += _volume(comparison, place)
+            conditions.append(_enough(injected, place, settings.min_injected_recall))
+    conditions += _volume(comparison, place)
     degenerate = comparison.degenerate[place]
     text = degenerate or "Scores tell rows apart."
-    found.append(Gate("degenerate", "scores", text, float(bool(degenerate)), 0.0, at_least=False))
+    conditions.append(Gate("degenerate", "scores", text, float(bool(degenerate)), 0.0, at_least=False))
     reasons = comparison.figure("top_reason")
     if reasons is not None and settings.min_top_reason > 0:
         value = reasons.values[place].value
@@ -85,24 +85,24 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
             f"The top reason is the column that was changed in {percent(value)} of the injected anomalies; at least "
             f"{percent(settings.min_top_reason)} are asked for."
         )
-        found.append(Gate("top_reason", "reasons", text, value, settings.min_top_reason, at_least=True))
-    return found
+        conditions.append(Gate("top_reason", "reasons", text, value, settings.min_top_reason, at_least=True))
+    return conditions
 
 
-def failed(found: Sequence[Gate]) -> list[Gate]:
+def failed(conditions: Sequence[Gate]) -> list[Gate]:
     """Return the gates that a version does not pass."""
-    return [gate for gate in found if not gate.is_passed]
+    return [gate for gate in conditions if not gate.is_passed]
 
 
 def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gate:
     """Ask that a metric is, with confidence, not below the champion's by more than some loss."""
-    own, champion, less = figure.values[place], figure.values[0], figure.differences[place]
+    interval, champion, less = figure.values[place], figure.values[0], figure.differences[place]
     if math.isnan(less.low):
         text = f"{figure.title} has no interval on so few days, customers or frauds: nothing is certain about it."
     else:
         difference, low, high = (metric(end, sign=True) for end in (less.value, less.low, less.high))
         text = (
-            f"{figure.title} is {metric(own.value)} and the champion's {metric(champion.value)}: a difference of "
+            f"{figure.title} is {metric(interval.value)} and the champion's {metric(champion.value)}: a difference of "
             f"{difference}, between {low} and {high} with {percent(confidence)} confidence; "
             f"the lower end may be down to {metric(-loss, sign=True)}."
         )
@@ -145,12 +145,12 @@ def _volume(comparison: Comparison, place: int) -> list[Gate]:
     text = f"{number(value, 1)} alerts a day;"
     least = f"{text} at least {number(low, 1)} are asked for: {why}."
     most = f"{text} at most {number(high, 1)} are let through: {why}."
-    found = [
+    conditions = [
         Gate("alerts_per_day_least", "too few alerts", least, value, low, at_least=True),
         Gate("alerts_per_day_most", "too many alerts", most, value, high, at_least=False),
     ]
     if figure is not None and place and value == 0 < figure.values[0].value:
         # An fdr threshold may expect none; these rows cannot tell such a version from one that sees nothing.
         text = f"It flags none of these rows, and the champion {number(figure.values[0].value, 1)} a day."
-        found.append(Gate("is_silent", "no alerts", text, 1.0, 0.0, at_least=False))
-    return found
+        conditions.append(Gate("is_silent", "no alerts", text, 1.0, 0.0, at_least=False))
+    return conditions

@@ -27,7 +27,7 @@ def check_reason(why: str) -> None:
         )
 
 
-def check_promotable(config: Config, asked: str) -> tuple[str, str | None]:
+def check_promotable(config: Config, version: str) -> tuple[str, str | None]:
     """Return the number of the version asked for and that of the champion, None where there is none.
 
     Raises
@@ -35,7 +35,7 @@ def check_promotable(config: Config, asked: str) -> tuple[str, str | None]:
     AssayError
         When the version is not there, or is the champion already.
     """
-    number, champion = find_version(config, asked).number, find_aliases(config).get(CHAMPION)
+    number, champion = find_version(config, version).number, find_aliases(config).get(CHAMPION)
     if number == champion:
         raise AssayError(f"version {number} of model {config.name!r} is the champion already; nothing was done")
     return number, champion
@@ -65,18 +65,18 @@ def promote(
     AssayError
         When another process has changed the champion meanwhile.
     """
-    held = find_aliases(config)
-    _check_champion(config, held, over)
+    aliases = find_aliases(config)
+    _check_champion(config, aliases, over)
     moves: dict[str, str | None] = {}
-    if CHAMPION in held:
-        moves[PREVIOUS] = held[CHAMPION]
+    if CHAMPION in aliases:
+        moves[PREVIOUS] = aliases[CHAMPION]
     moves[CHAMPION] = number
-    if held.get(CANDIDATE) == number:
+    if aliases.get(CANDIDATE) == number:
         moves[CANDIDATE] = None
     return _move(
         config,
         moves,
-        held=held,
+        aliases=aliases,
         action="force" if failed_gates else "promote",
         why=why,
         failed_gates=tuple(failed_gates),
@@ -91,8 +91,8 @@ def roll_back(config: Config, why: str) -> list[AliasChange]:
     AssayError
         When there is no previous champion, or its files are gone.
     """
-    held = find_aliases(config)
-    if PREVIOUS not in held:
+    aliases = find_aliases(config)
+    if PREVIOUS not in aliases:
         raise AssayError(
             f"model {config.name!r} has no previous champion to go back to; promote a version with: assay promote"
         )
@@ -100,17 +100,17 @@ def roll_back(config: Config, why: str) -> list[AliasChange]:
     # What the records say of those below: the champion itself, the one restored, the one before that.
     below = AliasRecords(config).champions()[-3:-2]
     moves: dict[str, str | None] = {CHAMPION: restored, PREVIOUS: below[0] if below else None}
-    return _move(config, moves, held=held, action="rollback", why=why)
+    return _move(config, moves, aliases=aliases, action="rollback", why=why)
 
 
 def record_registered(config: Config, registered: Registered) -> None:
     """Record the alias that a new version got when it was registered."""
     records = AliasRecords(config)
-    held = [change.version for change in records.all() if change.alias == registered.alias]
+    versions = [change.version for change in records.all() if change.alias == registered.alias]
     change = AliasChange(
         alias=registered.alias,
         version=registered.version,
-        replaced=held[-1] if held else None,
+        replaced=versions[-1] if versions else None,
         action="register",
         why=f"made by run {registered.run_id}",
     )
@@ -122,7 +122,7 @@ def _move(
     config: Config,
     moves: Mapping[str, str | None],
     *,
-    held: Mapping[str, str],
+    aliases: Mapping[str, str],
     action: str,
     why: str,
     failed_gates: tuple[str, ...] = (),
@@ -133,7 +133,7 @@ def _move(
         AliasChange(
             alias=alias,
             version=version,
-            replaced=held.get(alias),
+            replaced=aliases.get(alias),
             action=action,  # type: ignore[arg-type]
             why=why,
             who=who,
@@ -141,21 +141,21 @@ def _move(
             failed_gates=failed_gates,
         )
         for alias, version in moves.items()
-        if version != held.get(alias)
+        if version != aliases.get(alias)
     ]
     note: dict[str, object] = {"action": action, "who": who, "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "why": why}
     if failed_gates:
         note["failed_gates"] = list(failed_gates)
     with AliasRecords(config).recording(changes):
         # Who records waits for whoever records, so that of two at the same time the second one sees the first.
-        _check_champion(config, find_aliases(config), held.get(CHAMPION))
+        _check_champion(config, find_aliases(config), aliases.get(CHAMPION))
         move_aliases(config, {change.alias: change.version for change in changes}, note)
     return changes
 
 
-def _check_champion(config: Config, held: Mapping[str, str], expected: str | None) -> None:
-    if held.get(CHAMPION) != expected:
+def _check_champion(config: Config, aliases: Mapping[str, str], expected: str | None) -> None:
+    if aliases.get(CHAMPION) != expected:
         raise AssayError(
             f"the champion of model {config.name!r} was changed meanwhile, from version {expected or 'none'} to "
-            f"{held.get(CHAMPION, 'none')}; nothing was done: look at assay history, and run the command again"
+            f"{aliases.get(CHAMPION, 'none')}; nothing was done: look at assay history, and run the command again"
         )

@@ -27,7 +27,7 @@ def current_user() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class AliasChange:
-    """An alias that went from one version to another.
+    """An alias change: an alias that went from one version to another.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class AliasChange:
 
 
 class AliasRecords:
-    """The changes of one table's model (``config.name``), oldest first.
+    """Alias records: the changes of one table's model (``config.name``), oldest first.
 
     Raises
     ------
@@ -81,10 +81,10 @@ class AliasRecords:
     def all(self) -> list[AliasChange]:
         """Return every change, oldest first."""
         columns = [ALIAS_CHANGES.c[item.name] for item in fields(AliasChange)]
-        asked = sa.select(*columns).where(ALIAS_CHANGES.c.model_name == self.name).order_by(ALIAS_CHANGES.c.number)
+        query = sa.select(*columns).where(ALIAS_CHANGES.c.model_name == self.name).order_by(ALIAS_CHANGES.c.number)
         with answering(self._engine), self._engine.connect() as connection:
-            found: list[dict[str, Any]] = [dict(row._mapping) for row in connection.execute(asked)]
-        return [AliasChange(**row | {"failed_gates": tuple(json.loads(row["failed_gates"]))}) for row in found]
+            rows: list[dict[str, Any]] = [dict(row._mapping) for row in connection.execute(query)]
+        return [AliasChange(**row | {"failed_gates": tuple(json.loads(row["failed_gates"]))}) for row in rows]
 
     def champions(self) -> list[str]:
         """Return the champions, each above the one that it took over from, the present one last.

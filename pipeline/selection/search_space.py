@@ -62,28 +62,28 @@ def settings_of(trial: "Trial | FrozenTrial", config: Config) -> ModelConfig:
     """Return the settings that a trial tried, from its parameters."""
     from models.registry import model_class, parameter_names
 
-    found, base = trial.params, config.model
-    family = found["family"]
+    values, base = trial.params, config.model
+    family = values["family"]
     parameters = parameter_names(model_class(family))
-    given: dict[str, Any] = {"name": family, "seed": base.seed}
+    settings: dict[str, Any] = {"name": family, "seed": base.seed}
     for name in ("batch_size", "max_epochs", "patience", "loss"):
         if SETTINGS[name] in parameters:
-            given[name] = getattr(base, name)
+            settings[name] = getattr(base, name)
     if "trim" in parameters:
-        given["trim"] = base.trim
+        settings["trim"] = base.trim
     if family == base.name:
-        given |= {name: getattr(base, name) for name in ("hidden", "code_size", "learning_rate", "score", "options")}
+        settings |= {name: getattr(base, name) for name in ("hidden", "code_size", "learning_rate", "score", "options")}
     for name in ("code_size", "learning_rate"):
-        if name in found:
-            given[name] = found[name]
-    if "hidden" in found:
-        given["hidden"] = json.loads(found["hidden"])
-    own = {
+        if name in values:
+            settings[name] = values[name]
+    if "hidden" in values:
+        settings["hidden"] = json.loads(values["hidden"])
+    options = {
         name.removeprefix(f"{family}."): json.loads(value) if isinstance(value, str) else value
-        for name, value in found.items()
+        for name, value in values.items()
         if name.startswith(f"{family}.")
     }
-    return ModelConfig.model_validate({**given, "options": {**given.get("options", {}), **own}})
+    return ModelConfig.model_validate({**settings, "options": {**settings.get("options", {}), **options}})
 
 
 def _suggest_option(trial: "Trial", name: str, values: list[Any]) -> None:

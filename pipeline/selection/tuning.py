@@ -8,7 +8,7 @@ import hashlib
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,17 +154,16 @@ def _search(config: Config, name: str, *, folder: Path, metric: str, on_trial: "
     study = open_study(config, name)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)  # of a command that was killed
-    told: set[int] = set()
+    numbers: set[int] = set()
 
     def tell() -> None:
         for trial in finished(study):
-            if trial.number not in told:
-                told.add(trial.number)
+            if trial.number not in numbers:
+                numbers.add(trial.number)
                 on_trial(trial)
 
     tell()
-    left, jobs = max(0, config.tuning.trials - len(told)), config.tuning.jobs
-    shares = [left // jobs + (place < left % jobs) for place in range(jobs)]
+    rest, jobs = max(0, config.tuning.trials - len(numbers)), config.tuning.jobs
     deadline = monotonic() + config.tuning.seconds
     seed = config.model.seed + 1000 * len(study.get_trials(deepcopy=False))
     if jobs == 1:
@@ -173,40 +172,58 @@ def _search(config: Config, name: str, *, folder: Path, metric: str, on_trial: "
             name,
             folder=folder,
             metric=metric,
-            trials=shares[0],
+            trials=rest,
             seed=seed,
             seconds=config.tuning.seconds,
             on_end=tell,
         )
     else:
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-            with _interrupts_ignored():  # by the processes that start here, for as long as they live
-                running = {
-                    pool.submit(
-                        run_trials,
-                        config,
-                        name,
-                        folder=folder,
-                        metric=metric,
-                        trials=share,
-                        seed=seed + place,
-                        seconds=deadline - monotonic(),
-                    )
-                    for place, share in enumerate(shares)
-                    if share
-                }
-            try:
-                while running:
-                    done, running = wait(running, timeout=1)
-                    tell()
-                    for future in done:
-                        future.result()
-            except BaseException:
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
+        shares = [rest // jobs + (place < rest % jobs) for place in range(jobs)]
+        _run_in_processes(
+            config, name, folder=folder, metric=metric, shares=shares, seed=seed, deadline=deadline, on_wait=tell
+        )
     tell()
     return best_of(study, config, metric)
+
+
+def _run_in_processes(
+    config: Config,
+    name: str,
+    *,
+    folder: Path,
+    metric: str,
+    shares: Sequence[int],
+    seed: int,
+    deadline: float,
+    on_wait: Callable[[], None],
+) -> None:
+    """Run each share of the trials in a process of its own, until ``monotonic()`` says that it is the deadline."""
+    with ProcessPoolExecutor(len(shares), multiprocessing.get_context("spawn")) as pool:
+        with _interrupts_ignored():  # by the processes that start here, for as long as they live
+            futures = {
+                pool.submit(
+                    run_trials,
+                    config,
+                    name,
+                    folder=folder,
+                    metric=metric,
+                    trials=share,
+                    seed=seed + place,
+                    seconds=deadline - monotonic(),
+                )
+                for place, share in enumerate(shares)
+                if share
+            }
+        try:
+            while futures:
+                ready, futures = wait(futures, timeout=1)
+                on_wait()
+                for future in ready:
+                    future.result()
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 @contextmanager
@@ -226,12 +243,12 @@ def best_of(study: "Study", config: Config, metric: str) -> Best:
     """Return the best trial; of equally good ones the first."""
     from optuna.trial import TrialState
 
-    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not ended:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not trials:
         failures = [trial.user_attrs["failure"] for trial in finished(study) if "failure" in trial.user_attrs]
         cause = f"; the last one: {failures[-1]}" if failures else ""
         raise TrainingError(f"no trial ended well{cause}; look at [tuning], or raise tuning.trials and tuning.seconds")
-    best = max(ended, key=lambda trial: (trial.value, -trial.number))
+    best = max(trials, key=lambda trial: (trial.value, -trial.number))
     return Best(best.number, float(best.value or 0.0), metric, settings_of(best, config))
 
 
@@ -313,9 +330,9 @@ def judge(
     metric : {"average_precision", "injected_recall"}
     rate : float
     """
-    scores, known = score(rows), ~np.isnan(labels)
+    scores, is_labelled = score(rows), ~np.isnan(labels)
     if metric == "average_precision":
-        return average_precision(scores[known], labels[known] == 1)
+        return average_precision(scores[is_labelled], labels[is_labelled] == 1)
     return float((score(injected) > np.quantile(scores[labels != 1], 1 - rate)).mean())
 
 
@@ -332,13 +349,13 @@ def _watch(trial: "Trial", model: Any, *, material: Material, metric: str, rate:
     labels = material.labels
     others = np.flatnonzero(labels != 1)
     some = np.sort(np.concatenate([np.flatnonzero(labels == 1), others[:: -(-len(others) // WATCHED_ROWS) or 1]]))
-    rows, known = material.validation[some], labels[some]
+    rows, row_labels = material.validation[some], labels[some]
 
     def on_epoch(epoch: int, max_epochs: int, losses: dict[str, float]) -> None:
         if not isinstance(model, NetworkAutoencoder) or next(model.network_.parameters()).device.type != "cpu":
             return
         trial.report(
-            judge(lambda part: (model.residuals(part).astype(np.float64) ** 2).mean(axis=1), rows, labels=known,
+            judge(lambda part: (model.residuals(part).astype(np.float64) ** 2).mean(axis=1), rows, labels=row_labels,
                   injected=material.injected, metric=metric, rate=rate),
             epoch,
         )  # fmt: skip

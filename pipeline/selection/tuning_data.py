@@ -34,7 +34,7 @@ INJECTED = 1000
 
 @dataclass(frozen=True)
 class Blocks:
-    """Whole calendar days, each block from its first day to before the next one's first.
+    """Blocks of a search: whole calendar days, each block from its first day to before the next one's first.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ class Blocks:
         --------
         >>> from pipeline.settings.config import Config
         >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
-        >>> found = Blocks.of(date(2025, 1, 1), date(2025, 1, 20), config)
-        >>> found.validation, found.test
+        >>> blocks = Blocks.of(date(2025, 1, 1), date(2025, 1, 20), config)
+        >>> blocks.validation, blocks.test
         (datetime.date(2025, 1, 12), datetime.date(2025, 1, 17))
         """
         days, settings = (last - first).days + 1, config.tuning
@@ -87,7 +87,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Material:
-    """What every trial fits and is judged on, as files of a folder; :func:`prepare` writes them.
+    """Material: what every trial of a search fits and is judged on, as files of a folder; `prepare` writes them.
 
     Parameters
     ----------
@@ -193,9 +193,9 @@ def prepare(
     np.save(folder / "fit.npy", matrix)
     np.save(folder / "held_out.npy", encoder.transform(parts.sample(to_fit, EARLY_STOPPING).read(columns)))
 
-    judged = pq.read_table(to_judge)
-    labels = intake.labels.known_now(judged)
-    validation = encoder.transform(judged)
+    rows_to_judge = pq.read_table(to_judge)
+    labels = intake.labels.known_now(rows_to_judge)
+    validation = encoder.transform(rows_to_judge)
     np.save(folder / "validation.npy", validation)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "injected.npy", _injected(encoder, validation[labels != 1], config.model.seed))

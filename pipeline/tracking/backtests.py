@@ -12,7 +12,7 @@ from pipeline.tracking.groups import Child, close_group, log_child, log_group, o
 
 @dataclass(frozen=True)
 class BacktestRun:
-    """An open run of a backtest. Made by :func:`backtest_run`."""
+    """A backtest run: the open run of a backtest. Made by :func:`backtest_run`."""
 
     config: Config
     run_id: str

@@ -32,7 +32,7 @@ _COLUMN_TYPES = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """The table that a training read, as MLflow's run page shows it.
+    """A dataset: the table that a training read, as MLflow's run page shows it.
 
     Attributes
     ----------

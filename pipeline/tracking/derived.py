@@ -14,7 +14,7 @@ WEIGHTS_OF = "weights_of"
 
 @dataclass(frozen=True)
 class Origin:
-    """A registered version that another one is derived from.
+    """An origin: a registered version that another one is derived from.
 
     Attributes
     ----------

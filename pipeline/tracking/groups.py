@@ -19,7 +19,7 @@ Series = Mapping[str, Sequence[tuple[int, float]]]
 
 @dataclass(frozen=True)
 class Child:
-    """What a run under another one holds.
+    """A child run: what a run under another one holds.
 
     Parameters
     ----------

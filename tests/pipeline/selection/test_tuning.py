@@ -148,7 +148,8 @@ from pipeline.selection.tuning import search
 if __name__ == "__main__":
     config = Config.model_validate_json(Path(sys.argv[1]).read_text())
     try:
-        search(config, "a search", Path(sys.argv[2]), "average_precision", lambda trial: None)
+        folder, metric = Path(sys.argv[2]), "average_precision"
+        search(config, "a search", folder=folder, metric=metric, on_trial=lambda trial: None)
     except KeyboardInterrupt:
         print("stopped")
 """
