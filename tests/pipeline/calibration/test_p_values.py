@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.calibration.p_values import Calibration, TailLaw, fit_tail, fit_tail_or_why
+from pipeline.calibration.p_values import Calibration, TailLaw, fit_tail, tail_or_reason
 
 ANY_TAIL = "a tail law needs 50 scores above its level, the top tenth, and of "
 
@@ -85,31 +85,31 @@ def test_tail_p_value_is_near_the_true_chance_ten_times_beyond_the_calibration_r
 def test_no_tail_when_scores_are_too_few():
     generator = np.random.default_rng(3)
     few = generator.exponential(size=499)
-    assert fit_tail_or_why(few) == (None, ANY_TAIL + "499 there are 49")
+    assert tail_or_reason(few) == (None, ANY_TAIL + "499 there are 49")
     assert Calibration.fit(few).tail_p_value(np.array([1.0])) is None
     enough = fit_tail(generator.exponential(size=500))
     assert enough is not None
     assert enough.exceedances == 50
-    assert fit_tail_or_why(np.ones(5000)) == (None, ANY_TAIL + "5,000 there are 0, the others being ties")
+    assert tail_or_reason(np.ones(5000)) == (None, ANY_TAIL + "5,000 there are 0, the others being ties")
 
 
 def test_no_tail_when_the_largest_scores_follow_no_pareto_law():
     generator = np.random.default_rng(3)
     law = generator.exponential(size=9000)
     three_lumps = np.concatenate([law / law.max(), *(generator.normal(at, 0.1, 500) for at in (3, 5))])
-    tail, why = fit_tail_or_why(three_lumps)
+    tail, reason = tail_or_reason(three_lumps)
     assert tail is None
-    assert "do not follow a generalised Pareto law (Kolmogorov-Smirnov test, p-value " in why
-    assert why.endswith(" and 0.05 is the least)")
+    assert "do not follow a generalised Pareto law (Kolmogorov-Smirnov test, p-value " in reason
+    assert reason.endswith(" and 0.05 is the least)")
     assert fit_tail(three_lumps) is None
 
 
 def test_no_tail_when_the_law_has_no_mean():
     scores = stats.genpareto(1.6).rvs(size=20_000, random_state=0)
-    tail, why = fit_tail_or_why(scores)
+    tail, reason = tail_or_reason(scores)
     assert tail is None
     assert re.fullmatch(
-        "the law that fits the largest scores has the shape 1.[56]., and with 1 or more .* no mean", why
+        "the law that fits the largest scores has the shape 1.[56]., and with 1 or more .* no mean", reason
     )
     assert fit_tail(scores) is None
 

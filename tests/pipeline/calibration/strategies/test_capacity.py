@@ -155,7 +155,7 @@ def test_a_queue_at_the_end_of_its_interval_is_inside():
     threshold = strategy.solve(made(simulate(np.random.default_rng(6), 8, 0.1)[0], day=np.repeat(np.arange(8), 400)))
     low, high = predicted_queue(threshold)
     for flagged, is_inside in ((low - 1, False), (low, True), (high, True), (high + 1, False)):
-        assert strategy.got(threshold, made(np.zeros(300)), np.arange(300) < flagged).is_inside is is_inside
+        assert strategy.fulfilment(threshold, made(np.zeros(300)), np.arange(300) < flagged).is_inside is is_inside
 
 
 def test_a_group_whose_share_makes_no_whole_alert_has_no_cut_of_its_own():

@@ -1,0 +1,40 @@
+"""What several strategies need: every cut there is, the rows with a label, and a line of few points."""
+
+import numpy as np
+import pytest
+
+from pipeline.calibration.strategies.strategy import labelled_rows, steps, thinned
+from pipeline.errors import TrainingError
+from tests.pipeline.calibration.held_out_rows import made
+
+
+@pytest.mark.parametrize("scores", [[9.0, 7.0, 7.0, 4.0], [2.0, 2.0], [5.0], [3.0, 2.0, 1.0]])
+def test_each_cut_flags_the_number_beside_it_and_all_numbers_are_there(scores):
+    scores = np.array(scores)
+    cuts, alerts = steps(scores)
+    assert [int((scores > cut).sum()) for cut in cuts] == alerts.tolist()
+    assert alerts[-1] == len(scores)
+    assert set(alerts) == {int((scores >= score).sum()) for score in scores}
+
+
+def test_labelled_rows_come_highest_score_first_with_their_labels():
+    labels = [0, 1, np.nan, 0]
+    scores, fraud, rows = labelled_rows(made([1.0, 2.0, 9.0, 3.0], labels=labels, amounts=[10, 20, 90, 30]), "cost")
+    assert scores.tolist() == [3, 2, 1]
+    assert fraud.tolist() == [False, True, False]
+    assert rows.amounts.tolist() == [30, 20, 10]
+
+
+@pytest.mark.parametrize(("labels", "found"), [([1, 1], "2 of them fraud"), ([0, 0], "0 of them fraud")])
+def test_labels_of_one_kind_alone_are_refused(labels, found):
+    with pytest.raises(TrainingError, match=rf"of the 2 rows held out for calibration 2 have a known one, {found}"):
+        labelled_rows(made([1.0, 2.0], labels=labels), "cost")
+
+
+def test_a_thinned_line_keeps_its_ends_and_has_no_more_points_than_asked():
+    x = np.arange(1000.0)
+    points = thinned(x, -x, points=7)
+    assert len(points) == 7
+    assert (points[0], points[-1]) == ((0, 0), (999, -999))
+    assert all(y == -at for at, y in points)
+    assert thinned(x[:3], x[:3]) == [(0, 0), (1, 1), (2, 2)]
