@@ -25,6 +25,16 @@ def test_known_rows_come_highest_score_first_with_their_labels():
     assert rows.amounts.tolist() == [30, 20, 10]
 
 
+def test_known_rows_that_score_alike_stay_in_their_order():
+    rows = made(np.arange(400) // 100, labels=np.arange(400) % 2, amounts=np.arange(400.0))
+    assert known_rows(rows, "cost")[2].amounts.tolist() == [
+        *range(300, 400),
+        *range(200, 300),
+        *range(100, 200),
+        *range(100),
+    ]
+
+
 @pytest.mark.parametrize(("labels", "found"), [([1, 1], "2 of them fraud"), ([0, 0], "0 of them fraud")])
 def test_labels_of_one_kind_alone_are_refused(labels, found):
     with pytest.raises(TrainingError, match=rf"of the 2 rows held out for calibration 2 have a known one, {found}"):
@@ -42,6 +52,7 @@ def test_a_written_bound_is_kept_by_what_is_written_and_close_to_it(value):
     assert low <= value <= high
     assert high - low <= 0.1 * value
     assert at_least(0.5) == at_most(0.5) == "0.5"
+    assert (at_least(1 / 3), at_most(1 / 3)) == ("0.34", "0.33")
 
 
 def test_a_thinned_line_keeps_its_ends_and_has_no_more_points_than_asked():
