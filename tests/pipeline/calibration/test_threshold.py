@@ -16,3 +16,4 @@ def test_a_written_bound_is_kept_by_what_is_written_and_close_to_it(value):
     assert low <= value <= high
     assert high - low <= 0.1 * value
     assert at_least(0.5) == at_most(0.5) == "0.5"
+    assert (at_least(1 / 3), at_most(1 / 3)) == ("0.34", "0.33")

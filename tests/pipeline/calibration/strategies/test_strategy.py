@@ -25,6 +25,16 @@ def test_labelled_rows_come_highest_score_first_with_their_labels():
     assert rows.amounts.tolist() == [30, 20, 10]
 
 
+def test_labelled_rows_that_score_alike_stay_in_their_order():
+    rows = made(np.arange(400) // 100, labels=np.arange(400) % 2, amounts=np.arange(400.0))
+    assert labelled_rows(rows, "cost")[2].amounts.tolist() == [
+        *range(300, 400),
+        *range(200, 300),
+        *range(100, 200),
+        *range(100),
+    ]
+
+
 @pytest.mark.parametrize(("labels", "found"), [([1, 1], "2 of them fraud"), ([0, 0], "0 of them fraud")])
 def test_labels_of_one_kind_alone_are_refused(labels, found):
     with pytest.raises(TrainingError, match=rf"of the 2 rows held out for calibration 2 have a known one, {found}"):
