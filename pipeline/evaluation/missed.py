@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.bootstrap import LEVEL, Interval
 from pipeline.labels.known import Labels
-from pipeline.scoring.audit import FILE, PROBABILITY, renamed
+from pipeline.scoring.audit import FILE, PROBABILITY
+from pipeline.settings.output import name_within
 from pipeline.workspace.workspace import Workspace
 
 
@@ -177,7 +178,7 @@ def _known(path: Path, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.
     """Return what is known of the labels of audited or flagged rows, and their chances to be drawn."""
     contract, names = labels.config.contract, pq.read_schema(path).names
     columns = [contract.id, contract.timestamp, contract.label, contract.labelled_at]
-    present: dict[str, Any] = {str(name): renamed(str(name), names, there=True) for name in columns if name}
+    present: dict[str, Any] = {str(name): name_within(str(name), names) for name in columns if name}
     present = {name: column for name, column in present.items() if column in names}
     chance = [PROBABILITY] if PROBABILITY in names else []
     table = pq.read_table(path, columns=[*present.values(), *chance])

@@ -33,6 +33,7 @@ from pipeline.features.plan import BINS_PER_LOG, CLOCK_UNIT, HOUR, LARGEST, LOG_
 from pipeline.features.risks import everybody_sql, known, longest_wait, verdicts
 from pipeline.labels.known import available_at_sql
 from pipeline.settings.config import Config
+from pipeline.settings.output import name_beside
 from pipeline.tables.period import DAY_US
 from pipeline.tables.sql import database, quote
 
@@ -275,8 +276,9 @@ def _past(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, r
 
 def _select(plan: Plan, config: Config, names: Sequence[str]) -> str:
     contract = config.contract
-    renamed = ", ".join(f"{quote(name)} AS {quote(f'{name} (input)')}" for name in names if name in plan.columns)
-    present = f"present.* RENAME ({renamed})" if renamed else "present.*"
+    others = {name: name_beside(name, plan.columns) for name in names if name in plan.columns}
+    renaming = ", ".join(f"{quote(name)} AS {quote(other)}" for name, other in others.items())
+    present = f"present.* RENAME ({renaming})" if renaming else "present.*"
     columns = "".join(f", CAST({expression} AS DOUBLE) AS {quote(name)}" for name, expression in plan.columns.items())
     joins = " JOIN known USING (id)" if plan.risks else ""
     for place in sorted(plan.peers):

@@ -1,7 +1,8 @@
 """The alerts table as people see it: rows ready to show, and the columns of a spreadsheet."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipeline.numbers import amount, moment
 from pipeline.scoring.reasons import REASONS_TYPE, sentence
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
+from pipeline.settings.output import ALERTS, name_beside, name_within
 from pipeline.settings.sensitive import MASK, is_sensitive, mask_reason, spellings_of_row
 from pipeline.tables.period import local_times
 
@@ -30,14 +32,14 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
         Names the columns and the sensitive ones among them; times are in its zone.
     """
     contract, names = config.contract, alerts.column_names
-    sensitive = {_input_name(name, names) for name in contract.sensitive}
+    sensitive = {name_within(name, names) for name in contract.sensitive}
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for field in alerts.schema:
         column = alerts.column(field.name)
-        name = f"{field.name} (input)" if field.name in REASONS_IN_CSV else field.name
+        name = name_beside(field.name, REASONS_IN_CSV)
         if field.name in sensitive:
             columns[name] = pa.repeat(MASK, alerts.num_rows)
-        elif field.name == _input_name(contract.timestamp, names):
+        elif field.name == name_within(contract.timestamp, names):
             columns[name] = _at_their_precision(local_times(column, config.table.time_zone))
         elif pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type):
             columns[name] = column.cast(pa.string())
@@ -53,15 +55,10 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
     return pa.table(columns)
 
 
-def _input_name(name: str, columns: Collection[str]) -> str:
-    """Return what an input column is called in a table that scoring has added columns to."""
-    return f"{name} (input)" if f"{name} (input)" in columns else name
-
-
 def _masked_reasons(alerts: pa.Table, contract: Contract) -> pa.Array:
     """Return the reasons of alerts, those masked that would show a sensitive cell of their row."""
     reasons = alerts.column("reasons").combine_chunks()
-    names = {name: _input_name(name, alerts.column_names) for name in contract.sensitive}
+    names = {name: name_within(name, alerts.column_names) for name in contract.sensitive}
     names = {name: column for name, column in names.items() if column in alerts.column_names}
     if not names:
         return reasons
@@ -77,22 +74,6 @@ def _at_their_precision(times: np.ndarray) -> pa.Array:
     """Return times in whole seconds where all are: spreadsheets take six more digits for text."""
     seconds = times.astype("datetime64[s]")
     return pa.array(seconds if (seconds == times).all() else times)
-
-
-# Columns that scoring adds to the input's.
-SCORING = (
-    "anomaly_score",
-    "p_value",
-    "tail_p_value",
-    "is_flagged",
-    "batch_id",
-    "model_version",
-    "scored_at",
-    "threshold",
-    "rank",
-    "reasons",
-    "reason",
-)
 
 
 @dataclass(frozen=True)
@@ -139,29 +120,33 @@ def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels
     list of AlertRow
         At most ``limit``, by rank.
     """
+    contract, names = config.contract, alerts.column_names
+    columns = {name: name_within(name, names) for name in (*contract.columns, *contract.ignored)}
+    columns = {name: column for name, column in columns.items() if column in names}
+    label = columns.get(str(contract.label))
+    if not show_labels or is_sensitive(contract, contract.label) or label in ALERTS:
+        columns.pop(str(contract.label), None)  # a column of ALERTS is scoring's, where the table has no labels
+    rows = alerts.sort_by("rank").slice(0, limit).to_pylist()
+    return [_alert_row(row, {name: row[column] for name, column in columns.items()}, config) for row in rows]
+
+
+def _alert_row(row: Mapping[str, Any], cells: Mapping[str, Any], config: Config) -> AlertRow:
+    """Make a row of the alerts table ready to show; ``cells`` are those of the input, by the contract's names."""
     contract = config.contract
-    zone = ZoneInfo(config.table.time_zone)
-    rows = []
-    for row in alerts.sort_by("rank").slice(0, limit).to_pylist():
-        # An input column named like one that scoring adds goes by another name in the alerts table.
-        cells = {name.removesuffix(" (input)"): value for name, value in row.items() if name not in SCORING}
-        hidden = spellings_of_row(cells, contract)
-        texts = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
-        texts[contract.timestamp] = moment(cells[contract.timestamp], zone)
-        texts[contract.amount] = amount(cells[contract.amount])
-        texts |= dict.fromkeys(contract.sensitive, MASK)
-        label = cells.get(contract.label) if show_labels and not is_sensitive(contract, contract.label) else None
-        rows.append(
-            AlertRow(
-                rank=row["rank"],
-                id=texts[contract.id],
-                time=texts[contract.timestamp],
-                amount=texts[contract.amount],
-                keys=tuple((name, texts[name]) for name in contract.key_columns[1:]),
-                score=row["anomaly_score"],
-                p_value=row["p_value"],
-                reasons=tuple(ReasonRow(**mask_reason(item, contract, hidden)) for item in row.get("reasons") or ()),
-                is_fraud=None if label is None else bool(label),
-            )
-        )
-    return rows
+    hidden = spellings_of_row(cells, contract)
+    texts = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
+    texts[contract.timestamp] = moment(cells[contract.timestamp], ZoneInfo(config.table.time_zone))
+    texts[contract.amount] = amount(cells[contract.amount])
+    texts |= dict.fromkeys(contract.sensitive, MASK)
+    label = cells.get(str(contract.label))
+    return AlertRow(
+        rank=row["rank"],
+        id=texts[contract.id],
+        time=texts[contract.timestamp],
+        amount=texts[contract.amount],
+        keys=tuple((name, texts[name]) for name in contract.key_columns[1:]),
+        score=row["anomaly_score"],
+        p_value=row["p_value"],
+        reasons=tuple(ReasonRow(**mask_reason(item, contract, hidden)) for item in row.get("reasons") or ()),
+        is_fraud=None if label is None else bool(label),
+    )

@@ -1,7 +1,6 @@
 """The random audit slice: rows that were not flagged, drawn with known chances."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
-from pipeline.scoring.score import Scored
+from pipeline.scoring.score import Scored, beside_input
 from pipeline.tables.parquet import take_rows
 from pipeline.tables.writing import ParquetWriter, write_csv
 
@@ -78,22 +77,12 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
     drawn = np.flatnonzero(~results.column("is_flagged").to_numpy(zero_copy_only=False) & (places < share))
     drawn = drawn[np.argsort(places[drawn], kind="stable")]
     rows, marks = take_rows(features, drawn), results.take(pa.array(drawn)).drop_columns([contract.id])
-    made = {name for feature in detector.features for name in (feature.column, feature.expected)}
-    kept = [name for name in rows.schema.names if name not in made or name in contract.columns]
     added = marks.append_column("rank", pa.array(np.arange(1, len(drawn) + 1)))
     added = added.append_column(PROBABILITY, pa.array(np.full(len(drawn), share)))
-    table = rows.select(kept).rename_columns([renamed(name, added.column_names) for name in kept])
-    shown = table.append_column(PROBABILITY, added.column(PROBABILITY))
-    for field in added.schema:
-        table = table.append_column(field, added.column(field.name))
+    table = beside_input(rows, added, detector)
     with ParquetWriter(folder / FILE, table.schema) as writer:
         writer.write(table)
-    spreadsheet = for_spreadsheets(shown, config)
+    hidden = [name for name in added.column_names if name != PROBABILITY]
+    spreadsheet = for_spreadsheets(table.drop_columns(hidden), config)
     write_csv(folder / "audit.csv", [spreadsheet], spreadsheet.schema)
     return folder / FILE
-
-
-def renamed(name: str, others: Sequence[str], there: bool = False) -> str:
-    """Return what an input column is called beside columns that scoring adds (pipeline/scoring/score.py)."""
-    other = f"{name} (input)"
-    return other if (other in others if there else name in others) else name

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, InputError
 from pipeline.settings.config import Config, TableConfig
+from pipeline.settings.output import MARKS, name_within
 from pipeline.tables.files import SOURCE_ROW
 from pipeline.tables.frame import frame_to_arrow
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.intake import TakenIn
-
-MARKS = ["batch_id", "model_version", "scored_at"]
-"""What scoring writes beside each row of a batch, and says nothing of a frame."""
 
 
 @dataclass(frozen=True)
@@ -245,13 +243,12 @@ class _Taken:
         """Return where in the frame a table's rows stand, by their ids: those of accepted rows come once."""
         ids = pq.read_table(self.batch.validated.accepted, columns=[key])[key]
         accepted = np.setdiff1d(np.arange(len(self.frame)), self.rejected)
-        own = f"{key} (input)" if f"{key} (input)" in table.column_names else key
-        return accepted[pc.index_in(table[own], ids).to_numpy()]
+        return accepted[pc.index_in(table[name_within(key, table.column_names)], ids).to_numpy()]
 
     def table(self, path: Path, key: str) -> "pd.DataFrame":
         """Return a file of scores or alerts, indexed by where in the frame its rows stand."""
         table = pq.read_table(path)
-        rows = table.drop_columns(MARKS).to_pandas().set_axis(self.positions(table, key))
+        rows = table.drop_columns([*MARKS]).to_pandas().set_axis(self.positions(table, key))
         if "reasons" in rows.columns:
             rows["reasons"] = table["reasons"].to_pylist()  # lists, where pandas would have arrays
         return rows

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.detector.artefact import Detector
 from pipeline.detector.encoder import Rows
 from pipeline.errors import InputError
+from pipeline.settings.output import name_beside
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.writing import ParquetWriter
 
@@ -141,7 +142,7 @@ def _write(
         for batch in read_batches(features, columns=list(read)):
             columns = columns_of(batch)
             n_columns = len(columns)
-            name = f"{identity} (input)" if identity in columns else identity
+            name = name_beside(identity, columns)
             table = pa.table({name: batch.column(identity), **columns})
             writer = writer or stack.enter_context(ParquetWriter(out, table.schema))
             writer.write(table)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
+from pipeline.settings.output import FIGURES, name_beside, name_within
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
@@ -96,13 +97,12 @@ def score_table(
         alerts = _alerts(features, raw, detector, flags=flags, ranks=ranks, cuts=row_cuts, marks=marks)
         with ParquetWriter(folder / "alerts.parquet", alerts.schema) as writer:
             writer.write(alerts)
-        renamed = f"{contract.timestamp} (input)"
-        at = renamed if renamed in alerts.schema.names else contract.timestamp
         spreadsheet = for_spreadsheets(alerts, detector.config)
         write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema)
         _write_scores(folder / "scores.parquet", raw, flags, marks)
 
-    alerts_by_day = Counter(local_days(alerts.column(at), zone).tolist())
+    times = alerts.column(name_within(contract.timestamp, alerts.column_names))
+    alerts_by_day = Counter(local_days(times, zone).tolist())
     return Scored(
         scored=len(flags),
         flagged=alerts.num_rows,
@@ -131,7 +131,7 @@ def _score_rows(
             on_rows(batch.num_rows)
 
     columns = dict.fromkeys([contract.id, contract.timestamp, *(feature.column for feature in detector.features)])
-    numbers = [(name, pa.float64()) for name in ("anomaly_score", "p_value", "tail_p_value")]
+    numbers = [(name, pa.float64()) for name in FIGURES]
     with ParquetWriter(out, pa.schema([pq.read_schema(features).field(contract.id), *numbers])) as writer:
         for batch in detector.score(counted(read_batches(features, columns=list(columns)))):
             writer.write(batch)
@@ -193,11 +193,26 @@ def _alerts(
     added = added.append_column("threshold", pa.array(cuts).take(by_rank))
     added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
     added = added.append_column("reasons", reasons).append_column("reason", reason)
-    made = {name for feature in detector.features for name in (feature.column, feature.expected)}
-    kept = [name for name in rows.schema.names if name not in made or name in detector.config.contract.columns]
-    # A table that was scored before may come back with columns of these names.
-    names = [f"{name} (input)" if name in added.schema.names else name for name in kept]
-    table = rows.select(kept).rename_columns(names)
+    return beside_input(rows, added, detector)
+
+
+def beside_input(rows: pa.Table, added: pa.Table, detector: Detector) -> pa.Table:
+    """Return the input's columns of rows of a feature table, with columns added.
+
+    A table that was scored before may come back with columns of these names, which are called otherwise then
+    (`name_beside`).
+
+    Parameters
+    ----------
+    rows : pa.Table of n_rows
+    added : pa.Table of n_rows
+    detector : Detector
+        Whose features are left out.
+    """
+    columns = {name for feature in detector.features for name in (feature.column, feature.expected)}
+    columns -= set(detector.config.contract.columns)
+    names = [name for name in rows.column_names if name not in columns]
+    table = rows.select(names).rename_columns([name_beside(name, added.column_names) for name in names])
     for field in added.schema:
         table = table.append_column(field, added.column(field.name))
     return table

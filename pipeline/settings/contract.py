@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.settings.output import SCORES
+
 Type = Literal["integer", "text"]
 ColumnName = Annotated[str, Field(min_length=1)]
-# Columns of the scores table beside the id.
-SCORES = ("anomaly_score", "p_value", "tail_p_value", "is_flagged", "batch_id", "model_version", "scored_at")
 
 
 class Contract(BaseModel):

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
+from pipeline.settings.output import FIGURES
 from pipeline.settings.sensitive import EXAMPLES
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def signature(contract: Contract) -> "ModelSignature":
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType
 
-    scores = dict.fromkeys(("anomaly_score", "p_value", "tail_p_value"), "double")
+    scores = dict.fromkeys(FIGURES, "double")
     kinds = {**scores, "is_flagged": "boolean", "note": "string"}
     outputs = [ColSpec(kind, name) for name, kind in kinds.items()]
     return ModelSignature(

@@ -20,12 +20,11 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, ConfigError
 from pipeline.intake import features_of
+from pipeline.settings.output import FIGURES
 from pipeline.tables.frame import text_cells
 from pipeline.tables.parsing import check_columns, parse
 from pipeline.tables.reading import SOURCE_ROW
 from pipeline.workspace.workspace import Workspace
-
-SCORES = ("anomaly_score", "p_value", "tail_p_value")
 
 
 class ServedDetector(PythonModel):
@@ -69,7 +68,7 @@ class ServedDetector(PythonModel):
         """
         detector, folder = self.detector, (params or {}).get("history", "")
         rows, notes = _typed(model_input, detector)
-        values = {name: np.full(len(model_input), np.nan) for name in SCORES}
+        values = {name: np.full(len(model_input), np.nan) for name in FIGURES}
         scored = np.flatnonzero(notes == "")
         if len(scored):
             try:
@@ -146,7 +145,7 @@ def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np
         table = pq.read_table(features_of(typed, workspace, Path(scratch) / "features.parquet"))
     places = table[SOURCE_ROW].to_numpy()
     scores = pa.Table.from_batches(detector.score(table.to_batches()))
-    for name in SCORES:
+    for name in FIGURES:
         values[name][places] = scores[name].to_numpy()
     return has_past
 
