@@ -22,6 +22,7 @@ from pipeline.evaluation.results import Measures, Result, counts, figures, summa
 from pipeline.inference.giveaways import refuse_giveaways
 from pipeline.intake import TakenIn, take_in
 from pipeline.pages.backtest import agreements, render_backtest
+from pipeline.pages.validation import data_docs
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
@@ -176,7 +177,7 @@ def _plan(
 @stage("take in")
 def take_in_period(batch: Batch, workspace: Workspace, folder: Path, check: Callable[[Path], None]) -> TakenIn:
     """Validate the table and compute the features of the whole period once; the history is read and not added to."""
-    docs = folder / "data-docs"
+    docs = data_docs(batch, workspace.config, folder / "data-docs")
     return take_in(batch, workspace, folder, remember=False, check=check, docs=docs, step=console.step)
 
 

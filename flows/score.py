@@ -21,6 +21,7 @@ from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome
+from pipeline.pages.validation import data_docs
 from pipeline.scoring.audit import write_audit
 from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.promise import held_against
@@ -272,7 +273,7 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
         elsewhere=[Path(near.folder) / "scores.parquet" for near in workspace.ledger.near(start, end, reach, free)],
         replaced=[old.batch_id for old in replaced],
         refuse_gap=True,
-        docs=folder / "data-docs",
+        docs=data_docs(batch, workspace.config, folder / "data-docs"),
         step=console.step,
     )
 

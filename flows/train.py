@@ -27,6 +27,7 @@ from pipeline.intake import TakenIn, take_in
 from pipeline.pages import charts
 from pipeline.pages.report import render
 from pipeline.pages.runs import count_rows, training_report
+from pipeline.pages.validation import data_docs
 from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.suspects import write_suspects
@@ -175,7 +176,7 @@ def take_in_table(batch: Batch, workspace: Workspace, folder: Path) -> TakenIn:
         folder,
         remember=True,
         check=lambda accepted: refuse_giveaways(accepted, workspace.config),
-        docs=folder / "data-docs",
+        docs=data_docs(batch, workspace.config, folder / "data-docs"),
         step=console.step,
     )
 

@@ -14,7 +14,7 @@ from pipeline.features import compute
 from pipeline.labels.known import Labels
 from pipeline.tables.batch import Batch
 from pipeline.tables.parquet import read_batches, span
-from pipeline.validation.validate import Validated, validate
+from pipeline.validation.validate import Validated, WriteDocs, validate
 from pipeline.workspace.workspace import Workspace
 
 ShowStep = Callable[[str], AbstractContextManager[Callable[[int], None]]]
@@ -59,7 +59,7 @@ def accept(
     scratch: Path,
     *,
     elsewhere: Sequence[Path] = (),
-    docs: Path | None = None,
+    docs: WriteDocs | None = None,
     step: ShowStep = silent,
 ) -> Validated:
     """Validate a batch; nothing is remembered.
@@ -72,8 +72,8 @@ def accept(
         Folder that gets ``quarantine.parquet`` and, in hidden files, the accepted rows.
     elsewhere : sequence of Path
         Parquet files whose ids may not come again.
-    docs : Path, optional
-        Folder for Data Docs.
+    docs : callable, optional
+        Writes the Data Docs, as `validate` calls it.
     step : callable
         Shows the progress of "validate".
 
@@ -107,7 +107,7 @@ def take_in(
     replaced: Collection[str] = (),
     refuse_gap: bool = False,
     check: Callable[[Path], None] = lambda accepted: None,
-    docs: Path | None = None,
+    docs: WriteDocs | None = None,
     step: ShowStep = silent,
 ) -> TakenIn:
     """Validate a batch, and compute the features of its accepted rows over them and the history.
@@ -128,8 +128,8 @@ def take_in(
         Whether ``features.on_gap = "refuse"`` refuses the batch; else a gap is a note.
     check : callable
         Called with the accepted rows (Parquet), before anything is remembered; raises to refuse it.
-    docs : Path, optional
-        Folder for Data Docs.
+    docs : callable, optional
+        Writes the Data Docs, as `validate` calls it.
     step : callable
         Shows the progress of "validate" and "features".
 

@@ -34,6 +34,7 @@ def validate_table(config_path: Path, table: str, *, period: tuple[date | None, 
     """
     from pipeline.intake import accept
     from pipeline.pages.runs import count_rows
+    from pipeline.pages.validation import data_docs
     from pipeline.workspace.workspace import Workspace
 
     config = read_config(config_path)
@@ -42,7 +43,8 @@ def validate_table(config_path: Path, table: str, *, period: tuple[date | None, 
         folder = out / batch.id
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            validated = accept(batch, Workspace(config), folder, docs=folder / "data-docs", step=console.step)
+            docs = data_docs(batch, config, folder / "data-docs")
+            validated = accept(batch, Workspace(config), folder, docs=docs, step=console.step)
         finally:
             with suppress(OSError):  # of a refused batch without Data Docs, nothing stays
                 folder.rmdir()

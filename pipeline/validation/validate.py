@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from expectations.suites import SuiteError
 from pipeline.errors import BatchRefused, ConfigError
@@ -26,10 +27,15 @@ from pipeline.settings.config import Config
 from pipeline.tables.parsing import check_columns
 from pipeline.tables.period import Period
 from pipeline.tables.reading import Table
-from pipeline.tables.writing import write_text
 from pipeline.validation.quarantine import union, write_quarantine
 from pipeline.validation.rows import Reading, rows_at_a_time
 from pipeline.validation.verdict import Verdict
+
+if TYPE_CHECKING:
+    from expectations.runs import Outcome
+
+WriteDocs = Callable[[Sequence["Outcome"]], Path]
+"""What writes a page about the outcomes of rules and returns its path; `pipeline.pages.validation.data_docs` is one."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def validate(
     period: Period = Period(None, None),  # noqa: B008 (frozen)
     elsewhere: Sequence[Path] = (),
     now: datetime | None = None,
-    docs: Path | None = None,
+    docs: WriteDocs | None = None,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Validated:
     """Validate a table: write what is accepted and what is quarantined, or refuse it as a whole.
@@ -101,8 +107,9 @@ def validate(
         Parquet files whose ids may not come again.
     now : datetime, optional
         The moment that "in the future" is measured from; UTC where it names no zone.
-    docs : Path, optional
-        Folder for Data Docs; they are written for a refused batch too, once its rows were judged.
+    docs : callable, optional
+        Called with the outcome of every rule once the rows were judged, also where the batch is refused then;
+        returns the page that it wrote.
     on_rows : callable
         Called with the number of rows of every batch that was read.
 
@@ -128,9 +135,9 @@ def validate(
                 verdict.judge(elsewhere)
             except BatchRefused:
                 if docs and verdict.read:
-                    _write_docs(reading, docs, batch_id, at)
+                    docs([*reading.outcomes.values()])
                 raise
-            page = _write_docs(reading, docs, batch_id, at) if docs else None
+            page = docs([*reading.outcomes.values()]) if docs else None
             return _write(verdict, folder, batch_id, page)
     except SuiteError as error:
         raise ConfigError(str(error)) from None
@@ -168,17 +175,3 @@ def _write(verdict: Verdict, folder: Path, batch_id: str, page: Path | None) -> 
         verdict.counts_by_rule(),
         page,
     )
-
-
-def _write_docs(reading: Reading, docs: Path, batch_id: str, at: datetime) -> Path:
-    from expectations.docs import render_docs
-
-    page = render_docs(
-        list(reading.outcomes.values()),
-        title=reading.table.path.name,
-        batch_id=batch_id,
-        sensitive=reading.config.contract.sensitive,
-        at=at,
-    )
-    write_text(docs / "index.html", page)
-    return docs / "index.html"
