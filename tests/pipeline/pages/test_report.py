@@ -1,11 +1,9 @@
 """pipeline/pages/report.py: the page is read back with html.parser."""
 
 import re
-from datetime import date, datetime
-from html.parser import HTMLParser
+from datetime import date
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from pipeline.evaluation.metrics import evaluate
@@ -13,82 +11,9 @@ from pipeline.pages import charts
 from pipeline.pages.report import Report, render
 from pipeline.scoring.alerts import AlertRow, alert_rows
 from pipeline.scoring.maps import Map
-from pipeline.settings.config import Config
 from pipeline.settings.sensitive import MASK
-
-VOID = {"meta", "link", "br", "img", "hr", "input", "line", "rect", "circle", "polyline", "path"}
-
-
-class Page(HTMLParser):
-    """Text, tags and attributes of a page; an element that is closed wrongly fails the test."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.open = [], [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.texts.append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.texts))
-
-
-def config(**contract):
-    roles = {
-        "id": "tx",
-        "timestamp": "at",
-        "amount": "eur",
-        "entities": ("card",),
-        "categorical": ("country",),
-        "label": "fraud",
-    }
-    return Config.model_validate({"contract": roles | contract, "table": {"time_zone": "Europe/Berlin"}})
-
-
-def reason(column, actual, expected, share, text=None):
-    text = text or f"{column} {actual}, expected about {expected}"
-    return {"column": column, "actual": actual, "expected": expected, "share": share, "text": text}
-
-
-def alerts_table(rows=3, **cells):
-    reasons = [
-        reason("eur", "1,240.50", "35.20", 0.625),
-        reason("country", "US", "DE", 0.24),
-        reason("card: transactions", "14", "1.3", 0.09),
-    ]
-    row = {
-        "tx": 9001,
-        "at": datetime(2025, 3, 1, 2, 14, 9),
-        "eur": 1240.5,
-        "card": 77123,
-        "country": "US",
-        "fraud": 1,
-        "anomaly_score": 412.25,
-        "p_value": 0.00002,
-        "tail_p_value": 1e-7,
-        "reasons": reasons,
-        "reason": "eur 1,240.50, expected about 35.20 (62 % of the score).",
-    } | cells
-    return pa.Table.from_pylist([row | {"rank": rows - i, "tx": 9000 + rows - i} for i in range(rows)])
+from tests.pipeline.pages.page import Page
+from tests.pipeline.scoring.small_alerts import alerts_table, config, reason
 
 
 def full_batch():
@@ -235,50 +160,10 @@ def test_a_sensitive_column_is_masked_wherever_it_stands(name, values):
     assert "p-value" in text
 
 
-def test_a_sensitive_value_is_masked_in_another_columns_reason():
-    reasons = [reason("merchant", "77123", "x", 0.5)]
-    row = alert_rows(alerts_table(rows=1, reasons=reasons), config(sensitive=("card",)))[0]
-    assert (row.reasons[0].actual, row.reasons[0].expected) == (MASK, MASK)
-    assert "77123" not in row.reasons[0].text
-    behaviour = alert_rows(alerts_table(rows=1), config(sensitive=("card",)))[0]
-    assert behaviour.reasons[2].actual == "14"  # how often it acts does not say which card it is
-
-
-def test_averages_of_a_sensitive_amount_are_masked():
-    reasons = [reason("card: mean eur", "88", "12", 0.5), reason("card: mean amount", "88", "12", 0.5)]
-    row = alert_rows(alerts_table(rows=1, reasons=reasons), config(sensitive=("eur",)))[0]
-    assert [part.actual for part in row.reasons] == [MASK, MASK]
-    assert not any("88" in part.text for part in row.reasons)
-    assert row.amount == MASK
-
-
 def test_very_long_cells_do_not_fill_the_page():
     rows = alert_rows(alerts_table(rows=1, tx="i" * 5000, country="c" * 5000), config())
     html = render(Report(kind="batch", title="cards", counts={"read": 1, "accepted": 1}, alerts=rows))
     assert max(map(len, re.findall("i{9,}|c{9,}", html))) < 80
-
-
-def test_labels_are_shown_only_when_asked_for():
-    assert alert_rows(alerts_table(), config())[0].is_fraud is None
-    assert alert_rows(alerts_table(), config(), show_labels=True)[0].is_fraud is True
-    assert alert_rows(alerts_table(fraud=0), config(), show_labels=True)[0].is_fraud is False
-    assert alert_rows(alerts_table(), config(sensitive=("fraud",)), show_labels=True)[0].is_fraud is None
-    unlabelled = alerts_table().drop_columns("fraud")
-    assert alert_rows(unlabelled, config(label=None), show_labels=True)[0].is_fraud is None
-    assert alert_rows(unlabelled, config(), show_labels=True)[0].is_fraud is None
-
-
-def test_alerts_come_by_rank_and_no_more_than_the_limit():
-    assert [row.rank for row in alert_rows(alerts_table(rows=9), config(), limit=4)] == [1, 2, 3, 4]
-    assert alert_rows(alerts_table(rows=1).slice(0, 0), config()) == []
-
-
-def test_a_column_named_like_one_of_scoring_is_read_under_its_other_name():
-    table = alerts_table(rows=1)
-    table = table.rename_columns([name if name != "country" else "rank (input)" for name in table.schema.names])
-    row = alert_rows(table, config(categorical=("rank",)))[0]
-    assert row.rank == 1
-    assert row.keys == (("card", "77123"), ("rank", "US"))
 
 
 @pytest.mark.parametrize(

@@ -6,50 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.scoring.alerts import alert_rows, for_spreadsheets
-from pipeline.scoring.reasons import REASONS_TYPE
-from pipeline.settings.config import Config
 from pipeline.settings.sensitive import MASK
-
-
-def config(**contract):
-    roles = {
-        "id": "tx",
-        "timestamp": "at",
-        "amount": "eur",
-        "entities": ("card",),
-        "categorical": ("country",),
-        "label": "fraud",
-    }
-    return Config.model_validate({"contract": roles | contract, "table": {"time_zone": "Europe/Berlin"}})
-
-
-def reason(column, actual, expected, share, text=None):
-    text = text or f"{column} {actual}, expected about {expected}"
-    return {"column": column, "actual": actual, "expected": expected, "share": share, "text": text}
-
-
-def alerts_table(rows=3, **cells):
-    reasons = [
-        reason("eur", "1,240.50", "35.20", 0.625),
-        reason("country", "US", "DE", 0.24),
-        reason("card: transactions", "14", "1.3", 0.09),
-    ]
-    row = {
-        "tx": 9001,
-        "at": datetime(2025, 3, 1, 2, 14, 9),
-        "eur": 1240.5,
-        "card": 77123,
-        "country": "US",
-        "fraud": 1,
-        "anomaly_score": 412.25,
-        "p_value": 0.00002,
-        "tail_p_value": 1e-7,
-        "reasons": reasons,
-        "reason": "eur 1,240.50, expected about 35.20 (62 % of the score).",
-    } | cells
-    table = pa.Table.from_pylist([row | {"rank": rows - i, "tx": 9000 + rows - i} for i in range(rows)])
-    place = table.schema.get_field_index("reasons")
-    return table.set_column(place, "reasons", table.column("reasons").cast(REASONS_TYPE))
+from tests.pipeline.scoring.small_alerts import alerts_table, config, reason
 
 
 @pytest.mark.parametrize("name", ["card", "eur", "country", "fraud"])
@@ -83,3 +41,66 @@ def test_a_column_of_the_table_named_like_one_of_scoring_is_the_masked_one():
     sheet = for_spreadsheets(table, settings).to_pylist()[0]
     assert sheet["reason (input)"] == MASK
     assert sheet["reason"].startswith("eur 1,240.50")
+
+
+def test_a_sensitive_value_is_masked_in_another_columns_reason():
+    reasons = [reason("merchant", "77123", "x", 0.5)]
+    row = alert_rows(alerts_table(rows=1, reasons=reasons), config(sensitive=("card",)))[0]
+    assert (row.reasons[0].actual, row.reasons[0].expected) == (MASK, MASK)
+    assert "77123" not in row.reasons[0].text
+    behaviour = alert_rows(alerts_table(rows=1), config(sensitive=("card",)))[0]
+    assert behaviour.reasons[2].actual == "14"  # how often it acts does not say which card it is
+
+
+def test_averages_of_a_sensitive_amount_are_masked():
+    reasons = [reason("card: mean eur", "88", "12", 0.5), reason("card: mean amount", "88", "12", 0.5)]
+    row = alert_rows(alerts_table(rows=1, reasons=reasons), config(sensitive=("eur",)))[0]
+    assert [part.actual for part in row.reasons] == [MASK, MASK]
+    assert not any("88" in part.text for part in row.reasons)
+    assert row.amount == MASK
+
+
+def test_labels_are_shown_only_when_asked_for():
+    assert alert_rows(alerts_table(), config())[0].is_fraud is None
+    assert alert_rows(alerts_table(), config(), show_labels=True)[0].is_fraud is True
+    assert alert_rows(alerts_table(fraud=0), config(), show_labels=True)[0].is_fraud is False
+    assert alert_rows(alerts_table(), config(sensitive=("fraud",)), show_labels=True)[0].is_fraud is None
+    unlabelled = alerts_table().drop_columns("fraud")
+    assert alert_rows(unlabelled, config(label=None), show_labels=True)[0].is_fraud is None
+    assert alert_rows(unlabelled, config(), show_labels=True)[0].is_fraud is None
+
+
+def test_alerts_come_by_rank_and_no_more_than_the_limit():
+    assert [row.rank for row in alert_rows(alerts_table(rows=9), config(), limit=4)] == [1, 2, 3, 4]
+    assert alert_rows(alerts_table(rows=1).slice(0, 0), config()) == []
+
+
+def test_a_column_named_like_one_of_scoring_is_read_under_its_other_name():
+    table = alerts_table(rows=1)
+    table = table.rename_columns([name if name != "country" else "rank (input)" for name in table.schema.names])
+    row = alert_rows(table, config(categorical=("rank",)))[0]
+    assert row.rank == 1
+    assert row.keys == (("card", "77123"), ("rank", "US"))
+
+
+def test_times_in_the_spreadsheet_are_those_of_the_table_s_zone_in_whole_seconds():
+    sheet = for_spreadsheets(alerts_table(rows=1, at=datetime(2018, 3, 24, 23, 30)), config())
+    assert sheet["at"].to_pylist() == [datetime(2018, 3, 25, 0, 30)]
+    assert sheet.schema.field("at").type == pa.timestamp("s")
+    finer = for_spreadsheets(alerts_table(rows=1, at=datetime(2018, 3, 24, 23, 30, 0, 5)), config())
+    assert finer["at"].to_pylist() == [datetime(2018, 3, 25, 0, 30, 0, 5)]
+
+
+def test_the_spreadsheet_is_flat_with_a_column_for_each_reason():
+    table = alerts_table(rows=2)
+    table = table.append_column("nested", pa.array([{"a": 1}] * 2)).append_column("reason_2", pa.array(["own"] * 2))
+    table = table.append_column("kind", pa.array(["x", "y"]).dictionary_encode())
+    sheet = for_spreadsheets(table, config())
+    assert not {"reasons", "nested"} & set(sheet.column_names)
+    assert sheet["kind"].to_pylist() == ["x", "y"]
+    assert sheet["reason_2 (input)"].to_pylist() == ["own"] * 2
+    texts = [item["text"] for item in table["reasons"][0].as_py()]
+    assert [sheet[f"reason_{place}"][0].as_py() for place in (1, 2, 3)] == texts
+    assert len(texts) == 3
+    without = for_spreadsheets(table.drop_columns(["reasons", "reason"]), config())
+    assert not {"reason", "reason_1"} & set(without.column_names)

@@ -1,5 +1,5 @@
 import csv
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -116,19 +116,6 @@ def test_the_spreadsheet_is_harmless_and_flat(scored):
         texts = [reason["text"] for reason in alert["reasons"]]
         assert [cells[f"reason_{place}"] for place in (1, 2, 3)] == texts + [""] * (3 - len(texts))
     assert "reasons" not in rows[0]
-
-
-def test_times_in_the_spreadsheet_are_those_of_the_table_s_zone(features, detector, tmp_path):
-    table = replace(pq.read_table(features), "at", [datetime(2018, 3, 24, 23, 30)] * 400)
-    pq.write_table(table, tmp_path / "features.parquet")
-    loud = {"cut": type(detector.cut)(**{**vars(detector.cut), "value": -1.0})}
-    settings = detector.config
-    berlin = settings.table.model_copy(update={"time_zone": "Europe/Berlin"})
-    there = Detector(**{**vars(detector), **loud, "config": settings.model_copy(update={"table": berlin})})
-    found = score(tmp_path / "features.parquet", there, tmp_path / "scored")
-    with found.alerts_csv.open(newline="", encoding="utf-8-sig") as stream:
-        assert {row["at"] for row in csv.DictReader(stream)} == {"2018-03-25 00:30:00"}
-    assert found.alerts_per_day == {date(2018, 3, 25): 400}
 
 
 def test_a_timestamp_named_like_an_output_is_the_one_that_days_are_counted_by(features, detector, tmp_path):
