@@ -252,9 +252,9 @@ def register(
     parameters = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
     with console.step("log and register in MLflow"):
         scores = charts.score_distribution(measured.scores, detector.threshold, measured.labels)
-        plots = {"scores": charts.standalone(scores, charts.SCORES)}
+        plots = {"scores": charts.standalone(scores, charts.SCORES_LEGEND)}
         if detector.epochs:
-            plots["losses"] = charts.standalone(charts.losses(detector.epochs), charts.LOSSES)
+            plots["losses"] = charts.standalone(charts.losses(detector.epochs), charts.LOSSES_LEGEND)
         return log_training(
             detector.config,
             detector_folder=folder / "detector",

@@ -83,7 +83,7 @@ def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "
     numbers = "-".join(contender.version.number for contender in comparison.contenders)
     final = work.comparisons / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{config.name}-{numbers}"
     with console.step("write the page and log it in MLflow"), work.staged(final) as folder:
-        write_text(folder / "comparison.html", page.render(comparison, gates, verdict))
+        write_text(folder / "comparison.html", page.render_comparison(comparison, gates, verdict))
         tags = {"kind": "comparison", "versions": numbers, "verdict": verdict}
         group = open_group(config, f"compare {numbers.replace('-', ', ')}", tags)
         for place, contender in enumerate(comparison.contenders):

@@ -141,7 +141,7 @@ def _register(config: Config, detector: Detector, source: Origin, *, moves: Move
             **{f"alerts_that_{name}": count for name, count in counts.items()},
         },
         params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, "derived_from": source.version},
-        plots={"scores": charts.standalone(scores, charts.SCORES)},
+        plots={"scores": charts.standalone(scores, charts.SCORES_LEGEND)},
         report=folder / "report.html",
         tags={
             "derived_from": source.version,

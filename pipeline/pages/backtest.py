@@ -42,18 +42,18 @@ def render_backtest(
     """
     names = [f"{item.block.test_first.day} {item.block.test_first:%b}" for item in result.tested]
     undefined = Interval(np.nan, np.nan, np.nan)
-    shown = []
+    pictures = []
     for name, heading in result.columns.items():
         values = [measures.get(name, undefined) for measures in result.of_blocks]
-        if any(np.isfinite(found.value) for found in values) and name != "alerts_per_day":
+        if any(np.isfinite(interval.value) for interval in values) and name != "alerts_per_day":
             title_of = IN_WORDS.get(name, heading.replace("CP@", "Card precision@"))
-            shown.append((title_of, charts.over_blocks(names, values, f"{title_of} of each block")))
+            pictures.append((title_of, charts.over_blocks(names, values, f"{title_of} of each block")))
     alerts: Counter[date] = Counter()
     for item in result.tested:
         for day, flagged in zip(item.outcomes.days.tolist(), item.outcomes.flagged.tolist(), strict=True):
             alerts[day] += flagged
-    found = {"curve": result.found, "money": result.money}
-    curves = {kind: curve for kind, curve in found.items() if curve is not None}
+    shares = {"curve": result.found, "money": result.money}
+    curves = {kind: curve for kind, curve in shares.items() if curve is not None}
     last = result.tested[-1]
     return (
         environment()
@@ -65,7 +65,7 @@ def render_backtest(
             notes=notes,
             facts=facts,
             segment=segment,
-            over_blocks=shown,
+            over_blocks=pictures,
             precision=charts.banded(
                 {"curve": result.precision}, "recall: share of frauds flagged", "Precision over recall"
             )

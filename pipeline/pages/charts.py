@@ -24,9 +24,9 @@ WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
 BINS = 44
 # What is drawn, by its class, in the charts that stand alone.
-SCORES = {"normal": "rows", "flagged": "beyond the threshold", "fraud": "known fraud"}
-LOSSES = {"line train": "training rows", "line held-out": "held-out rows", "best": "best epoch"}
-PRECISION = {"line curve": "precision", "expected": "chance"}
+SCORES_LEGEND = {"normal": "rows", "flagged": "beyond the threshold", "fraud": "known fraud"}
+LOSSES_LEGEND = {"line train": "training rows", "line held-out": "held-out rows", "best": "best epoch"}
+PRECISION_LEGEND = {"line curve": "precision", "expected": "chance"}
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray
     fraud = scores[finite & (labels == 1)] if labels is not None else np.empty(0)
     scores = scores[finite]
     line = [threshold] if threshold is not None and math.isfinite(threshold) else []
-    seen = np.concatenate([scores, line]) if len(scores) or line else np.array([1.0])
-    low, high = float(seen.min()), float(seen.max())
-    positive = seen[seen > 0]
-    is_log = len(positive) > 0.9 * len(seen) and high > 3 * float(positive.min())
+    values = np.concatenate([scores, line]) if len(scores) or line else np.array([1.0])
+    low, high = float(values.min()), float(values.max())
+    positive = values[values > 0]
+    is_log = len(positive) > 0.9 * len(values) and high > 3 * float(positive.min())
     if is_log:
         low = float(np.quantile(positive, 0.001))  # a few scores next to zero would take half of the axis
         low = min([low, *line]) if line and line[0] > 0 else low
@@ -127,17 +127,16 @@ def score_distribution(scores: np.ndarray, threshold: float | None, labels: np.n
         tip = f"{count:,} rows score {short_number(edges[i])} to {short_number(edges[i + 1])}"
         tip += f", {frauds:,} of them fraud" if frauds else ""
         if count:
-            parts.append(_bar(left, right, y(count), y.start, "flagged" if beyond else "normal", tip))
+            parts.append(_bar((left, right), (y(count), y.start), "flagged" if beyond else "normal", tip))
         if frauds:
             inset = (right - left) * 0.22
-            parts.append(_bar(left + inset, right - inset, y(frauds), y.start, "fraud", tip))
+            parts.append(_bar((left + inset, right - inset), (y(frauds), y.start), "fraud", tip))
     if threshold is not None and math.isfinite(threshold):
         at = x(threshold)
         side = "end" if at > WIDTH * 0.6 else "start"
         parts.append(f'<line class="threshold" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 12}" y2="{y.start}"/>')
-        parts.append(
-            _text(at + (-6 if side == "end" else 6), TOP - 4, f"threshold {short_number(threshold)}", "strong", side)
-        )
+        place, name = at + (-6 if side == "end" else 6), f"threshold {short_number(threshold)}"
+        parts.append(_text(place, TOP - 4, name, kind="strong", anchor=side))
     return _svg(parts, "Number of rows by anomaly score")
 
 
@@ -155,12 +154,12 @@ def alerts_a_day(alerts: Mapping[date, int], expected: float | None = None) -> M
         number = alerts.get(day, 0)
         tip = f"{day:%d %B %Y}: {number:,} alert{'' if number == 1 else 's'}"
         if number:
-            parts.append(_bar(x(i) - half, x(i) + half, y(number), y.start, "flagged", tip))
+            parts.append(_bar((x(i) - half, x(i) + half), (y(number), y.start), "flagged", tip))
         if number and len(days) <= 10:
-            parts.append(_text(x(i), y(number) - 5, f"{number:,}", "strong", "middle"))
+            parts.append(_text(x(i), y(number) - 5, f"{number:,}", kind="strong"))
     step = math.ceil(len(days) / 6)
     for i in range(0, len(days), step):
-        parts.append(_text(x(i), HEIGHT - BOTTOM + 19, f"{days[i].day} {days[i]:%b}", "", "middle"))
+        parts.append(_text(x(i), HEIGHT - BOTTOM + 19, f"{days[i].day} {days[i]:%b}"))
     if expected is not None:
         at = y(expected)
         parts.append(f'<line class="expected" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
@@ -182,7 +181,7 @@ def losses(epochs: Sequence[Mapping[str, Any]]) -> Markup:
     )
     y = Axis(*bounds, HEIGHT - BOTTOM, TOP, is_log)
     x_ticks = [tick for tick in x.ticks(6) if tick == round(tick)]
-    parts = _grid(x, y, y.ticks(4), "epoch" + (" (loss on a log scale)" if is_log else ""), x_ticks)
+    parts = _grid(x, y, y.ticks(4), "epoch" + (" (loss on a log scale)" if is_log else ""), x_ticks=x_ticks)
     for name, points in lines.items():
         parts.append(_line(points, x, y, f"line {name}"))
     if lines["held-out"]:
@@ -201,7 +200,7 @@ def precision_recall(curve: PrecisionRecall, at: tuple[float, float] | None = No
         What the threshold gives.
     """
     x, y = Axis(0, 1, LEFT, WIDTH - RIGHT), Axis(0, 1.04, HEIGHT - BOTTOM, TOP)
-    parts = _grid(x, y, [0, 0.25, 0.5, 0.75, 1], "recall: share of frauds flagged", [0, 0.25, 0.5, 0.75, 1])
+    parts = _grid(x, y, [0, 0.25, 0.5, 0.75, 1], "recall: share of frauds flagged", x_ticks=[0, 0.25, 0.5, 0.75, 1])
     base = y(curve.base_rate)
     parts.append(f'<line class="expected" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base:.1f}" y2="{base:.1f}"/>')
     points = list(zip(curve.recall.tolist(), curve.precision.tolist(), strict=True))
@@ -210,7 +209,7 @@ def precision_recall(curve: PrecisionRecall, at: tuple[float, float] | None = No
         tip = f"at the threshold: recall {percent(at[0])}, precision {percent(at[1])}"
         parts.append(_dot(x(at[0]), y(at[1]), "best", tip))
         side, shift = ("end", -9) if at[0] > 0.6 else ("start", 9)
-        parts.append(_text(x(at[0]) + shift, y(at[1]) - 7, "threshold", "strong", side))
+        parts.append(_text(x(at[0]) + shift, y(at[1]) - 7, "threshold", kind="strong", anchor=side))
     return _svg(parts, "Precision over recall")
 
 
@@ -238,22 +237,23 @@ def over_blocks(names: Sequence[str], values: Sequence[Interval], label: str) ->
     label : str
         What a screen reader says of the chart.
     """
-    ends = [end for found in values for end in (found.value, found.low, found.high) if math.isfinite(end)] or [0, 1]
+    ends = [end for interval in values for end in (interval.value, interval.low, interval.high)]
+    ends = [end for end in ends if math.isfinite(end)] or [0, 1]
     margin = (max(ends) - min(ends)) * 0.1 or 0.05
     x = Axis(-0.5, len(names) - 0.5, LEFT, WIDTH - RIGHT)
     y = Axis(max(0.0, min(ends) - margin), max(ends) + margin, HEIGHT - BOTTOM, TOP)
     parts = _grid(None, y, y.ticks(4), "")
-    points = [(float(i), found.value) for i, found in enumerate(values) if math.isfinite(found.value)]
+    points = [(float(i), interval.value) for i, interval in enumerate(values) if math.isfinite(interval.value)]
     parts.append(_line(points, x, y, "line curve") if points else "")
     step = math.ceil(len(names) / 9)
-    for i, (name, found) in enumerate(zip(names, values, strict=True)):
+    for i, (name, interval) in enumerate(zip(names, values, strict=True)):
         if i % step == 0:
-            parts.append(_text(x(i), HEIGHT - BOTTOM + 19, name, "", "middle"))
-        if math.isfinite(found.low) and math.isfinite(found.high):
-            ends_at = f'y1="{y(found.low):.1f}" y2="{y(found.high):.1f}"'
+            parts.append(_text(x(i), HEIGHT - BOTTOM + 19, name))
+        if math.isfinite(interval.low) and math.isfinite(interval.high):
+            ends_at = f'y1="{y(interval.low):.1f}" y2="{y(interval.high):.1f}"'
             parts.append(f'<line class="error" x1="{x(i):.1f}" x2="{x(i):.1f}" {ends_at}/>')
-        if math.isfinite(found.value):
-            parts.append(_dot(x(i), y(found.value), "curve", f"{name}: {found}"))
+        if math.isfinite(interval.value):
+            parts.append(_dot(x(i), y(interval.value), "curve", f"{name}: {interval}"))
     return _svg(parts, label)
 
 
@@ -329,8 +329,8 @@ def standalone(chart: Markup, legend: Mapping[str, str]) -> str:
             elif kind == "best":
                 keys.append(_dot(place + 8, HEIGHT + 12, kind, name))
             else:
-                keys.append(_bar(place, place + 16, HEIGHT + 7, HEIGHT + 17, kind, name))
-            keys.append(_text(place + 22, HEIGHT + 16, name, "", "start"))
+                keys.append(_bar((place, place + 16), (HEIGHT + 7, HEIGHT + 17), kind, name))
+            keys.append(_text(place + 22, HEIGHT + 16, name, anchor="start"))
             place += 50 + 6.2 * len(name)
     style = environment().get_template("chart.css").render() + " svg { background: var(--card); }"
     size = f'viewBox="0 0 {WIDTH:g} {HEIGHT + 28:g}" width="{WIDTH:g}" height="{HEIGHT + 28:g}"'
@@ -362,22 +362,23 @@ def _svg(parts: Iterable[str], label: str, height: float = HEIGHT) -> Markup:
 
 
 def _grid(
-    x: Axis | None, y: Axis, y_ticks: Sequence[float], label: str, x_ticks: Sequence[float] | None = None
+    x: Axis | None, y: Axis, y_ticks: Sequence[float], label: str, *, x_ticks: Sequence[float] | None = None
 ) -> list[str]:
     parts = []
     for tick in y_ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(_text(LEFT - 8, y(tick) + 4, short_number(tick), "", "end"))
+        parts.append(_text(LEFT - 8, y(tick) + 4, short_number(tick), anchor="end"))
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y.start}" y2="{y.start}"/>')
     if x is not None:
         ticks = x.ticks() if x_ticks is None else x_ticks
-        parts += [_text(x(tick), HEIGHT - BOTTOM + 18, short_number(tick), "", "middle") for tick in ticks]
+        parts += [_text(x(tick), HEIGHT - BOTTOM + 18, short_number(tick)) for tick in ticks]
     if label:
-        parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, label, "", "middle"))
+        parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, label))
     return parts
 
 
-def _bar(left: float, right: float, top: float, bottom: float, kind: str, tip: str) -> str:
+def _bar(across: tuple[float, float], down: tuple[float, float], kind: str, tip: str) -> str:
+    (left, right), (top, bottom) = across, down
     width, height = max(0.8, right - left), max(1.0, bottom - top)
     box = f'x="{left:.1f}" y="{bottom - height:.1f}" width="{width:.1f}" height="{height:.1f}"'
     return f'<rect class="{kind}" {box} rx="{min(2.0, width / 3):.1f}"><title>{escape(tip)}</title></rect>'
@@ -393,5 +394,5 @@ def _dot(x: float, y: float, kind: str, tip: str) -> str:
     return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"><title>{escape(tip)}</title></circle>'
 
 
-def _text(x: float, y: float, text: str, kind: str, anchor: str) -> str:
+def _text(x: float, y: float, text: str, *, kind: str = "", anchor: str = "middle") -> str:
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -16,11 +16,11 @@ from pipeline.selection.comparison import Comparison
 from pipeline.selection.figures import Figure
 from pipeline.selection.gates import Gate
 
-SHOWN_DRIFTS = 15
+MOST_DRIFTS = 15
 SIMILAR = "The two were trained on the same period."
 
 
-def render(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "") -> str:
+def render_comparison(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "") -> str:
     """Return the comparison as one HTML page that needs nothing else; all text in it is escaped.
 
     Parameters
@@ -52,10 +52,10 @@ def render(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = ""
             drifts=[
                 (
                     title,
-                    (found or [])[:SHOWN_DRIFTS],
-                    _drift_text(len(found) if found else 0, is_known=found is not None or _same(comparison, place)),
+                    (drifts or [])[:MOST_DRIFTS],
+                    _drift_text(len(drifts or []), is_known=drifts is not None or _same(comparison, place)),
                 )
-                for place, (title, found) in enumerate(zip(titles[1:], comparison.drifts, strict=True), 1)
+                for place, (title, drifts) in enumerate(zip(titles[1:], comparison.drifts, strict=True), 1)
             ],
             made_at=datetime.now(UTC),
         )
@@ -91,19 +91,19 @@ def table_of(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 def labels_in_words(comparison: Comparison) -> str:
     """Return what is known of the rows that were compared on."""
     labels = comparison.labels
-    known = int((~np.isnan(labels)).sum())
-    if not known:
+    labelled = int((~np.isnan(labels)).sum())
+    if not labelled:
         return "no label is known, so that versions are compared without"
-    unknown = f", {len(labels) - known:,} without a known label" if known < len(labels) else ""
-    return f"{known:,} labelled rows, {int((labels == 1).sum()):,} frauds{unknown}"
+    unknown = f", {len(labels) - labelled:,} without a known label" if labelled < len(labels) else ""
+    return f"{labelled:,} labelled rows, {int((labels == 1).sum()):,} frauds{unknown}"
 
 
 def intervals_in_words(comparison: Comparison) -> str:
     """Return what the intervals are, and what they leave out."""
     settings = comparison.config.promotion
-    drawn = "whole customers" if comparison.outcomes[0].cards is not None else "single rows"
+    groups = "whole customers" if comparison.outcomes[0].cards is not None else "single rows"
     return (
-        f"Intervals hold {percent(settings.confidence)} of {settings.draws:,} bootstrap draws: of {drawn} for metrics "
+        f"Intervals hold {percent(settings.confidence)} of {settings.draws:,} bootstrap draws: of {groups} for metrics "
         "of rows, of whole days for those a day; differences are to the first version, on the same draws. They leave "
         "out what comes in other clusters, such as frauds by terminal, and the chance in fitting a model."
     )
@@ -112,22 +112,22 @@ def intervals_in_words(comparison: Comparison) -> str:
 def pictures_of(comparison: Comparison, place: int) -> dict[str, str]:
     """Return a version's charts as SVG files' text, under the same names for every version."""
     pictures = _charts(comparison, place)
-    files = {"scores": charts.standalone(pictures["scores"], charts.SCORES)}
+    files = {"scores": charts.standalone(pictures["scores"], charts.SCORES_LEGEND)}
     if pictures["curve"]:
-        files["precision_recall"] = charts.standalone(pictures["curve"], charts.PRECISION)
+        files["precision_recall"] = charts.standalone(pictures["curve"], charts.PRECISION_LEGEND)
     return files
 
 
 def series_of(comparison: Comparison, place: int) -> dict[str, list[tuple[int, float]]]:
     """Return what MLflow draws as lines: alerts by day, and precision by recall in per cent."""
     alerts = comparison.scored[place].alerts_per_day
-    found = {"alerts_on_day": [(step, float(alerts[day])) for step, day in enumerate(sorted(alerts), 1)]}
+    series = {"alerts_on_day": [(step, float(alerts[day])) for step, day in enumerate(sorted(alerts), 1)]}
     curve = curve_of(comparison, place)
     if curve is not None:
         at = np.arange(1, 101)
         places = np.minimum(np.searchsorted(curve.recall, at / 100), len(curve.recall) - 1)
-        found["precision_at_recall"] = list(zip(at.tolist(), curve.precision[places].tolist(), strict=True))
-    return found
+        series["precision_at_recall"] = list(zip(at.tolist(), curve.precision[places].tolist(), strict=True))
+    return series
 
 
 def curve_of(comparison: Comparison, place: int) -> PrecisionRecall | None:
@@ -161,13 +161,18 @@ def _charts(comparison: Comparison, place: int) -> dict[str, Any]:
 
 def _figure(figure: Figure) -> dict[str, Any]:
     """Return a metric's cells, with the places of its bars in per cent of the width."""
-    shown = [figure.values[0], *figure.values[1:]]
     less = list(figure.differences[1:])
     cells = []
     for place, value in enumerate(figure.values):
         difference = figure.differences[place] if place else None
         cell: dict[str, Any] = {"value": _plain(value.value, figure), "ends": _ends(value, figure)}
-        cell |= {"bar": _bar(value, shown, zero=False), "less": "", "less_ends": "", "sign": "", "less_bar": None}
+        cell |= {
+            "bar": _bar(value, figure.values, zero=False),
+            "less": "",
+            "less_ends": "",
+            "sign": "",
+            "less_bar": None,
+        }
         if difference is not None and not math.isnan(difference.value):
             cell |= {
                 "less": _plain(difference.value, figure, sign=True),
@@ -178,9 +183,9 @@ def _figure(figure: Figure) -> dict[str, Any]:
     return {"title": figure.title, "note": figure.note, "cells": cells}
 
 
-def _bar(own: Interval, all_: Sequence[Interval], zero: bool) -> dict[str, float | None] | None:
-    ends = [end for each in all_ for end in (each.low, each.high, each.value) if not math.isnan(end)]
-    if math.isnan(own.low) or math.isnan(own.high) or not ends:
+def _bar(interval: Interval, others: Sequence[Interval], *, zero: bool) -> dict[str, float | None] | None:
+    ends = [end for each in others for end in (each.low, each.high, each.value) if not math.isnan(end)]
+    if math.isnan(interval.low) or math.isnan(interval.high) or not ends:
         return None
     low, high = min([*ends, *([0.0] if zero else [])]), max([*ends, *([0.0] if zero else [])])
     room = (high - low) or abs(high) or 1.0
@@ -188,7 +193,12 @@ def _bar(own: Interval, all_: Sequence[Interval], zero: bool) -> dict[str, float
     def at(value: float) -> float:
         return round(4 + 92 * (value - low) / room, 2)
 
-    return {"low": at(own.low), "high": at(own.high), "value": at(own.value), "zero": at(0.0) if zero else None}
+    return {
+        "low": at(interval.low),
+        "high": at(interval.high),
+        "value": at(interval.value),
+        "zero": at(0.0) if zero else None,
+    }
 
 
 def _sign(less: Interval, figure: Figure) -> str:
@@ -222,4 +232,4 @@ def _drift_text(features: int, is_known: bool) -> str:
         return "Not known: the history holds no rows of one of the two periods."
     if not features:
         return SIMILAR
-    return f"The {SHOWN_DRIFTS} that moved most, of {features:,}." if features > SHOWN_DRIFTS else ""
+    return f"The {MOST_DRIFTS} that moved most, of {features:,}." if features > MOST_DRIFTS else ""

@@ -17,6 +17,8 @@ from pipeline.scoring.alerts import AlertRow
 from pipeline.settings.sensitive import MASK
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from pipeline.calibration.threshold import CutCurve
     from pipeline.evaluation.injection import Injected
     from pipeline.scoring.maps import Map
@@ -130,7 +132,32 @@ def render(report: Report) -> str:
     """
     if report.labels is not None and (report.scores is None or len(report.labels) != len(report.scores)):
         raise ValueError("the report has labels that are not one a score")
-    pictures = {}
+    rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            title=report.title,
+            subtitle=report.subtitle,
+            charts=_charts(report),
+            maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
+            hidden=MASK,
+            counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged")},
+            counted=[(name, ROWS[name], report.counts[name]) for name in ROWS if name in report.counts],
+            unseen=[(name, rows) for name, rows in report.unseen.items() if rows],
+            rules=[(rule, rows) for rule, rows in rules if rows],
+            docs=_relative(report.docs),
+            has_fraud=report.labels is not None and bool((report.labels == 1).any()),
+            nan=math.nan,
+            made_at=datetime.now(UTC),
+        )
+    )
+
+
+def _charts(report: Report) -> dict[str, "Markup"]:
+    """Return the charts of what the report has, by what the template calls them."""
+    pictures: dict[str, Markup] = {}
     if report.scores is not None and len(report.scores):
         pictures["scores"] = charts.score_distribution(report.scores, report.threshold, report.labels)
     if any(report.alerts_per_day.values()):
@@ -144,32 +171,11 @@ def render(report: Report) -> str:
         at = (measured.recall, measured.precision) if measured.flagged else None
         pictures["curve"] = charts.precision_recall(measured.curve, at)
     if measured is not None:
-        curves = {
-            kind: item for kind, item in (("curve", measured.found), ("money", measured.money)) if item is not None
-        }
+        shares = {"curve": measured.found, "money": measured.money}
+        curves = {kind: curve for kind, curve in shares.items() if curve is not None}
         if curves:
             pictures["found"] = charts.banded(curves, "alerts a day", "Share of the frauds found over alerts a day")
-    rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            title=report.title,
-            subtitle=report.subtitle,
-            charts=pictures,
-            maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
-            hidden=MASK,
-            counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged")},
-            counted=[(name, ROWS[name], report.counts[name]) for name in ROWS if name in report.counts],
-            unseen=[(name, rows) for name, rows in report.unseen.items() if rows],
-            rules=[(rule, rows) for rule, rows in rules if rows],
-            docs=_relative(report.docs),
-            has_fraud=report.labels is not None and bool((report.labels == 1).any()),
-            nan=math.nan,
-            made_at=datetime.now(UTC),
-        )
-    )
+    return pictures
 
 
 def _relative(docs: str | None) -> str | None:

@@ -46,7 +46,7 @@ def training_report(
 ) -> Report:
     """Return the page of a training run; scores, alerts and maps are those of its calibration block."""
     config, summary = detector.config, detector.summary
-    known = int(summary["rows"]) - int(summary["unknown_label_rows"])
+    labelled = int(summary["rows"]) - int(summary["unknown_label_rows"])
     start = f"{minute(detector.calibration_start)} UTC"
     block = f"the calibration block, {summary['calibration_rows']:,} rows from {start}"
     return Report(
@@ -77,7 +77,7 @@ def training_report(
             "Rows for early stopping": f"{summary['early_stopping_rows']:,}",
             "Rows to calibrate on": f"{summary['calibration_normal_rows']:,} normal of {summary['calibration_rows']:,}",
             "Labels known as of": f"{minute(detector.as_of)} UTC",
-            "Labels known": f"{known:,} of {summary['rows']:,} rows, {summary['fraud_rows']:,} of them fraud",
+            "Labels known": f"{labelled:,} of {summary['rows']:,} rows, {summary['fraud_rows']:,} of them fraud",
             "Columns of the model": f"{summary['columns']:,}",
             "Model": _model(detector),
             **_trimmed(detector),
@@ -135,10 +135,10 @@ def batch_report(
     )
 
 
-def _audit_text(drawn: int, config: Config, missed: MissedFraud | None) -> str:
-    rows = "row was" if drawn == 1 else "rows were"
+def _audit_text(number: int, config: Config, missed: MissedFraud | None) -> str:
+    rows = "row was" if number == 1 else "rows were"
     text = (
-        f"{drawn:,} {rows} drawn at random from those that were not flagged, each with a chance of "
+        f"{number:,} {rows} drawn at random from those that were not flagged, each with a chance of "
         f"{config.audit.share:.3g}, into audit.csv and audit.parquet. Review them like alerts, from the first as far "
         "as you get; their labels, taken in with assay label, tell how much fraud is missed. "
     )
@@ -171,13 +171,13 @@ def _model(detector: Detector) -> str:
 
 def _trimmed(detector: Detector) -> dict[str, str]:
     """Return how much a second fit without the most anomalous rows moved the scores of the others."""
-    found = {name: float(value) for name, value in detector.summary.items() if name.startswith("trimmed_")}
-    if not found:
+    fit = {name: float(value) for name, value in detector.summary.items() if name.startswith("trimmed_")}
+    if not fit:
         return {}
     text = (
-        f"{found['trimmed_rows']:,.0f} rows, the most anomalous of a first fit; the others' median score was "
-        f"{found['trimmed_median_before']:.4g} before and is {found['trimmed_median_after']:.4g} now, their order "
-        f"correlates by {metric(found['trimmed_rank_correlation'])}"
+        f"{fit['trimmed_rows']:,.0f} rows, the most anomalous of a first fit; the others' median score was "
+        f"{fit['trimmed_median_before']:.4g} before and is {fit['trimmed_median_after']:.4g} now, their order "
+        f"correlates by {metric(fit['trimmed_rank_correlation'])}"
     )
     return {"Left out of the fit": text}
 

@@ -17,7 +17,7 @@ from pipeline.tables.writing import write_text
 if TYPE_CHECKING:
     from pipeline.validation.validate import Outcome
 
-EXAMPLES = 10
+MOST_EXAMPLES = 10
 """Values shown of those that break a rule, at most."""
 
 
@@ -118,7 +118,7 @@ def _examples(outcome: "Outcome", contract: Contract) -> tuple[str, ...]:
         return () if outcome.observed is None else (mask(_clipped(outcome.observed), contract, *outcome.columns),)
     if is_sensitive(contract, *outcome.columns):
         return (MASK,) if outcome.values else ()
-    return tuple(dict.fromkeys(_clipped(value) for value in outcome.values))[:EXAMPLES]
+    return tuple(dict.fromkeys(_clipped(value) for value in outcome.values))[:MOST_EXAMPLES]
 
 
 def _clipped(value: Any, most: int = 80) -> str:

@@ -74,11 +74,11 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
         return None
     results = pq.read_table(scored.scores)
     places = chances(results.column(contract.id), config.name)
-    drawn = np.flatnonzero(~results.column("is_flagged").to_numpy(zero_copy_only=False) & (places < share))
-    drawn = drawn[np.argsort(places[drawn], kind="stable")]
-    rows, marks = take_rows(features, drawn), results.take(pa.array(drawn)).drop_columns([contract.id])
-    added = marks.append_column("rank", pa.array(np.arange(1, len(drawn) + 1)))
-    added = added.append_column(PROBABILITY, pa.array(np.full(len(drawn), share)))
+    sample = np.flatnonzero(~results.column("is_flagged").to_numpy(zero_copy_only=False) & (places < share))
+    sample = sample[np.argsort(places[sample], kind="stable")]
+    rows, marks = take_rows(features, sample), results.take(pa.array(sample)).drop_columns([contract.id])
+    added = marks.append_column("rank", pa.array(np.arange(1, len(sample) + 1)))
+    added = added.append_column(PROBABILITY, pa.array(np.full(len(sample), share)))
     table = beside_input(rows, added, detector)
     with ParquetWriter(folder / FILE, table.schema) as writer:
         writer.write(table)

@@ -66,21 +66,21 @@ def make_maps(features: Path, scored: Scored, detector: Detector, tsne: bool = F
     if len(normal) < 3:
         return []
     normal = np.sort(np.random.default_rng(seed).permutation(normal)[:NORMAL_POINTS])
-    shown = np.concatenate([normal, np.flatnonzero(flags & (ranks <= ALERT_POINTS))])
-    matrix, ranks = detector.encoder.transform(take_rows(features, shown)), ranks[shown]
-    found, code = [], matrix
+    places = np.concatenate([normal, np.flatnonzero(flags & (ranks <= ALERT_POINTS))])
+    matrix, ranks = detector.encoder.transform(take_rows(features, places)), ranks[places]
+    maps, code = [], matrix
     if isinstance(detector.model, WithCode):
         code = detector.model.encode(matrix)
         text = "Where the model puts the rows"
         text += "." if code.shape[1] <= 2 else f": the two main directions of its code of {code.shape[1]} nodes."
-        found.append(Map("Map of the code", text, _plane(code, len(normal)), ranks))
+        maps.append(Map("Map of the code", text, _plane(code, len(normal)), ranks))
     text = "The same rows by the two main directions of the columns that the model sees (PCA)."
-    found.append(Map("Map of the columns", text, _plane(matrix, len(normal), always=True), ranks))
+    maps.append(Map("Map of the columns", text, _plane(matrix, len(normal), always=True), ranks))
     if tsne:
-        of = "code" if found[0].title == "Map of the code" else "columns"
+        of = "code" if maps[0].title == "Map of the code" else "columns"
         text = f"t-SNE of the {of}: neighbours stay neighbours; distances between groups say nothing."
-        found.append(Map("Map by neighbourhood", text, _neighbourhood(code, seed), ranks))
-    return found
+        maps.append(Map("Map by neighbourhood", text, _neighbourhood(code, seed), ranks))
+    return maps
 
 
 def _plane(values: np.ndarray, n_normal: int, always: bool = False) -> np.ndarray:

@@ -154,5 +154,5 @@ def _shown(scored: Scored, ids: pa.ChunkedArray, config: Config) -> list[AlertRo
     if not len(ids):
         return []
     alerts = pq.read_table(scored.alerts)
-    chosen = alerts.filter(pc.is_in(alerts[config.contract.id], value_set=ids.combine_chunks()))
-    return alert_rows(chosen, config, limit=SHOWN, show_labels=True)
+    rows = alerts.filter(pc.is_in(alerts[config.contract.id], value_set=ids.combine_chunks()))
+    return alert_rows(rows, config, limit=SHOWN, show_labels=True)

@@ -67,17 +67,17 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     words = _Words(detector, rows)
     blame = assign(detector, matrix)
     words.usual = blame.usual
-    sources, shares, told = blame.sources, blame.shares, blame.told
+    sources, shares = blame.sources, blame.shares
     best = np.argsort(-shares, axis=1, kind="stable")[:, :REASONS]
-    found = [
+    reasons = [
         [
-            {"column": sources[place], "share": shares[row, place], **words.of(row, told[row, place])}
+            {"column": sources[place], "share": shares[row, place], **words.of(row, blame.places[row, place])}
             for place in best[row]
             if shares[row, place] >= LEAST_SHARE or (place == best[row][0] and shares[row, place] > 0)
         ]
         for row in range(rows.num_rows)
     ]
-    return pa.array(found, REASONS_TYPE)
+    return pa.array(reasons, REASONS_TYPE)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Blame:
         `Feature.source`, each once.
     shares : ndarray of float64, shape (n_rows, n_sources)
         Share of the score, 0 or more; those of a row sum to 1, or are 0 where nothing is to blame.
-    told : ndarray of int, shape (n_rows, n_sources)
+    places : ndarray of int, shape (n_rows, n_sources)
         Place, in ``detector.features``, of the feature that a source is told by.
     usual : dict of str to ndarray of object, shape (n_rows,)
         By feature, the value to expect; None stands for the row's own.
@@ -98,7 +98,7 @@ class Blame:
 
     sources: list[str]
     shares: np.ndarray
-    told: np.ndarray
+    places: np.ndarray
     usual: dict[str, np.ndarray]
 
     @property
@@ -122,19 +122,19 @@ def assign(detector: Detector, matrix: np.ndarray) -> Blame:
     parts = _parts(detector, matrix, sources)
     tried = np.zeros(parts.shape, dtype=bool)
     np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], True, axis=1)
-    gains, told = np.empty(parts.shape), np.empty(parts.shape, dtype=np.int64)
+    gains, places = np.empty(parts.shape), np.empty(parts.shape, dtype=np.int64)
     usual: dict[str, np.ndarray] = {}
     for place, source in enumerate(sources):
         settled, scores = most_usual(detector, matrix, own, source=source, tried=tried[:, place])
         gains[:, place] = own - scores
         members = [number for number, feature in enumerate(detector.features) if feature.source == source]
-        told[:, place] = np.array(members)[_distances(detector, matrix, settled, members).argmax(axis=1)]
+        places[:, place] = np.array(members)[_distances(detector, matrix, settled, members).argmax(axis=1)]
         for name, values in encoder.inverse(settled, [detector.features[number].name for number in members]).items():
             usual[name] = np.where(scores < own, values.astype(object), np.array(None))
     nothing = gains.sum(axis=1) <= 0
     gains[nothing] = np.maximum(parts[nothing], 0)
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-    return Blame(sources, shares, told, usual)
+    return Blame(sources, shares, places, usual)
 
 
 def sentence(reasons: pa.Array) -> pa.Array:
@@ -251,29 +251,29 @@ class _Words:
         self.unseen = detector.encoder.unseen(rows)
         self.cells: dict[str, list[Any]] = {}
 
-    def of(self, row: int, told: int) -> dict[str, str]:
+    def of(self, row: int, place: int) -> dict[str, str]:
         """Return actual, expected and text of one reason."""
-        feature = self.detector.features[told]
-        shown = self._shown(feature)
-        name = shown.source if shown.column == shown.source else shown.name
-        actual = self._cell(shown.column, row)
-        if is_telling(shown.source, self.detector.config.contract):
+        teller = self.detector.features[place]
+        feature = self._readable(teller)
+        name = feature.source if feature.column == feature.source else feature.name
+        actual = self._cell(feature.column, row)
+        if is_telling(feature.source, self.detector.config.contract):
             return hidden_reason(name)
-        expected = None if feature.expected is None else self._cell(feature.expected, row)
+        expected = None if teller.expected is None else self._cell(teller.expected, row)
         if expected is None:
-            expected = _known(self.usual[shown.name][row])
+            expected = _known(self.usual[feature.name][row])
         if expected is None:
             expected = actual
-        words = {"actual": self._word(shown, actual), "expected": self._word(shown, expected)}
+        words = {"actual": self._word(feature, actual), "expected": self._word(feature, expected)}
         text = f"{name} {words['actual']}"
-        if shown.name in self.unseen and self.unseen[shown.name][row]:
+        if feature.name in self.unseen and self.unseen[feature.name][row]:
             text += " (never seen in training)"
         if words["actual"] == words["expected"]:
             return {**words, "text": f"{text}, unusual beside the rest of the row"}
-        about = "about " if shown.kind == "number" else ""
+        about = "about " if feature.kind == "number" else ""
         return {**words, "text": f"{text}, expected {about}{words['expected']}"}
 
-    def _shown(self, feature: Feature) -> Feature:
+    def _readable(self, feature: Feature) -> Feature:
         """Return the feature whose value is shown: if the source is a column, one that reads it."""
         if feature.column == feature.source:
             return feature

@@ -220,11 +220,11 @@ def beside_input(rows: pa.Table, added: pa.Table, detector: Detector) -> pa.Tabl
 
 def _flagged(path: Path, flags: np.ndarray) -> pa.Table:
     """Return the flagged rows of a Parquet file, in its order."""
-    kept, start = [], 0
+    batches, start = [], 0
     for batch in read_batches(path):
-        kept.append(batch.filter(pa.array(flags[start : start + batch.num_rows])))
+        batches.append(batch.filter(pa.array(flags[start : start + batch.num_rows])))
         start += batch.num_rows
-    return pa.Table.from_batches(kept, schema=pq.read_schema(path))
+    return pa.Table.from_batches(batches, schema=pq.read_schema(path))
 
 
 def _parts(rows: pa.Table) -> Iterator[pa.Table]:

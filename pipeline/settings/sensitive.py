@@ -14,7 +14,7 @@ from pipeline.settings.contract import Contract
 
 MASK = "•••"
 """What stands for a sensitive value wherever people read."""
-EXAMPLES: Mapping[str, Any] = {"text": MASK, "integer": 0, "number": 0.0, "timestamp": "2000-01-01T00:00:00"}
+STAND_INS: Mapping[str, Any] = {"text": MASK, "integer": 0, "number": 0.0, "timestamp": "2000-01-01T00:00:00"}
 """What stands for one where a program asks for a value of a type (`Contract.type_of`)."""
 OF_THE_TIMESTAMP = ("hour of day", "weekday")
 """Features that are read off a row's timestamp."""

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.settings.output import FIGURES
-from pipeline.settings.sensitive import EXAMPLES
+from pipeline.settings.sensitive import STAND_INS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,5 +182,5 @@ def example(rows: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
         if name == contract.id:
             cells[name] = cells.index if contract.type_of(name) == "integer" else cells.index.astype(str)
         elif name in cells:
-            cells[name] = EXAMPLES[contract.type_of(name)]
+            cells[name] = STAND_INS[contract.type_of(name)]
     return cells

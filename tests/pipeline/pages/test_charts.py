@@ -55,7 +55,7 @@ def test_days_without_an_alert_have_their_place():
 def test_a_chart_that_stands_alone_is_the_pages_with_its_colours_and_a_legend_of_what_it_draws():
     scores = np.random.default_rng(0).gamma(2, 1, 500)
     chart = charts.score_distribution(scores, 5.0)
-    file = charts.standalone(chart, charts.SCORES)
+    file = charts.standalone(chart, charts.SCORES_LEGEND)
     root = ET.fromstring(file)  # noqa: S314 - our own text
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     inner = [node for node in root if node.tag.endswith("}svg")]
@@ -68,15 +68,21 @@ def test_a_chart_that_stands_alone_is_the_pages_with_its_colours_and_a_legend_of
     assert "<b>" not in charts.standalone(chart, {"normal": "<b>"})
 
 
+EPOCHS = [{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n} for n in (1, 2)]
+
+
 @pytest.mark.parametrize(
     ("chart", "legend"),
     [
-        (charts.losses([{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n} for n in (1, 2)]), charts.LOSSES),
+        (
+            charts.losses([{"epoch": n, "train_loss": 1 / n, "held_out_loss": 2 / n} for n in (1, 2)]),
+            charts.LOSSES_LEGEND,
+        ),
         (
             charts.precision_recall(precision_recall_points(np.arange(9.0), np.arange(9) > 5), (0.5, 0.5)),
-            charts.PRECISION,
+            charts.PRECISION_LEGEND,
         ),
-        (charts.score_distribution(np.arange(9.0), 3.0, np.arange(9) % 2), charts.SCORES),
+        (charts.score_distribution(np.arange(9.0), 3.0, np.arange(9) % 2), charts.SCORES_LEGEND),
     ],
 )
 def test_the_legend_of_a_chart_names_what_is_drawn_in_it(chart, legend):

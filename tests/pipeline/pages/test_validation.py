@@ -8,7 +8,7 @@ import pytest
 
 from expectations.runs import Outcome
 from pipeline.errors import BatchRefused
-from pipeline.pages.validation import EXAMPLES, data_docs, render_validation, rule_row
+from pipeline.pages.validation import MOST_EXAMPLES, data_docs, render_validation, rule_row
 from pipeline.settings.contract import Contract
 from pipeline.settings.sensitive import MASK
 from pipeline.tables.batch import Batch
@@ -64,7 +64,7 @@ def test_a_rule_that_no_row_was_asked_is_a_rule_that_held():
 
 def test_examples_are_a_few_short_ones_each_once():
     row = rule_row(outcome("eur: short", "eur", ["a" * 500, "b", "b", *range(20)]), CONTRACT)
-    assert len(row.examples) == EXAMPLES
+    assert len(row.examples) == MOST_EXAMPLES
     assert row.examples[:3] == ("a" * 80 + "…", "b", "0")
 
 

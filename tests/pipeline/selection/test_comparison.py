@@ -87,7 +87,7 @@ def test_drift_is_between_the_training_periods_in_the_first_ones_features(compar
 
 def test_the_page_holds_everything_and_text_from_data_is_harmless(compared):
     made, _, _ = compared
-    text = page.render(made, gates(made), "Version 2 is not promoted")
+    text = page.render_comparison(made, gates(made), "Version 2 is not promoted")
     assert "<script" not in text
     assert "<b>later</b>" not in text
     assert "&lt;b&gt;later&lt;/b&gt;" in text

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.settings.contract import Contract
-from pipeline.settings.sensitive import EXAMPLES, MASK, is_telling, mask_reason, spellings
+from pipeline.settings.sensitive import MASK, STAND_INS, is_telling, mask_reason, spellings
 
 
 def contract(*sensitive):
@@ -62,4 +62,4 @@ def test_a_reason_is_masked_once():
 
 
 def test_every_type_that_a_model_takes_has_a_constant():
-    assert set(EXAMPLES) == {contract().type_of(name) for name in contract().required} | {"integer"}
+    assert set(STAND_INS) == {contract().type_of(name) for name in contract().required} | {"integer"}
