@@ -34,8 +34,8 @@ def test_scores_are_the_plain_formula_over_the_same_draws(residual_score):
     variance = np.exp(network.head.log_variance.numpy())
     expected = np.zeros(len(data))
     for draw in network.draws.numpy():
-        code = mean + np.exp(0.5 * log_variance) * draw
-        centre = network.decoder(code).numpy()
+        code = mean.numpy() + np.exp(0.5 * log_variance.numpy()) * draw
+        centre = network.decoder(torch.from_numpy(code)).numpy()
         likelihood = Normal(torch.from_numpy(centre), torch.from_numpy(variance**0.5)).log_prob(torch.from_numpy(data))
         expected += (-2 * likelihood.numpy() - np.log(2 * np.pi)).sum(axis=1) / 5
     if residual_score == "elbo":

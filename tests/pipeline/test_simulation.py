@@ -130,7 +130,7 @@ def test_normal_behaviour_can_be_learned_and_fraud_is_not_plain(clean):
     amount = frame["TX_AMOUNT"].to_numpy()
     habit = frame["CUSTOMER_ID"].map(frame[~fraud].groupby("CUSTOMER_ID")["TX_AMOUNT"].median()).to_numpy()
     assert 0.75 < auroc(amount, fraud) < auroc(amount / habit, fraud) < 0.97
-    weekday = frame.groupby(frame["TX_DATETIME"].dt.weekday).size()
+    weekday = frame.groupby(frame["TX_DATETIME"].dt.day_of_week).size()
     assert weekday[5] / 4 > weekday[6] / 4  # Saturdays are busier than Sundays
     night = frame.loc[~fraud, "TX_DATETIME"].dt.hour < 5
     assert night.mean() < 0.03
