@@ -21,11 +21,11 @@ app = typer.Typer(
 
 DAY = ["%Y-%m-%d"]
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The table's configuration.")]
-TableGiven = Annotated[str, typer.Argument(help="File or folder. Left out: table.path of the configuration.")]
+TableArgument = Annotated[str, typer.Argument(help="File or folder. Left out: table.path of the configuration.")]
 First = Annotated[datetime | None, typer.Option("--from", formats=DAY, help="First day of the period, included.")]
 Last = Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last day of the period, included.")]
 Output = Annotated[Path | None, typer.Option(help="Parquet file to write.")]
-VersionOption = Annotated[str, typer.Option(help="VersionOption or alias of the model.")]
+VersionOption = Annotated[str, typer.Option(help="Version or alias of the model.")]
 DEFAULT = Path("assay.toml")
 KNOWN = "Whether tests leave out cards of which a fraud is known by the row's day."
 
@@ -82,7 +82,7 @@ def simulate(
 
 @app.command(epilog="Example: assay validate new.parquet --config assay.toml")
 def validate(
-    table: TableGiven = "",
+    table: TableArgument = "",
     *,
     config: ConfigFile = DEFAULT,
     first: First = None,
@@ -117,7 +117,7 @@ def features(
 
 @app.command(epilog="Example: assay encode new.parquet --out codes.parquet --config assay.toml")
 def encode(
-    table: TableGiven = "",
+    table: TableArgument = "",
     *,
     config: ConfigFile = DEFAULT,
     out: Output = None,
@@ -135,7 +135,7 @@ def encode(
 
 @app.command(epilog="Example: assay reconstruct new.parquet --out expected.parquet --config assay.toml")
 def reconstruct(
-    table: TableGiven = "",
+    table: TableArgument = "",
     *,
     config: ConfigFile = DEFAULT,
     out: Output = None,
@@ -153,7 +153,7 @@ def reconstruct(
 
 @app.command(epilog="Example: assay train --config assay.toml --from 2018-07-11 --to 2018-07-17")
 def train(
-    table: TableGiven = "",
+    table: TableArgument = "",
     *,
     config: ConfigFile = DEFAULT,
     first: First = None,
@@ -167,7 +167,7 @@ def train(
 
 @app.command(epilog="Example: assay score new.parquet --config assay.toml --from 2018-07-25 --to 2018-07-31")
 def score(
-    table: TableGiven = "",
+    table: TableArgument = "",
     *,
     config: ConfigFile = DEFAULT,
     first: First = None,
@@ -214,7 +214,7 @@ def threshold(
 
 @app.command(epilog="Example: assay backtest --config assay.toml --from 2018-06-01 --to 2018-08-14")
 def backtest(
-    table: TableGiven = "",
+    table: TableArgument = "",
     *,
     config: ConfigFile = DEFAULT,
     first: First = None,
@@ -261,7 +261,7 @@ def compare(
 
 @app.command(epilog='Example: assay promote candidate, or: assay promote 3 --force --why "the old one is broken"')
 def promote(
-    version: Annotated[str, typer.Argument(help="VersionOption, alias or run id.")],
+    version: Annotated[str, typer.Argument(help="Version, alias or run id.")],
     *,
     table: Annotated[str, typer.Option(help="File or folder to compare on. Left out: as assay compare does.")] = "",
     config: ConfigFile = DEFAULT,
@@ -291,7 +291,7 @@ def rollback(
 
 @app.command(epilog="Example: assay tune --from 2018-06-01 --to 2018-07-10 --trials 60 --jobs 2 --out tuned.toml")
 def tune(
-    table: TableGiven = "",
+    table: TableArgument = "",
     *,
     config: ConfigFile = DEFAULT,
     first: First = None,

@@ -52,7 +52,7 @@ class ReviewedLabels:
     """Labels from review: ``folder/<digest of the delivery>.parquet`` with the columns id, label and labelled_at.
 
     A file appears whole or not at all, and one process writes at a time. Which label holds at a moment is said by
-    `pipeline.labels.known.known_labels`.
+    `pipeline.labels.known.Labels.known`.
 
     Parameters
     ----------
