@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck
 
 from flows.environment import settle
@@ -18,6 +19,12 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 # How long an example takes says nothing on a machine that does other things, too.
 hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_sessionfinish() -> None:
+    """Save what was measured: xdist kills a worker that is not gone ten seconds after its last test."""
+    if measurement := Coverage.current():
+        measurement.save()
 
 
 @pytest.fixture(scope="session")
