@@ -135,7 +135,7 @@ def _summary(set_name: str, model: str, rate: float, found: Sequence[dict[str, A
 
 
 def weeks(
-    data: Path, chosen: Sequence[date], model: str | None, seeds: int, alerts_per_day: float
+    data: Path, chosen: Sequence[date], *, model: str | None, seeds: int, alerts_per_day: float
 ) -> list[dict[str, Any]]:
     """Return the rows of the second table: each week and seed."""
     config = configuration(data)
@@ -251,7 +251,13 @@ def main() -> None:
         records += tables(arguments.data, arguments.sets, arguments.model or DEFAULT, arguments.seeds)
     if arguments.handbook:
         chosen = arguments.week or WEEKS
-        records += weeks(arguments.handbook, chosen, arguments.model, arguments.handbook_seeds, arguments.capacity)
+        records += weeks(
+            arguments.handbook,
+            chosen,
+            model=arguments.model,
+            seeds=arguments.handbook_seeds,
+            alerts_per_day=arguments.capacity,
+        )
     show(records)
     if arguments.json:
         arguments.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

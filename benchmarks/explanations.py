@@ -68,7 +68,7 @@ def injected(source: str, detector: Detector, test: Path, seed: int) -> list[dic
 
 
 def scenarios(
-    source: str, detector: Detector, test: Path, members: dict[tuple[str, str], np.ndarray], seed: int
+    source: str, detector: Detector, test: Path, members: dict[tuple[str, str], np.ndarray], *, seed: int
 ) -> list[dict[str, Any]]:
     """Return a record a scenario: its rows, how many are flagged, and of how many the first reason is right.
 
@@ -109,7 +109,7 @@ def scenarios(
     return records
 
 
-def of_week(first: date, accepted: Path, config: Config, folder: Path, seeds: int) -> list[dict[str, Any]]:
+def of_week(first: date, accepted: Path, config: Config, folder: Path, *, seeds: int) -> list[dict[str, Any]]:
     """Return the records of one week of the handbook."""
     week = handbook.prepare(accepted, first, config, folder)
     rows = pq.read_table(week.test, columns=[config.contract.id, handbook.SCENARIO])
@@ -121,7 +121,7 @@ def of_week(first: date, accepted: Path, config: Config, folder: Path, seeds: in
         detector = Detector.fit(week.train, seeded(config, seed), Labels(seeded(config, seed)), week.as_of)
         source = f"handbook, D = {first}"
         records += injected(source, detector, week.test, seed)
-        records += scenarios(source, detector, week.test, members, seed)
+        records += scenarios(source, detector, week.test, members, seed=seed)
     return records
 
 
@@ -142,7 +142,7 @@ def of_simulator(folder: Path, seeds: int, rows: int) -> list[dict[str, Any]]:
         detector = Detector.fit(train, seeded(config, seed), Labels(seeded(config, seed)), as_of)
         members = {names: made.frauds[name] for name, names in SIMULATED.items()}
         records += injected("simulator", detector, test, seed)
-        records += scenarios("simulator", detector, test, members, seed)
+        records += scenarios("simulator", detector, test, members, seed=seed)
     return records
 
 
@@ -202,7 +202,7 @@ def main() -> None:
             accepted = handbook.accept(arguments.data, config, folder / "accepted.parquet")
             for first in arguments.week:
                 handbook.note(f"{first}")
-                records += of_week(first, accepted, config, folder, arguments.seeds)
+                records += of_week(first, accepted, config, folder, seeds=arguments.seeds)
         if arguments.simulator:
             handbook.note("simulator")
             records += of_simulator(folder, arguments.seeds, arguments.simulator)

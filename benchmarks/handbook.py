@@ -202,7 +202,7 @@ def note(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def run(data: Path, weeks: Sequence[date], seeds: int, config: Config, ablation: bool) -> list[dict[str, Any]]:
+def run(data: Path, weeks: Sequence[date], config: Config, *, seeds: int, ablation: bool) -> list[dict[str, Any]]:
     """Return the rows of the table."""
     records = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
     arguments = parser.parse_args()
     config = read_config(arguments.config) if arguments.config else configuration(arguments.data)
-    records = run(arguments.data, arguments.week, arguments.seeds, config, arguments.ablation)
+    records = run(arguments.data, arguments.week, config, seeds=arguments.seeds, ablation=arguments.ablation)
     show(records, config)
     if arguments.json:
         arguments.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

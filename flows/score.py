@@ -292,7 +292,7 @@ def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path
             scored_at=entry.scored_at,
             on_rows=on_rows,
         )
-        maps = make_maps(rows, scored, detector, detector.config.report.tsne)
+        maps = make_maps(rows, scored, detector, tsne=detector.config.report.tsne)
         measured = measure_batch(rows, scored, intake.labels)
         audit = write_audit(rows, scored, detector, folder)
         now = datetime.now(UTC).replace(tzinfo=None)

@@ -221,7 +221,7 @@ def held_out(intake: TakenIn, detector: Detector, folder: Path, batch_id: str) -
             scored_at=datetime.now(UTC),
             on_rows=on_rows,
         )
-        maps = make_maps(block, scored, detector, detector.config.report.tsne)
+        maps = make_maps(block, scored, detector, tsne=detector.config.report.tsne)
         measured = measure_batch(block, scored, intake.labels, detector.as_of)
         measured = replace(measured, injected=inject_into(block, detector, intake.labels))
         return HeldOut(scored=scored, measured=measured, maps=maps)

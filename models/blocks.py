@@ -102,7 +102,7 @@ def slices(rows: np.ndarray | RowSource) -> Iterator[np.ndarray]:
         yield np.asarray(rows[start : start + SLICE_ROWS], dtype=np.float32)
 
 
-def check_streamed(rows: Any, model: Any, reset: bool) -> None:
+def check_streamed(rows: Any, model: Any, *, reset: bool) -> None:
     """Read a table once through, and remember (``reset``) or compare its number of columns.
 
     Raises

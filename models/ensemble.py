@@ -198,7 +198,7 @@ class EnsembleAutoencoder(Autoencoder):
         self.memory_ = self._memory(seed).fit(sample)
         self.rank_memory_ = self._memory(seed).fit(in_blocks(sample, self.ranks_))
         self.networks_ = self._build(rows.shape[1], generator)
-        self.networks_.requires_grad_(True)
+        self.networks_.requires_grad_(requires_grad=True)
         settings = Settings(
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
@@ -213,7 +213,7 @@ class EnsembleAutoencoder(Autoencoder):
         self.epochs_ = training.fit(
             self.networks_, self._loss, to_train, held_out=held_out, settings=settings, on_epoch=self.on_epoch
         )
-        self.networks_.requires_grad_(False)
+        self.networks_.requires_grad_(requires_grad=False)
         self._distances = {
             "memory": Mahalanobis.fit(in_blocks(some, self._memory_residuals)),
             "networks": Mahalanobis.fit(in_blocks(some, self._out_of_fold)),
@@ -321,7 +321,7 @@ class EnsembleAutoencoder(Autoencoder):
         self.networks_ = self._build(self.n_features_in_, torch.Generator())
         weights = {name: torch.from_numpy(value) for name, value in with_prefix(arrays, "networks.").items()}
         self.networks_.load_state_dict(weights)
-        self.networks_.requires_grad_(False)
+        self.networks_.requires_grad_(requires_grad=False)
         names = ("memory", "networks")
         self._distances = {name: Mahalanobis.from_arrays(with_prefix(arrays, f"distance.{name}.")) for name in names}
         self.tails_ = {

@@ -62,7 +62,7 @@ class Network(nn.Module):
 
     def freeze(self) -> None:
         """Fix the weights: training is over."""
-        self.requires_grad_(False).eval()
+        self.requires_grad_(requires_grad=False).eval()
         for module in self.modules():
             if isinstance(module, Dense):
                 module.freeze()

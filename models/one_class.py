@@ -108,7 +108,8 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
     def _parameters(self) -> dict[str, Any]:
         """Return the parameters as JSON holds them; a checkpoint's folder says nothing elsewhere."""
         return {
-            name: None if name == "checkpoint" else _as_json(value) for name, value in self.get_params(False).items()
+            name: None if name == "checkpoint" else _as_json(value)
+            for name, value in self.get_params(deep=False).items()
         }
 
     @abstractmethod

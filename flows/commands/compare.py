@@ -94,7 +94,7 @@ def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "
     return {"page": str(final / "comparison.html"), "MLflow run": group}
 
 
-def show_comparison(comparison: Comparison, brief: bool = False) -> None:
+def show_comparison(comparison: Comparison, *, brief: bool = False) -> None:
     """Print a comparison, or only its metrics."""
     first, last = comparison.days
     console.say(f"\n{comparison.source}, {first} to {last}: {page.labels_in_words(comparison)}.")

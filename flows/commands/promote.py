@@ -62,7 +62,7 @@ def _hold_against_gates(
         version_gates = gates(comparison, len(versions) - 1)
         failures = [gate.title for gate in failed(version_gates)]
         refused = bool(failures) and not force
-        verdict = _verdict(len(failures), len(version_gates), refused)
+        verdict = _verdict(len(failures), len(version_gates), refused=refused)
         where = publish(comparison, version_gates, f"Version {number} {verdict}")
     show_comparison(comparison, brief=True)
     console.columns(
@@ -106,7 +106,7 @@ def _why(change: AliasChange) -> str:
     return f"{change.why} (failed gates: {missed})" if missed else change.why
 
 
-def _verdict(missed: int, asked: int, refused: bool) -> str:
+def _verdict(missed: int, asked: int, *, refused: bool) -> str:
     if not missed:
         return "is promoted: it passes every gate"
     return f"is {'not promoted' if refused else 'promoted by force'}: {missed} of {asked} gates failed"

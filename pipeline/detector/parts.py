@@ -146,7 +146,7 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     rows = _read(features, config)
     has_labels = contract.label in rows.column_names
     known = labels.known(rows, as_of)
-    normal = taken_for_normal(known, has_labels)
+    normal = taken_for_normal(known, in_table=has_labels)
     if not normal.any():
         raise TrainingError(_why_no_normal_rows(rows, known, labels, as_of))
 

@@ -67,8 +67,8 @@ def precision_over_recall(
 
 def found_over_alerts(
     parts: Outcomes | Sequence[Outcomes],
-    by_amount: bool = False,
     *,
+    by_amount: bool = False,
     points: int = POINTS,
     draws: int = BAND_DRAWS,
     seed: int = 0,

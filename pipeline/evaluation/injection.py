@@ -162,7 +162,8 @@ def inject_into(
         return []
     table = pa.Table.from_batches(batches)
     row_labels = labels.known(table, detector.as_of)
-    normal = taken_for_normal(row_labels, contract.label in schema.names and not np.isnan(row_labels).all())
+    in_table = contract.label in schema.names and not np.isnan(row_labels).all()
+    normal = taken_for_normal(row_labels, in_table=in_table)
     return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
 
 

@@ -25,7 +25,7 @@ def list_features(config: Config) -> list[Feature]:
     return plan_of(config).features
 
 
-def plan_of(config: Config, reviewed: bool = False) -> Plan:
+def plan_of(config: Config, *, reviewed: bool = False) -> Plan:
     """Return the features that a configuration declares and the SQL behind them.
 
     Parameters
@@ -42,7 +42,7 @@ def plan_of(config: Config, reviewed: bool = False) -> Plan:
             continue
         for name in [only] if only else config.contract.entities:
             if family == "risk":
-                _risk(plan, config, party(config, name), reviewed)
+                _risk(plan, config, party(config, name), reviewed=reviewed)
             else:
                 OF_A_PARTY[family](plan, config, party(config, name))
     plan.features = list({feature.name: feature for feature in plan.features}.values())
@@ -335,7 +335,7 @@ def _velocity(plan: Plan, config: Config, who: Party) -> None:
         )
 
 
-def _risk(plan: Plan, config: Config, who: Party, reviewed: bool) -> None:
+def _risk(plan: Plan, config: Config, who: Party, *, reviewed: bool) -> None:
     if config.contract.label is None:
         return
     weight = config.features.risk_weight

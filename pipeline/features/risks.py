@@ -15,7 +15,7 @@ def longest_wait(config: Config) -> int:
     return (config.features.max_window_days - max(config.features.windows_days)) * DAY_US
 
 
-def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, reviewed: bool) -> None:
+def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewed: bool) -> None:
     """Make the relation verdicts: one row a label, with `us`, when it became known, and `next_us`, until when it held.
 
     Parameters
@@ -55,7 +55,7 @@ def everybody_sql(config: Config) -> str:
         ) ON past BETWEEN day - {days} AND day - 1 AND (until IS NULL OR until < day) GROUP BY day"""
 
 
-def known(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, reviewed: bool) -> None:
+def known(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, *, reviewed: bool) -> None:
     """Make the view known: for each row asked for, how many labels and frauds its parties had in each window."""
     keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
     windows = "".join(

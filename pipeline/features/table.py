@@ -262,7 +262,7 @@ def _peers(connection: "duckdb.DuckDBPyConnection", place: int, config: Config) 
     )
 
 
-def _past(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, reviewed: bool) -> None:
+def _past(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, *, reviewed: bool) -> None:
     """Make the views seen and known: the aggregates of each row asked for, over rows and over labels."""
     columns = ["id", "us", "amount", "copy", *_mentioned(OF_THE_CLOCK, plan.columns.values())]
     columns += [f"c{place}" for place in sorted(plan.peers)]
@@ -271,7 +271,7 @@ def _past(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, r
         f"CREATE TEMP VIEW seen AS SELECT * FROM (SELECT {', '.join(columns)}{aggregates} FROM events) WHERE copy = 0"
     )
     if plan.risks:
-        known(connection, plan, config, reviewed)
+        known(connection, plan, config, reviewed=reviewed)
 
 
 def _select(plan: Plan, config: Config, names: Sequence[str]) -> str:

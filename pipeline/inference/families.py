@@ -84,7 +84,7 @@ def likeness(rows: pa.Table, entity: str, amount: str) -> float:
     >>> likeness(rows, "card", "eur")
     1.0
     """
-    rows = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.fill_null(pc.is_finite(rows[amount]), False)))
+    rows = rows.filter(pc.and_(pc.is_valid(rows[entity]), pc.fill_null(pc.is_finite(rows[amount]), fill_value=False)))
     amounts = rows[amount].to_numpy()
     logs = np.sign(amounts) * np.log1p(np.abs(amounts))
     sizes, between, within = _variances(rows[entity], logs)

@@ -149,7 +149,7 @@ def _available(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
     """Return the places of the rows whose own label is known by then."""
     at_hand = pc.less_equal(available_at(rows, config), pa.scalar(as_of, TIMESTAMP))
     is_available = pc.and_(at_hand, pc.is_valid(rows[config.contract.label]))
-    return np.flatnonzero(pc.fill_null(is_available, False).to_numpy())
+    return np.flatnonzero(pc.fill_null(is_available, fill_value=False).to_numpy())
 
 
 def _available_since(rows: pa.Table, config: Config, as_of: datetime) -> np.ndarray:
@@ -176,7 +176,7 @@ def _latest_verdicts(rows: pa.Table, labels: Labels, as_of: datetime) -> tuple[n
     return places[last], moments[last], verdicts[last]
 
 
-def taken_for_normal(labels: np.ndarray, in_table: bool) -> np.ndarray:
+def taken_for_normal(labels: np.ndarray, *, in_table: bool) -> np.ndarray:
     """Return which rows count as normal: those known to be or, where the table has no labels, not known to be fraud.
 
     Review looks at few rows: in a table without labels, all others stay what such a table trains on.

@@ -171,12 +171,12 @@ class ReviewedLabels:
                 typed[name], failed = parse_column(batch.column(column), kinds[name], self.config.table)
                 self._check(table, column, start, broken=failed, rule=RULES.get(kinds[name], ""))
                 if name != "labelled_at":
-                    missing = typed[name].is_null().to_numpy(False)
+                    missing = typed[name].is_null().to_numpy(zero_copy_only=False)
                     self._check(table, column, start, broken=missing, rule="is needed")
             moments = typed.get("labelled_at", pa.nulls(batch.num_rows, TIMESTAMP))
             moments = pc.coalesce(moments, pa.scalar(now, TIMESTAMP))
             if "labelled_at" in columns:
-                early = pc.less(moments, pa.scalar(first, TIMESTAMP)).to_numpy(False)
+                early = pc.less(moments, pa.scalar(first, TIMESTAMP)).to_numpy(zero_copy_only=False)
                 rule = f"is not before validation.earliest = {limits.earliest}"
                 self._check(table, columns["labelled_at"], start, broken=early, rule=rule)
                 late = moments.cast(pa.int64()).to_numpy() > last

@@ -6,7 +6,7 @@ Colours and fonts come from templates/chart.css by class name: from the page's s
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -37,6 +37,7 @@ class Axis:
     high: float
     start: float
     end: float
+    _: KW_ONLY
     is_log: bool = False
 
     def __call__(self, value: float) -> float:
@@ -117,9 +118,11 @@ def score_distribution(scores: np.ndarray, threshold: float | None, labels: np.n
     histogram = count_scores(scores, threshold, labels)
     edges, counts = histogram.edges, histogram.counts
     top = max(1, int(counts.max()))
-    x = Axis(float(edges[0]), float(edges[-1]), LEFT, WIDTH - RIGHT, histogram.is_log)
-    y = Axis(0.6, top * 1.4, HEIGHT - BOTTOM, TOP, True) if top > 30 else Axis(0, top * 1.15, HEIGHT - BOTTOM, TOP)
-    y_ticks = [tick for tick in y.ticks(4) if tick == round(tick) and (top <= 30 or math.log10(tick) % 1 < 1e-9)]
+    x = Axis(float(edges[0]), float(edges[-1]), LEFT, WIDTH - RIGHT, is_log=histogram.is_log)
+    is_log = top > 30
+    bounds = (0.6, top * 1.4) if is_log else (0.0, top * 1.15)
+    y = Axis(*bounds, HEIGHT - BOTTOM, TOP, is_log=is_log)
+    y_ticks = [tick for tick in y.ticks(4) if tick == round(tick) and (not is_log or math.log10(tick) % 1 < 1e-9)]
     parts = _grid(x, y, y_ticks, "anomaly score" + (" (log scale)" if histogram.is_log else ""))
     for i, (count, frauds) in enumerate(zip(counts.tolist(), histogram.frauds.tolist(), strict=True)):
         left, right = x(edges[i]) + 0.5, x(edges[i + 1]) - 0.5
@@ -179,7 +182,7 @@ def losses(epochs: Sequence[Mapping[str, Any]]) -> Markup:
     bounds = (
         (low * 0.9, high * 1.1) if is_log else (max(0.0, low - margin) if low >= 0 else low - margin, high + margin)
     )
-    y = Axis(*bounds, HEIGHT - BOTTOM, TOP, is_log)
+    y = Axis(*bounds, HEIGHT - BOTTOM, TOP, is_log=is_log)
     x_ticks = [tick for tick in x.ticks(6) if tick == round(tick)]
     parts = _grid(x, y, y.ticks(4), "epoch" + (" (loss on a log scale)" if is_log else ""), x_ticks=x_ticks)
     for name, points in lines.items():
@@ -350,7 +353,7 @@ def _spread(values: np.ndarray, start: float, end: float, *, is_log: bool) -> Ax
     """Return an axis that holds some values and a little more."""
     if is_log:
         values = values[values > 0]
-        return Axis(float(values.min()) / 1.3, float(values.max()) * 1.3, start, end, True)
+        return Axis(float(values.min()) / 1.3, float(values.max()) * 1.3, start, end, is_log=True)
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or max(abs(high), 1.0) / 2
     return Axis(low if start < end else low - margin, high + margin, start, end)

@@ -208,17 +208,17 @@ def _sign(less: Interval, figure: Figure) -> str:
     return "better" if less.low > 0 else "worse"
 
 
-def _plain(value: float, figure: Figure, sign: bool = False) -> str:
+def _plain(value: float, figure: Figure, *, sign: bool = False) -> str:
     return metric(value, 3 if figure.is_share else 1, sign=sign)
 
 
-def _ends(interval: Interval, figure: Figure, sign: bool = False) -> str:
+def _ends(interval: Interval, figure: Figure, *, sign: bool = False) -> str:
     if math.isnan(interval.low) or math.isnan(interval.high):
         return ""
     return f"{_plain(interval.low, figure, sign=sign)} to {_plain(interval.high, figure, sign=sign)}"
 
 
-def _interval(interval: Interval, figure: Figure, sign: bool = False) -> str:
+def _interval(interval: Interval, figure: Figure, *, sign: bool = False) -> str:
     ends = _ends(interval, figure, sign=sign)
     return _plain(interval.value, figure, sign=sign) + (f" ({ends})" if ends else "")
 
@@ -227,7 +227,7 @@ def _same(comparison: Comparison, place: int) -> bool:
     return comparison.contenders[0].cost["Trained on"] == comparison.contenders[place].cost["Trained on"]
 
 
-def _drift_text(features: int, is_known: bool) -> str:
+def _drift_text(features: int, *, is_known: bool) -> str:
     if not is_known:
         return "Not known: the history holds no rows of one of the two periods."
     if not features:

@@ -33,7 +33,7 @@ class Map:
     ranks: np.ndarray
 
 
-def make_maps(features: Path, scored: Scored, detector: Detector, tsne: bool = False) -> list[Map]:
+def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool = False) -> list[Map]:
     """Return maps of the model's code, if it has one, and of the matrix, over the same rows.
 
     Rows that were not flagged are drawn at random (at most 3,000, with ``model.seed``), the alerts are the first 500 by
@@ -83,7 +83,7 @@ def make_maps(features: Path, scored: Scored, detector: Detector, tsne: bool = F
     return maps
 
 
-def _plane(values: np.ndarray, n_normal: int, always: bool = False) -> np.ndarray:
+def _plane(values: np.ndarray, n_normal: int, *, always: bool = False) -> np.ndarray:
     """Return two coordinates a row: the values if they are two at most, else their main directions."""
     from sklearn.decomposition import PCA
 

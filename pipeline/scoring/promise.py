@@ -112,7 +112,7 @@ def rows_of_batch(features: Path, scores: np.ndarray, labels: np.ndarray, detect
     scores, labels : arrays of shape (n_rows,)
     detector : Detector
     """
-    normal = taken_for_normal(labels, detector.summary["labels"] == detector.config.contract.label)
+    normal = taken_for_normal(labels, in_table=detector.summary["labels"] == detector.config.contract.label)
     batches = read_batches(features, columns=ScoredRows.columns(detector.config))
     table = pa.Table.from_batches([ScoredRows.read(batch, detector.config) for batch in batches]).unify_dictionaries()
     return ScoredRows.of(table, detector.config, scores=scores, labels=labels, normal=normal)

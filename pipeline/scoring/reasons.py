@@ -121,7 +121,7 @@ def assign(detector: Detector, matrix: np.ndarray) -> Blame:
     sources = list(dict.fromkeys(feature.source for feature in detector.features))
     parts = _parts(detector, matrix, sources)
     tried = np.zeros(parts.shape, dtype=bool)
-    np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], True, axis=1)
+    np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], values=True, axis=1)
     gains, places = np.empty(parts.shape), np.empty(parts.shape, dtype=np.int64)
     usual: dict[str, np.ndarray] = {}
     for place, source in enumerate(sources):

@@ -119,17 +119,14 @@ def choose_rows(
     workspace, source = Workspace(config), table or config.table.path
     past: list[Path] = []
     try:
-        if not source:
-            raise InputError("no table was given and table.path is empty; name a file or folder after the command")
-        validated = accept(Batch.of(source, config, period), workspace, folder, step=step)
-        accepted, past = validated.accepted, [validated.lookback]
+        accepted, past = _from_table(source, workspace, period, folder, step=step)
     except InputError:
         accepted = folder / "from-history.parquet"
         if table or not _from_history(workspace, period, accepted):
             raise
         source = "the history of scored rows"
     rows = folder / "compared.parquet"
-    filter_rows(accepted, rows, _latest_labelled(accepted, workspace.labels, all_days))
+    filter_rows(accepted, rows, _latest_labelled(accepted, workspace.labels, all_days=all_days))
     ends = local_days(pa.array(span(rows, config.contract.timestamp), pa.timestamp("us")), config.table.time_zone)
     return ComparedRows(rows, [*past, accepted], Path(source).name if source else "", (ends[0].item(), ends[1].item()))
 
@@ -167,6 +164,16 @@ def training_rows(detector: Detector, workspace: Workspace, out: Path) -> Path |
     return out if _from_history(workspace, period, out) else None
 
 
+def _from_table(
+    source: str, workspace: Workspace, period: Period, folder: Path, *, step: ShowStep
+) -> tuple[Path, list[Path]]:
+    """Validate a table; return its accepted rows of the period, and those before it."""
+    if not source:
+        raise InputError("no table was given and table.path is empty; name a file or folder after the command")
+    validated = accept(Batch.of(source, workspace.config, period), workspace, folder, step=step)
+    return validated.accepted, [validated.lookback]
+
+
 def _from_history(workspace: Workspace, period: Period, out: Path) -> bool:
     """Write the rows of a period that the history holds; return whether there is one."""
     files = workspace.history.files(period.start, period.end)
@@ -182,7 +189,7 @@ def _from_history(workspace: Workspace, period: Period, out: Path) -> bool:
     return bool(rows.num_rows)
 
 
-def _latest_labelled(accepted: Path, labels: Labels, all_days: bool) -> np.ndarray:
+def _latest_labelled(accepted: Path, labels: Labels, *, all_days: bool) -> np.ndarray:
     """Return which rows to keep, shape (n_rows,)."""
     config, contract = labels.config, labels.config.contract
     names = pq.read_schema(accepted).names

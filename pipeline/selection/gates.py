@@ -39,7 +39,7 @@ class Gate:
     @property
     def is_passed(self) -> bool:
         """What MLflow's validation says."""
-        return passes(self.name, self.value, self.limit, self.at_least)
+        return passes(self.name, self.value, self.limit, at_least=self.at_least)
 
 
 def gates(comparison: Comparison, place: int = 1) -> list[Gate]:

@@ -122,7 +122,7 @@ def move_aliases(config: Config, changes: Mapping[str, str | None], note: Mappin
             raise
 
 
-def passes(name: str, value: float, limit: float, at_least: bool) -> bool:
+def passes(name: str, value: float, limit: float, *, at_least: bool) -> bool:
     """Return whether MLflow's validation lets a metric through: at least the limit, or at most.
 
     Parameters
@@ -135,8 +135,10 @@ def passes(name: str, value: float, limit: float, at_least: bool) -> bool:
 
     Examples
     --------
-    >>> passes("recall", 0.5, 0.4, True), passes("alerts", 0.5, 0.4, False), passes("recall", float("nan"), 0.4, True)
-    (True, False, False)
+    >>> passes("recall", 0.5, 0.4, at_least=True), passes("recall", float("nan"), 0.4, at_least=True)
+    (True, False)
+    >>> passes("alerts", 0.5, 0.4, at_least=False)
+    False
     """
     import mlflow
     from mlflow.models import EvaluationResult, MetricThreshold

@@ -62,4 +62,4 @@ def backtest_run(config: Config, params: Mapping[str, object], tags: Mapping[str
         yield BacktestRun(config, run_id)
         is_failed = False
     finally:
-        close_group(config, run_id, is_failed)
+        close_group(config, run_id, is_failed=is_failed)

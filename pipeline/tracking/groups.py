@@ -113,7 +113,7 @@ def log_group(
             client.set_tag(group, name, text)
 
 
-def close_group(config: Config, group: str, is_failed: bool = False) -> None:
+def close_group(config: Config, group: str, *, is_failed: bool = False) -> None:
     """End a run; it may be opened again by logging more runs under it."""
     client = start(config)
     with store_answering(config):

@@ -101,7 +101,7 @@ def test_arrows_join_rooms_once_however_they_are_imported(house, build):
         ("expectations/suites.py", "from models import base", "expectations -> models"),
     ],
 )
-def test_an_arrow_against_the_order_is_named(house, build, path, text, arrow):
+def test_an_arrow_against_the_order_is_named(house, build, *, path, text, arrow):
     modules = ("pipeline/scoring/score", "pipeline/tables/files", "pipeline/errors", "flows/cli", "models/base")
     root = build({**{f"{name}.py": "" for name in modules}, "expectations/suites.py": "", path: text})
     assert house.measure(root)["places"]["against the order"] == [arrow]

@@ -28,7 +28,7 @@ def score(home: Path, table: str | Path = "", day: date | None = DAY, **more: An
 def day_of(home: Path, day: date = DAY) -> pa.Table:
     rows = pq.read_table(home / "transactions.parquet")
     on_day = pc.equal(pc.cast(rows["TX_DATETIME"], pa.date32()), day)
-    return rows.filter(pc.and_(on_day, pc.equal(pc.is_finite(rows["TX_AMOUNT"]), True)))
+    return rows.filter(pc.and_(on_day, pc.is_finite(rows["TX_AMOUNT"])))
 
 
 def test_training_registers_a_champion_then_candidates_and_leaves_no_pickle(trained: Path) -> None:

@@ -138,7 +138,7 @@ def test_held_out_loss_is_a_mean_over_all_rows():
     held_out = torch.zeros(n_rows, 3)
     held_out[training.HELD_OUT_ROWS :] = 5
     network = Shift()
-    network.at.requires_grad_(True)
+    network.at.requires_grad_(requires_grad=True)
     epochs = training.fit(network, network.loss, torch.zeros(4, 3), held_out=held_out, settings=settings(max_epochs=1))
     assert epochs[0]["held_out_loss"] == pytest.approx(25 * 100 / n_rows, rel=1e-4)
 

@@ -38,7 +38,7 @@ def config(**sections):
     return Config.model_validate(settings)
 
 
-def transactions(rows=1500, seed=0, first_id=0, start=START, days=DAYS):
+def transactions(rows=1500, seed=0, *, first_id=0, start=START, days=DAYS):
     """Typed rows in the order of time: amounts around each card's habit, one row in 50 a fraud of 20 times that."""
     generator = np.random.default_rng(seed)
     habits = generator.lognormal(3, 0.6, 40)
@@ -58,7 +58,7 @@ def transactions(rows=1500, seed=0, first_id=0, start=START, days=DAYS):
     )
 
 
-def feature_table(folder: Path, table: pa.Table, settings: Config, name="features", history=()) -> Path:
+def feature_table(folder: Path, table: pa.Table, settings: Config, name="features", *, history=()) -> Path:
     """Compute the feature table of rows, as the flows do."""
     pq.write_table(table, folder / f"{name}-rows.parquet")
     return compute(folder / f"{name}-rows.parquet", list(history), settings, folder / f"{name}.parquet")

@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.evaluation.measures import Outcomes
 
 
-def outcomes(n=4000, seed=0, days=8, unknown=0.0, cards=400):
+def outcomes(n=4000, seed=0, *, days=8, unknown=0.0, cards=400):
     """Rows of some days, one in 20 a fraud that scores two standard deviations higher; flagged above 2."""
     rng = np.random.default_rng(seed)
     labels = (rng.random(n) < 0.05).astype(float)

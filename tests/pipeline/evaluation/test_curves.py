@@ -25,7 +25,7 @@ def test_precision_is_that_of_the_highest_threshold_that_reaches_the_recall():
 @pytest.mark.parametrize("by_amount", [False, True])
 def test_what_a_number_of_alerts_a_day_finds(by_amount):
     rows = outcomes(unknown=0.2)
-    curve = found_over_alerts(rows, by_amount, points=15, draws=30)
+    curve = found_over_alerts(rows, by_amount=by_amount, points=15, draws=30)
     known = ~np.isnan(rows.labels)
     fraud = rows.labels == 1
     weight = rows.amounts if by_amount else np.ones(len(fraud))

@@ -76,7 +76,7 @@ def test_thinning_keeps_the_area_under_the_curve():
     assert auc(curve.recall, curve.precision) == pytest.approx(auc(recall, precision), abs=0.02)
 
 
-def naive_card_precision(days, cards, scores, is_fraud, k):
+def naive_card_precision(days, cards, scores, is_fraud, *, k):
     found, shares = set(), []
     for day in sorted(set(days)):
         best, fraudulent = {}, set()

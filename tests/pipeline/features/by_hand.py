@@ -56,7 +56,7 @@ def transactions(rows=300, seed=0, days=12):
     )
 
 
-def features_of(table, settings, folder, history=(), reviewed=None):
+def features_of(table, settings, folder, history=(), *, reviewed=None):
     """The feature table, by id."""
     files = []
     for number, part in enumerate((table, *history)):
@@ -109,7 +109,7 @@ def by_hand(table, settings, labelled=own_label, reviewed=()):
         prior = (sum(known) + 1) / (len(known) + 100)
         for keys in (("card",), ("shop",), ("card", "shop")):
             same = [r for r in rows if all(r[key] == row[key] for key in keys)]
-            out |= _of_a_party(row, " + ".join(keys), same, everybody, limits, keys)
+            out |= _of_a_party(row, keys, same=same, everybody=everybody, limits=limits)
             held = [label for label in _holding(labels, row["at"]) if all(label[0][key] == row[key] for key in keys)]
             for days in limits.windows_days:
                 frauds = [fraud for _, at, _, fraud in held if at >= row["at"] - days * DAY]
@@ -135,7 +135,8 @@ def _days(days):
     return "1 day" if days == 1 else f"{days} days"
 
 
-def _of_a_party(row, name, same, everybody, limits, keys):
+def _of_a_party(row, keys, *, same, everybody, limits):
+    name = " + ".join(keys)
     now, eur, weight = row["at"], row["eur"], limits.past_weight
     before = [r for r in same if r["at"] < now]
     out = {}
@@ -152,7 +153,7 @@ def _of_a_party(row, name, same, everybody, limits, keys):
             out[f"{name}: different {other} in {span}"] = len({r[other] for r in recent})
     out[f"eur over the mean of {name}"] = eur / mean if some else None
     past = [r for r in before if r["at"] >= now - limits.history_days * DAY]
-    out |= _recency_and_pace(now, name, before, past, limits)
+    out |= _recency_and_pace(now, name, before=before, past=past, limits=limits)
     amounts, n = np.array([r["eur"] for r in past]), len(past)
     rank = (sum(amounts < eur) + (sum(amounts == eur) + weight) / 2) / (n + weight)
     out[f"eur: rank for {name}"] = rank
@@ -189,7 +190,7 @@ def _of_a_party(row, name, same, everybody, limits, keys):
     return out | dict(zip(against, values, strict=True))
 
 
-def _recency_and_pace(now, name, before, past, limits):
+def _recency_and_pace(now, name, *, before, past, limits):
     least = 0 if limits.change_counts == "both" else 1
     hour, day = (len([r for r in before if r["at"] >= now - timedelta(hours=h)]) for h in (1, 24))
     return {

@@ -9,7 +9,7 @@ from pipeline.settings.contract import Contract
 from tests.pipeline.features.by_hand import START, config
 
 
-def habits(between, within, rows=6000, seed=0, hours=None):
+def habits(between, within, *, rows=6000, seed=0, hours=None):
     """Amounts whose logarithms have this standard deviation between shops and this one within.
 
     Hours scatter by this many around those of the shop, or lie anywhere.

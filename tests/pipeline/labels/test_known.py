@@ -135,9 +135,14 @@ def tables(draw):
 
 
 @hypothesis.settings(max_examples=150)
-@hypothesis.given(tables(), moments, st.sampled_from([0, 2 / 24]), st.sampled_from([None, "known_at"]))
+@hypothesis.given(
+    table=tables(),
+    as_of=moments,
+    delay=st.sampled_from([0, 2 / 24]),
+    labelled_at=st.sampled_from([None, "known_at"]),
+)
 def test_the_latest_label_available_holds_and_a_later_one_changes_nothing(
-    tmp_path_factory, table, as_of, delay, labelled_at
+    tmp_path_factory, *, table, as_of, delay, labelled_at
 ):
     rows, verdicts = table
     settings = config(delay=delay, **({"labelled_at": labelled_at} if labelled_at else {}))
@@ -192,7 +197,7 @@ def test_looking_labels_up_in_slices_changes_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("own", [0, 1])
 @pytest.mark.parametrize(("first", "second", "expected"), [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 1)])
 def test_of_equally_late_labels_review_goes_before_the_table_and_fraud_before_normal(
-    tmp_path, own, first, second, expected
+    tmp_path, *, own, first, second, expected
 ):
     rows = pa.table({"tx": [1], "at": MOMENTS[:1], "fraud": pa.array([own], pa.int8())})
     moment = START + timedelta(days=7)

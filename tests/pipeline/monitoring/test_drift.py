@@ -17,7 +17,7 @@ FEATURES = [
 ]
 
 
-def write(path, shift, missing, channels, seed):
+def write(path, *, shift, missing, channels, seed):
     rng = np.random.default_rng(seed)
     gone = np.where(rng.random(20_000) < missing, np.nan, rng.normal(size=20_000))
     table = {
@@ -39,8 +39,8 @@ def test_the_index_is_its_formula():
 
 
 def test_what_moved_comes_first_and_what_stood_still_has_next_to_no_drift(tmp_path):
-    before = write(tmp_path / "before.parquet", 0, 0.0, [0.7, 0.3, 0.0], 0)
-    after = write(tmp_path / "after.parquet", 1, 0.5, [0.3, 0.4, 0.3], 1)
+    before = write(tmp_path / "before.parquet", shift=0, missing=0.0, channels=[0.7, 0.3, 0.0], seed=0)
+    after = write(tmp_path / "after.parquet", shift=1, missing=0.5, channels=[0.3, 0.4, 0.3], seed=1)
     found = {drift.feature: drift for drift in drifts(before, after, FEATURES, CONTRACT)}
     assert list(found)[-1] == "still"
     assert found["still"].index < 0.01
@@ -54,8 +54,8 @@ def test_what_moved_comes_first_and_what_stood_still_has_next_to_no_drift(tmp_pa
 
 
 def test_what_is_usual_of_a_sensitive_column_is_masked_and_how_far_it_moved_is_not(tmp_path):
-    before = write(tmp_path / "before.parquet", 0, 0.0, [0.7, 0.3, 0.0], 0)
-    after = write(tmp_path / "after.parquet", 1, 0.5, [0.3, 0.4, 0.3], 1)
+    before = write(tmp_path / "before.parquet", shift=0, missing=0.0, channels=[0.7, 0.3, 0.0], seed=0)
+    after = write(tmp_path / "after.parquet", shift=1, missing=0.5, channels=[0.3, 0.4, 0.3], seed=1)
     sensitive = {"numeric": ("moved",), "categorical": ("channel",), "sensitive": ("moved", "channel")}
     contract = CONTRACT.model_copy(update=sensitive)
     moved, open_ = ({each.feature: each for each in drifts(before, after, FEATURES, c)} for c in (contract, CONTRACT))

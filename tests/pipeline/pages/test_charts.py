@@ -38,7 +38,7 @@ def test_ticks_are_a_few_round_values_inside(low, high):
     assert 2 <= len(ticks) <= 8
     assert all(low - 1e-12 <= tick <= high * (1 + 1e-6) for tick in ticks)
     assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
-    logarithmic = charts.Axis(1e-3, 5e4, 0, 100, True)
+    logarithmic = charts.Axis(1e-3, 5e4, 0, 100, is_log=True)
     assert all(1e-3 <= tick <= 5e4 and np.log10(tick) % 1 == 0 for tick in logarithmic.ticks())
     assert logarithmic(1e-3) == 0
     assert logarithmic(5e4) == 100

@@ -104,7 +104,7 @@ def test_the_page_asks_for_nothing_from_outside_and_runs_nothing():
 
 def test_text_from_the_data_stays_text():
     hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
-    table = alerts_table(country=hostile, reasons=[reason(hostile, hostile, "x" + hostile, 2.0, hostile)])
+    table = alerts_table(country=hostile, reasons=[reason(hostile, hostile, "x" + hostile, 2.0, text=hostile)])
     report = Report(
         kind="batch",
         title=hostile,
@@ -149,7 +149,7 @@ def everywhere(row: AlertRow):
 )
 def test_a_sensitive_column_is_masked_wherever_it_stands(name, values):
     said = "card 77123 paid 1,240.50 in US (9001) at 2025-03-01 02:14:09"
-    reasons = [reason("merchant", "a", "b", 0.4, said), reason("eur", "1,240.50", "35.20", 0.3)]
+    reasons = [reason("merchant", "a", "b", 0.4, text=said), reason("eur", "1,240.50", "35.20", 0.3)]
     table = alerts_table(rows=1, reasons=[*reasons, reason("country", "US", "DE", 0.2)])
     shown = everywhere(alert_rows(table, config())[0])
     hidden = everywhere(alert_rows(table, config(sensitive=(name,)))[0])

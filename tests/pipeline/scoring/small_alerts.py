@@ -20,7 +20,7 @@ def config(**contract):
     return Config.model_validate({"contract": roles | contract, "table": {"time_zone": "Europe/Berlin"}})
 
 
-def reason(column, actual, expected, share, text=None):
+def reason(column, actual, expected, share, *, text=None):
     text = text or f"{column} {actual}, expected about {expected}"
     return {"column": column, "actual": actual, "expected": expected, "share": share, "text": text}
 

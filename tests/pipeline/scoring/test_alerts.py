@@ -22,7 +22,10 @@ def test_a_missing_sensitive_cell_is_not_told_from_a_present_one(name):
 
 
 def test_a_sensitive_amount_is_found_in_the_spelling_of_money():
-    reasons = [reason("merchant", "4,000.00", "x", 0.5, "merchant paid 4,000.00"), reason("merchant", "a", "b", 0.5)]
+    reasons = [
+        reason("merchant", "4,000.00", "x", 0.5, text="merchant paid 4,000.00"),
+        reason("merchant", "a", "b", 0.5),
+    ]
     table = alerts_table(rows=1, eur=4000.0, reasons=reasons)
     row = alert_rows(table, config(sensitive=("eur",)))[0]
     assert [item.actual for item in row.reasons] == [MASK, "a"]

@@ -278,7 +278,7 @@ def test_a_good_frame_gives_no_warning(past):
         fit_frame(past.to_pandas(), SETTINGS)
 
 
-def test_nothing_is_left_and_the_frame_is_as_it_was(past, new, detector, tmp_path, monkeypatch):
+def test_nothing_is_left_and_the_frame_is_as_it_was(past, new, detector, *, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     frame, before = new.to_pandas(), new.to_pandas()

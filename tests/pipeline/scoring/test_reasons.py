@@ -121,7 +121,7 @@ def test_an_amount_is_told_in_money_beside_what_the_card_usually_spends(detector
         (MEAN, 4000.0, "card: mean eur", "4,000.00", (20, 50)),
     ],
 )
-def test_each_kind_of_column_is_told_in_its_own_unit(detector, ordinary, column, value, source, actual, expected):
+def test_each_kind_of_column_is_told_in_its_own_unit(detector, ordinary, *, column, value, source, actual, expected):
     found = best(detector, ordinary, **{column: value})
     assert (found["column"], found["actual"]) == (source, actual)
     assert found["text"] == f"{column} {actual}, expected about {found['expected']}"

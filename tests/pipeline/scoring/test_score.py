@@ -214,7 +214,7 @@ def test_columns_of_a_table_that_was_scored_before_are_kept_under_another_name(f
     assert "nested" not in header
 
 
-def test_many_batches_give_the_same_files_as_one(features, detector, scored, tmp_path, monkeypatch):
+def test_many_batches_give_the_same_files_as_one(features, detector, scored, *, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(scoring, "read_batches", lambda path, columns=None: read_batches(path, columns, rows=33))
     found = score(features, detector, tmp_path, on_rows=seen.append)

@@ -13,7 +13,7 @@ from pipeline.settings.selection import PromotionConfig
 SETTINGS = PromotionConfig(draws=100)
 
 
-def versions(rows=600, noises=(1.0, 3.0), unknown=0.0, cards=True, seed=0):
+def versions(rows=600, noises=(1.0, 3.0), *, unknown=0.0, cards=True, seed=0):
     rng = np.random.default_rng(seed)
     labels = (rng.random(rows) < 0.1).astype(float)
     common = {

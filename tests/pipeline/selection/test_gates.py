@@ -19,7 +19,7 @@ from pipeline.tracking.aliases import Version
 from tests.pipeline.fitted import config
 
 
-def comparison(two, figures, degenerate="", labelled=True, **promotion):
+def comparison(two, figures, *, degenerate="", labelled=True, **promotion):
     """A comparison of two real detectors, with figures of its own."""
     contenders = [
         Contender(Version(str(number), "run", (), datetime(2025, 1, 1), "", {}), detector, detector.config)

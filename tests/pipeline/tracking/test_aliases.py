@@ -97,8 +97,10 @@ def test_a_reason_has_a_length_that_can_be_kept() -> None:
         (-0.05, -0.05, True, True),
     ],
 )
-def test_mlflow_decides_at_the_limit_inclusively(value: float, limit: float, at_least: bool, is_passed: bool) -> None:
-    assert passes("metric", value, limit, at_least) is is_passed
+def test_mlflow_decides_at_the_limit_inclusively(
+    value: float, limit: float, *, at_least: bool, is_passed: bool
+) -> None:
+    assert passes("metric", value, limit, at_least=at_least) is is_passed
 
 
 def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None:

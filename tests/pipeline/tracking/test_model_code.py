@@ -165,7 +165,7 @@ def test_columns_beyond_the_contract_and_labels_change_nothing(
     ],
 )
 def test_a_bad_cell_costs_its_own_row_and_no_other(
-    trained: Trained, model: mlflow.pyfunc.PyFuncModel, column: str, value: object, note: str
+    trained: Trained, model: mlflow.pyfunc.PyFuncModel, *, column: str, value: object, note: str
 ) -> None:
     rows = trained.rows.head(6).drop(columns="fraud").astype(object)
     rows.loc[4, column] = value

@@ -25,7 +25,7 @@ from tests.pipeline.validation.batches import (
 
 
 @pytest.mark.parametrize("csv", [False, True])
-def test_the_batch_size_changes_nothing(tmp_path: Path, csv: bool) -> None:
+def test_the_batch_size_changes_nothing(tmp_path: Path, *, csv: bool) -> None:
     random = np.random.default_rng(4)
     count = 40
     suite = [

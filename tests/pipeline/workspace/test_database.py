@@ -186,7 +186,7 @@ def open_at_once(config: Config, barrier: object) -> None:
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_processes_that_start_at_once_migrate_once(config: Config, raw: sa.Engine, is_new: bool) -> None:
+def test_processes_that_start_at_once_migrate_once(config: Config, raw: sa.Engine, *, is_new: bool) -> None:
     if not is_new:
         as_before_the_migrations().create_all(raw)
     raw.dispose()

@@ -28,7 +28,7 @@ def config(**contract):
     )
 
 
-def write(folder, name, ids, days, labels=None, **columns):
+def write(folder, name, ids, days, *, labels=None, **columns):
     table = {
         "tx": pa.array(ids, pa.int64()),
         "at": pa.array([DAY + timedelta(days=day) for day in days], pa.timestamp("us")),
@@ -50,7 +50,7 @@ def stored(history, start=None, end=None):
 
 def test_rows_lie_by_utc_day_with_the_contract_columns_only(tmp_path):
     history = History(tmp_path / "history", config())
-    history.append(write(tmp_path, "a", [1, 2, 3], [0, 0.999999, 1], [0, 1, None]), "batch")
+    history.append(write(tmp_path, "a", [1, 2, 3], [0, 0.999999, 1], labels=[0, 1, None]), "batch")
     files = history.files(None, None)
     assert [str(file.relative_to(history.folder)) for file in files] == [
         "date=2025-03-01/batch.parquet",
@@ -64,11 +64,11 @@ def test_rows_lie_by_utc_day_with_the_contract_columns_only(tmp_path):
 
 def test_the_same_batch_again_and_rows_that_are_there_change_nothing(tmp_path):
     history = History(tmp_path / "history", config())
-    rows = write(tmp_path, "a", [1, 2], [0, 1], [0, 0])
+    rows = write(tmp_path, "a", [1, 2], [0, 1], labels=[0, 0])
     history.append(rows, "batch")
     before = {file: file.stat().st_mtime_ns for file in history.files(None, None)}
     history.append(rows, "batch")
-    history.append(write(tmp_path, "b", [2, 3], [1, 1], [0, 0]), "other")
+    history.append(write(tmp_path, "b", [2, 3], [1, 1], labels=[0, 0]), "other")
     after = {file: file.stat().st_mtime_ns for file in history.files(None, None)}
     assert before.items() <= after.items()
     assert sorted(stored(history)["tx"].to_pylist()) == [1, 2, 3]
@@ -76,7 +76,7 @@ def test_the_same_batch_again_and_rows_that_are_there_change_nothing(tmp_path):
 
 def test_an_interrupted_append_is_completed_by_the_next(tmp_path):
     history = History(tmp_path / "history", config())
-    rows = write(tmp_path, "a", [1, 2], [0, 1], [0, 0])
+    rows = write(tmp_path, "a", [1, 2], [0, 1], labels=[0, 0])
     history.append(rows, "batch")
     (history.folder / "date=2025-03-02/batch.parquet").unlink()
     history.append(rows, "batch")
@@ -88,12 +88,12 @@ def test_labels_that_come_later_are_taken_over_and_the_rest_stays(tmp_path):
     history.append(write(tmp_path, "a", [1, 2, 3], [0, 0, 0]), "unlabelled")
     assert "fraud" not in stored(history).column_names
     when = {"known_at": pa.array([DAY + timedelta(days=3)] * 2, pa.timestamp("us"))}
-    history.append(write(tmp_path, "b", [2, 3], [0, 0], [1, None], **when), "labelled")
+    history.append(write(tmp_path, "b", [2, 3], [0, 0], labels=[1, None], **when), "labelled")
     table = stored(history).sort_by("tx")
     assert table["tx"].to_pylist() == [1, 2, 3]
     assert table["fraud"].to_pylist() == [None, 1, None]
     assert table["known_at"].to_pylist() == [None, DAY + timedelta(days=3), None]
-    history.append(write(tmp_path, "c", [2], [0], [0], known_at=when["known_at"][:1]), "corrected")
+    history.append(write(tmp_path, "c", [2], [0], labels=[0], known_at=when["known_at"][:1]), "corrected")
     assert stored(history).sort_by("tx")["fraud"].to_pylist() == [None, 0, None]
 
 

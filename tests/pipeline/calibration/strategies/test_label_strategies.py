@@ -23,7 +23,7 @@ STRATEGIES = [
 ]
 
 
-def labelled(seed, rows=800, ties=True):
+def labelled(seed, rows=800, *, ties=True):
     generator = np.random.default_rng(seed)
     fraud = generator.random(rows) < 0.05
     scores = generator.normal(size=rows) + 2 * fraud
