@@ -36,12 +36,14 @@ format: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# How many small changes of the code the tests notice, on a copy in mutants/; `make mutants ONLY='pipeline.labels.*'` tries
-# some, and a second run tries those that are new.
+# How many small changes of the code the tests notice, on a copy in mutants/; a second run tries those that are new.
+#   make mutants ONLY='pipeline.labels.*'      tries some
+#   make mutants SAMPLE=400 SEED=1             tries as many, drawn from all
 mutants: $(STAMP)
 	test -x $(BIN)/mutmut \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -c constraints.txt -e '.[mutants]'
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py --max-children 2 $(if $(ONLY),'$(ONLY)')
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutants.py $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(ONLY),'$(ONLY)')
 
 # The virtual environment, made again when a pin or a dependency changes.
 $(STAMP): pyproject.toml constraints.txt

@@ -1,5 +1,6 @@
 """Small transaction tables, their feature tables and detectors, for the tests of this folder."""
 
+import dataclasses
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -78,3 +79,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 def detector_of(features, settings, as_of=AFTER, reviewed=(), **options):
     """Return a Detector fitted on a feature table, with what the rows and some labels from review say of them."""
     return Detector.fit(features, settings, Labels(settings, tuple(reviewed)), as_of, **options)
+
+
+def with_share(detector, share, **contract):
+    """Return the detector with another share of rows to audit, and other roles of columns."""
+    roles = detector.config.contract.model_copy(update=contract)
+    audit = detector.config.audit.model_copy(update={"share": share})
+    return dataclasses.replace(detector, config=detector.config.model_copy(update={"audit": audit, "contract": roles}))

@@ -80,7 +80,7 @@ class Cost(Strategy):
         labelled, _, alerts, savings = self._savings(rows)
         days = _days(labelled, rows)
         place = int(np.argmax(savings))
-        span = slice(0, max(min(len(savings), 8 * (place + 1)), place + 1))
+        span = slice(8 * (place + 1))
         return CutCurve(
             title="Money saved by the number of alerts",
             text=f"A day, on the {len(labelled):,} rows with a known label: {percent(self.recovered_share)} of the "

@@ -1,30 +1,21 @@
-"""The random audit slice: what is drawn, what is written, and that missed fraud is estimated without bias."""
+"""From the audit slice, missed fraud is estimated without bias."""
 
-import csv
-from dataclasses import replace as changed
 from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import chi2, kstest
+from scipy.stats import chi2
 
 from pipeline.evaluation.missed import missed_fraud, total
 from pipeline.labels.known import Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.scoring.audit import chances, write_audit
 from pipeline.scoring.score import score_table
-from pipeline.settings.sensitive import MASK
-from tests.pipeline.fitted import AFTER
+from tests.pipeline.fitted import AFTER, with_share
 
 MARKS = {"batch_id": "b", "model_version": "1", "scored_at": datetime(2025, 5, 1)}
-
-
-def with_share(detector, share, **contract):
-    roles = detector.config.contract.model_copy(update=contract)
-    audit = detector.config.audit.model_copy(update={"share": share})
-    return changed(detector, config=detector.config.model_copy(update={"audit": audit, "contract": roles}))
 
 
 @pytest.fixture
@@ -36,69 +27,6 @@ def audited(fitted, tmp_path):
     scored = score_table(tmp_path / "rows.parquet", detector, tmp_path, **MARKS)
     write_audit(tmp_path / "rows.parquet", scored, detector, tmp_path)
     return detector, pq.read_table(block), tmp_path
-
-
-def test_chances_are_uniform_and_depend_on_the_id_and_the_name_only():
-    ids = pa.array(np.arange(20_000))
-    found = chances(ids, "cards")
-    assert kstest(found, "uniform").pvalue > 0.001
-    assert ((found >= 0) & (found < 1)).all()
-    order = np.random.default_rng(0).permutation(20_000)
-    np.testing.assert_array_equal(chances(ids.take(pa.array(order)), "cards"), found[order])
-    np.testing.assert_array_equal(chances(ids.slice(500, 9), "cards"), found[500:509])
-    np.testing.assert_array_equal(chances(ids.cast(pa.string()), "cards"), found)
-    assert abs(np.corrcoef(found, chances(ids, "other"))[0, 1]) < 0.03
-    assert not len(chances(ids.slice(0, 0), "cards"))
-
-
-def test_the_slice_is_of_rows_not_flagged_in_random_order_with_their_chance(audited):
-    detector, rows, folder = audited
-    audit, scores = pq.read_table(folder / "audit.parquet"), pq.read_table(folder / "scores.parquet")
-    flags = dict(zip(scores["tx"].to_pylist(), scores["is_flagged"].to_pylist(), strict=True))
-    places = dict(zip(rows["tx"].to_pylist(), chances(rows["tx"], detector.config.name), strict=True))
-    expected = [
-        key for key, place in sorted(places.items(), key=lambda item: item[1]) if place < 0.3 and not flags[key]
-    ]
-    assert audit["tx"].to_pylist() == expected
-    assert 0.2 < audit.num_rows / rows.num_rows < 0.4
-    assert set(audit["inclusion_probability"].to_pylist()) == {0.3}
-    assert audit["rank"].to_pylist() == list(range(1, audit.num_rows + 1))
-    assert {"eur", "note", "anomaly_score", "p_value", "batch_id", "model_version"} <= set(audit.column_names)
-    assert not [name for name in audit.column_names if "against" in name]  # features are not the input's
-
-
-def test_the_spreadsheet_has_the_same_rows_without_scores_and_with_sensitive_cells_masked(fitted, tmp_path):
-    _, detector, block, _ = fitted
-    detector = with_share(detector, 0.3, sensitive=("card",))
-    scored = score_table(block, detector, tmp_path, **MARKS)
-    write_audit(block, scored, detector, tmp_path)
-    with (tmp_path / "audit.csv").open(encoding="utf-8-sig") as file:
-        lines = list(csv.DictReader(file))
-    assert [line["tx"] for line in lines] == [
-        str(key) for key in pq.read_table(tmp_path / "audit.parquet")["tx"].to_pylist()
-    ]
-    assert {line["card"] for line in lines} == {MASK}
-    assert "anomaly_score" not in lines[0]
-    assert lines[0]["inclusion_probability"] == "0.3"
-    assert all(line["note"].startswith("'=note") for line in lines)
-
-
-def test_a_larger_share_draws_the_same_rows_and_more_and_none_is_none(fitted, tmp_path):
-    _, detector, block, _ = fitted
-    drawn = {}
-    for share in (0.1, 0.4):
-        scored = score_table(block, detector, tmp_path / str(share), **MARKS)
-        path = write_audit(block, scored, with_share(detector, share), tmp_path / str(share))
-        drawn[share] = set(pq.read_table(path)["tx"].to_pylist())
-    assert drawn[0.1] < drawn[0.4]
-    assert write_audit(block, scored, with_share(detector, 0.0), tmp_path) is None
-    # The order of the rows changes nothing.
-    rows = pq.read_table(block)
-    pq.write_table(rows.take(pa.array(np.random.default_rng(1).permutation(rows.num_rows))), tmp_path / "mixed.parquet")
-    scored = score_table(tmp_path / "mixed.parquet", detector, tmp_path / "mixed", **MARKS)
-    path = write_audit(tmp_path / "mixed.parquet", scored, with_share(detector, 0.4), tmp_path / "mixed")
-    first = pq.read_table(tmp_path / "0.4" / "audit.parquet").drop_columns(["anomaly_score", "p_value"])
-    assert pq.read_table(path).drop_columns(["anomaly_score", "p_value"]).equals(first)
 
 
 def test_the_estimate_is_what_review_finds_times_what_each_row_stands_for(audited, tmp_path_factory):

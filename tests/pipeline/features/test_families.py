@@ -1,8 +1,14 @@
 """The families of features that a configuration can name."""
 
+import pytest
+
 from pipeline.features import list_features
+from pipeline.features.plan import Feature
 from pipeline.settings.config import FAMILIES
-from tests.pipeline.features.by_hand import config
+from tests.pipeline.features.by_hand import AGGREGATES, config
+
+FEW = "drawn towards everybody's where there are few"
+BEFORE = "of the same card in the 5 days before"
 
 
 def test_features_are_declared_by_family_and_entity():
@@ -21,3 +27,147 @@ def test_features_are_declared_by_family_and_entity():
     every = list_features(config())
     assert len({feature.name for feature in every}) == len(every)
     assert all(feature.text.endswith(".") for feature in every)
+
+
+def declared(*families, **settings):
+    contract = {"numeric": ("age",), "categorical": ("channel",)}
+    days = {"windows_days": (1,), "history_days": 5, "recent_days": 2}
+    return list_features(config(contract, families=families, aggregates=AGGREGATES, **days, **settings))
+
+
+def test_what_is_of_the_row_itself_is_declared_with_how_it_is_read_and_what_it_is():
+    assert declared("amount", "calendar", "columns", "peers") == [
+        Feature("eur", "number", "linear", "eur", "The amount."),
+        Feature("eur (log)", "number", "log", "eur", "The amount's logarithm.", column="eur"),
+        Feature("hour of day", "number", "cycle", "hour of day", "The hour of day, 0 to 24.", period=24),
+        Feature("weekday", "number", "cycle", "weekday", "The weekday, Monday is 0.", period=7),
+        Feature("age", "number", "linear", "age", "The column age."),
+        Feature("channel", "category", "linear", "channel", "The column channel."),
+        Feature(
+            "eur against channel",
+            "number",
+            "linear",
+            "eur",
+            "The amount's logarithm less the mean logarithm of the same channel in the 5 days before, in standard "
+            f"deviations, {FEW}.",
+            expected="channel: usual eur",
+        ),
+    ]
+
+
+def test_activity_is_declared_with_its_window_and_merged_over_windows():
+    past = "of the same card in the 1 day before."
+    features = [
+        ("transactions", f"Transactions {past}"),
+        ("sum eur", f"Sum of eur {past}"),
+        ("mean eur", f"Mean eur {past}"),
+        ("std eur", f"Standard deviation of eur {past}"),
+        ("max eur", f"Highest eur {past}"),
+        ("different shop", "How many different shop the same card had in the 1 day before."),
+    ]
+    ratio = "The amount over the mean of the same card in the 1 day before."
+    assert declared("activity:card") == [
+        *(Feature(f"card: {what} in 1 day", "number", "log", f"card: {what}", text) for what, text in features),
+        Feature("eur over the mean of card", "number", "log", "eur", ratio, expected="card: mean eur in 1 day"),
+    ]
+
+
+@pytest.mark.parametrize(("counts", "less", "fewer"), [("above", "; 0 for less than usual", "; 1 for fewer than usual"),
+                                                       ("both", "", "")])  # fmt: skip
+def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, less, fewer):
+    families = ("change", "robust", "rank", "highest", "recent", "recency", "rhythm", "hours", "velocity", "risk")
+    usual = "card: usual eur"
+    change = f"the mean of the same card in the 5 days before, {FEW}"
+    lines = [
+        ("eur against card", "linear", "eur", f"The amount less {change}, in standard deviations{less}.", usual),
+        ("eur against card (log)", "linear", "eur", f"The amount's logarithm less that of {change}{less}.", usual),
+        (
+            "eur against the median of card",
+            "linear",
+            "eur",
+            f"The amount less the median {BEFORE}, over the distance of the quartiles / 1.349, {FEW}{less}.",
+            "card: median eur",
+        ),
+        (
+            "eur: rank for card",
+            "linear",
+            "eur",
+            f"Share of lower amounts {BEFORE}, equal ones counted half, drawn towards a half where there are few.",
+        ),
+        (
+            "eur above the highest of card",
+            "linear",
+            "eur",
+            f"How far the amount lies above the highest {BEFORE}, in standard deviations; 0 below it.",
+            usual,
+        ),
+        (
+            "card: highest of 2 days above usual eur",
+            "log",
+            "card: recent eur",
+            (
+                "How far the highest amount of the same card in the 2 days before lies above its usual amount, in "
+                "standard deviations; 0 where none does."
+            ),
+        ),
+        (
+            "card: days since the last",
+            "log",
+            "card: last seen",
+            "Days since the last transaction of the same card; 5 where there was none since.",
+        ),
+        (
+            "card: first in 5 days",
+            "linear",
+            "card: last seen",
+            "1 for the first transaction of the same card in 5 days, else 0.",
+        ),
+    ]
+    for item, what in (("night", "at night (22 to 6 h)"), ("weekend", "on weekends")):
+        lines += [
+            (
+                f"card: share {what}",
+                "linear",
+                f"card: {item}",
+                f"Share {what} of the transactions {BEFORE}, {FEW}.",
+            ),
+            (
+                f"{item} against card",
+                "linear",
+                f"card: {item}",
+                f"1 for a transaction {what}, else 0, less the share of such transactions {BEFORE}, {FEW}.",
+            ),
+        ]
+    lines.append(
+        (
+            "hours from the usual of card",
+            "linear",
+            "card: hours",
+            f"How many hours, 0 to 12, the time of day lies from the mean one {BEFORE}, {FEW}.",
+        )
+    )
+    lines += [
+        (
+            f"card: pace of the last {span}",
+            "log",
+            "card: pace",
+            (
+                f"Transactions of the same card in the {span} before over those of a usual {span} of its last 5 days, "
+                f"one added to both{fewer}."
+            ),
+        )
+        for span in ("hour", "day")
+    ]
+    lines.append(
+        (
+            "card: risk over 1 day",
+            "linear",
+            "card: risk",
+            f"Share of fraud among the rows of the same card whose label became known in the 1 day before, {FEW}.",
+        )
+    )
+    features = declared(*(f"{family}:card" for family in families), change_counts=counts)
+    assert features == [
+        Feature(name, "number", scale, source, text, expected=expected[0] if expected else None)
+        for name, scale, source, text, *expected in lines
+    ]

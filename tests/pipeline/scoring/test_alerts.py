@@ -5,7 +5,7 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
-from pipeline.scoring.alerts import alert_rows, for_spreadsheets
+from pipeline.scoring.alerts import AlertRow, ReasonRow, alert_rows, for_spreadsheets
 from pipeline.settings.sensitive import MASK
 from tests.pipeline.scoring.small_alerts import alerts_table, config, reason
 
@@ -107,3 +107,25 @@ def test_the_spreadsheet_is_flat_with_a_column_for_each_reason():
     assert len(texts) == 3
     without = for_spreadsheets(table.drop_columns(["reasons", "reason"]), config())
     assert not {"reason", "reason_1"} & set(without.column_names)
+
+
+def test_a_row_is_shown_in_the_table_s_zone_with_its_amount_to_the_cent_and_its_reasons():
+    row = alert_rows(alerts_table(rows=1, card=None), config())[0]
+    reasons = (
+        ReasonRow("eur", "1,240.50", "35.20", 0.625, "eur 1,240.50, expected about 35.20"),
+        ReasonRow("country", "US", "DE", 0.24, "country US, expected about DE"),
+        ReasonRow("card: transactions", "14", "1.3", 0.09, "card: transactions 14, expected about 1.3"),
+    )
+    assert row == AlertRow(
+        rank=1,
+        id="9001",
+        time="Sat 1 Mar 2025, 03:14:09",
+        amount="1,240.50",
+        keys=(("card", "none"), ("country", "US")),
+        score=412.25,
+        p_value=0.00002,
+        reasons=reasons,
+        is_fraud=None,
+    )
+    assert len(alert_rows(alerts_table(rows=30), config())) == 25
+    assert alert_rows(alerts_table(rows=1).drop_columns(["reasons"]), config())[0].reasons == ()

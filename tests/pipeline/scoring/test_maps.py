@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
 from pipeline.scoring import maps
 from pipeline.scoring.maps import make_maps
@@ -39,6 +40,9 @@ def test_rows_and_alerts_are_on_both_maps_and_directions_come_from_rows_without_
         expected = PCA(2, svd_solver="full").fit(values[~flags]).transform(values)
         np.testing.assert_allclose(found.points[found.ranks == 0], expected[~flags], atol=1e-9)
         np.testing.assert_allclose(found.points[found.ranks > 0], expected[flags], atol=1e-9)
+    assert (code.title, columns.title) == ("Map of the code", "Map of the columns")
+    assert code.text == "Where the model puts the rows: the two main directions of its code of 6 nodes."
+    assert columns.text == "The same rows by the two main directions of the columns that the model sees (PCA)."
     ids = pq.read_table(result.alerts)["tx"].to_pylist()
     in_file = [table["tx"].to_pylist()[place] for place in np.flatnonzero(flags)]
     assert [ids[rank - 1] for rank in code.ranks[code.ranks > 0]] == in_file
@@ -49,6 +53,7 @@ def test_a_small_code_is_its_own_map_and_a_model_without_one_has_only_that_of_th
     code, _ = make_maps(features, scored(tmp_path, features, detector), detector)
     matrix = detector.encoder.transform(pq.read_table(features))
     assert set(map(tuple, code.points)) == set(map(tuple, detector.model.encode(matrix).astype(float)))
+    assert code.text == "Where the model puts the rows."
     line = fit(features, code_size=1)
     assert (make_maps(features, scored(tmp_path, features, line), line)[0].points[:, 1] == 0).all()
     knn = fit(features, name="knn")
@@ -70,8 +75,34 @@ def test_many_rows_are_sampled_alike_each_time_and_alerts_by_rank(features, tmp_
         assert np.array_equal(one.points, other.points)
 
 
-def test_a_batch_of_two_rows_has_no_map(features, tmp_path):
+def test_a_batch_of_two_rows_has_no_map_and_one_of_three_has(features, tmp_path):
     detector = fit(features)
-    pq.write_table(pq.read_table(features).slice(0, 2), tmp_path / "two.parquet")
-    result = scored(tmp_path, tmp_path / "two.parquet", detector)
-    assert make_maps(tmp_path / "two.parquet", result, detector) == []
+    for rows, maps_of_it in ((2, 0), (3, 2)):
+        pq.write_table(pq.read_table(features).slice(0, rows), tmp_path / "few.parquet")
+        result = scored(tmp_path, tmp_path / "few.parquet", detector)
+        assert result.flagged == 0
+        assert len(make_maps(tmp_path / "few.parquet", result, detector)) == maps_of_it
+
+
+@pytest.mark.parametrize(("rows", "perplexity"), [(10, 3), (200, 30)])
+@pytest.mark.parametrize(("columns", "start"), [(3, "pca"), (1, "random")])
+def test_neighbours_are_a_third_of_the_rows_and_thirty_at_most(rows, perplexity, columns, start):
+    values = np.random.default_rng(0).normal(size=(rows, columns))
+    expected = TSNE(2, perplexity=perplexity, init=start, random_state=5).fit_transform(values)
+    assert np.array_equal(maps._neighbourhood(values, 5), expected)
+
+
+def test_two_columns_are_turned_where_it_is_asked_for_and_left_where_not():
+    values = np.random.default_rng(1).normal(size=(20, 2))
+    assert np.array_equal(maps._plane(values, 15), values)
+    expected = PCA(2, svd_solver="full").fit(values[:15]).transform(values)
+    np.testing.assert_allclose(maps._plane(values, 15, always=True), expected)
+
+
+def test_a_map_by_neighbourhood_is_of_the_code_or_else_of_the_columns(features, tmp_path, monkeypatch):
+    monkeypatch.setattr(maps, "NORMAL_POINTS", 60)
+    for name, of in (("denoising", "code"), ("knn", "columns")):
+        detector = fit(features, name=name)
+        *_, last = make_maps(features, scored(tmp_path, features, detector), detector, tsne=True)
+        assert last.title == "Map by neighbourhood"
+        assert last.text == f"t-SNE of the {of}: neighbours stay neighbours; distances between groups say nothing."

@@ -51,7 +51,38 @@ def test_what_enters_and_leaves_are_the_rows_that_one_version_flags(two, tmp_pat
     written = pq.read_table(tmp_path / "out.parquet").to_pandas()
     assert set(written.tx[written.change == "enters"]) == set(enter[enter].index)
     assert set(written.tx[written.change == "leaves"]) == set(leave[leave].index)
-    assert str(change.enter) in change.sentence
+    assert set(written.columns) == {*pq.read_table(one.alerts).column_names, "change"}
+    for version, way in ((other, "enters"), (one, "leaves")):
+        alerts = pq.read_table(version.alerts).to_pandas().set_index("tx")
+        part = written[written.change == way].set_index("tx")
+        assert part.anomaly_score.equals(alerts.anomaly_score[part.index])
+    assert (change.champion, change.candidate, change.scored) == ("version 1", "version 2", 600)
+    assert change.sentence == (
+        f"Of {change.before} alerts of version 1, {change.stay} stay and {change.leave} leave; {change.enter} enter, "
+        f"so that version 2 has {change.after}. Known frauds among them: {change.fraud_enters} enter (of "
+        f"{change.labelled_enter} labelled), {change.fraud_leaves} leave (of {change.labelled_leave})."
+    )
+
+
+def test_the_first_ten_that_enter_are_shown_by_rank_with_what_the_table_has_of_their_labels(two):
+    _, ((_, one), (_, other)) = two
+    change = queue_change(one, other, config(), titles=TITLES)
+    alerts = pq.read_table(other.alerts).to_pandas()
+    entering = alerts[~alerts.tx.isin(pq.read_table(one.alerts)["tx"].to_pylist())]
+    assert len(entering) == change.enter > 10
+    assert [row.rank for row in change.entering] == entering["rank"].tolist()[:10]
+    assert [row.is_fraud for row in change.entering] == (entering.fraud == 1).tolist()[:10]
+    assert len(queue_change(other, one, config(), titles=TITLES).leaving) == 10
+
+
+def test_scores_that_are_all_alike_have_no_order_to_correlate(two, tmp_path):
+    _, ((_, one), _) = two
+    table = pq.read_table(one.scores)
+    alike = dataclasses.replace(one, scores=tmp_path / "alike.parquet")
+    place = table.schema.get_field_index("anomaly_score")
+    pq.write_table(table.set_column(place, "anomaly_score", pa.array([2.5] * table.num_rows)), alike.scores)
+    for champion, candidate in ((one, alike), (alike, one)):
+        assert np.isnan(queue_change(champion, candidate, config(), titles=TITLES).rank_correlation)
 
 
 def test_a_version_beside_itself_changes_nothing(two, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.calibration.strategies.choice import STRATEGIES, fulfilment, row_cuts, solve, strategy_of
+from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.calibration.threshold import Threshold
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config, ThresholdConfig
@@ -84,6 +85,41 @@ def test_what_came_names_the_segments_outside_their_interval():
     bad = fulfilment(threshold, rows, flags | rows.where("channel", "shop"))
     assert bad.is_inside is False
     assert "1 of 2 lie inside their interval; shop: Of" in bad.text
+    none = fulfilment(threshold, rows, np.ones(4000, bool))
+    texts = [
+        FalseAlertRate(rate=0.05).fulfilment(threshold.parts[value], rows.take(mask), np.ones(mask.sum(), bool)).text
+        for value in threshold.parts
+        for mask in [rows.where("channel", value)]
+    ]
+    parts = [f"{value}: {text.removesuffix('.')}" for value, text in zip(threshold.parts, texts, strict=True)]
+    assert none.text == f"By channel, 0 of 2 lie inside their interval; {parts[0]}; {parts[1]}."
+
+
+def test_without_a_known_label_in_any_segment_what_came_is_what_came_of_all():
+    threshold = solve(mixed(), ThresholdConfig(false_alert_rate=0.05, **SETTINGS))
+    rows = made(np.zeros(3), labels=[np.nan] * 3, channel=["web", "shop", "fax"])
+    nothing = fulfilment(threshold, rows, np.ones(3, bool))
+    assert nothing.text.startswith("No label of these rows is known yet")
+    assert nothing.is_inside is None
+
+
+def test_a_promise_by_segment_is_made_to_each_or_to_all_together():
+    rows = made(np.arange(400.0), channel=["web", "shop"] * 200)
+    each = {"segment": "channel", "min_segment_rows": 200}
+    rate = solve(rows, ThresholdConfig(false_alert_rate=0.05, **each))
+    assert rate.promise.endswith(
+        "Each of the 2 values of channel has a cut of its own, each promising the same of its rows: with these cuts "
+        f"about {rate.alerts_per_day:g} alerts a day in all."
+    )
+    queue = solve(rows, ThresholdConfig(strategy="capacity", alerts_per_day=20, **each))
+    assert queue.promise.endswith(
+        "Each of the 2 values of channel has a cut of its own: with these cuts about 20 alerts a day in all."
+    )
+    few = solve(rows.take(np.arange(399)), ThresholdConfig(strategy="capacity", alerts_per_day=20, **each))
+    assert few.promise.endswith(
+        "Of the 2 values of channel, 1 have a cut of their own; the others, with fewer than 200 rows or too few for "
+        f"what is asked, share the common one: with these cuts about {few.alerts_per_day:g} alerts a day in all."
+    )
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -197,3 +197,44 @@ def test_a_precision_that_is_just_kept_is_kept():
     threshold = PrecisionAtLeast(precision=0.5).solve(rows)
     assert (rows.scores > threshold.value).all()
     assert (threshold.facts["alerts"], threshold.facts["frauds"]) == (4, 2)
+
+
+def test_the_money_that_cuts_save_is_shown_to_eight_times_as_many_as_the_best_one():
+    rows = labelled(3, ties=False)
+    is_known = ~np.isnan(rows.labels)
+    order = np.flatnonzero(is_known)[np.argsort(-rows.scores[is_known])]
+    saved = np.cumsum(0.8 * rows.amounts[order] * (rows.labels[order] == 1) - 3) / 4
+    best = int(np.argmax(saved))
+    assert 8 * (best + 1) < len(saved)
+    curve = STRATEGIES[0].curve(STRATEGIES[0].solve(rows), rows)
+    assert (curve.title, curve.x_label, curve.is_log) == (
+        "Money saved by the number of alerts",
+        "alerts a day",
+        (False, False),
+    )
+    assert curve.text == (
+        f"A day, on the {is_known.sum()} rows with a known label: 80 % of the flagged frauds' amounts less 3 an alert. "
+        "The dot is the threshold."
+    )
+    [(kind, label, points)] = curve.lines
+    assert (kind, label) == ("curve", "")
+    assert (points[0][0], points[-1][0]) == (1 / 4, 8 * (best + 1) / 4)
+    assert [y for _, y in points] == pytest.approx([saved[round(4 * x) - 1] for x, _ in points])
+    assert curve.at == ((best + 1) / 4, pytest.approx(saved[best]))
+
+
+def test_f_beta_is_shown_by_the_number_of_alerts():
+    rows = labelled(2, ties=False)
+    is_known = ~np.isnan(rows.labels)
+    fraud = (rows.labels[is_known] == 1)[np.argsort(-rows.scores[is_known])]
+    curve = FBeta(beta=2).curve(FBeta(beta=2).solve(rows), rows)
+    assert (curve.title, curve.is_log) == ("F-2 by the number of alerts", (True, False))
+    assert curve.text == f"On the {len(fraud)} rows with a known label. The dot is the threshold."
+    assert curve.x_label == "alerts among these rows (log scale)"
+    [(kind, label, points)] = curve.lines
+    assert (kind, label, len(points)) == ("curve", "", 400)
+    for x, y in points[::40]:
+        assert y == pytest.approx(fbeta_score(fraud, np.arange(len(fraud)) < x, beta=2))
+    assert (points[0][0], points[-1][0]) == (1, len(fraud))
+    values = [fbeta_score(fraud, np.arange(len(fraud)) < x, beta=2) for x in range(1, len(fraud) + 1)]
+    assert curve.at == (int(np.argmax(values)) + 1, pytest.approx(max(values)))

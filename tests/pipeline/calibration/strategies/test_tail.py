@@ -80,6 +80,21 @@ def test_its_fit_is_shown_beside_the_scores_it_was_fitted_to():
     for score, share in law[1:]:
         assert share == pytest.approx(np.exp(-score), rel=0.6)  # the true law
     assert curve.at == (threshold.value, 1e-4)
+    assert (len(law), law[0][0], law[-1][0]) == (200, level, 1.02 * max(threshold.value, scores.max()))
+    assert [share for _, share in law] == Calibration.fit(scores).tail_p_value(np.array([x for x, _ in law])).tolist()
+    assert [(kind, label) for kind, label, _ in curve.lines] == [
+        ("curve", "the law"),
+        ("train", "the 500 scores that it was fitted to"),
+    ]
+    assert (curve.title, curve.x_label, curve.is_log) == (
+        "The tail that the threshold is extrapolated from",
+        "anomaly score",
+        (False, True),
+    )
+    assert curve.text == (
+        "Share of normal rows above each score, on a log scale. The dot is the threshold; where the two lines part, do "
+        "not trust it."
+    )
 
 
 def test_what_came_is_held_against_the_interval():
