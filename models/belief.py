@@ -14,7 +14,7 @@ from models.training import chunks, one_thread
 MOMENTUM = (0.5, 0.9)
 """Of the first ``SLOW_EPOCHS``, and after them."""
 SLOW_EPOCHS = 5
-WEIGHT_DECAY = 2e-4
+WEIGHT_COST = 2e-4
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -135,7 +135,7 @@ class Machine:
         hidden_again = self.hidden(again)
         n_rows = len(batch)
         gradients = (
-            (hidden.t() @ batch - hidden_again.t() @ again) / n_rows - WEIGHT_DECAY * self._up.weight,
+            (hidden.t() @ batch - hidden_again.t() @ again) / n_rows - WEIGHT_COST * self._up.weight,
             (hidden - hidden_again).mean(dim=0),
             (batch - again).mean(dim=0),
         )

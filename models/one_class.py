@@ -17,7 +17,7 @@ from torch import Tensor
 from models.blocks import check_streamed, is_streamed
 from models.settings import RowSource
 
-FORMAT = 2
+MODEL_FORMAT = 2
 """Version of the saved format; a reader refuses any other."""
 
 
@@ -94,7 +94,7 @@ class OneClassModel(OutlierMixin, BaseEstimator, ABC):
         folder.mkdir(parents=True, exist_ok=True)
         values, arrays = self._state()
         content = {
-            "format": FORMAT,
+            "format": MODEL_FORMAT,
             "class": type(self).__name__,
             "parameters": self._parameters(),
             "n_features_in": self.n_features_in_,

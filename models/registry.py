@@ -71,13 +71,13 @@ def load(folder: str | Path) -> "OneClassModel":
     import numpy as np
     from safetensors.numpy import load_file
 
-    from models.one_class import FORMAT
+    from models.one_class import MODEL_FORMAT
 
     folder = Path(folder)
     path = folder / "model.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    if content.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {content.get('format')!r}, and this version reads {FORMAT}")
+    if content.get("format") != MODEL_FORMAT:
+        raise ValueError(f"{path} has format {content.get('format')!r}, and this version reads {MODEL_FORMAT}")
     names = {path.rpartition(".")[2]: name for name, path in MODELS.items()}
     if content.get("class") not in names:
         raise ValueError(f"{path} names the class {content.get('class')!r}; known are {', '.join(names)}")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from models.one_class import OneClassModel
     from models.settings import OnEpoch
 
-FORMAT = 3
+ARTEFACT_FORMAT = 3
 CHECKED_ROWS = 4096
 """Whether a model is of any use is looked at on about as many normal rows, at most."""
 MATRIX_BYTES = 2**30
@@ -280,7 +280,7 @@ class Detector:
         _write_json(
             folder / "detector.json",
             {
-                "format": FORMAT,
+                "format": ARTEFACT_FORMAT,
                 # Without the tracking section: its URLs may hold passwords, and the artefact travels.
                 "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(mode="json"),
                 "as_of": self.as_of.isoformat(),
@@ -309,9 +309,9 @@ class Detector:
                 f"{folder} holds no detector, for detector.json is missing; give a folder that training wrote"
             )
         raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["format"] != FORMAT:
+        if raw["format"] != ARTEFACT_FORMAT:
             raise InputError(
-                f"{path} has format version {raw['format']!r} and this version of Assay reads {FORMAT}; "
+                f"{path} has format version {raw['format']!r} and this version of Assay reads {ARTEFACT_FORMAT}; "
                 "use the version of Assay that wrote it, or train again"
             )
         held_out = ScoredRows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])

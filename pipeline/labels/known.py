@@ -18,7 +18,7 @@ from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US, TIMESTAMP
 from pipeline.tables.sql import quote
 
-SLICE_ROWS = 2**20
+READ_ROWS = 2**20
 """Rows whose labels are looked up at a time, to bound memory."""
 
 
@@ -107,8 +107,8 @@ class Labels:
         if contract.label is None:
             return labels
         if contract.label in rows.column_names:
-            for start in range(0, rows.num_rows, SLICE_ROWS):
-                part = rows.slice(start, SLICE_ROWS)
+            for start in range(0, rows.num_rows, READ_ROWS):
+                part = rows.slice(start, READ_ROWS)
                 places = _available(part, self.config, as_of)
                 labels[start + places] = part[contract.label].take(pa.array(places)).to_numpy()
         if self.reviewed:

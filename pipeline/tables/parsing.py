@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import BatchRefused
 from pipeline.settings.config import Config, TableConfig
+from pipeline.tables.period import TIMESTAMP
 
-TIMESTAMP = pa.timestamp("us")
 RULES = {
     "number": "is a number",
     "timestamp": "is a timestamp",

@@ -189,7 +189,7 @@ def test_looking_labels_up_in_slices_changes_nothing(tmp_path, monkeypatch):
     verdicts = [(int(tx), int(tx) % 2, START + timedelta(days=12)) for tx in random.choice(500, 90, replace=False)]
     files, as_of = [review(tmp_path, verdicts)], START + timedelta(days=14)
     whole = Labels(config(), tuple(files)).known(rows, as_of)
-    monkeypatch.setattr("pipeline.labels.known.SLICE_ROWS", 7)
+    monkeypatch.setattr("pipeline.labels.known.READ_ROWS", 7)
     np.testing.assert_array_equal(Labels(config(), tuple(files)).known(rows, as_of), whole)
     assert {*np.unique(whole[:400])} >= {0.0, 1.0}
 
