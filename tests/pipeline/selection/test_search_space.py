@@ -65,17 +65,3 @@ def test_ranges_are_drawn_in_factors_and_lists_as_they_are():
 def test_what_is_not_there_is_refused_before_anything_is_read(tuning, message):
     with pytest.raises(ConfigError, match=message):
         check_space(space(**tuning))
-
-
-@pytest.mark.parametrize(
-    ("tuning", "message"),
-    [
-        ({"code_size": (0, 5)}, "tuning.code_size = .0, 5. is no range"),
-        ({"learning_rate": (0.1, 0.01)}, "is no range; give a lower and an upper end above 0"),
-        ({"validation_share": 0.6, "test_share": 0.5}, "leaves nothing to fit on"),
-        ({"options": {"dense": {"noise": []}}}, "gives nothing to try"),
-    ],
-)
-def test_a_space_that_is_none_is_refused_with_the_configuration(tuning, message):
-    with pytest.raises(ValueError, match=message):
-        space(**tuning)

@@ -6,39 +6,16 @@ from datetime import date
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 from sklearn.metrics import average_precision_score
 
-from pipeline.errors import AssayError, InputError, TrainingError
+from pipeline.errors import AssayError, TrainingError
 from pipeline.selection.tuning import finished, judge, metric_of, open_study, search, search_name
-from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
-from pipeline.workspace.workspace import Workspace
-from tests.pipeline.fitted import config, contents, replace, transactions
+from pipeline.selection.tuning_data import Blocks, Material
+from tests.pipeline.fitted import contents, replace, transactions
+from tests.pipeline.selection.small_search import DAYS, settings, write_material
 from tests.processes import running
-
-DAYS = date(2025, 3, 1), date(2025, 3, 30)
-
-
-def settings(folder, **tuning):
-    small = {"families": ("dense", "pca"), "hidden": ((8,), (16,)), "code_size": (2, 6), "trials": 4}
-    found = config(work_dir=str(folder / "work"), tuning=small | tuning)
-    return found.model_copy(update={"features": found.features.model_copy(update={"label_delay_days": 1})})
-
-
-def material(folder, given, table, name="material"):
-    pq.write_table(table, folder / f"{name}.parquet")
-    (folder / name).mkdir()
-    prepare(Workspace(given), str(folder / f"{name}.parquet"), Blocks.of(*DAYS, given), folder / name)
-    return folder / name
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared")
-    given = settings(folder)
-    return given, material(folder, given, transactions(rows=3000))
 
 
 def run(given, folder, name="a search", metric="average_precision"):
@@ -50,34 +27,13 @@ def with_tuning(given, **tuning):
     return given.model_copy(update={"tuning": given.tuning.model_copy(update=tuning)})
 
 
-def test_blocks_are_whole_days_in_order_and_a_short_period_is_refused(prepared):
-    given, folder = prepared
-    blocks = Blocks.of(*DAYS, given)
-    assert (blocks.fit, blocks.validation, blocks.test, blocks.end) == (
-        date(2025, 3, 1),
-        date(2025, 3, 17),
-        date(2025, 3, 25),
-        date(2025, 3, 31),
-    )
-    assert blocks.in_words()["left alone, to test on"] == "2025-03-25 to 2025-03-30"
-    assert Blocks.of(date(2025, 3, 1), date(2025, 3, 3), given).validation == date(2025, 3, 2)
-    with pytest.raises(InputError, match=r"^2 days from 2025-03-01 to 2025-03-02 are too few"):
-        Blocks.of(date(2025, 3, 1), date(2025, 3, 2), given)
-    rows = transactions(rows=3000)
-    judged = pc.and_(pc.greater_equal(rows["at"], date(2025, 3, 17)), pc.less(rows["at"], date(2025, 3, 25)))
-    found = Material.load(folder)
-    assert len(found.validation) == pc.sum(judged).as_py()
-    assert np.nansum(found.labels) == pc.sum(rows.filter(judged)["fraud"]).as_py()
-    assert len(found.injected) == 2000
-
-
-def test_no_row_or_label_of_the_test_block_changes_what_is_searched_or_chosen(prepared, tmp_path):
-    given, folder = prepared
+def test_no_row_or_label_of_the_test_block_changes_what_is_searched_or_chosen(small_search, tmp_path):
+    given, folder = small_search
     rows = transactions(rows=3000)
     tested = np.asarray(pc.greater_equal(rows["at"], date(2025, 3, 25)))
     changed = replace(rows, "fraud", np.where(tested, 1 - np.asarray(rows["fraud"]), rows["fraud"]))
     changed = replace(changed, "eur", np.where(tested, 1e6, rows["eur"]))
-    other = material(tmp_path, given, changed.filter(~tested | (np.arange(3000) % 2 == 0)), "changed")
+    other = write_material(tmp_path, given, changed.filter(~tested | (np.arange(3000) % 2 == 0)), "changed")
     names = ["fit.npy", "held_out.npy", "validation.npy", "labels.npy", "injected.npy"]
     assert [contents(folder)[name] == contents(other)[name] for name in names] == [True] * 5
     first, _ = run(settings(tmp_path), folder)
@@ -85,8 +41,8 @@ def test_no_row_or_label_of_the_test_block_changes_what_is_searched_or_chosen(pr
     assert first == second
 
 
-def test_a_search_goes_on_where_it_was_and_the_best_trial_is_the_best(prepared, tmp_path):
-    _, folder = prepared
+def test_a_search_goes_on_where_it_was_and_the_best_trial_is_the_best(small_search, tmp_path):
+    _, folder = small_search
     given = settings(tmp_path)
     _, seen = run(with_tuning(given, trials=2), folder)
     assert [trial.number for trial in seen] == [0, 1]
@@ -104,8 +60,8 @@ def test_a_search_goes_on_where_it_was_and_the_best_trial_is_the_best(prepared, 
     assert len(seen) == 4
 
 
-def test_trials_run_in_processes_of_their_own(prepared, tmp_path):
-    _, folder = prepared
+def test_trials_run_in_processes_of_their_own(small_search, tmp_path):
+    _, folder = small_search
     best, seen = run(settings(tmp_path, jobs=2, trials=4), folder)
     assert len(seen) == len({trial.number for trial in seen}) == 4
     assert 0 < best.value <= 1
@@ -126,8 +82,8 @@ def on_a_plane(folder):
     return folder
 
 
-def test_a_search_is_run_by_one_command_at_a_time(prepared, tmp_path):
-    _, folder = prepared
+def test_a_search_is_run_by_one_command_at_a_time(small_search, tmp_path):
+    _, folder = small_search
     given = settings(tmp_path, trials=2)
     run(given, folder)
     with (
@@ -155,8 +111,8 @@ if __name__ == "__main__":
 """
 
 
-def test_ctrl_c_ends_all_processes_of_a_search_without_a_traceback(prepared, tmp_path):
-    _, folder = prepared
+def test_ctrl_c_ends_all_processes_of_a_search_without_a_traceback(small_search, tmp_path):
+    _, folder = small_search
     given = settings(tmp_path, jobs=2, trials=10_000)
     (tmp_path / "config.json").write_text(given.model_dump_json())
     (tmp_path / "run.py").write_text(SEARCH)
@@ -183,10 +139,10 @@ def test_a_hopeless_trial_is_stopped_on_the_way(tmp_path):
     assert max(last) < best.value
 
 
-def test_a_model_that_cannot_be_fitted_counts_as_bad_and_a_search_of_such_says_why(prepared, tmp_path):
+def test_a_model_that_cannot_be_fitted_counts_as_bad_and_a_search_of_such_says_why(small_search, tmp_path):
     given = settings(tmp_path, families=("memory",), options={"memory": {"bandwidth": [-1.0]}}, trials=2)
     with pytest.raises(TrainingError, match="no trial ended well; the last one: bandwidth"):
-        run(given, prepared[1])
+        run(given, small_search[1])
     assert len(finished(open_study(given, "a search"))) == 2
 
 
@@ -212,7 +168,7 @@ def test_scores_are_judged_as_by_hand():
 
 def test_without_labels_injected_anomalies_are_searched_for(tmp_path):
     given = settings(tmp_path, trials=2)
-    folder = material(tmp_path, given, replace(transactions(rows=3000), "fraud", np.zeros(3000)))
+    folder = write_material(tmp_path, given, replace(transactions(rows=3000), "fraud", np.zeros(3000)))
     found = Material.load(folder)
     assert metric_of(given, found) == "injected_recall"
     with pytest.raises(TrainingError, match=r'no labelled fraud .* set tuning\.metric = "injected_recall"'):
@@ -221,22 +177,11 @@ def test_without_labels_injected_anomalies_are_searched_for(tmp_path):
     assert 0.5 < best.value <= 1
 
 
-def test_a_search_is_known_by_its_table_its_blocks_and_its_space(prepared):
-    given, _ = prepared
+def test_a_search_is_known_by_its_table_its_blocks_and_its_space(small_search):
+    given, _ = small_search
     blocks = Blocks.of(*DAYS, given)
     name = search_name(given, "ab", blocks)
     assert search_name(with_tuning(given, trials=99, jobs=7, seconds=1.0), "ab", blocks) == name
     assert search_name(given, "cd", blocks) != name
     assert search_name(given, "ab", Blocks.of(DAYS[0], date(2025, 3, 29), given)) != name
     assert search_name(with_tuning(given, families=("pca",)), "ab", blocks) != name
-
-
-def test_a_period_that_is_not_named_is_that_of_the_accepted_rows(tmp_path):
-    given = settings(tmp_path)
-    pq.write_table(transactions(rows=3000), tmp_path / "table.parquet")
-    assert period_of(
-        Workspace(given), str(tmp_path / "table.parquet"), tmp_path, first=None, last=date(2025, 3, 12)
-    ) == (
-        date(2025, 3, 1),
-        date(2025, 3, 12),
-    )

@@ -1,4 +1,4 @@
-"""A small Detector, trained and registered once for all tests of this folder."""
+"""What the tests of this folder share: a Detector registered once, and its own scores."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,7 @@ import pytest
 from pipeline.features import compute
 from pipeline.tables.parsing import parse
 from pipeline.tracking import store
-from tests.pipeline.tracking.small_training import Trained, train
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(tmp_path_factory.mktemp("a work folder, ä"))
+from tests.pipeline.tracking.small_training import Trained
 
 
 @pytest.fixture(scope="session")
