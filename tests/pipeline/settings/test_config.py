@@ -30,17 +30,3 @@ def test_a_pair_is_two_different_entities_whatever_their_names_hold():
     assert FeaturesConfig.pair("a+b", entities) == ("a", "b")
     assert FeaturesConfig.pair("a+b+c", entities) == ("a+b", "c")
     assert FeaturesConfig.pair("a+a", entities) == FeaturesConfig.pair("c", entities) == ()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"threshold": {"alerts_per_day": float("inf")}},
-        {"threshold": {"review_cost": float("inf")}},
-        {"threshold": {"beta": float("nan")}},
-        {"tuning": {"seconds": float("inf")}},
-    ],
-)
-def test_a_number_is_finite(wrong):
-    with pytest.raises(ValidationError, match="should be a finite number"):
-        Config.model_validate({**BASE, **wrong})
