@@ -297,9 +297,3 @@ def test_a_killed_fit_goes_on_where_it_was_and_ends_the_same(killed_at, tmp_path
     assert_same(outputs(model, data), outputs(whole, data))
     assert model.epochs_ == whole.epochs_
     assert not folder.exists()
-
-
-def test_clearing_leaves_other_files_alone(tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    DenoisingAutoencoder(checkpoint=str(tmp_path), max_epochs=1).fit(rows(20))
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
