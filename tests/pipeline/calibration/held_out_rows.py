@@ -24,3 +24,19 @@ def made(
         customers=None if customers is None else np.asarray(customers, np.int32),
         segments={name: pa.array(values, pa.string()).dictionary_encode() for name, values in segments.items()},
     )
+
+
+def partly_labelled(seed, rows=800, *, ties=True):
+    """Rows of four days, one in 20 a fraud that scores higher, and one label in five not known."""
+    generator = np.random.default_rng(seed)
+    fraud = generator.random(rows) < 0.05
+    scores = generator.normal(size=rows) + 2 * fraud
+    amounts = generator.lognormal(2, 1, rows)
+    labels = np.where(generator.random(rows) < 0.2, np.nan, fraud)
+    day = np.sort(generator.integers(0, 4, rows))
+    return made(scores.round(1) if ties else scores, labels=labels, amounts=amounts, day=day)
+
+
+def every_cut(rows):
+    """Every cut that flags other rows than the next one, the lowest below all scores."""
+    return np.unique(np.concatenate([rows.scores, [rows.scores.min() - 1]]))

@@ -3,9 +3,20 @@
 import numpy as np
 import pytest
 
+from pipeline.calibration.strategies.cost import Cost
+from pipeline.calibration.strategies.f_beta import FBeta
+from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
+from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
 from pipeline.calibration.strategies.strategy import labelled_rows, steps, thinned
 from pipeline.errors import TrainingError
-from tests.pipeline.calibration.held_out_rows import made
+from tests.pipeline.calibration.held_out_rows import made, partly_labelled
+
+FROM_LABELS = [
+    Cost(review_cost=3, recovered_share=0.8),
+    FBeta(beta=1),
+    PrecisionAtLeast(precision=0.5),
+    RecallAtLeast(recall=0.7),
+]
 
 
 @pytest.mark.parametrize("scores", [[9.0, 7.0, 7.0, 4.0], [2.0, 2.0], [5.0], [3.0, 2.0, 1.0]])
@@ -48,3 +59,15 @@ def test_a_thinned_line_keeps_its_ends_and_has_no_more_points_than_asked():
     assert (points[0], points[-1]) == ((0, 0), (999, -999))
     assert all(y == -at for at, y in points)
     assert thinned(x[:3], x[:3]) == [(0, 0), (1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("strategy", FROM_LABELS, ids=lambda strategy: strategy.name)
+def test_without_labels_it_is_refused_and_what_came_is_not_known(strategy):
+    rows = partly_labelled(1)
+    for labels, found in [(np.full(800, np.nan), "0 have a known one"), (np.zeros(800), "0 of them fraud")]:
+        with pytest.raises(TrainingError, match=f"learns from labels, and of the 800 rows .*{found}"):
+            strategy.solve(made(rows.scores, labels=labels, amounts=rows.amounts))
+    nothing = made(np.zeros(3), labels=[np.nan] * 3, amounts=np.ones(3))
+    fulfilment = strategy.fulfilment(strategy.solve(rows), nothing, np.ones(3, bool))
+    assert fulfilment.is_inside is None
+    assert "known" in fulfilment.text
