@@ -1,4 +1,7 @@
-"""Bad input through the whole flow: quarantined rows, or one sentence; never a traceback, never half an output."""
+"""Bad input through the whole flow: quarantined rows, or one sentence; never a traceback, never half an output.
+
+They are about scoring and training, and all that both read with; hence a file of their own.
+"""
 
 import re
 from collections.abc import Callable

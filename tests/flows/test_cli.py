@@ -1,25 +1,17 @@
 """The command line: help, what it imports, and one sentence for every mistake."""
 
-import shutil
 import signal
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from flows.cli import _plain_errors, app
-from pipeline.features import list_features
-from pipeline.settings.file import read_config
+from flows.cli import _plain_errors
 from tests import processes
+from tests.flows.assay import run
 
 COMMANDS = ["init", "simulate", "validate", "features", "encode", "reconstruct", "train", "score", "label", "demo"]
 COMMANDS += ["schedule", "threshold", "backtest", "compare", "promote", "rollback", "history", "tune"]
-
-
-def run(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -63,68 +55,6 @@ def test_mistakes_end_in_one_sentence_and_status_1(small: Path, tmp_path: Path) 
         assert message in " ".join(result.output.split()), result.output
         assert "Traceback" not in result.output
     assert not (tmp_path / "a.toml").exists()
-
-
-def test_validate_writes_quarantine_and_data_docs_and_remembers_nothing(small: Path, tmp_path: Path) -> None:
-    before = set((small / "assay-data").rglob("*")) if (small / "assay-data").exists() else set()
-    result = run("validate", "--config", small / "assay.toml", "--out", tmp_path / "out")
-    assert result.exit_code == 0, result.output
-    files = {path.name for path in (tmp_path / "out").rglob("*")}
-    assert {"quarantine.parquet", "index.html"} <= files
-    assert "TX_AMOUNT: not negative" in result.output
-    after = set((small / "assay-data").rglob("*")) if (small / "assay-data").exists() else set()
-    assert after == before
-
-
-def test_features_lists_them_or_writes_those_of_a_table(small: Path, tmp_path: Path) -> None:
-    listed = run("features", "--config", small / "assay.toml")
-    assert listed.exit_code == 0, listed.output
-    assert "TX_AMOUNT against CUSTOMER_ID" in listed.output
-    out = tmp_path / "features.parquet"
-    days = ("--from", "2025-02-01", "--to", "2025-02-07")
-    written = run("features", small / "transactions.parquet", "--config", small / "assay.toml", "--out", out, *days)
-    assert written.exit_code == 0, written.output
-    table = pq.read_table(out)
-    names = [feature.column for feature in list_features(read_config(small / "assay.toml"))]
-    assert set(names) <= set(table.column_names)
-    assert f"{table.num_rows:,}" in written.output
-    assert table["TX_DATETIME"].to_pylist()[0].day == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
-
-
-@pytest.mark.parametrize("words", [("--out", "features.csv"), ("table.parquet",)])
-def test_features_asks_for_a_parquet_file_to_write(small: Path, words: tuple[str, ...]) -> None:
-    result = run("features", *words, "--config", small / "assay.toml")
-    assert result.exit_code == 1
-    assert "must name a Parquet file to write" in " ".join(result.output.split())
-
-
-def test_label_says_what_it_took_in_and_what_becomes_of_it_and_refuses_in_one_sentence(
-    small: Path, tmp_path: Path
-) -> None:
-    config = tmp_path / "assay.toml"
-    shutil.copy(small / "assay.toml", config)
-    (tmp_path / "labels.csv").write_text("TRANSACTION_ID,TX_FRAUD,labelled_at\n1,1,2025-03-02\n2,0,2025-03-02\n")
-    taken = run("label", tmp_path / "labels.csv", "--config", config)
-    assert taken.exit_code == 0, taken.output
-    words = " ".join(taken.output.split())
-    assert "labels 2 frauds 1 ids not in the history 2" in words
-    assert "used from their moment on, by the features of later batches and by the next training" in words
-    assert "the history has no row of 2 of the ids" in words
-    again = run("label", tmp_path / "labels.csv", "--config", config)
-    assert again.exit_code == 0
-    assert "was taken in before; nothing was done" in " ".join(again.output.split())
-    assert len(list((tmp_path / "assay-data" / "labels").rglob("*.parquet"))) == 1
-    (tmp_path / "bad.csv").write_text("TRANSACTION_ID,TX_FRAUD\n1,perhaps\n")
-    for words, message in {
-        ("label", tmp_path / "bad.csv", "--config", config): "'TX_FRAUD' holds 'perhaps' in bad.csv, source_row 0",
-        ("label", tmp_path / "none.csv", "--config", config): "none.csv does not exist",
-        ("label", config, "--config", config): "is a configuration, not a table",
-    }.items():
-        result = run(*words)
-        assert result.exit_code == 1, words
-        assert message in " ".join(result.output.split()), result.output
-        assert "Traceback" not in result.output
 
 
 def test_schedule_without_a_server_says_how_to_start_one(

@@ -1,10 +1,9 @@
-"""The flows on real parts: a Prefect server, an MLflow store, SQLite, Parquet files."""
+"""Scoring on real parts: a Prefect server, an MLflow store, SQLite, Parquet files."""
 
-import json
 import shutil
 import sqlite3
 from contextlib import closing
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from flows.commands.label import take_labels
 from flows.run import run_flow
 from pipeline.errors import AssayError
-
-DAY = date(2025, 3, 1)
+from pipeline.settings.file import read_config
+from pipeline.tracking.aliases import move_aliases
+from pipeline.tracking.client import start
+from tests.flows.assay import DAY, review
 
 
 def score(home: Path, table: str | Path = "", day: date | None = DAY, **more: Any) -> Any:
@@ -29,29 +29,6 @@ def day_of(home: Path, day: date = DAY) -> pa.Table:
     rows = pq.read_table(home / "transactions.parquet")
     on_day = pc.equal(pc.cast(rows["TX_DATETIME"], pa.date32()), day)
     return rows.filter(pc.and_(on_day, pc.is_finite(rows["TX_AMOUNT"])))
-
-
-def test_training_registers_a_champion_then_candidates_and_leaves_no_pickle(trained: Path) -> None:
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{trained}/assay-data/mlflow.db")
-    name = client.search_registered_models()[0].name
-    version = client.get_model_version_by_alias(name, "champion")
-    run = client.get_run(version.run_id)
-    assert run.info.status == "FINISHED"
-    assert {"auroc", "average_precision", "threshold"} <= run.data.metrics.keys()
-    assert run.data.params["threshold.strategy"] == "false_alert_rate"
-    assert run.inputs.dataset_inputs[0].dataset.digest
-    files = [path.name for path in (trained / "assay-data").rglob("*") if path.is_file()]
-    assert not [file for file in files if file.endswith((".pkl", ".pickle", ".pt", ".pth", ".joblib"))]
-    assert any(file.endswith(".safetensors") for file in files)
-    folder = next((trained / "assay-data" / "runs").iterdir())
-    again = run_flow(
-        trained / "assay.toml", "flows.train:train", table="", first=date(2025, 2, 1), last=date(2025, 2, 14)
-    )
-    assert client.get_model_version_by_alias(name, "candidate").version == int(again.version)
-    assert client.get_model_version_by_alias(name, "champion").version == version.version
-    assert "<html" in (folder / "report.html").read_text()[:200]
 
 
 def test_a_scored_day_has_every_row_once_and_the_counts_add_up(home: Path) -> None:
@@ -207,35 +184,74 @@ def test_columns_named_like_features_are_carried_along(home: Path) -> None:
     assert set(alerts["TERMINAL_ID: risk over 1 day (input)"].to_pylist()) == {"Sat"}
 
 
-def label(home: Path, ids: list[int], labels: list[int], day: str) -> None:
-    given = pa.table({"TRANSACTION_ID": ids, "TX_FRAUD": labels, "labelled_at": [f"{day}T08:00:00Z"] * len(ids)})
-    pq.write_table(given, home / f"labels-{day}.parquet")
-    take_labels(home / "assay.toml", str(home / f"labels-{day}.parquet"))
-
-
-def test_labels_from_review_are_used_by_the_next_training_from_their_moment_on(home: Path) -> None:
-    def train() -> dict[str, Any]:
-        days = {"first": date(2025, 2, 7), "last": DAY, "as_of": datetime(2025, 3, 4, 12)}
-        folder = Path(run_flow(home / "assay.toml", "flows.train:train", table="", **days).folder)
-        assert "Labels known" in (folder / "report.html").read_text()
-        return json.loads((folder / "detector" / "detector.json").read_text())["summary"]
-
-    ids = pq.read_table(Path(score(home).folder) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
-    before = train()
-    assert before["unknown_label_rows"] > len(ids) > 50
-    label(home, ids[:40], [1] * 15 + [0] * 25, "2025-03-04")
-    label(home, ids[40:], [1] * len(ids[40:]), "2025-03-05")
-    after = train()
-    assert after["unknown_label_rows"] == before["unknown_label_rows"] - 40
-    assert after["fraud_rows"] == before["fraud_rows"] + 15
-
-
 def test_a_batch_without_labels_is_measured_once_review_has_some(home: Path) -> None:
     rows = day_of(home)
     pq.write_table(rows.drop_columns(["TX_FRAUD"]), home / "day.parquet")
     first = score(home, home / "day.parquet", day=None)
     assert "auroc" not in first.screen.tables["Alerts"]
     ids = pq.read_table(Path(first.folder) / "scores.parquet")["TRANSACTION_ID"].to_pylist()
-    label(home, ids[:50], [1] * 5 + [0] * 45, "2025-03-02")
+    review(home, ids[:50], [1] * 5 + [0] * 45, "2025-03-02")
     again = score(home, home / "day.parquet", day=None, force=True)
     assert 0 <= float(again.screen.tables["Alerts"]["auroc"].split()[0]) <= 1
+
+
+def with_shadow(fresh: Path) -> Path:
+    """Let the candidate of a configuration score in the champion's shadow."""
+    fresh.write_text(fresh.read_text().replace("shadow = false", "shadow = true"))
+    return fresh
+
+
+def test_the_candidate_scores_in_the_shadow_and_only_the_champions_alerts_are_published(fresh: Path) -> None:
+    alone = Path(score(fresh.parent).folder)
+    before = pq.read_table(alone / "alerts.parquet").drop_columns("scored_at")
+    shadowed = score(with_shadow(fresh).parent, force=True)
+    folder = Path(shadowed.folder)
+    assert folder == alone
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"scores.parquet", "alerts.parquet", "alerts.csv", "quarantine.parquet", "report.html",
+                     "data-docs", "shadow.parquet"}  # fmt: skip
+    assert set(pq.read_table(folder / "scores.parquet")["model_version"].to_pylist()) == {"1"}
+    published = pq.read_table(folder / "alerts.parquet")
+    assert published.drop_columns("scored_at").equals(before)
+    ids = set(published["TRANSACTION_ID"].to_pylist())
+    own = score(fresh.parent, version="candidate")
+    flagged = set(pq.read_table(Path(own.folder) / "alerts.parquet")["TRANSACTION_ID"].to_pylist())
+    differences = pq.read_table(folder / "shadow.parquet").to_pandas()
+    entering = set(differences.TRANSACTION_ID[differences.change == "enters"])
+    leaving = set(differences.TRANSACTION_ID[differences.change == "leaves"])
+    assert entering == flagged - ids
+    assert leaving == ids - flagged
+    assert entering
+    report = (folder / "report.html").read_text()
+    assert "In the champion&#39;s shadow" in report or "In the champion's shadow" in report
+    assert f"{len(entering):,} enter, so that version 2 has {len(flagged):,}" in report
+    assert "version 2 scored this batch" in shadowed.screen.sentences[-1]
+    assert not (Path(own.folder) / "shadow.parquet").exists()
+
+
+def test_a_candidate_that_cannot_score_fails_no_batch_and_is_reported(fresh: Path, tmp_path: Path) -> None:
+    incoming = fresh.parent / "incoming"
+    incoming.mkdir()
+    table = pq.read_table(fresh.parent / "transactions.parquet")
+    on_day = pc.equal(pc.cast(table["TX_DATETIME"], pa.date32()), DAY)
+    pq.write_table(table.filter(on_day), incoming / "day.parquet")
+    config = read_config(with_shadow(fresh))
+    # The candidate's files point to nowhere in this test's own copy of the store.
+    uri = start(config).get_model_version_download_uri(config.name, "2")
+    with closing(sqlite3.connect(fresh.parent / "assay-data" / "mlflow.db")) as connection:
+        for name, column in (("model_versions", "storage_location"), ("logged_models", "artifact_location")):
+            connection.execute(f"UPDATE {name} SET {column} = ? WHERE {column} = ?", (f"{tmp_path}/nowhere", uri))
+        connection.commit()
+    result = run_flow(fresh, "flows.score:score_incoming")
+    assert "version 2 did not score this batch: version 2 of model" in " ".join(result.screen.sentences)
+    (folder,) = (fresh.parent / "assay-data" / "batches").iterdir()
+    assert pq.read_table(folder / "alerts.parquet").num_rows > 0
+    assert "did not score this batch" in (folder / "report.html").read_text()
+    assert not (folder / "shadow.parquet").exists()
+
+
+def test_nothing_is_shadowed_without_a_candidate(fresh: Path) -> None:
+    move_aliases(read_config(fresh), {"candidate": None}, {})
+    result = score(with_shadow(fresh).parent)
+    assert not any("shadow" in text for text in result.screen.sentences)
+    assert not (Path(result.folder) / "shadow.parquet").exists()

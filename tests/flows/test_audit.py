@@ -1,4 +1,7 @@
-"""The audit slice from scoring to the estimate: drawn, reviewed, taken in, told."""
+"""The audit slice from scoring to the estimate: drawn, reviewed, taken in, told.
+
+They are about scoring and about assay label; hence a file of their own.
+"""
 
 from datetime import date
 from pathlib import Path

@@ -9,18 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner, Result
 
-from flows.cli import app
 from flows.commands.tune import configuration
 from pipeline.settings.config import ModelConfig
 from pipeline.settings.file import read_config
+from tests.flows.assay import run
 
 DAYS = ("--from", "2025-01-25", "--to", "2025-02-21")
-
-
-def run(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture
