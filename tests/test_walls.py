@@ -1,4 +1,4 @@
-"""The walls between the rooms: who may import whom, and no pickle in the packages."""
+"""The walls between the rooms: who may import whom, no pickle in the packages, and tests that mirror them."""
 
 import ast
 from collections.abc import Iterator
@@ -28,6 +28,17 @@ ORDER = [
     *("features", "intake", "calibration", "detector", "tracking", "scoring", "evaluation"),
     *("monitoring", "selection", "pages", "simulation"),
 ]
+# Files of tests that mirror no file of the packages, and why.
+OF_NO_ONE_FILE = {
+    "tests/flows/test_audit.py": "scoring, then the labels from review",
+    "tests/flows/test_bad_input.py": "bad input to scoring and to training",
+    "tests/flows/test_models.py": "training, scoring and the commands that show rows, one after the other",
+    "tests/models/test_device.py": "every model trained on a device that is not the CPU",
+    "tests/models/test_every_model.py": "what every model does alike",
+    "tests/models/test_surface.py": "what importing the package gives, and what it costs",
+    "tests/pipeline/detector/test_memory.py": "the memory of a fit, to which the encoder, the parts and models/ add",
+    "tests/pipeline/test_surface.py": "what importing the package gives, and what it costs",
+}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 PICKLING = {"torch.save", "torch.load", "pandas.read_pickle", "torch.jit.save", "torch.jit.load"}
 
@@ -104,6 +115,12 @@ def test_every_package_is_looked_at() -> None:
 def test_every_room_has_its_place_in_the_order() -> None:
     names = {path.split("/")[1].removesuffix(".py") for path in files() if path.startswith("pipeline/")}
     assert names - {"__init__"} == set(ORDER)
+
+
+def test_every_file_of_tests_mirrors_a_file_or_has_a_reason_not_to() -> None:
+    mirrored = {f"tests/{folder}/test_{name}" for folder, _, name in (path.rpartition("/") for path in files())}
+    tests = (file for package in PACKAGES for file in (ROOT / "tests" / package).rglob("test_*.py"))
+    assert {file.relative_to(ROOT).as_posix() for file in tests} - mirrored == set(OF_NO_ONE_FILE)
 
 
 def circles(imports: dict[str, set[str]]) -> list[str]:
