@@ -52,6 +52,8 @@ SIMULATED = {
 
 def injected(source: str, detector: Detector, test: Path, seed: int) -> list[dict[str, Any]]:
     """Return a record a kind of injected anomaly."""
+    rows = pq.read_table(test)
+    scores, labels = detector.anomaly_scores(rows), Labels(detector.config).known(rows, detector.as_of)
     return [
         {
             "source": source,
@@ -63,7 +65,7 @@ def injected(source: str, detector: Detector, test: Path, seed: int) -> list[dic
             "named": item.named if item.kind in ("plus", "minus") else item.flagged_and_named,
             "of": item.rows if item.kind in ("plus", "minus") else item.flagged,
         }
-        for item in inject_into(test, detector, Labels(detector.config), seed=seed)
+        for item in inject_into(test, detector, scores, labels, seed=seed)
     ]
 
 

@@ -19,9 +19,10 @@ from flows.console import Screen
 from flows.stages import retried, say_what_to_do, stage
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import build_model, parameters_of
+from pipeline.detector.parts import CALIBRATION, Parts, split
 from pipeline.errors import AssayError
 from pipeline.evaluation.injection import inject_into
-from pipeline.evaluation.measured import Measured, calibration_block, measure_batch
+from pipeline.evaluation.measured import Measured, calibration_block, measure_rows
 from pipeline.inference.giveaways import refuse_giveaways
 from pipeline.intake import TakenIn, take_in
 from pipeline.pages import charts
@@ -85,9 +86,21 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A fitted Detector, how long it took (seconds), and where it went on from, if a training was killed."""
+    """A fitted Detector.
+
+    Parameters
+    ----------
+    detector : Detector
+    parts : Parts
+        Which rows it was fitted on, and which are held out.
+    seconds : float
+        That fitting took.
+    notes : tuple of str
+        Where it went on from, if a training was killed.
+    """
 
     detector: Detector
+    parts: Parts
     seconds: float
     notes: tuple[str, ...]
 
@@ -137,8 +150,8 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
         )
         shutil.rmtree(work.checkpoints, ignore_errors=True)
         training.detector.save(folder / "detector")
-        suspects = audit(intake, training.detector, folder)
-        block = held_out(intake, training.detector, folder, batch.id)
+        suspects = audit(intake, training, folder)
+        block = held_out(intake, training, folder, batch.id)
         _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
         registered = register(batch, intake, training, block=block, folder=folder, workspace=workspace)
     record_registered(config, registered)
@@ -193,25 +206,28 @@ def fit_detector(intake: TakenIn, config: Config, as_of: datetime, checkpoint: P
             on_epochs(1 if epochs else epoch)
             epochs.append(epoch)
 
-        detector = Detector.fit(intake.features, config, intake.labels, as_of, on_epoch=on_epoch, checkpoint=checkpoint)
+        parts = split(intake.features, config, intake.labels, as_of)
+        detector = Detector.fit_parts(intake.features, config, parts, on_epoch=on_epoch, checkpoint=checkpoint)
     notes: tuple[str, ...] = ()
     if epochs and epochs[0] > 1:
         notes = (f"The training went on from epoch {epochs[0] - 1}, after which an earlier run of it was stopped.",)
-    return Fit(detector=detector, seconds=perf_counter() - start, notes=notes)
+    return Fit(detector=detector, parts=parts, seconds=perf_counter() - start, notes=notes)
 
 
 @stage("audit the fit rows")
-def audit(intake: TakenIn, detector: Detector, folder: Path) -> Path:
+def audit(intake: TakenIn, training: Fit, folder: Path) -> Path:
     """Write the most suspect of the rows that were fitted on as normal."""
     with console.step("audit the rows fitted on"):
-        return write_suspects(intake.features, detector, intake.labels, folder / "suspects.parquet")
+        return write_suspects(intake.features, training.detector, training.parts, folder / "suspects.parquet")
 
 
 @stage("held-out block")
-def held_out(intake: TakenIn, detector: Detector, folder: Path, batch_id: str) -> HeldOut:
-    """Score the calibration block as a batch would be, and map it."""
+def held_out(intake: TakenIn, training: Fit, folder: Path, batch_id: str) -> HeldOut:
+    """Take the calibration block for a batch, with the scores that the threshold was solved on, and map it."""
+    detector, parts = training.detector, training.parts
+    labels = parts.labels[parts.role == CALIBRATION]
     with console.step("score the held-out block") as on_rows:
-        block = calibration_block(intake.features, detector, folder / ".calibration.parquet")
+        block = calibration_block(intake.features, parts, folder / ".calibration.parquet")
         scored = score_table(
             block,
             detector,
@@ -219,11 +235,12 @@ def held_out(intake: TakenIn, detector: Detector, folder: Path, batch_id: str) -
             batch_id=batch_id,
             model_version="",
             scored_at=datetime.now(UTC),
+            anomaly_scores=detector.held_out.scores[parts.places(CALIBRATION)],
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, tsne=detector.config.report.tsne)
-        measured = measure_batch(block, scored, intake.labels, detector.as_of)
-        measured = replace(measured, injected=inject_into(block, detector, intake.labels))
+        measured = measure_rows(block, scored, labels, detector.config)
+        measured = replace(measured, injected=inject_into(block, detector, scored.anomaly_scores, labels))
         return HeldOut(scored=scored, measured=measured, maps=maps)
 
 

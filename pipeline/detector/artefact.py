@@ -18,7 +18,7 @@ from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.p_values import Calibration
 from pipeline.calibration.strategies.choice import row_cuts, solve
 from pipeline.calibration.threshold import Threshold
-from pipeline.detector.encoder import Encoder
+from pipeline.detector.encoder import Encoder, Rows
 from pipeline.detector.family import build_model
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.errors import ConfigError, InputError, TrainingError
@@ -106,14 +106,7 @@ class Detector:
         on_epoch: "OnEpoch | None" = None,
         checkpoint: Path | None = None,
     ) -> Self:
-        """Fit encoder, model, calibration and threshold, each on its own part of the training period.
-
-        The table is streamed. Of a row, memory holds about 50 bytes while the parts are drawn (its id as a number, a
-        text more; its moment, label and place in time) and about 30 after, whatever the columns, and of one of the
-        calibration block about 130 more. Besides, it holds one column of at most 2 M fit rows, which the encoder is
-        fitted on, and 250,000 early-stopping rows, evenly taken in the order of time where there are more; about 0.5 GB
-        while the covariance of residuals is taken; and the matrix of fit rows up to 1 GiB: a larger one lies on disk,
-        from where an autoencoder, a memory and the ensemble stream it. See `pipeline.partition.split`.
+        """Split the training period, and fit on its parts, as `fit_parts` does.
 
         Parameters
         ----------
@@ -124,6 +117,43 @@ class Detector:
             What is known of rows.
         as_of : datetime
             UTC without a zone. A label that is not available by then counts as unknown.
+        on_epoch, checkpoint
+            As `fit_parts` takes them.
+
+        Raises
+        ------
+        ConfigError, TrainingError
+            As `split` and `fit_parts` do.
+        """
+        parts = split(features, config, labels, as_of)
+        return cls.fit_parts(features, config, parts, on_epoch=on_epoch, checkpoint=checkpoint)
+
+    @classmethod
+    def fit_parts(
+        cls,
+        features: Path,
+        config: Config,
+        parts: Parts,
+        *,
+        on_epoch: "OnEpoch | None" = None,
+        checkpoint: Path | None = None,
+    ) -> Self:
+        """Fit encoder, model, calibration and threshold, each on its own part of the training period.
+
+        The table is streamed. Of a row, memory holds about 50 bytes while the parts are drawn (its id as a number, a
+        text more; its moment, label and place in time) and about 30 after, whatever the columns, and of one of the
+        calibration block about 130 more. Besides, it holds one column of at most 2 M fit rows, which the encoder is
+        fitted on, and 250,000 early-stopping rows, evenly taken in the order of time where there are more; about 0.5 GB
+        while the covariance of residuals is taken; and the matrix of fit rows up to 1 GiB: a larger one lies on disk,
+        from where an autoencoder, a memory and the ensemble stream it. See `split`.
+
+        Parameters
+        ----------
+        features : Path
+            Feature table (Parquet) of the training period, in any order.
+        config : Config
+        parts : Parts
+            Which row takes which part, by `split`.
         on_epoch : callable, optional
             Called after each epoch with its number, the most there can be, and the losses.
         checkpoint : Path, optional
@@ -140,7 +170,6 @@ class Detector:
         """
         from models.capabilities import WithTrim
 
-        parts = split(features, config, labels, as_of)
         encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), list_features(config), config.encoding)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
         _fit_model(model, encoder, parts, features=features, seed=config.model.seed)
@@ -150,7 +179,7 @@ class Detector:
         trimmed = (model.trimmed_ if isinstance(model, WithTrim) else None) or {}
         return cls(
             config=config,
-            as_of=as_of,
+            as_of=parts.as_of,
             encoder=encoder,
             model=model,
             calibration=Calibration.fit(normal_scores),
@@ -190,19 +219,24 @@ class Detector:
         pa.RecordBatch
             The id, anomaly_score, p_value and tail_p_value (null without a tail law), a row for a row.
         """
+        key = self.config.contract.id
         for batch in batches:
-            scores = np.empty(0)
-            if batch.num_rows:
-                scores = np.asarray(self.model.anomaly_score(self.encoder.transform(batch)), dtype=np.float64)
-            tail = self.calibration.tail_p_value(scores)
-            yield pa.record_batch(
-                {
-                    self.config.contract.id: batch.column(self.config.contract.id),
-                    "anomaly_score": pa.array(scores),
-                    "p_value": pa.array(self.calibration.p_value(scores)),
-                    "tail_p_value": pa.nulls(len(scores), pa.float64()) if tail is None else pa.array(tail),
-                }
-            )
+            yield pa.record_batch({key: batch.column(key), **self.figures(self.anomaly_scores(batch))})
+
+    def anomaly_scores(self, rows: Rows) -> np.ndarray:
+        """Return the score of each row of a feature table, float64 of shape (n_rows,); higher = more anomalous."""
+        if not rows.num_rows:
+            return np.empty(0)
+        return np.asarray(self.model.anomaly_score(self.encoder.transform(rows)), dtype=np.float64)
+
+    def figures(self, scores: np.ndarray) -> dict[str, pa.Array]:
+        """Return what follows from scores of shape (n_rows,): the columns `FIGURES` of pipeline/settings/output.py."""
+        tail = self.calibration.tail_p_value(scores)
+        return {
+            "anomaly_score": pa.array(scores),
+            "p_value": pa.array(self.calibration.p_value(scores)),
+            "tail_p_value": pa.nulls(len(scores), pa.float64()) if tail is None else pa.array(tail),
+        }
 
     def cuts(self, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None = None) -> float | np.ndarray:
         """Return the score above which each row of a whole batch is flagged, or the one for all rows.

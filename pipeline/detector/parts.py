@@ -62,6 +62,8 @@ class Parts:
 
     Parameters
     ----------
+    as_of : datetime
+        UTC; the moment as of which labels are known.
     role : array of int8
         In the file's order: 0 (takes no part), `FIT`, `EARLY_STOPPING` or `CALIBRATION`.
     labels : array of float64
@@ -81,6 +83,7 @@ class Parts:
         Counts of the parts, for people.
     """
 
+    as_of: datetime
     role: np.ndarray
     labels: np.ndarray
     normal: np.ndarray
@@ -171,8 +174,17 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     source = str(contract.label) if has_labels else "none" if np.isnan(known).all() else "from review"
     summary = _summary(role, known, normal, days=days, source=source, ends=(ordered[0], ordered[-1]))
     _check(summary, config, as_of)
-    before = ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)]
-    return Parts(role, known, normal, order, start.astype(datetime), before.astype(datetime), days, summary)
+    return Parts(
+        as_of=as_of,
+        role=role,
+        labels=known,
+        normal=normal,
+        order=order,
+        start=start.astype(datetime),
+        before=ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)].astype(datetime),
+        days=days,
+        summary=summary,
+    )
 
 
 def _read(features: Path, config: Config) -> pa.Table:

@@ -204,11 +204,13 @@ def run_blocks(
         When a block cannot be fitted; the sentence begins with its days.
     """
     config = labels.config
+    moments = pq.read_table(features, columns=[config.contract.timestamp]).column(0)
     last: Detector | None = None
     for block in plan:
-        train, test = folder / "train.parquet", folder / "test.parquet"
-        if not _cut(features, block.test, config, test) or not _cut(features, block.train, config, train):
+        files = _cut(features, moments, block, folder)
+        if files is None:
             continue
+        train, test = files
         start = time.monotonic()
         try:
             detector = Detector.fit(train, config, labels, block.as_of)
@@ -218,10 +220,9 @@ def run_blocks(
         seconds = time.monotonic() - start
         is_blocked, frauds = np.zeros(0, bool), 0
         if leave_out_known and config.contract.entities:
-            earlier = _labelled(features, config)
-            since = Period(block.train.start, block.test.end).holds(earlier.column(config.contract.timestamp))
+            since = Period(block.train.start, block.test.end).holds(moments)
             rows = _labelled(test, config)
-            is_blocked = known_cards(earlier.filter(pa.array(since)), rows, labels)
+            is_blocked = known_cards(_labelled(features, config).filter(pa.array(since)), rows, labels)
             frauds = int((labels.known(rows.filter(pa.array(is_blocked)), measured_as_of) == 1).sum())
             filter_rows(test, test, ~is_blocked)
         if pq.read_metadata(test).num_rows == 0:
@@ -288,10 +289,12 @@ def scores_table(tested: Sequence[Tested], config: Config) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _cut(features: Path, period: Period, config: Config, out: Path) -> int:
-    """Write the rows of a period; return how many there are."""
-    moments = pq.read_table(features, columns=[config.contract.timestamp]).column(0)
-    return filter_rows(features, out, period.holds(moments))
+def _cut(features: Path, moments: pa.ChunkedArray, block: Block, folder: Path) -> tuple[Path, Path] | None:
+    """Write the rows to train on and those to test on, and return the two files; None where either has no row."""
+    train, test = folder / "train.parquet", folder / "test.parquet"
+    periods = {test: block.test, train: block.train}
+    has_rows = all(filter_rows(features, path, period.holds(moments)) for path, period in periods.items())
+    return (train, test) if has_rows else None
 
 
 def _labelled(path: Path, config: Config) -> pa.Table:
@@ -308,7 +311,7 @@ def _score(
     config, contract = detector.config, detector.config.contract
     marks: dict[str, Any] = {"batch_id": "", "model_version": "", "scored_at": as_of}
     scored = score_table(test, detector, folder / "scored", **marks)
-    results, names = pq.read_table(scored.scores), pq.read_schema(test).names
+    names = pq.read_schema(test).names
     roles = (contract.id, contract.timestamp, contract.amount, contract.label, contract.labelled_at)
     columns = dict.fromkeys([*roles, segment, *contract.entities[:1]])
     rows = pq.read_table(test, columns=[name for name in columns if name in names])
@@ -316,13 +319,13 @@ def _score(
     outcomes = Outcomes.of(
         local_days(rows.column(contract.timestamp), config.table.time_zone),
         card,
-        results.column("anomaly_score").to_numpy(),
+        scored.anomaly_scores,
         labels.known(rows, as_of),
-        flagged=results.column("is_flagged").to_numpy(zero_copy_only=False),
+        flagged=scored.flags,
         amounts=rows.column(contract.amount).to_numpy(),
     )
     values = pd.Series(rows.column(segment).to_pylist(), dtype=object).to_numpy() if segment else None
-    return outcomes, results.column(contract.id).combine_chunks(), values
+    return outcomes, rows.column(contract.id).combine_chunks(), values
 
 
 def _against(last: Detector, outcomes: Outcomes, test: Path, k: int) -> Agreement:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.bootstrap import LEVEL, Interval
-from pipeline.labels.known import Labels, taken_for_normal
+from pipeline.labels.known import taken_for_normal
 from pipeline.scoring.reasons import assign
+from pipeline.tables.parquet import take_rows
 
 STEP = 6.0
 PERTURBED_ROWS = 400
@@ -115,6 +115,11 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = PERTURBED_ROWS, s
         In the order of `KINDS`; a kind that no feature takes is left out, and all where every row is flagged already.
     """
     calm = matrix[detector.model.anomaly_score(matrix) <= detector.threshold] if len(matrix) else matrix
+    return _inject(detector, calm, rows, seed)
+
+
+def _inject(detector: Detector, calm: np.ndarray, rows: int, seed: int) -> list[Injected]:
+    """Perturb rows none of which is flagged, as `inject` does."""
     if not len(calm):
         return []
     results = []
@@ -133,7 +138,13 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = PERTURBED_ROWS, s
 
 
 def inject_into(
-    features: Path, detector: Detector, labels: Labels, *, rows: int = PERTURBED_ROWS, seed: int = 0
+    features: Path,
+    detector: Detector,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    *,
+    rows: int = PERTURBED_ROWS,
+    seed: int = 0,
 ) -> list[Injected]:
     """Read a feature table's normal rows, as far as labels are known as of the fit, and :func:`inject` into them.
 
@@ -145,26 +156,20 @@ def inject_into(
     features : Path
         Rows that took no part in fitting; of a large table about 20,000 are looked at, evenly spread.
     detector : Detector
-    labels : Labels
-        What is known of rows.
+    scores : ndarray of float64, shape (n_rows,)
+        What the detector makes of them.
+    labels : ndarray of float64, shape (n_rows,)
+        What is known of them as of the fit: 1 fraud, 0 normal, nan not known.
     rows, seed : int
     """
-    contract, schema = detector.config.contract, pq.read_schema(features)
-    names = [feature.column for feature in detector.features]
-    names += [name for name in (contract.id, contract.timestamp, contract.label, contract.labelled_at) if name]
-    file = pq.ParquetFile(features)
-    step = -(-file.metadata.num_rows // READ) or 1
-    batches, start = [], 0
-    for batch in file.iter_batches(columns=[name for name in dict.fromkeys(names) if name in schema.names]):
-        batches.append(batch.take(pa.array(np.arange(-start % step, batch.num_rows, step))))
-        start += batch.num_rows
-    if not batches:
+    places = np.arange(0, len(scores), -(-len(scores) // READ) or 1)
+    row_labels = labels[places]
+    in_table = detector.config.contract.label in pq.read_schema(features).names and not np.isnan(row_labels).all()
+    places = places[taken_for_normal(row_labels, in_table=in_table) & (scores[places] <= detector.threshold)]
+    if not len(places):
         return []
-    table = pa.Table.from_batches(batches)
-    row_labels = labels.known(table, detector.as_of)
-    in_table = contract.label in schema.names and not np.isnan(row_labels).all()
-    normal = taken_for_normal(row_labels, in_table=in_table)
-    return inject(detector, detector.encoder.transform(table.filter(pa.array(normal))), rows, seed)
+    columns = list(dict.fromkeys(feature.column for feature in detector.features))
+    return _inject(detector, detector.encoder.transform(take_rows(features, places, columns)), rows, seed)
 
 
 def _moved(step: float) -> "Change":

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.detector.artefact import Detector
+from pipeline.detector.parts import CALIBRATION, Parts
 from pipeline.evaluation.injection import Injected
 from pipeline.evaluation.metrics import Evaluation, evaluate
 from pipeline.labels.known import Labels
 from pipeline.scoring.score import Scored
+from pipeline.settings.config import Config
 from pipeline.tables.parquet import filter_rows, read_batches
-from pipeline.tables.period import Period, local_days
+from pipeline.tables.period import local_days
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Measured:
         }
 
 
-def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
+def calibration_block(features: Path, parts: Parts, out: Path) -> Path:
     """Write the rows of a training period's feature table that its calibration block holds.
 
     Parameters
     ----------
     features : Path
-    detector : Detector
-        Fitted on ``features``.
+    parts : Parts
+        Of these rows.
     out : Path
 
     Returns
@@ -74,9 +75,7 @@ def calibration_block(features: Path, detector: Detector, out: Path) -> Path:
     Path
         ``out``.
     """
-    block = Period(detector.calibration_start, None)
-    moments = read_batches(features, columns=[detector.config.contract.timestamp])
-    filter_rows(features, out, np.concatenate([block.holds(batch.column(0)) for batch in moments]))
+    filter_rows(features, out, parts.role == CALIBRATION)
     return out
 
 
@@ -93,17 +92,30 @@ def measure_batch(features: Path, scored: Scored, labels: Labels, as_of: datetim
     as_of : datetime, optional
         UTC; labels available later count as not known. Now when left out.
     """
-    config = labels.config
-    contract = config.contract
-    results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
-    scores = results.column("anomaly_score").to_numpy()
+    contract = labels.config.contract
     names = pq.read_schema(features).names
     columns = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
     rows = pq.read_table(features, columns=[name for name in columns if name in names])
     row_labels = labels.known(rows, as_of) if as_of else labels.known_now(rows)
     del rows  # before others are read: of a large batch, each column counts
-    if contract.label not in names and np.isnan(row_labels).all():
-        return Measured(scores, None, None)
+    return measure_rows(features, scored, row_labels, labels.config)
+
+
+def measure_rows(features: Path, scored: Scored, labels: np.ndarray, config: Config) -> Measured:
+    """Measure a scored batch by the labels of its rows.
+
+    Parameters
+    ----------
+    features : Path
+        The feature table that was scored.
+    scored : Scored
+    labels : array of float64, shape (n_rows,)
+        1 fraud, 0 normal, nan not known.
+    config : Config
+    """
+    contract = config.contract
+    if contract.label not in pq.read_schema(features).names and np.isnan(labels).all():
+        return Measured(scored.anomaly_scores, None, None)
 
     def column(name: str) -> pa.ChunkedArray:
         return pa.chunked_array([batch.column(0) for batch in read_batches(features, columns=[name])])
@@ -111,12 +123,12 @@ def measure_batch(features: Path, scored: Scored, labels: Labels, as_of: datetim
     evaluation = evaluate(
         local_days(column(contract.timestamp), config.table.time_zone),
         _cards(column(contract.entities[0])) if contract.entities else None,
-        scores,
-        row_labels,
-        is_flagged=results.column("is_flagged").to_numpy(zero_copy_only=False),
+        scored.anomaly_scores,
+        labels,
+        is_flagged=scored.flags,
         amounts=column(contract.amount).to_numpy(zero_copy_only=False),
     )
-    return Measured(scores, row_labels, evaluation)
+    return Measured(scored.anomaly_scores, labels, evaluation)
 
 
 def _cards(column: pa.ChunkedArray) -> np.ndarray:

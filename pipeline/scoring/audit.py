@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
-from pipeline.scoring.score import Scored, beside_input
-from pipeline.tables.parquet import take_rows
+from pipeline.scoring.score import Scored, beside_input, input_columns, with_marks
+from pipeline.tables.parquet import read_batches
 from pipeline.tables.writing import ParquetWriter, write_csv
 
 PROBABILITY = "inclusion_probability"
@@ -68,17 +68,14 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
     Path or None
         ``audit.parquet``; None where the share is 0.
     """
-    config, contract = detector.config, detector.config.contract
-    share = config.audit.share
+    config, share = detector.config, detector.config.audit.share
     if not share:
         return None
-    results = pq.read_table(scored.scores)
-    places = chances(results.column(contract.id), config.name)
-    sample = np.flatnonzero(~results.column("is_flagged").to_numpy(zero_copy_only=False) & (places < share))
-    sample = sample[np.argsort(places[sample], kind="stable")]
-    rows, marks = take_rows(features, sample), results.take(pa.array(sample)).drop_columns([contract.id])
-    added = marks.append_column("rank", pa.array(np.arange(1, len(sample) + 1)))
-    added = added.append_column(PROBABILITY, pa.array(np.full(len(sample), share)))
+    rows, places = _draw(features, scored, detector)
+    figures = pa.table(detector.figures(scored.anomaly_scores[places]))
+    added = with_marks(figures, scored.flags[places], scored.marks)
+    added = added.append_column("rank", pa.array(np.arange(1, len(places) + 1)))
+    added = added.append_column(PROBABILITY, pa.array(np.full(len(places), share)))
     table = beside_input(rows, added, detector)
     with ParquetWriter(folder / FILE, table.schema) as writer:
         writer.write(table)
@@ -86,3 +83,20 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
     spreadsheet = for_spreadsheets(table.drop_columns(hidden), config)
     write_csv(folder / "audit.csv", [spreadsheet], spreadsheet.schema)
     return folder / FILE
+
+
+def _draw(features: Path, scored: Scored, detector: Detector) -> tuple[pa.Table, np.ndarray]:
+    """Return the input's columns of the rows drawn, in their random order, and where they stand in the table."""
+    config, schema = detector.config, pq.read_schema(features)
+    columns = input_columns(schema.names, detector)
+    batches, places, draws, start = [], [np.empty(0, np.int64)], [np.empty(0)], 0
+    for batch in read_batches(features, columns):
+        draw = chances(batch.column(config.contract.id), config.name)
+        drawn = np.flatnonzero(~scored.flags[start : start + batch.num_rows] & (draw < config.audit.share))
+        batches.append(batch.take(pa.array(drawn)))
+        places.append(start + drawn)
+        draws.append(draw[drawn])
+        start += batch.num_rows
+    order = np.argsort(np.concatenate(draws), kind="stable")
+    schema = pa.schema([schema.field(name) for name in columns], schema.metadata)
+    return pa.Table.from_batches(batches, schema).take(pa.array(order)), np.concatenate(places)[order]

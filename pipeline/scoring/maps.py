@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.score import Scored
@@ -57,17 +56,16 @@ def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool 
     """
     from models.capabilities import WithCode
 
-    identity = detector.config.contract.id
-    results = pq.read_table(scored.scores, columns=[identity, "anomaly_score", "is_flagged"])
-    scores, flags = results.column("anomaly_score").to_numpy(), results.column("is_flagged").to_numpy()
-    # Only the ranks are wanted: which rows are flagged has been settled, by whatever cuts.
-    _, ranks = detector.flag(scores, results.column(identity), np.where(flags, -np.inf, np.inf))
-    normal, seed = np.flatnonzero(~flags), detector.config.model.seed
+    normal, seed = np.flatnonzero(~scored.flags), detector.config.model.seed
     if len(normal) < 3:
         return []
     normal = np.sort(np.random.default_rng(seed).permutation(normal)[:NORMAL_POINTS])
-    places = np.concatenate([normal, np.flatnonzero(flags & (ranks <= ALERT_POINTS))])
-    matrix, ranks = detector.encoder.transform(take_rows(features, places)), ranks[places]
+    alerts = scored.alert_places[:ALERT_POINTS]
+    in_file = np.argsort(alerts)
+    places = np.concatenate([normal, alerts[in_file]])
+    ranks = np.concatenate([np.zeros(len(normal), dtype=np.int64), in_file + 1])
+    columns = list(dict.fromkeys(feature.column for feature in detector.features))
+    matrix = detector.encoder.transform(take_rows(features, places, columns))
     maps, code = [], matrix
     if isinstance(detector.model, WithCode):
         code = detector.model.encode(matrix)

@@ -36,10 +36,9 @@ def held_against(features: Path, scored: Scored, detector: Detector, labels: np.
     labels : array of shape (n_rows,), or None
         1 fraud, 0 normal, NaN not known by now: ``Measured.labels``.
     """
-    results = pq.read_table(scored.scores, columns=["anomaly_score", "is_flagged"])
-    scores = results.column("anomaly_score").to_numpy()
-    rows = rows_of_batch(features, scores, np.full(len(scores), np.nan) if labels is None else labels, detector)
-    return fulfilment(detector.cut, rows, results.column("is_flagged").to_numpy(zero_copy_only=False))
+    known = np.full(scored.scored, np.nan) if labels is None else labels
+    rows = rows_of_batch(features, scored.anomaly_scores, known, detector)
+    return fulfilment(detector.cut, rows, scored.flags)
 
 
 @dataclass(frozen=True)

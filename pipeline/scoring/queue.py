@@ -105,13 +105,11 @@ def queue_change(
     from scipy.stats import spearmanr
 
     key = config.contract.id
-    one, other = (
-        pq.read_table(scored.scores, columns=[key, "anomaly_score", "is_flagged"]) for scored in (champion, candidate)
-    )
-    if not one[key].equals(other[key]):
+    ids, others = (pq.read_table(scored.scores, columns=[key])[key] for scored in (champion, candidate))
+    if not ids.equals(others):
         raise ValueError("the two versions did not score the same rows in the same order")
-    scores = [part["anomaly_score"].to_numpy() for part in (one, other)]
-    before, after = (part["is_flagged"].to_numpy() for part in (one, other))
+    scores = [champion.anomaly_scores, candidate.anomaly_scores]
+    before, after = champion.flags, candidate.flags
     enter, leave = after & ~before, before & ~after
     verdicts = np.full(len(before), np.nan) if labels is None else labels
     constant = len(before) < 2 or any(part.min() == part.max() for part in scores)
@@ -129,8 +127,8 @@ def queue_change(
         fraud_leaves=int((verdicts[leave] == 1).sum()),
         labelled_enter=int((~np.isnan(verdicts[enter])).sum()),
         labelled_leave=int((~np.isnan(verdicts[leave])).sum()),
-        entering=_shown(candidate, one[key].filter(pa.array(enter)), config),
-        leaving=_shown(champion, one[key].filter(pa.array(leave)), config),
+        entering=_shown(candidate, ids.filter(pa.array(enter)), config),
+        leaving=_shown(champion, ids.filter(pa.array(leave)), config),
     )
 
 

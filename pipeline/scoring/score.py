@@ -1,11 +1,10 @@
 """Stream a feature table through a detector; then, in a second pass, flags, ranks and reasons."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +13,15 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
-from pipeline.settings.output import FIGURES, name_beside, name_within
-from pipeline.tables.parquet import read_batches
+from pipeline.settings.output import name_beside, name_within
+from pipeline.tables.parquet import ROWS_READ, read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
 
 EXPLAINED_AT_A_TIME = 4096
+
+Marks = Mapping[str, str | datetime]
+"""Which run says it: the columns `MARKS` of pipeline/settings/output.py, each with its one value."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,14 @@ class Scored:
         The score above which rows were flagged, where no cut of their own holds; None where none could be.
     scores, alerts, alerts_csv : Path
         The files written.
+    marks : mapping of str to str or datetime
+        What all rows of the files have alike: batch_id, model_version and scored_at.
+    anomaly_scores : array of shape (n_rows,), float64
+        Of every row, in the table's order.
+    flags : array of shape (n_rows,), bool
+        Whether the row became an alert.
+    alert_places : array of shape (n_flagged,), int64
+        Where the alerts stand in the table, by rank.
     """
 
     scored: int
@@ -48,6 +58,21 @@ class Scored:
     scores: Path
     alerts: Path
     alerts_csv: Path
+    marks: Marks
+    anomaly_scores: np.ndarray = field(repr=False, compare=False)
+    flags: np.ndarray = field(repr=False, compare=False)
+    alert_places: np.ndarray = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What the first pass gathers of the rows, in the table's order; segments where the threshold goes by one."""
+
+    ids: pa.ChunkedArray
+    scores: np.ndarray
+    segments: pa.ChunkedArray | None
+    days: set[date]
+    unseen: dict[str, int]
 
 
 def score_table(
@@ -58,6 +83,7 @@ def score_table(
     batch_id: str,
     model_version: str,
     scored_at: datetime,
+    anomaly_scores: np.ndarray | None = None,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Scored:
     """Score a feature table and write its scores and alerts.
@@ -76,6 +102,8 @@ def score_table(
     batch_id, model_version : str
     scored_at : datetime
         UTC.
+    anomaly_scores : array of shape (n_rows,), float64, optional
+        What the detector's model makes of the rows, where that is known already.
     on_rows : callable, optional
         Called with the number of rows after each batch of the first pass.
 
@@ -85,57 +113,71 @@ def score_table(
     """
     folder.mkdir(parents=True, exist_ok=True)
     contract, zone = detector.config.contract, detector.config.table.time_zone
-    marks: dict[str, str | datetime] = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
-    with TemporaryDirectory(dir=folder, prefix=".scoring-") as temporary:
-        raw = Path(temporary) / "scores.parquet"
-        days, unseen = _score_rows(features, detector, raw, on_rows)
-        ids_and_scores = pq.read_table(raw, columns=[contract.id, "anomaly_score"])
-        scores = ids_and_scores.column("anomaly_score").to_numpy()
-        cuts = cuts_of(features, scores, detector)
-        flags, ranks = detector.flag(scores, ids_and_scores.column(contract.id), cuts)
-        row_cuts = np.broadcast_to(cuts, flags.shape)[flags]
-        alerts = _alerts(features, raw, detector, flags=flags, ranks=ranks, cuts=row_cuts, marks=marks)
-        with ParquetWriter(folder / "alerts.parquet", alerts.schema) as writer:
-            writer.write(alerts)
-        spreadsheet = for_spreadsheets(alerts, detector.config)
-        write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema)
-        _write_scores(folder / "scores.parquet", raw, flags, marks)
+    marks: Marks = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
+    rows = _read_rows(features, detector, anomaly_scores, on_rows)
+    cuts = detector.cuts(rows.scores, rows.segments)
+    flags, ranks = detector.flag(rows.scores, rows.ids, cuts)
+    by_rank = np.argsort(ranks[flags])
+    places = np.flatnonzero(flags)[by_rank]
+    alerts = _alerts(
+        _flagged(features, flags).take(pa.array(by_rank)),
+        detector,
+        scores=rows.scores[places],
+        cuts=np.broadcast_to(cuts, flags.shape)[places],
+        marks=marks,
+    )
+    with ParquetWriter(folder / "alerts.parquet", alerts.schema) as writer:
+        writer.write(alerts)
+    spreadsheet = for_spreadsheets(alerts, detector.config)
+    write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema)
+    _write_scores(folder / "scores.parquet", rows, flags, detector=detector, marks=marks)
 
     times = alerts.column(name_within(contract.timestamp, alerts.column_names))
     alerts_by_day = Counter(local_days(times, zone).tolist())
     return Scored(
         scored=len(flags),
         flagged=alerts.num_rows,
-        alerts_per_day={day: alerts_by_day[day] for day in sorted(days)},
-        unseen=unseen,
+        alerts_per_day={day: alerts_by_day[day] for day in sorted(rows.days)},
+        unseen=rows.unseen,
         threshold=_one_cut(cuts, detector),
         scores=folder / "scores.parquet",
         alerts=folder / "alerts.parquet",
         alerts_csv=folder / "alerts.csv",
+        marks=marks,
+        anomaly_scores=rows.scores,
+        flags=flags,
+        alert_places=places,
     )
 
 
-def _score_rows(
-    features: Path, detector: Detector, out: Path, on_rows: Callable[[int], None]
-) -> tuple[set[date], dict[str, int]]:
-    """Write id and scores of every row; return the days of the rows, and how many hold a new value, by column."""
-    contract, zone = detector.config.contract, detector.config.table.time_zone
+def _read_rows(
+    features: Path, detector: Detector, anomaly_scores: np.ndarray | None, on_rows: Callable[[int], None]
+) -> _Rows:
+    """Score every row, unless its score is known, and gather what flags and ranks go by."""
+    contract, zone, segment = detector.config.contract, detector.config.table.time_zone, detector.cut.segment
+    inputs = (feature.column for feature in detector.features)
+    columns = dict.fromkeys([contract.id, contract.timestamp, *([segment] if segment else []), *inputs])
+    ids: list[pa.Array] = []
+    scores: list[np.ndarray] = [np.empty(0)]
+    segments: list[pa.Array] = []
     days: set[date] = set()
     unseen: Counter[str] = Counter()
-
-    def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            days.update(np.unique(local_days(batch.column(contract.timestamp), zone)).tolist())
-            unseen.update({name: int(rows.sum()) for name, rows in detector.encoder.unseen(batch).items()})
-            yield batch
-            on_rows(batch.num_rows)
-
-    columns = dict.fromkeys([contract.id, contract.timestamp, *(feature.column for feature in detector.features)])
-    numbers = [(name, pa.float64()) for name in FIGURES]
-    with ParquetWriter(out, pa.schema([pq.read_schema(features).field(contract.id), *numbers])) as writer:
-        for batch in detector.score(counted(read_batches(features, columns=list(columns)))):
-            writer.write(batch)
-    return days, dict(unseen)
+    for batch in read_batches(features, columns=list(columns)):
+        ids.append(batch.column(contract.id))
+        if anomaly_scores is None:
+            scores.append(detector.anomaly_scores(batch))
+        if segment:
+            segments.append(batch.column(segment).dictionary_encode())
+        days.update(np.unique(local_days(batch.column(contract.timestamp), zone)).tolist())
+        unseen.update({name: int(values.sum()) for name, values in detector.encoder.unseen(batch).items()})
+        on_rows(batch.num_rows)
+    return _Rows(
+        ids=pa.chunked_array(ids, pq.read_schema(features).field(contract.id).type),
+        scores=np.concatenate(scores) if anomaly_scores is None else anomaly_scores,
+        segments=pa.chunked_array(segments or [pa.array([], pa.string())]).unify_dictionaries() if segment else None,
+        days=days,
+        unseen=dict(unseen),
+    )
 
 
 def cuts_of(features: Path, scores: np.ndarray, detector: Detector) -> float | np.ndarray:
@@ -151,17 +193,18 @@ def _one_cut(cuts: float | np.ndarray, detector: Detector) -> float | None:
     return cuts if np.isfinite(cuts) else None
 
 
-def _write_scores(path: Path, raw: Path, flags: np.ndarray, marks: dict[str, str | datetime]) -> None:
-    schema = _with_marks(pq.read_schema(raw).empty_table(), flags[:0], marks).schema
-    start = 0
-    with ParquetWriter(path, schema) as writer:
-        for batch in read_batches(raw):
-            table = pa.Table.from_batches([batch])
-            writer.write(_with_marks(table, flags[start : start + batch.num_rows], marks))
-            start += batch.num_rows
+def _write_scores(path: Path, rows: _Rows, flags: np.ndarray, *, detector: Detector, marks: Marks) -> None:
+    def part(start: int) -> pa.Table:
+        ids, scores = rows.ids.slice(start, ROWS_READ), rows.scores[start : start + ROWS_READ]
+        table = pa.table({detector.config.contract.id: ids, **detector.figures(scores)})
+        return with_marks(table, flags[start : start + ROWS_READ], marks)
+
+    with ParquetWriter(path, part(len(flags)).schema) as writer:
+        for start in range(0, len(flags), ROWS_READ):
+            writer.write(part(start))
 
 
-def _with_marks(table: pa.Table, flags: np.ndarray, marks: dict[str, str | datetime]) -> pa.Table:
+def with_marks(table: pa.Table, flags: np.ndarray, marks: Marks) -> pa.Table:
     """Add the columns is_flagged, batch_id, model_version and scored_at."""
     table = table.append_column("is_flagged", pa.array(flags))
     for name, value in marks.items():
@@ -170,27 +213,14 @@ def _with_marks(table: pa.Table, flags: np.ndarray, marks: dict[str, str | datet
     return table
 
 
-def _alerts(
-    features: Path,
-    raw: Path,
-    detector: Detector,
-    *,
-    flags: np.ndarray,
-    ranks: np.ndarray,
-    cuts: np.ndarray,
-    marks: dict[str, str | datetime],
-) -> pa.Table:
-    """Return the flagged rows by rank: input columns, scores columns, threshold, rank, reasons, reason."""
-    rows = _flagged(features, flags)
-    scores = _flagged(raw, flags).drop_columns([detector.config.contract.id])
-    by_rank = pa.array(np.argsort(ranks[flags]))
-    rows, scores = rows.take(by_rank), scores.take(by_rank)
+def _alerts(rows: pa.Table, detector: Detector, *, scores: np.ndarray, cuts: np.ndarray, marks: Marks) -> pa.Table:
+    """Return the alerts of flagged rows by rank: input columns, scores columns, threshold, rank, reasons, reason."""
     parts = [explain(detector, part) for part in _parts(rows)]
     reasons = pa.chunked_array(parts, type=REASONS_TYPE)
     reason = pa.chunked_array([sentence(part) for part in parts], type=pa.string())
 
-    added = _with_marks(scores, flags[flags], marks)
-    added = added.append_column("threshold", pa.array(cuts).take(by_rank))
+    added = with_marks(pa.table(detector.figures(scores)), np.ones(rows.num_rows, dtype=bool), marks)
+    added = added.append_column("threshold", pa.array(cuts))
     added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
     added = added.append_column("reasons", reasons).append_column("reason", reason)
     return beside_input(rows, added, detector)
@@ -209,13 +239,18 @@ def beside_input(rows: pa.Table, added: pa.Table, detector: Detector) -> pa.Tabl
     detector : Detector
         Whose features are left out.
     """
-    columns = {name for feature in detector.features for name in (feature.column, feature.expected)}
-    columns -= set(detector.config.contract.columns)
-    names = [name for name in rows.column_names if name not in columns]
+    names = input_columns(rows.column_names, detector)
     table = rows.select(names).rename_columns([name_beside(name, added.column_names) for name in names])
-    for field in added.schema:
-        table = table.append_column(field, added.column(field.name))
+    for name in added.column_names:
+        table = table.append_column(added.schema.field(name), added.column(name))
     return table
+
+
+def input_columns(names: Collection[str], detector: Detector) -> list[str]:
+    """Return those of a feature table's columns that the input had: all but the detector's features."""
+    features = {name for feature in detector.features for name in (feature.column, feature.expected)}
+    features -= set(detector.config.contract.columns)
+    return [name for name in names if name not in features]
 
 
 def _flagged(path: Path, flags: np.ndarray) -> pa.Table:

@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.detector.artefact import Detector
-from pipeline.detector.parts import FIT, split
-from pipeline.labels.known import Labels
+from pipeline.detector.parts import FIT, Parts
 from pipeline.scoring.reasons import explain, sentence
 from pipeline.tables.parquet import read_batches, take_rows
 from pipeline.tables.writing import ParquetWriter
@@ -15,7 +14,7 @@ from pipeline.tables.writing import ParquetWriter
 SUSPECTS = 20
 
 
-def write_suspects(features: Path, detector: Detector, labels: Labels, out: Path, *, n: int = SUSPECTS) -> Path:
+def write_suspects(features: Path, detector: Detector, parts: Parts, out: Path, *, n: int = SUSPECTS) -> Path:
     """Write the fit rows that the fitted model finds most anomalous, the most anomalous first.
 
     A row that is no normal one, for want of a label or through a wrong one, teaches the model that such rows are
@@ -27,8 +26,8 @@ def write_suspects(features: Path, detector: Detector, labels: Labels, out: Path
     features : Path
         The feature table that the detector was fitted on.
     detector : Detector
-    labels : Labels
-        The same as for the fit.
+    parts : Parts
+        Which rows it was fitted on.
     out : Path
         Parquet file to write.
     n : int
@@ -40,7 +39,7 @@ def write_suspects(features: Path, detector: Detector, labels: Labels, out: Path
         ``out``.
     """
     contract = detector.config.contract
-    is_fit_row = split(features, detector.config, labels, detector.as_of).role == FIT
+    is_fit_row = parts.role == FIT
     scores, worst, start = np.empty(0), np.empty(0, dtype=np.int64), 0
     columns = list(dict.fromkeys(feature.column for feature in detector.features))
     for batch in read_batches(features, columns=columns):

@@ -29,15 +29,26 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = R
         pa.default_memory_pool().release_unused()
 
 
-def take_rows(path: Path, places: np.ndarray) -> pa.Table:
-    """Return rows of a Parquet file of our own making by position, in the order given; only they are held in memory."""
+def take_rows(path: Path, places: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return rows of a Parquet file of our own making by position, in the order given; only they are held in memory.
+
+    Parameters
+    ----------
+    path : Path
+    places : array of int64, shape (n,)
+    columns : sequence of str, optional
+        The columns to read; all when left out.
+    """
     ascending = np.sort(places)
     parts, start = [], 0
-    for batch in read_batches(path):
+    for batch in read_batches(path, columns):
         rows = ascending[slice(*np.searchsorted(ascending, [start, start + batch.num_rows]))]
         parts.append(batch.take(pa.array(rows - start)))
         start += batch.num_rows
-    table = pa.Table.from_batches(parts, schema=pq.read_schema(path))
+    schema = pq.read_schema(path)
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns], schema.metadata)
+    table = pa.Table.from_batches(parts, schema=schema)
     return table.take(pa.array(np.searchsorted(ascending, places)))
 
 

@@ -81,9 +81,15 @@ def test_the_first_reason_is_the_perturbed_column(fitted):
 def test_frauds_and_flagged_rows_are_never_perturbed(fitted, tmp_path):
     _, detector, block, _ = fitted
     rows = pq.read_table(block)
+
+    def injected(path, labels):
+        rows = pq.read_table(path)
+        scores = detector.anomaly_scores(rows)
+        return inject_into(path, detector, scores, labels.known(rows, detector.as_of), rows=100)
+
     labels = Labels(detector.config).known(rows, detector.as_of)
     normal = detector.encoder.transform(rows.filter(pa.array(labels == 0)))
-    assert inject_into(block, detector, Labels(detector.config), rows=100) == inject(detector, normal, rows=100)
+    assert injected(block, Labels(detector.config)) == inject(detector, normal, rows=100)
     frauds = rows.filter(pa.array(labels == 1))
     flagged = detector.model.anomaly_score(detector.encoder.transform(frauds)) > detector.threshold
     assert flagged.any()
@@ -91,23 +97,20 @@ def test_frauds_and_flagged_rows_are_never_perturbed(fitted, tmp_path):
     # Without labels every row is taken for normal, as training takes it.
     pq.write_table(rows.drop_columns(["fraud"]), tmp_path / "rows.parquet")
     everything = inject(detector, detector.encoder.transform(rows), rows=100)
-    assert inject_into(tmp_path / "rows.parquet", detector, Labels(detector.config), rows=100) == everything
+    assert injected(tmp_path / "rows.parquet", Labels(detector.config)) == everything
     # Also where review has found some of them, the most unusual ones as a rule, to be normal.
     key = frauds["tx"].filter(pa.array(flagged))[0].as_py()
     verdict = {"tx": [key], "fraud": [0], "labelled_at": [detector.as_of]}
     review = ReviewedLabels(tmp_path / "review", detector.config)
     pq.write_table(pa.table(verdict), tmp_path / "verdict.parquet")
     review.append(tmp_path / "verdict.parquet")
-    assert (
-        inject_into(tmp_path / "rows.parquet", detector, Labels(detector.config, tuple(review.files())), rows=100)
-        == everything
-    )
+    assert injected(tmp_path / "rows.parquet", Labels(detector.config, tuple(review.files()))) == everything
     # And of rows that came after the fit, whose labels nobody knew then.
     later = pc.add(pc.cast(rows["at"], pa.timestamp("us")), pa.scalar(timedelta(days=365)))
     pq.write_table(rows.set_column(rows.schema.get_field_index("at"), "at", later), tmp_path / "later.parquet")
-    assert inject_into(tmp_path / "later.parquet", detector, Labels(detector.config), rows=100) == everything
+    assert injected(tmp_path / "later.parquet", Labels(detector.config)) == everything
     pq.write_table(rows.slice(0, 0), tmp_path / "none.parquet")
-    assert inject_into(tmp_path / "none.parquet", detector, Labels(detector.config)) == []
+    assert injected(tmp_path / "none.parquet", Labels(detector.config)) == []
 
 
 def test_a_share_has_wilsons_interval():

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from pipeline.detector.parts import CALIBRATION, split
 from pipeline.evaluation.measured import measure_batch
 from pipeline.labels.known import Labels
 from tests.pipeline.fitted import AFTER
@@ -18,6 +19,13 @@ def test_the_calibration_block_is_the_last_share_of_the_rows_in_time(fitted):
     features, detector, block, _ = fitted
     times, kept = pq.read_table(features)["at"], pq.read_table(block)["at"]
     assert kept.to_pylist() == sorted(times.to_pylist())[-detector.summary["calibration_rows"] :]
+
+
+def test_the_scores_that_the_threshold_was_solved_on_are_those_of_the_block_to_the_last_bit(fitted):
+    features, detector, _, scored = fitted
+    parts = split(features, detector.config, Labels(detector.config), detector.as_of)
+    known = detector.held_out.scores[parts.places(CALIBRATION)]
+    assert known.tolist() == pq.read_table(scored.scores)["anomaly_score"].to_pylist()
 
 
 def test_a_card_named_by_a_text_counts_as_one_named_by_a_number_does(fitted, tmp_path):

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from pipeline.detector.parts import split
 from pipeline.evaluation.measured import calibration_block, measure_batch
 from pipeline.labels.known import Labels
 from pipeline.pages.report import render
@@ -21,7 +22,8 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     features = feature_table(folder, transactions(), config())
     detector = detector_of(features, config())
-    block = calibration_block(features, detector, folder / "block.parquet")
+    parts = split(features, detector.config, Labels(detector.config), detector.as_of)
+    block = calibration_block(features, parts, folder / "block.parquet")
     scored = score_table(
         block, detector, folder / "scored", batch_id="b", model_version="1", scored_at=datetime(2025, 5, 1)
     )
@@ -53,7 +55,8 @@ def test_a_training_report_names_the_model_what_it_left_out_and_the_rows_to_look
     )
     validated = Validated(block, block, block, Counts(375, 375, 0, 0, 0), {}, None)
     told = {"maps": make_maps(block, scored, detector)}
-    told["suspects"] = write_suspects(features, detector, Labels(detector.config), tmp_path / "suspects.parquet")
+    parts = split(features, detector.config, Labels(detector.config), detector.as_of)
+    told["suspects"] = write_suspects(features, detector, parts, tmp_path / "suspects.parquet")
     measured = measure_batch(block, scored, Labels(detector.config), AFTER)
     page = training_report(detector, validated, scored, measured, source=block, facts={}, notes=[], **told)
     assert page.facts["Model"].startswith("dense: ")

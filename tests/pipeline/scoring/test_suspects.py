@@ -17,6 +17,10 @@ def fitted(folder, table):
     return features, detector_of(features, config())
 
 
+def parts_of(features, detector):
+    return split(features, detector.config, Labels(detector.config), AFTER)
+
+
 def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path):
     table = transactions()
     first = np.flatnonzero(np.arange(1500) < 900)
@@ -24,7 +28,9 @@ def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path)
     labels = table["fraud"].to_numpy().copy()
     labels[hidden] = 0
     features, detector = fitted(tmp_path, replace(table, "fraud", labels))
-    found = pq.read_table(write_suspects(features, detector, Labels(detector.config), tmp_path / "suspects.parquet"))
+    found = pq.read_table(
+        write_suspects(features, detector, parts_of(features, detector), tmp_path / "suspects.parquet")
+    )
     assert found.num_rows == 20
     assert np.isin(found["tx"].to_numpy(), hidden).sum() > 10
     assert all(reason.startswith("eur ") for reason in found["reason"].to_pylist()[:5])
@@ -33,11 +39,10 @@ def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path)
 @pytest.mark.parametrize("n", [7, 5000])
 def test_they_are_the_fit_rows_with_the_highest_scores_in_order(tmp_path, n):
     features, detector = fitted(tmp_path, transactions())
-    found = pq.read_table(
-        write_suspects(features, detector, Labels(detector.config), tmp_path / "suspects.parquet", n=n)
-    )
+    parts = parts_of(features, detector)
+    found = pq.read_table(write_suspects(features, detector, parts, tmp_path / "suspects.parquet", n=n))
     rows = pq.read_table(features)
-    fit = rows.filter(pa.array(split(features, detector.config, Labels(detector.config), AFTER).role == FIT))
+    fit = rows.filter(pa.array(parts.role == FIT))
     scores = detector.model.anomaly_score(detector.encoder.transform(fit))
     best = np.argsort(-scores, kind="stable")[:n]
     assert found["tx"].to_pylist() == fit["tx"].take(best).to_pylist()

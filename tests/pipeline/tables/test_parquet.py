@@ -13,6 +13,8 @@ def test_rows_are_taken_by_position_in_the_order_given(tmp_path):
     for places in ([], [7], [999, 0, 500, 501, 3], list(range(999, -1, -1))):
         found = take_rows(tmp_path / "rows.parquet", np.array(places, dtype=np.int64))
         assert found.equals(table.take(pa.array(places, pa.int64())))
+        texts = take_rows(tmp_path / "rows.parquet", np.array(places, dtype=np.int64), ["text", "x"])
+        assert texts.equals(found.select(["text", "x"]))
 
 
 def test_batches_are_no_longer_than_asked_for_and_have_the_columns_asked_for(tmp_path):
