@@ -99,6 +99,7 @@ def test_customers_are_numbers_and_sensitive_columns_are_left_out():
     assert found.counts("channel") == {"fax": 1, "web": 2}
     assert found.take(np.array([1, 2])).counts("channel") == {"fax": 1}
     assert found.where("channel", "pigeon").tolist() == [False] * 4
+    assert len(found.take(found.where("channel", "pigeon"))) == 0
     assert ScoredRows.columns(Config.model_validate({"contract": {**CONTRACT, "sensitive": ["iban"]}})) == [
         "at", "eur", "card", "channel"
     ]  # fmt: skip

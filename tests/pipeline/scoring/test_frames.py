@@ -220,6 +220,9 @@ def test_labels_from_review_count_from_their_moment(past, new, detector, tmp_pat
     expected = pa.Table.from_batches(detector.score(pq.read_table(features).to_batches())).to_pandas()
     scored = score_frame(detector, new.to_pandas(), history=past.to_pandas(), labels=labels).scores
     assert scored["anomaly_score"].tolist() == expected.set_index("tx")["anomaly_score"][new["tx"]].tolist()
+    with pytest.warns(UserWarning, match="^The history lacks 30"):
+        matrix = transform_frame(detector, new.to_pandas(), history=past.to_pandas(), labels=labels)
+    assert (matrix.to_numpy() == detector.encoder.transform(pq.read_table(features).sort_by("tx"))).all()
     without = score_frame(detector, new.to_pandas(), history=past.to_pandas()).scores
     assert (without["anomaly_score"] != scored["anomaly_score"]).any()
 
@@ -231,6 +234,7 @@ def test_a_configuration_is_inferred_as_of_a_file(past, tmp_path):
     assert found.contract.model_dump(exclude={"id"}) | {"id": "tx"} == expected.contract.model_dump()
     assert (found.name, found.table.path) == ("past", "")
     assert why.keys() == reasons.keys()
+    assert infer_frame(past.to_pandas())[0].name == "assay"
 
 
 @pytest.mark.parametrize(
@@ -270,6 +274,44 @@ def test_a_fit_warns_of_rows_that_are_left_out(past):
     frame.loc[[3, 4], "eur"] = np.nan
     with pytest.warns(UserWarning, match=r"^2 of 1,500 rows of the frame are left out: 2 broke 'eur: not missing'\.$"):
         fit_frame(frame, SETTINGS)
+
+
+def test_the_rows_and_days_that_a_history_lacks_are_named_in_warnings_and_in_notes(past, new, detector):
+    history = past.to_pandas()
+    history.loc[[3, 4], "eur"] = np.nan
+    with warnings.catch_warnings(record=True) as every:
+        warnings.simplefilter("always", UserWarning)
+        transform_frame(detector, new.to_pandas(), history=history)
+    texts = [str(each.message) for each in every if "history" in str(each.message)]
+    assert texts[0] == "2 of 1,500 rows of the history are left out: 2 broke 'eur: not missing'."
+    assert texts[1].startswith("The history lacks 30")
+    assert score_frame(detector, new.to_pandas(), history=history).notes == texts
+
+
+def test_a_warning_is_of_the_line_that_asked(new, detector):
+    frame = new.to_pandas()
+    frame.loc[5, "eur"] = np.nan
+    with pytest.warns(UserWarning, match="are left out") as warned:
+        transform_frame(detector, frame)
+    assert warned[0].filename == __file__
+
+
+def test_a_fit_looks_back_to_a_history_and_knows_labels_from_review(past, tmp_path):
+    early, late = past.slice(0, 500), past.slice(500)
+    labels = pd.DataFrame({"tx": range(500, 1000), "fraud": 0, "labelled_at": START + timedelta(days=25)})
+    labels.to_parquet(tmp_path / "labels.parquet")
+    store = ReviewedLabels(tmp_path / "labels", SETTINGS)
+    store.append(tmp_path / "labels.parquet")
+    pq.write_table(early, tmp_path / "early.parquet")
+    pq.write_table(late, tmp_path / "late.parquet")
+    features = tmp_path / "features.parquet"
+    compute(tmp_path / "late.parquet", [tmp_path / "early.parquet"], SETTINGS, features, reviewed=store.files())
+    expected = detector_of(features, SETTINGS, reviewed=store.files())
+    with pytest.warns(UserWarning, match="^The history lacks"):
+        fitted = fit_frame(late.to_pandas(), SETTINGS, as_of=AFTER, history=early.to_pandas(), labels=labels)
+    assert fitted.encoder.to_dict() == expected.encoder.to_dict()
+    assert fitted.threshold == expected.threshold
+    assert fitted.summary == expected.summary
 
 
 def test_a_good_frame_gives_no_warning(past):

@@ -6,7 +6,7 @@ import pytest
 from models.capabilities import WithContributions
 from pipeline.detector.artefact import Detector
 from pipeline.features import list_features
-from pipeline.scoring.reasons import REASONS_TYPE, explain, most_usual, sentence
+from pipeline.scoring.reasons import REASONS_TYPE, _distances, assign, explain, most_usual, sentence
 from pipeline.settings.sensitive import MASK
 from tests.pipeline.fitted import config, detector_of, replace, transactions
 
@@ -261,6 +261,10 @@ def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):
     assert (settled == matrix).all()
     assert scores == own
     assert best(detector, row)["column"] == "n41"
+    blame = assign(detector, matrix)
+    parts = detector.model.contributions(matrix)[0]
+    parts = [parts[detector.encoder.places(name)].sum() for name in blame.sources]
+    assert set(np.flatnonzero(blame.shares[0])) <= set(np.argsort(parts)[-24:])
 
 
 @pytest.fixture(scope="module", params=["knn", "pca"])
@@ -296,3 +300,32 @@ def test_where_nothing_goes_away_what_is_farthest_from_usual_is_told(without_con
     row = replace(table.slice(0, 1), "km", [400.0])
     monkeypatch.setattr(type(detector.model), "anomaly_score", lambda self, rows: np.zeros(len(rows)))
     assert best(detector, row)["column"] == "km"
+
+
+def test_a_feature_that_names_what_it_compares_with_counts_as_twice_as_far(detector, table):
+    matrix = detector.encoder.transform(table.slice(0, 3))
+    members = [number for number, feature in enumerate(detector.features) if feature.source == "eur"]
+    expected = [3.0 if "card" in detector.features[number].name else 1.5 for number in members]
+    assert set(expected) == {1.5, 3.0}
+    distances = _distances(detector, matrix, matrix + np.float32(1.5), members)
+    np.testing.assert_allclose(distances, [expected] * 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("source", ["hour of day", "channel", "card: transactions", "km"])
+def test_taken_is_the_most_usual_value_that_lowers_the_score_nearly_as_far_as_any(detector, table, source):
+    rows = replace(table.slice(0, 20), "hour of day", [3.0] * 20)
+    rows = replace(replace(rows, COUNT, [40.0] * 20), "km", [80.0] * 20)
+    matrix, tried = detector.encoder.transform(rows), np.arange(20) % 5 > 0
+    own = detector.model.anomaly_score(matrix)
+    settled, scores = most_usual(detector, matrix, own, source=source, tried=tried)
+    places, usual = detector.encoder.usual(source)
+    for row in range(20):
+        expected, least = matrix[row].copy(), own[row]
+        trials = np.repeat(matrix[row : row + 1], len(usual), axis=0)
+        trials[:, places] = usual
+        found = detector.model.anomaly_score(trials)
+        if tried[row] and found.min() < own[row]:
+            least = found.min()
+            expected[places] = usual[np.flatnonzero(own[row] - found >= 0.9 * (own[row] - least))[0]]
+        assert scores[row] == pytest.approx(least)
+        np.testing.assert_array_equal(settled[row], expected)

@@ -46,6 +46,7 @@ def test_codes_come_with_the_id_row_for_row(detector, features, tmp_path):
     codes, rows = pq.read_table(tmp_path / "codes.parquet"), pq.read_table(features)
     assert codes.schema.names == ["tx", "code_1", "code_2", "code_3", "code_4"]
     assert codes["tx"].equals(rows["tx"])
+    assert set(codes.schema.types[1:]) == {pa.float32()}
     expected = detector.model.encode(detector.encoder.transform(rows))
     assert np.array_equal(np.column_stack([codes[f"code_{place}"] for place in range(1, 5)]), expected)
 
@@ -114,3 +115,10 @@ def test_a_model_without_a_code_says_so(features, tmp_path, write, message):
     with pytest.raises(InputError, match=message):
         write(features, knn, tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [write_codes, write_expected])
+def test_rows_are_counted_as_they_are_written(detector, features, tmp_path, write):
+    done = []
+    write(features, detector, tmp_path / "out.parquet", done.append)
+    assert sum(done) == pq.read_table(tmp_path / "out.parquet").num_rows == 3000

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_what_came_is_said_by_day_and_in_all():
     low, high = queue_interval(20, threshold.facts["variance"], 8, 3)
     first, last = queue_interval(20, threshold.facts["variance"], 8)
     assert (predicted_queue(threshold), predicted_queue(threshold, 3)) == ((first, last), (low, high))
-    assert f"nine days in ten between {first} and {last}" in threshold.promise
+    assert f"nine days in ten between {first} and {last}, from chance and what these days varied)" in threshold.promise
     rows = made(np.zeros(300), day=np.repeat([0, 1, 2], 100))
     flags = np.concatenate([np.arange(100) < number for number in (20, first - 1, last + 1)])
     fulfilment = strategy.fulfilment(threshold, rows, flags)
@@ -164,3 +165,34 @@ def test_a_group_whose_share_makes_no_whole_alert_has_no_cut_of_its_own():
     masks = {value: rows.where("channel", value) for value in ("web", "fax")}
     common = replace(strategy.solve(rows), segment="channel")
     assert set(strategy.split(rows, masks, common)) == {"web"}  # the fax's share is 0.5 of an alert
+
+
+def test_a_day_has_one_interval_and_no_row_no_queue():
+    strategy = Capacity(alerts_per_day=20)
+    threshold = strategy.solve(made(np.arange(400.0), day=np.repeat([0, 1], 200)))
+    low, high = predicted_queue(threshold)
+    day = strategy.fulfilment(threshold, made(np.zeros(50)), np.arange(50) < 20)
+    assert day.text == f"The queue of 20 alerts lies inside: between {low} and {high} were predicted for the day."
+    nothing = strategy.fulfilment(threshold, made([]), np.zeros(0, bool))
+    assert (nothing.text, nothing.is_inside) == ("No row was scored, so there is no queue.", None)
+
+
+def test_more_customers_than_there_are_cannot_be_reviewed():
+    rows = made(np.arange(100.0), day=np.repeat([0, 1], 50), customers=np.arange(100) % 10)
+    with pytest.raises(TrainingError, match=r"alerts_per_day is 10 and there are only 10\.0 customers a day"):
+        Capacity(alerts_per_day=10, unit="customers").solve(rows)
+    assert Capacity(alerts_per_day=9.5, unit="customers").solve(rows).facts["mean"] == 9.5
+
+
+def test_groups_share_what_the_other_rows_leave_and_nothing_where_these_take_all():
+    # The ten other rows lie highest: a day's capacity of 20 leaves 10, three quarters of them for the larger group.
+    rows = made(np.arange(100.0), channel=["web", "web", "web", "fax"] * 22 + ["web", "fax"] + [None] * 10)
+    masks = {value: rows.where("channel", value) for value in ("web", "fax")}
+    strategy = Capacity(alerts_per_day=20)
+    common = replace(strategy.solve(rows), segment="channel")
+    parts = strategy.split(rows, masks, common)
+    flagged = {value: int((rows.scores[masks[value]] > part.value).sum()) for value, part in parts.items()}
+    assert flagged == {"web": math.floor(10 * 67 / 90), "fax": math.floor(10 * 23 / 90)}
+    assert [part.settings["alerts_per_day"] for part in parts.values()] == [10 * 67 / 90, 10 * 23 / 90]
+    few = Capacity(alerts_per_day=10)
+    assert few.split(rows, masks, replace(few.solve(rows), segment="channel")) == {}

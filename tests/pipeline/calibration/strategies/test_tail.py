@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.calibration.p_values import Calibration
+from pipeline.calibration.p_values import Calibration, TailLaw
 from pipeline.calibration.strategies.tail import PeaksOverThreshold, rates
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import made
@@ -42,6 +42,13 @@ def test_the_draws_of_the_rate_are_those_of_the_law_with_its_parameters_known_to
     found = rates(tail, len(scores), cut)
     assert np.median(found) == pytest.approx(0.001, rel=0.1)
     assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_a_draw_whose_law_ends_below_the_cut_has_nothing_above_it():
+    found = rates(TailLaw(level=0.0, exceedances=60, shape=0.0, scale=1.0), 600, 50.0)
+    assert found.dtype == np.float64
+    assert found.min() == 0
+    assert 0.3 < (found == 0).mean() < 0.6  # about half of the shapes that are drawn are below zero
 
 
 def test_the_share_above_the_level_is_on_average_the_p_value_there():
