@@ -92,10 +92,10 @@ def report(lines: Iterable[str], seed: int | None = None) -> list[str]:
 
     Examples
     --------
-    >>> print(*report(["    pipeline.numbers.x_number__mutmut_1: killed"], seed=3), sep="\\n")
+    >>> print(*report(["    pipeline.numbers.x_number__mutmut_1: killed"], seed=3), sep="\n")
         1 of     1 killed  pipeline.numbers
         1 of     1 killed (100.0%)
-    A sample, drawn with seed 3; of all mutants, by its 95 % Wilson interval: 100.0 % (20.7 % to 100.0 %) killed
+    A sample, drawn with seed 3; of all mutants, by its 95 % Wilson interval: 100 % (20.7 % to 100 %) killed
     """
     counts = tally(lines)
     killed, tried = (sum(column) for column in zip((0, 0), *counts.values(), strict=True))
