@@ -38,10 +38,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> "Trained":
 @pytest.fixture(scope="session")
 def backtest_results(tmp_path_factory):
     """What each block of a small backtest gave, with the channels as segments and each model fitted once more."""
-    from tests.pipeline.evaluation.small_backtest import backtest, tested_rows
+    from tests.pipeline.evaluation.small_backtest import backtest, rows_of_backtest
 
     folder = tmp_path_factory.mktemp("backtest")
-    return backtest(folder, tested_rows(), segment="channel", fit_again=True, k=3)
+    return backtest(folder, rows_of_backtest(), segment="channel", fit_again=True, k=3)
 
 
 @pytest.fixture(scope="session")

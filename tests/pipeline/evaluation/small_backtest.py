@@ -11,7 +11,7 @@ FIRST, LAST = START.date(), (START + timedelta(days=29)).date()
 PLAN = blocks(FIRST, LAST, train_days=8, test_days=7, delay_days=5)
 
 
-def tested_rows():
+def rows_of_backtest():
     """Return the rows of the backtest."""
     return transactions(2400, seed=3)
 

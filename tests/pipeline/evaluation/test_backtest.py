@@ -14,13 +14,13 @@ from pipeline.evaluation.backtest import blocks, known_cards, scores_table
 from pipeline.evaluation.measures import measure
 from pipeline.labels.known import Labels
 from pipeline.scoring.score import score_table
-from tests.pipeline.evaluation.small_backtest import PLAN, SETTINGS, backtest, tested_rows
+from tests.pipeline.evaluation.small_backtest import PLAN, SETTINGS, backtest, rows_of_backtest
 from tests.pipeline.fitted import AFTER, detector_of, feature_table, replace
 
 
 @pytest.fixture(scope="module")
 def table():
-    return tested_rows()
+    return rows_of_backtest()
 
 
 def test_blocks_roll_forward_by_a_test_and_wait_for_the_labels():

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.evaluation.measures import measure
 from pipeline.evaluation.results import counts, figures, summarise
-from tests.pipeline.evaluation.small_backtest import PLAN, backtest, tested_rows
+from tests.pipeline.evaluation.small_backtest import PLAN, backtest, rows_of_backtest
 from tests.pipeline.fitted import config
 
 
@@ -49,7 +49,7 @@ def test_rows_without_a_label_stay_unknown_in_every_table(backtest_results):
 
 def test_a_table_without_labels_or_cards_has_volume_and_agreement_only(tmp_path):
     plain = config(contract={"label": None, "entities": ()}, features={"families": ("amount", "columns")})
-    bare = backtest(tmp_path / "bare", tested_rows().drop_columns(["fraud"]), PLAN[:2], plain)
+    bare = backtest(tmp_path / "bare", rows_of_backtest().drop_columns(["fraud"]), PLAN[:2], plain)
     result = summarise(bare)
     assert [row["AUROC"] for row in result.rows] == ["-"] * 3
     assert result.figures["alerts_per_day"] > 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.evaluation.results import summarise
 from pipeline.pages.backtest import agreements, render_backtest
-from tests.pipeline.evaluation.small_backtest import PLAN, backtest, tested_rows
+from tests.pipeline.evaluation.small_backtest import PLAN, backtest, rows_of_backtest
 from tests.pipeline.fitted import config
 
 
@@ -30,7 +30,7 @@ def test_a_backtest_without_a_label_or_a_card_has_a_page(backtest_results, tmp_p
     unlabelled = replace(outcomes, labels=np.full(len(outcomes.labels), np.nan))
     assert "Block by block" in page(summarise([replace(backtest_results[0], outcomes=unlabelled)]))
     plain = config(contract={"label": None, "entities": ()}, features={"families": ("amount", "columns")})
-    bare = backtest(tmp_path / "bare", tested_rows().drop_columns(["fraud"]), PLAN[:1], plain)
+    bare = backtest(tmp_path / "bare", rows_of_backtest().drop_columns(["fraud"]), PLAN[:1], plain)
     assert "Block by block" in page(summarise(bare))
 
 
