@@ -350,7 +350,7 @@ def schedule(
         settle(settings.work_dir)
         from flows.deployments import schedule as serve
 
-        serve(str(config), score, train, settings.table.time_zone)
+        serve(str(config), score, train)
 
 
 def main() -> None:

@@ -316,7 +316,16 @@ class TrackingConfig(_Section):
     """Where runs and models are kept."""
 
     uri: str = Field(default="", description='MLflow tracking server; "" for a SQLite database in the work folder.')
-    experiment: str = Field(default="assay", description="Experiment that training runs are logged to.")
+    experiment: str = Field(
+        default="", description='Experiment that training runs are logged to; "" for one of the table\'s name.'
+    )
+    owner: str = Field(
+        default="",
+        description=(
+            "Whose name on a shared MLflow server this table's is, so that another table of this name is refused; "
+            '"" for the work folder. Copies of one configuration in several places need the same text.'
+        ),
+    )
     ledger_url: str = Field(
         default="",
         description='SQLAlchemy URL of the ledger of scored batches; "" for SQLite in the work folder.',
