@@ -157,7 +157,7 @@ def contract_suite(
     for column in numeric:
         expect("finite", "expect_column_values_to_be_finite", column)
     if label:
-        expect("is 0 or 1", "expect_column_values_to_be_in_set", label, value_set=[0, 1])
+        expect("says fraud or not", "expect_column_values_to_be_in_set", label, value_set=[0, 1])
     return suite
 
 

@@ -13,7 +13,7 @@ from prefect.states import Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.stages import say_what_to_do, stage
+from flows.stages import artifact_key, run_name, say_what_to_do, stage
 from pipeline.detector.family import build_model
 from pipeline.errors import AssayError, ConfigError
 from pipeline.evaluation.backtest import Block, Tested, blocks, run_blocks, scores_table
@@ -73,7 +73,7 @@ class Design:
     stability: bool = False
 
 
-@flow(name="assay-backtest", flow_run_name="backtest-{config_path}", on_failure=[say_what_to_do])
+@flow(name="assay-backtest", flow_run_name=run_name("backtest"), on_failure=[say_what_to_do])
 def backtest(
     config_path: str,
     *,
@@ -152,7 +152,8 @@ def _backtest(
                 result = summarise(tested, measured)
             settings |= {"table": str(batch.path), "digest": batch.digest, "measured_as_of": moment.isoformat()}
             _write(result, config, folder, settings=settings, tracked=tracked)
-    create_link_artifact(key="assay-backtest", link=(final / "report.html").as_uri(), link_text="backtest")
+    link = (final / "report.html").as_uri()
+    create_link_artifact(key=artifact_key("assay-backtest", config), link=link, link_text="backtest")
     screen = _screen(result, final, design.segment, tracked.run_id)
     return BacktestResult(folder=final, figures=result.figures, screen=screen)
 

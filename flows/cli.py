@@ -39,7 +39,9 @@ def init(
     amount: Annotated[str | None, typer.Option(help="Column that says how much.")] = None,
     entity: Annotated[list[str] | None, typer.Option(help="Customer, card, terminal ... (repeatable).")] = None,
     categorical: Annotated[list[str] | None, typer.Option(help="Column with a few values (repeatable).")] = None,
-    label: Annotated[str | None, typer.Option(help="Column with 1 = fraud, 0 = not.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column that says fraud or not.")] = None,
+    fraud_word: Annotated[list[str] | None, typer.Option(help="What the label says for fraud (repeatable).")] = None,
+    normal_word: Annotated[list[str] | None, typer.Option(help="What it says for no fraud (repeatable).")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="Column never to learn from (repeatable).")] = None,
     sensitive: Annotated[list[str] | None, typer.Option(help="Column to mask in outputs (repeatable).")] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates CSV cells.")] = None,
@@ -53,7 +55,8 @@ def init(
 
     given = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
     several = {"entities": entity, "categorical": categorical, "ignore": ignore, "sensitive": sensitive}
-    reading = {"delimiter": delimiter, "encoding": encoding, "time_zone": time_zone}
+    reading: dict[str, Any] = {"delimiter": delimiter, "encoding": encoding, "time_zone": time_zone}
+    reading |= {"label_fraud": fraud_word, "label_normal": normal_word}
     with _plain_errors():
         initialise(
             table,
@@ -347,7 +350,7 @@ def schedule(
         settle(settings.work_dir)
         from flows.deployments import schedule as serve
 
-        serve(str(config), score, train, settings.table.time_zone)
+        serve(str(config), score, train)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.stages import retried, say_what_to_do, stage
+from flows.stages import artifact_key, retried, run_name, say_what_to_do, stage
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, BatchRefused, InputError
@@ -99,7 +99,7 @@ class BatchScores:
     missed: MissedFraud | None
 
 
-@flow(name="assay-score", flow_run_name="score-{config_path}", on_failure=[say_what_to_do])
+@flow(name="assay-score", flow_run_name=run_name("score"), on_failure=[say_what_to_do])
 def score(
     config_path: str,
     *,
@@ -136,7 +136,7 @@ def score(
         return Failed(message=str(error))
 
 
-@flow(name="assay-score-incoming", flow_run_name="score-incoming-{config_path}", on_failure=[say_what_to_do])
+@flow(name="assay-score-incoming", flow_run_name=run_name("score-incoming"), on_failure=[say_what_to_do])
 def score_incoming(config_path: str, version: str = "champion") -> IncomingResult | State:
     """Score every new file of the incoming folder, and no old one.
 
@@ -252,10 +252,15 @@ def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
     ledger.record(settled, replaces=sorted({old.batch_id for old in replaced}))
     for old in replaced:
         work.retire(Path(old.folder))
-    create_link_artifact(key="assay-report", link=(final / "report.html").as_uri(), link_text="report of the batch")
+    config = champion.workspace.config
+    create_link_artifact(
+        key=artifact_key("assay-report", config),
+        link=(final / "report.html").as_uri(),
+        link_text="report of the batch",
+    )
     counts = {**count_rows(intake.validated), **totals}
     description = f"{batch.path.name}, model version {champion.version}"
-    create_table_artifact([counts], key="assay-score", description=description)
+    create_table_artifact([counts], key=artifact_key("assay-score", config), description=description)
     return _result(final, counts, champion, intake=intake, result=result, shadow=shadow)
 
 

@@ -1,13 +1,18 @@
-"""What makes a function a stage of a flow, when a failed one is tried again, and what a failed flow says."""
+"""What makes a function a stage of a flow, what it is called on a server, and what a failed one does and says."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_logger
+from prefect.runtime import flow_run
 
 from pipeline.errors import AssayError
+from pipeline.settings.config import Config
+from pipeline.settings.file import read_config
 from pipeline.tracking.client import StoreError
 
 P = ParamSpec("P")
@@ -50,6 +55,44 @@ def worth_a_retry(task: Any, run: Any, state: Any) -> bool:
     except Exception:  # noqa: BLE001 - whatever else failed (a server, a network disk) may have recovered
         return True
     return False
+
+
+def name_on_server(config: Config, config_path: str | Path) -> str:
+    """Return what a table is called on a Prefect server: its name, and its folder's where that is another.
+
+    Examples
+    --------
+    >>> config = Config.model_validate({"name": "t", "contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> name_on_server(config, "/srv/cards/assay.toml"), name_on_server(config, "/srv/t/assay.toml")
+    ('t-cards', 't')
+    """
+    folder = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config_path).resolve().parent.name).strip("-")
+    return config.name if folder in ("", config.name) else f"{config.name}-{folder}"
+
+
+def run_name(action: str) -> Callable[[], str]:
+    """Return what names a flow's runs: the action and the table, such as "score-incoming-cards"."""
+
+    def name() -> str:
+        path = flow_run.parameters["config_path"]
+        try:
+            return f"{action}-{name_on_server(read_config(path), path)}"
+        except AssayError:  # the run itself says what is wrong
+            return f"{action}-{path}"
+
+    return name
+
+
+def artifact_key(name: str, config: Config) -> str:
+    """Return the key of a table's artifacts on a Prefect server, which takes small letters, digits and dashes.
+
+    Examples
+    --------
+    >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    >>> artifact_key("assay-report", Config.model_validate({"name": "EU_cards", "contract": contract}))
+    'assay-report-eu-cards'
+    """
+    return f"{name}-{re.sub('[^a-z0-9]+', '-', config.name.lower()).strip('-')}"
 
 
 def say_what_to_do(flow: Any, flow_run: Any, state: Any) -> None:

@@ -16,7 +16,7 @@ from prefect.states import Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.stages import retried, say_what_to_do, stage
+from flows.stages import artifact_key, retried, run_name, say_what_to_do, stage
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.detector.parts import CALIBRATION, Parts, split
@@ -105,7 +105,7 @@ class Fit:
     notes: tuple[str, ...]
 
 
-@flow(name="assay-train", flow_run_name="train-{config_path}", on_failure=[say_what_to_do])
+@flow(name="assay-train", flow_run_name=run_name("train"), on_failure=[say_what_to_do])
 def train(
     config_path: str,
     *,
@@ -157,9 +157,11 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
     record_registered(config, registered)
     counts = count_rows(intake.validated)
     create_link_artifact(
-        key="assay-training-report", link=(final / "report.html").as_uri(), link_text="training report"
+        key=artifact_key("assay-training-report", config),
+        link=(final / "report.html").as_uri(),
+        link_text="training report",
     )
-    create_table_artifact([counts], key="assay-training", description=f"{registered.model_uri}")
+    create_table_artifact([counts], key=artifact_key("assay-training", config), description=f"{registered.model_uri}")
     screen = _screen(
         final, config_path, intake=intake, training=training, measured=block.measured, registered=registered
     )

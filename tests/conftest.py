@@ -79,5 +79,6 @@ def home(trained: Path, tmp_path: Path) -> Path:
     shutil.copy(trained / "transactions.parquet", folder)
     text = (trained / "assay.toml").read_text()
     registry = f'uri = "sqlite:///{trained}/assay-data/mlflow.db"'
-    (folder / "assay.toml").write_text(text.replace('uri = ""', registry))
+    text = text.replace('uri = ""', registry).replace('owner = ""', f'owner = "{trained}"')
+    (folder / "assay.toml").write_text(text)
     return folder

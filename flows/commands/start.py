@@ -23,7 +23,7 @@ def initialise(table: str, out: Path, *, force: bool, reading: dict[str, Any], g
         Configuration to write; an existing one is kept unless forced.
     force : bool
     reading : dict
-        delimiter, encoding and time_zone.
+        delimiter, encoding, time_zone, label_fraud and label_normal.
     given : dict
         Roles that the user named; they win over what is inferred.
 

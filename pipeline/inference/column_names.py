@@ -126,6 +126,17 @@ def name_score(role: str, name: str) -> float:
     return sum(points for pattern, points in _PATTERNS[role] if re.search(pattern, words))
 
 
+def names_fraud(name: str) -> bool:
+    """Return whether a name says that a column speaks of fraud.
+
+    Examples
+    --------
+    >>> names_fraud("Fraud Case"), names_fraud("TX_CHARGEBACK"), names_fraud("colour")
+    (True, True, False)
+    """
+    return bool(re.search(r"fraud|betrug|frode|charge_?back|rueckbuchung|scam", join_words(name)))
+
+
 def personal_data(name: str) -> str | None:
     """Return which kind of personal data a name suggests ("a card number"), or None.
 

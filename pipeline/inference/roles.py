@@ -18,12 +18,14 @@ from pydantic import ValidationError
 
 from pipeline.errors import InputError
 from pipeline.inference.clock import Clock
-from pipeline.inference.column_names import name_score, personal_data
+from pipeline.inference.column_names import name_score, names_fraud, personal_data
 from pipeline.inference.families import suggest_families
 from pipeline.inference.giveaways import giveaways
+from pipeline.inference.label_values import MOST_WORDS, LabelReading, count_words, read_words, speaks_of_fraud
 from pipeline.inference.profiles import FITS, Profile, profile_table, read_sample, sniff
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import first_fault
+from pipeline.tables.label_words import describe_words
 from pipeline.tables.parsing import parse, parse_column
 from pipeline.tables.reading import Table, open_table
 from pipeline.tables.sql import database
@@ -147,34 +149,52 @@ class _Roles:
         )
 
     def find_label(self, column: str | None) -> None:
-        """Give the label to the named column, or to one of zeros and ones whose name speaks of fraud."""
+        """Give the label to the named column, or to one whose name or words, in the whole table, speak of fraud."""
         if column:
-            profile = self.profiles[column]
-            _, failures = parse_column(profile.cells, "label", self.settings)
-            if failures.mean() > 1 - FITS:
-                example = profile.cells.filter(pa.array(failures))[0].as_py()
-                raise InputError(
-                    f"{self.table.path}: column {column!r} cannot be the label: it holds {example!r}, a label is 1 for "
-                    f"fraud, 0 for none, or empty; write it so, or name another with --label"
-                )
-            self.give(column, "label", "named by you")
+            self._give_named_label(column)
             return
-        binaries = [p for p in self._free() if name_score("label", p.name) > 0 and self._is_binary(p)]
-        best = self._best("label", binaries)
-        if best:
-            self.give(best.name, "label", "holds 0 and 1, and its name says so")
-            for profile in binaries:
-                if profile is not best:
-                    self.give(profile.name, "ignored", f"looks like a second label beside {best.name!r}")
-            dates = [p for p in self._free() if p.kind == "timestamp" and name_score("labelled_at", p.name) > 0]
-            label_date = self._best("labelled_at", dates)
-            if label_date:
-                self.give(label_date.name, "labelled_at", "a date, and its name speaks of the label")
+        free = {
+            p.name: p
+            for p in self._free()
+            if p.kind not in ("timestamp", "empty", "other")
+            and p.distinct <= MOST_WORDS
+            and (name_score("label", p.name) > 0 or (p.kind == "text" and speaks_of_fraud(p.values)))
+        }
+        counts = count_words(self.table, free)
+        readings = {name: read_words(counts[name], self.settings) for name in counts}
+        labels = {name: reading for name, reading in readings.items() if reading and _is_label(name, reading)}
+        best = max(labels, key=lambda name: max(name_score("label", name), 0), default=None)
+        if best is None:
+            return
+        self._give_label(
+            best, labels[best], "its name says so" if name_score("label", best) > 0 else "its words say so"
+        )
+        for name in labels:
+            if name != best:
+                self.give(name, "ignored", f"looks like a second label beside {best!r}")
+        dates = [p for p in self._free() if p.kind == "timestamp" and name_score("labelled_at", p.name) > 0]
+        label_date = self._best("labelled_at", dates)
+        if label_date:
+            self.give(label_date.name, "labelled_at", "a date, and its name speaks of the label")
 
-    def _is_binary(self, profile: Profile) -> bool:
-        if profile.distinct > 2 or not profile.present:
-            return False
-        return not parse_column(profile.cells, "label", self.settings)[1].any()
+    def _give_named_label(self, column: str) -> None:
+        counts = count_words(self.table, [column]).get(column)
+        reading = read_words(counts, self.settings) if counts else None
+        if reading is None:
+            _, failures = parse_column(self.profiles[column].cells, "label", self.settings)
+            cells = self.profiles[column].cells.filter(pa.array(failures))
+            example = repr(cells[0].as_py()) if len(cells) else self.profiles[column].example
+            raise InputError(
+                f"{self.table.path}: column {column!r} cannot be the label: it holds {example}, and a label "
+                f"is {describe_words(self.settings)}; say what its words mean with --fraud-word and --normal-word, "
+                "or name another with --label"
+            )
+        self._give_label(column, reading, "named by you")
+
+    def _give_label(self, column: str, reading: LabelReading, why: str) -> None:
+        self.settings = reading.settings
+        self.give(column, "label", f"holds {reading.text}, {why}")
+        self.warnings += [f"the label {column!r} {warning}" for warning in reading.warnings]
 
     def find_timestamp(self, column: str | None) -> None:
         """Give the timestamp, and ignore the columns that only say it again."""
@@ -264,10 +284,25 @@ class _Roles:
         for profile in sorted(self._free(), key=lambda p: -name_score("entities", p.name)):
             in_family = profile.name in codes and families.count(_family(profile.name)) >= 5
             role, reason = self._role_by_content(profile, in_family=in_family)
+            if role != "ignored" and self._is_label_like(profile):
+                role, reason = "ignored", "named like a label, and its words are not understood"
+                self.warnings.append(
+                    f"{profile.name!r} is named like a label and holds {profile.example} among others, so that it is "
+                    "left out; where it is the label, name it with --label and say what its words mean with "
+                    "--fraud-word and --normal-word, and where it is known when the transaction happens, with "
+                    "--categorical"
+                )
             if role == "entities" and room <= 0:
                 role, reason = "ignored", f"an entity too many beside {MAX_ENTITIES} others"
             room -= role == "entities"
             self.give(profile.name, role, reason)
+
+    def _is_label_like(self, profile: Profile) -> bool:
+        """Return whether a column that nobody named may be told after the fact: it must not become an input unseen."""
+        score, has_label = name_score("label", profile.name), any(role == "label" for role, _ in self._roles.values())
+        if names_fraud(profile.name):
+            return not has_label or (score >= 2 and profile.distinct <= MOST_WORDS)
+        return score > 0 and profile.distinct <= 2 and not has_label
 
     def _role_by_content(self, profile: Profile, *, in_family: bool) -> tuple[str, str]:
         name = profile.name
@@ -358,6 +393,11 @@ class _Roles:
             role: "; ".join(f"{_first([repr(c) for c in columns])}: {reason}" for reason, columns in causes.items())
             for role, causes in columns_of.items()
         }
+
+
+def _is_label(name: str, reading: LabelReading) -> bool:
+    """Return whether a column that is read so is the label: one that only has a usual name needs usual words, too."""
+    return reading.speaks or (name_score("label", name) > 0 and (names_fraud(name) or reading.is_code))
 
 
 def _unit(profile: Profile) -> Literal["s", "ms", "us"] | None:

@@ -14,9 +14,11 @@ from filelock import FileLock
 
 from pipeline.errors import ConfigError, InputError
 from pipeline.numbers import minute
-from pipeline.settings.config import Config
+from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.sensitive import mask
 from pipeline.tables.cells import describe_cells
+from pipeline.tables.files import DELIMITERS, encoding_of, header_line, list_files, readable
+from pipeline.tables.label_words import describe_words
 from pipeline.tables.parsing import RULES, check_columns, parse_column
 from pipeline.tables.period import DAY_US, TIMESTAMP, Period
 from pipeline.tables.reading import Table, open_table
@@ -35,6 +37,8 @@ class Taken:
         Where its labels are kept.
     rows, frauds : int
         Labels in it, and those that say fraud.
+    blank : int
+        Rows of the delivery that say nothing yet, and are not kept.
     unknown : int
         Different ids in it that no row of the history has. Their labels are kept: a row may come after its label.
     is_new : bool
@@ -44,6 +48,7 @@ class Taken:
     file: Path
     rows: int
     frauds: int
+    blank: int
     unknown: int
     is_new: bool
 
@@ -76,7 +81,9 @@ class ReviewedLabels:
     def append(self, path: str | Path, history: Sequence[Path] = (), now: datetime | None = None) -> Taken:
         """Take a table of labels in, as a whole or not at all; the same content again changes nothing.
 
-        Cells are read as those of transaction tables are (pipeline/tables/parsing.py). Other columns are not looked at.
+        Cells are read as those of transaction tables are (pipeline/tables/parsing.py), but for what a spreadsheet makes
+        of a file: cells may be cut at another sign, and text that is not of the table's encoding is latin-1. An empty
+        label is one that review has not given yet, whatever it means in the table. Other columns are not looked at.
 
         Parameters
         ----------
@@ -94,8 +101,8 @@ class ReviewedLabels:
         ConfigError
             When the contract names no label, or another type of id than the labels taken in so far have.
         InputError
-            With one sentence: a column is missing or of the wrong type, or a cell is empty, of the wrong type, or a
-            moment that is not plausible.
+            With one sentence: a column is missing or of the wrong type, a cell is not understood or a moment that is
+            not plausible, no row has a label, or one id has two labels at the same moment.
         """
         contract = self.config.contract
         if contract.label is None:
@@ -105,18 +112,69 @@ class ReviewedLabels:
             )
         at = now or datetime.now(UTC)
         at = at.astimezone(UTC).replace(tzinfo=None) if at.tzinfo else at
-        table = open_table(path, self.config.table)
+        table = open_table(path, self._reading(Path(path)))
         columns = self._columns(table)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
             file = self.folder / f"{table.digest()[:16]}.parquet"
-            is_new = file not in self.files()
+            is_new, blank = file not in self.files(), 0
             if is_new:
-                with ParquetWriter(file, self.schema) as writer:
-                    for batch in self._typed(table, columns, at):
-                        writer.write(batch)
+                with hidden(self.folder, "delivery") as scratch:
+                    blank = self._write(table, columns, at, scratch / file.name)
+                    (scratch / file.name).replace(file)
             labels = pq.read_table(file, columns=["label"])["label"]
-            return Taken(file, len(labels), pc.sum(labels).as_py(), self._unknown(file, history), is_new)
+            frauds, unknown = pc.sum(labels).as_py(), self._unknown(file, history)
+            return Taken(file=file, rows=len(labels), frauds=frauds, blank=blank, unknown=unknown, is_new=is_new)
+
+    def _reading(self, path: Path) -> TableConfig:
+        """Return how a delivery is read: the table's settings, but for the signs and letters of a spreadsheet's CSV."""
+        settings, contract = self.config.table, self.config.contract
+        # What an empty cell of the table means is not what one that nobody has filled in means.
+        settings = settings.model_copy(update={"label_normal": tuple(word for word in settings.label_normal if word)})
+        with readable(path, settings):
+            file = next(iter(list_files(path)), path) if path.is_dir() else path
+            if not file.is_file() or not file.name.lower().endswith((".csv", ".csv.gz")):
+                return settings
+            settings = settings.model_copy(update={"encoding": encoding_of(file, settings)})
+        header = header_line(file, settings)
+        for sign in (settings.delimiter, *DELIMITERS):
+            names = [name.strip().strip('"') for name in header.split(sign)]
+            if {contract.id, contract.label} <= set(names):
+                return settings.model_copy(update={"delimiter": sign})
+        return settings
+
+    def _write(self, table: Table, columns: dict[str, str], now: datetime, file: Path) -> int:
+        """Write the labels of a delivery; return how many of its rows have none."""
+        rows = labels = 0
+        with ParquetWriter(file, self.schema) as writer:
+            for batch, read in self._typed(table, columns, now):
+                writer.write(batch)
+                rows, labels = rows + read, labels + batch.num_rows
+        if not labels:
+            raise InputError(
+                f"{table.path} has no label in any of its {rows:,} rows; fill in the column {columns['label']!r} and "
+                "deliver the table again"
+            )
+        self._refuse_contradictions(table, file)
+        return rows - labels
+
+    def _refuse_contradictions(self, table: Table, file: Path) -> None:
+        """Refuse a delivery that says fraud and not fraud of one id at the same moment."""
+        contract = self.config.contract
+        with (
+            hidden(self.folder, "contradictions") as scratch,
+            database(self.config.features.memory_limit, scratch) as connection,
+        ):
+            connection.register("labels", ds.dataset(file))
+            query = "SELECT id FROM labels GROUP BY id, labelled_at HAVING count(DISTINCT label) > 1"
+            pairs = connection.sql(f"SELECT min(id), count(*) FROM ({query})").fetchall()
+        example, count = pairs[0]
+        if count:
+            raise InputError(
+                f"{table.path} says fraud and not fraud at the same moment of {count:,} {contract.id!r}, such as "
+                f"{mask(repr(example), contract, contract.id)}; keep one of the two, or give each its labelled_at, "
+                "and deliver the table again, for nothing of it was taken in"
+            )
 
     def files(self) -> list[Path]:
         """Return every file, in the order of their names.
@@ -157,22 +215,24 @@ class ReviewedLabels:
         check_columns(schema, self.config.model_copy(update={"contract": roles}), str(table.path))
         return names | ({"labelled_at": moment} if moment else {})
 
-    def _typed(self, table: Table, columns: dict[str, str], now: datetime) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of the store, or refuse the table at the first cell that cannot be one's."""
+    def _typed(self, table: Table, columns: dict[str, str], now: datetime) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """Yield the rows of the store, and of how many of the table; a cell that cannot be one's refuses the table."""
         kinds = {"id": self.config.contract.type_of(self.config.contract.id), "label": "label"}
         kinds["labelled_at"] = "timestamp"
         limits = self.config.validation
         first = Period.of_days(limits.earliest, None, self.config.table.time_zone).start or datetime.min
         last = (now - datetime(1970, 1, 1)).total_seconds() * 1e6 + limits.latest_days_ahead * DAY_US
         start = 0
+        words = describe_words(table.settings)
         for batch in table.batches(limits.batch_rows):
             typed = {}
             for name, column in columns.items():
-                typed[name], failed = parse_column(batch.column(column), kinds[name], self.config.table)
-                self._check(table, column, start, broken=failed, rule=RULES.get(kinds[name], ""))
-                if name != "labelled_at":
-                    missing = typed[name].is_null().to_numpy(zero_copy_only=False)
-                    self._check(table, column, start, broken=missing, rule="is needed")
+                typed[name], failed = parse_column(batch.column(column), kinds[name], table.settings)
+                rule = f"is {words}," if name == "label" else RULES.get(kinds[name], "")
+                self._check(table, column, start, broken=failed, rule=rule)
+            is_labelled = typed["label"].is_valid()
+            missing = pc.and_(is_labelled, typed["id"].is_null()).to_numpy(zero_copy_only=False)
+            self._check(table, columns["id"], start, broken=missing, rule="is needed")
             moments = typed.get("labelled_at", pa.nulls(batch.num_rows, TIMESTAMP))
             moments = pc.coalesce(moments, pa.scalar(now, TIMESTAMP))
             if "labelled_at" in columns:
@@ -185,7 +245,8 @@ class ReviewedLabels:
                     f"{minute(now)} UTC"
                 )
                 self._check(table, columns["labelled_at"], start, broken=late, rule=rule)
-            yield pa.record_batch([typed["id"], typed["label"], moments], schema=self.schema)
+            rows = pa.record_batch([typed["id"], typed["label"], moments], schema=self.schema)
+            yield rows.filter(is_labelled), batch.num_rows
             start += batch.num_rows
         if table.broken:
             line = table.broken[0]

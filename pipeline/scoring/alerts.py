@@ -14,6 +14,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.settings.output import ALERTS, name_beside, name_within
 from pipeline.settings.sensitive import MASK, is_sensitive, mask_reason, spellings_of_row
+from pipeline.tables.label_words import spell_labels
 from pipeline.tables.period import local_times
 
 REASONS_IN_CSV = ("reason_1", "reason_2", "reason_3")
@@ -41,6 +42,8 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
             columns[name] = pa.repeat(MASK, alerts.num_rows)
         elif field.name == name_within(contract.timestamp, names):
             columns[name] = _at_their_precision(local_times(column, config.table.time_zone))
+        elif field.name == name_within(str(contract.label), names):
+            columns[name] = spell_labels(column, config.table)
         elif pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type):
             columns[name] = column.cast(pa.string())
         elif not pa.types.is_nested(field.type):

@@ -47,6 +47,36 @@ class TableConfig(_Section):
         default="UTC",
         description="Zone of timestamps that name none, of --from and --to, and of the hour that the model sees.",
     )
+    label_fraud: tuple[str, ...] = Field(
+        default=(), description="Words of the label that mean fraud, beside 1, true, yes, y, fraud and so on."
+    )
+    label_normal: tuple[str, ...] = Field(
+        default=(),
+        description='Words of the label that mean none, beside 0, false, no, n, legit and so on; "" for empty cells.',
+    )
+    label_unknown: tuple[str, ...] = Field(
+        default=(),
+        description="Words of the label that mean not known (yet), beside empty cells, null, n/a, pending and so on.",
+    )
+
+    @field_validator("label_fraud", "label_normal", "label_unknown", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        # 2 is as good a word as "2".
+        is_list = isinstance(value, (list, tuple))
+        return (
+            tuple(str(word).lower() if isinstance(word, (bool, int)) else word for word in value) if is_list else value
+        )
+
+    @model_validator(mode="after")
+    def _one_meaning_a_word(self) -> "TableConfig":
+        words: dict[str, str] = {}
+        for name in ("label_fraud", "label_normal", "label_unknown"):
+            for word in getattr(self, name):
+                other = words.setdefault(word.strip().casefold(), name)
+                if other != name:
+                    raise ValueError(f"table.{other} and table.{name} both hold {word!r}; keep it in one of them")
+        return self
 
     @field_validator("delimiter")
     @classmethod
@@ -286,7 +316,16 @@ class TrackingConfig(_Section):
     """Where runs and models are kept."""
 
     uri: str = Field(default="", description='MLflow tracking server; "" for a SQLite database in the work folder.')
-    experiment: str = Field(default="assay", description="Experiment that training runs are logged to.")
+    experiment: str = Field(
+        default="", description='Experiment that training runs are logged to; "" for one of the table\'s name.'
+    )
+    owner: str = Field(
+        default="",
+        description=(
+            "Whose name on a shared MLflow server this table's is, so that another table of this name is refused; "
+            '"" for the work folder. Copies of one configuration in several places need the same text.'
+        ),
+    )
     ledger_url: str = Field(
         default="",
         description='SQLAlchemy URL of the ledger of scored batches; "" for SQLite in the work folder.',

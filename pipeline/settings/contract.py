@@ -39,7 +39,7 @@ class Contract(BaseModel):
     numeric: tuple[ColumnName, ...] = Field(default=(), description="Further numbers the model may look at.")
     label: ColumnName | None = Field(
         default=None,
-        description="1 = fraud, 0 = not fraud, empty = not known (yet). Leave it out without labels.",
+        description="Says fraud, not fraud, or nothing while it is not known; never an input. Left out without labels.",
     )
     labelled_at: ColumnName | None = Field(
         default=None,

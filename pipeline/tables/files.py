@@ -87,6 +87,30 @@ def _codec(settings: TableConfig) -> str:
         ) from None
 
 
+def encoding_of(file: Path, settings: TableConfig) -> str:
+    """Return the encoding that a CSV file can be read in: the configured one, that of its byte-order mark, or latin-1.
+
+    Parameters
+    ----------
+    file : Path
+    settings : TableConfig
+        Its encoding is the first that is tried.
+    """
+    decoder = codecs.getincrementaldecoder(_codec(settings))()
+    with pa.input_stream(str(file)) as stream:
+        block = stream.read(1 << 20)
+        if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        try:
+            while block:
+                decoder.decode(block)
+                block = stream.read(1 << 20)
+            decoder.decode(b"", final=True)
+        except UnicodeError:
+            return "latin-1"
+    return settings.encoding
+
+
 def csv_names(file: Path, settings: TableConfig) -> list[str]:
     """Return the header of a CSV file, checked for what a wrong delimiter or encoding does to it.
 

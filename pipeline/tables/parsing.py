@@ -9,7 +9,7 @@ Text (every CSV cell, and text in Parquet) is read strictly:
   ``[table] time_zone``; where clocks are put back the first of the two hours is meant, and a time that
   clocks skip when put forward moves to the first one that exists. Inside, all is UTC in microseconds
   without a zone, for the years 1 to 9999.
-- Labels: 0 and 1, true and false.
+- Labels: pipeline/tables/label_words.py.
 """
 
 import re
@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 
 from pipeline.errors import BatchRefused
 from pipeline.settings.config import Config, TableConfig
+from pipeline.tables.label_words import read_labels
 from pipeline.tables.period import TIMESTAMP
 
 RULES = {
     "number": "is a number",
     "timestamp": "is a timestamp",
     "integer": "is a whole number",
-    "label": "is 0 or 1",
+    "label": "says fraud or not",
 }
 _TYPES = {
     "integer": pa.int64(),
@@ -177,11 +178,13 @@ def parse_column(column: pa.Array, wanted: str, settings: TableConfig) -> tuple[
         n_rows values as found.
     wanted : {"integer", "text", "number", "timestamp", "label"}
     settings : TableConfig
-        Decimal sign, unit of timestamps given as numbers, and time zone.
+        Decimal sign, unit of timestamps given as numbers, time zone, and words of the label.
     """
     if not pa.types.is_string(column.type):
         is_text = pa.types.is_null(column.type) or pa.types.is_large_string(column.type)
         column = column.cast(pa.string()) if is_text else _without_nan(column)
+    if wanted == "label":
+        return read_labels(column, settings)
     present = column
     if pa.types.is_string(column.type):
         present = pc.utf8_trim_whitespace(column)
@@ -193,8 +196,6 @@ def parse_column(column: pa.Array, wanted: str, settings: TableConfig) -> tuple[
         typed = _numbers(present, settings.decimal)
     elif wanted == "integer":
         typed = _integers(present, settings.decimal)
-    elif wanted == "label":
-        typed = _labels(present, settings.decimal)
     elif pa.types.is_string(column.type):
         # Blanks around a key are kept: they are part of its value.
         typed = pc.if_else(pc.is_valid(present), column, None)
@@ -256,16 +257,6 @@ def _texts(column: pa.Array) -> pa.Array:
         return pc.coalesce(_whole(column).cast(pa.string()), column.cast(pa.string()))
     text = column.cast(pa.string())
     return pc.replace_substring_regex(text, r"\.0+$", "") if pa.types.is_decimal(column.type) else text
-
-
-def _labels(column: pa.Array, decimal: str) -> pa.Array:
-    if pa.types.is_boolean(column.type):
-        return column.cast(pa.int8())
-    if pa.types.is_string(column.type):
-        lower = pc.utf8_lower(column)
-        column = pc.if_else(pc.equal(lower, "true"), "1", pc.if_else(pc.equal(lower, "false"), "0", column))
-    numbers = _numbers(column, decimal)
-    return pc.if_else(pc.is_in(numbers, pa.array([0.0, 1.0])), numbers, None).cast(pa.int8())
 
 
 def _timestamps(column: pa.Array, settings: TableConfig) -> pa.Array:

@@ -3,6 +3,7 @@
 The default store is a SQLite database in the work folder with its artefacts beside it; ``tracking.uri`` names another.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from filelock import FileLock
 
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
 from pipeline.tracking.content import (
     without_password,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+OWNER = "assay.owner"
+"""The tag of a registered model, and of an experiment, that says whose name it is on a shared store."""
 
 
 class StoreError(AssayError):
@@ -36,6 +39,8 @@ def start(config: Config) -> "MlflowClient":
 
     Raises
     ------
+    ConfigError
+        When the store is shared, and the table's name is another owner's there.
     StoreError
         When the store does not answer.
     """
@@ -56,10 +61,58 @@ def start(config: Config) -> "MlflowClient":
         # Processes that make a database at the same time break each other.
         with FileLock(work_dir / "mlflow.lock"):
             client = mlflow.MlflowClient(uri, uri)
+            _refuse_other_owner(client, config)
             # MLflow's own default for a database would be a folder wherever the command runs.
             artefacts = None if is_server(config) else (work_dir / "mlflow-artifacts").as_uri()
             _make_experiment(client, config, artefacts)
     return client
+
+
+def owner(config: Config) -> str:
+    """Return whose the table's name is on a store that several tables share.
+
+    Examples
+    --------
+    >>> config = {"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}, "work_dir": "/srv/cards/assay-data"}
+    >>> owner(Config.model_validate(config))
+    '/srv/cards/assay-data'
+    """
+    return config.tracking.owner or str(Path(config.work_dir).absolute())
+
+
+def experiment_name(config: Config) -> str:
+    """Return the experiment that the table's runs are logged to: its own, unless the configuration names another."""
+    return config.tracking.experiment or config.name
+
+
+def claim_name(client: "MlflowClient", config: Config) -> None:
+    """Mark the registered model as this table's, where the store is shared and it is nobody's yet."""
+    if config.tracking.uri and OWNER not in client.get_registered_model(config.name).tags:
+        client.set_registered_model_tag(config.name, OWNER, owner(config))
+
+
+def _refuse_other_owner(client: "MlflowClient", config: Config) -> None:
+    """Refuse a name that another owner has on a shared store: versions and aliases of two tables would mix."""
+    from mlflow.exceptions import MlflowException
+
+    if not config.tracking.uri:
+        return
+    owners = []
+    if not config.tracking.experiment:
+        experiment = client.get_experiment_by_name(experiment_name(config))
+        owners += [experiment.tags.get(OWNER)] if experiment else []
+    try:
+        owners.append(client.get_registered_model(config.name).tags.get(OWNER))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    other = next((name for name in owners if name and name != owner(config)), None)
+    if other:
+        raise ConfigError(
+            f"the name {config.name!r} is in use on the MLflow store at {without_password(store_uri(config))} by the "
+            f"configuration of {other}, and this one is of {owner(config)}; give it a name of its own, or, if "
+            f"it is the same table in another place, set [tracking] owner = {json.dumps(other)}"
+        )
 
 
 def store_uri(config: Config) -> str:
@@ -91,10 +144,12 @@ def store_answering(config: Config) -> Iterator[None]:
 def _make_experiment(client: "MlflowClient", config: Config, location: str | None) -> None:
     from mlflow.exceptions import MlflowException
 
-    if client.get_experiment_by_name(config.tracking.experiment) is not None:
+    if client.get_experiment_by_name(experiment_name(config)) is not None:
         return
+    is_own = config.tracking.uri and not config.tracking.experiment
+    tags = {OWNER: owner(config)} if is_own else None
     try:
-        client.create_experiment(config.tracking.experiment, artifact_location=location)
+        client.create_experiment(experiment_name(config), artifact_location=location, tags=tags)
     except MlflowException as error:
         # On a server, another process may have made it since the look.
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -109,10 +164,10 @@ def experiment_id(client: "MlflowClient", config: Config) -> str:
     StoreError
         When somebody has deleted the experiment.
     """
-    experiment = client.get_experiment_by_name(config.tracking.experiment)
+    experiment = client.get_experiment_by_name(experiment_name(config))
     if experiment is None or experiment.lifecycle_stage != "active":
         raise StoreError(
-            f"the MLflow experiment {config.tracking.experiment!r} was deleted; restore it there, or name "
+            f"the MLflow experiment {experiment_name(config)!r} was deleted; restore it there, or name "
             "another in tracking.experiment"
         )
     return experiment.experiment_id

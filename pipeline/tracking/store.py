@@ -20,6 +20,7 @@ from pipeline.settings.config import Config
 from pipeline.tracking.client import (
     CANDIDATE,
     CHAMPION,
+    claim_name,
     experiment_id,
     is_server,
     log_in_batches,
@@ -227,6 +228,7 @@ def _register(client: "MlflowClient", config: Config, run_id: str, model_id: str
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    claim_name(client, config)
     created = client.create_model_version(config.name, f"models:/{model_id}", run_id, model_id=model_id)
     aliases = client.get_registered_model(config.name).aliases
     alias = CANDIDATE if CHAMPION in aliases else CHAMPION

@@ -9,6 +9,8 @@ from pipeline.numbers import minute, percent
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import mask
 from pipeline.tables.cells import describe_cells
+from pipeline.tables.label_words import describe_words
+from pipeline.tables.parsing import RULES
 from pipeline.tables.period import Period
 from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import BROKEN_LINE
@@ -16,11 +18,11 @@ from pipeline.validation.rules import not_seen
 
 _TOP = 3  # rules named
 _RAISE = "or raise [validation] max_rejected"
+NAME_WORDS = "mend the cells, or name their words in [table] label_fraud, label_normal or label_unknown"
 _TYPES = {
     "number": "a number",
     "timestamp": "a timestamp (write it as 2025-01-31 23:59:00)",
     "integer": "a whole number",
-    "label": "0 or 1",
 }
 
 
@@ -90,6 +92,8 @@ def _remedy(rule: str, config: Config) -> str:
         )
     if rule == f"{config.contract.amount}: not negative":
         return f"mend the table, set [validation] negative_amounts = true where refunds are meant, {_RAISE}"
+    if rule == f"{config.contract.label}: {RULES['label']}":
+        return f"a label is {describe_words(config.table)}; {NAME_WORDS}, {_RAISE}"
     return f"mend the table, {_RAISE}"
 
 
@@ -154,10 +158,13 @@ def check_types(
             cell = (column, first[column])
             value, place = describe_cells(table, [cell], config.validation.batch_rows)[cell]
             value = mask(value, contract, column)
+            kind, remedy = contract.type_of(column), "mend the column, or its role in [contract]"
+            rule = _TYPES.get(kind, "")
+            if kind == "label":
+                rule, remedy = describe_words(config.table), NAME_WORDS
             raise BatchRefused(
-                f"{table.path}: column {column!r} is of the wrong type: none of its {failures:,} values is "
-                f"{_TYPES[contract.type_of(column)]}, e.g. {value} in {place}; mend the column, or its role in "
-                f"[contract]",
+                f"{table.path}: column {column!r} is of the wrong type: none of its {failures:,} values is {rule}, "
+                f"e.g. {value} in {place}; {remedy}",
                 read,
             )
         if rows and empty == rows and column in required:

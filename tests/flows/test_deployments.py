@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from prefect.client.orchestration import get_client
 
 from tests.processes import SECONDS, run, running
 
@@ -25,10 +26,41 @@ def test_the_served_schedule_scores_what_came_in(home: Path, assay: Path) -> Non
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with running(*words, cwd=home, env=environment) as process:
         process.wait_for("nightly")
-        scored = run_deployment("assay-score-incoming/nightly", timeout=SECONDS, poll_interval=1)
+        scored = run_deployment("assay-score-incoming/nightly-transactions-home", timeout=SECONDS, poll_interval=1)
     assert scored.state.is_completed(), scored.state.message
+    assert scored.name == "score-incoming-transactions-home"
+    assert "transactions" in scored.tags
     (folder,) = (home / "assay-data" / "batches").iterdir()
     assert pq.read_metadata(folder / "scores.parquet").num_rows > 0
+
+
+def test_tables_of_one_name_have_schedules_of_their_own(prefect_server: str, assay: Path, tmp_path: Path) -> None:
+    words = [str(assay), "schedule", "--config"]
+    folders = [tmp_path / name for name in ("cards", "transfers", "again/cards")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        contract = '[contract]\nid = "tx"\ntimestamp = "at"\namount = "eur"\n'
+        (folder / "assay.toml").write_text(f'name = "cards"\n{contract}')
+    first, second, third = (str(folder / "assay.toml") for folder in folders)
+    with running(*words, first) as one, running(*words, second) as other:
+        one.wait_for("nightly-cards")
+        other.wait_for("nightly-cards-transfers")
+        refused = run(*words, third)
+        assert refused.status == 1
+        assert f"assay-score-incoming/nightly-cards on the Prefect server at {prefect_server} is" in refused.errors
+        assert f"is the schedule of {first}, and this configuration is {third}; give it a name" in refused.errors
+        with get_client(sync_client=True) as client:
+            for name, path in (("nightly-cards", first), ("nightly-cards-transfers", second)):
+                deployment = client.read_deployment_by_name(f"assay-score-incoming/{name}")
+                assert deployment.parameters == {"config_path": path}
+                assert not deployment.paused
+
+
+def test_a_server_that_does_not_answer_is_named(home: Path, assay: Path) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    process = run(assay, "schedule", "--config", home / "assay.toml", env=environment)
+    assert process.status == 1
+    assert "the Prefect server at http://127.0.0.1:9/api does not answer" in process.errors
 
 
 def test_a_schedule_that_is_no_cron_line_is_refused(home: Path, assay: Path) -> None:
@@ -46,5 +78,5 @@ def test_prefect_yaml_deploys_both_flows_to_a_work_pool(prefect_server: str) -> 
         process = run(prefect, *words, cwd=ROOT)
         assert process.status == 0, process
     deployments = run(prefect, "deployment", "ls").output
-    assert "assay-score-incoming/nightly" in deployments
-    assert "assay-train/retrain" in deployments
+    assert "assay-score-incoming/nightly-assay" in deployments
+    assert "assay-train/retrain-assay" in deployments

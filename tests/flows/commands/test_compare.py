@@ -25,7 +25,7 @@ def test_compare_measures_both_on_rows_after_both_trainings_and_logs_it(fresh: P
     assert "assay promote candidate" in words
     assert "model.max_epochs 5 6" in words
     client = mlflow.MlflowClient(f"sqlite:///{home}/assay-data/mlflow.db")
-    (experiment,) = [each for each in client.search_experiments() if each.name == "assay"]
+    (experiment,) = [each for each in client.search_experiments() if each.name == "transactions"]
     runs = client.search_runs([experiment.experiment_id], "tags.kind = 'compared version'")
     assert {each.data.tags["version"] for each in runs} == {"1", "2"}
     one, two = sorted(runs, key=lambda each: each.data.tags["version"])

@@ -39,7 +39,7 @@ def test_tune_searches_logs_every_trial_goes_on_and_writes_a_configuration(confi
     assert "left alone, to test on 2025-02-16 to 2025-02-21" in words
     assert "average precision" in words
     client = mlflow.MlflowClient(f"sqlite:///{config.parent}/assay-data/mlflow.db")
-    (experiment,) = [each for each in client.search_experiments() if each.name == "assay"]
+    (experiment,) = [each for each in client.search_experiments() if each.name == "transactions"]
 
     def logged() -> dict[str, mlflow.entities.Run]:
         found = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")

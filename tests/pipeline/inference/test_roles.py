@@ -9,6 +9,7 @@ from pipeline.inference.roles import infer
 from pipeline.settings.config import TableConfig
 from pipeline.settings.contract import Contract
 from pipeline.settings.file import read_config, write_config
+from pipeline.tables.parsing import parse
 from pipeline.tables.reading import open_table
 from tests.pipeline.inference.transactions import START, infer_file, save, transactions
 
@@ -291,6 +292,79 @@ def test_a_date_of_birth_is_not_when_it_happened(tmp_path):
     with pytest.raises(InputError, match=r"no column can be the timestamp.*dob \(timestamp\)"):
         infer_file(save(tmp_path, frame))
     assert infer_file(save(tmp_path, frame), timestamp="dob")[0].contract.timestamp == "dob"
+
+
+@pytest.mark.parametrize(
+    ("fraud", "normal"),
+    [
+        ("Yes", "No"),
+        ("fraud", "legit"),
+        ("t", "f"),
+        ("Y", "N"),
+        (2, 1),
+        (1, -1),
+        ("X", ""),
+        ("1", None),
+        (True, False),
+        ("F", "L"),
+    ],
+)
+@pytest.mark.parametrize("name", ["tx.csv", "tx.parquet"])
+def test_the_label_is_never_an_input_whatever_its_spelling(tmp_path, name, fraud, normal):
+    frame = transactions(2_000).drop(columns="TX_FRAUD_SCENARIO")
+    frauds = frame["TX_FRAUD"] == 1
+    frame["TX_FRAUD"] = [fraud if is_fraud else normal for is_fraud in frauds]
+    path = save(tmp_path, frame, name)
+    for named in ({}, {"label": "TX_FRAUD"}):
+        config, reasons, _ = infer_file(path, **named)
+        assert config.contract.label == "TX_FRAUD"
+        assert "TX_FRAUD" not in config.contract.required
+        assert f"{frauds.sum()} rows for fraud" in reasons["label"]
+        batch = next(open_table(path, config.table).batches(5_000))
+        typed, failures = parse(batch, config)
+        assert typed["TX_FRAUD"].to_pylist() == frauds.astype(int).tolist()
+        assert failures == {}
+        (tmp_path / "assay.toml").write_text(write_config(config, reasons))
+        assert read_config(tmp_path / "assay.toml").table.label_fraud == config.table.label_fraud
+
+
+def test_one_stray_cell_among_all_rows_leaves_the_label_what_it_is(tmp_path):
+    frame = transactions(3_000).drop(columns="TX_FRAUD_SCENARIO").astype({"TX_FRAUD": str})
+    frame.loc[700, "TX_FRAUD"] = "NULL"
+    config, _, warnings = infer_file(save(tmp_path, frame))
+    assert config.contract.label == "TX_FRAUD"
+    assert warnings == ["the label 'TX_FRAUD' holds 'NULL' in 1 row, which is read as not known yet"]
+    frame.loc[700, "TX_FRAUD"] = "?"
+    config, _, warnings = infer_file(save(tmp_path, frame))
+    assert config.contract.label == "TX_FRAUD"
+    assert "holds '?' in 1 row, which nobody understands, so that these rows will be quarantined" in warnings[0]
+
+
+def test_a_column_that_speaks_of_fraud_in_unknown_words_is_left_out_and_told(tmp_path):
+    frame = transactions(2_000).drop(columns=["TX_FRAUD_SCENARIO"])
+    frame["TX_FRAUD"] = np.where(frame["TX_FRAUD"] == 1, "skimmed", np.where(np.arange(2_000) % 2, "fine", "seen"))
+    path = save(tmp_path, frame)
+    config, _, (warning,) = infer_file(path)
+    assert config.contract.label is None
+    assert "TX_FRAUD" in config.contract.ignored
+    assert "'TX_FRAUD' is named like a label" in warning
+    assert "--fraud-word" in warning
+    message = "cannot be the label: it holds '(fine|seen)', and a label is 1, true, yes, .*--fraud-word"
+    with pytest.raises(InputError, match=message):
+        infer_file(path, label="TX_FRAUD")
+    settings = TableConfig(label_fraud=["skimmed"])
+    config, _, _ = infer(path, settings=settings, label="TX_FRAUD")
+    assert config.table.label_normal == ("fine", "seen")
+    assert infer_file(path, categorical=["TX_FRAUD"])[0].contract.categorical == ("TX_FRAUD",)
+
+
+def test_a_column_whose_words_say_fraud_is_the_label_whatever_its_name(tmp_path):
+    frame = transactions(2_000).drop(columns="TX_FRAUD_SCENARIO")
+    frame["verdict"] = np.where(frame.pop("TX_FRAUD") == 1, "fraud", "genuine")
+    frame["colour"] = np.where(np.arange(2_000) % 7, "red", "blue")
+    config, reasons, _ = infer_file(save(tmp_path, frame))
+    assert (config.contract.label, config.contract.categorical) == ("verdict", ("colour",))
+    assert reasons["label"].endswith("its words say so")
 
 
 def test_when_the_label_became_known(tmp_path):

@@ -57,6 +57,46 @@ def test_cells_are_read_as_the_table_section_says(tmp_path):
     assert rows_of(labels) == [{"id": "007", "label": 1, "labelled_at": datetime(2025, 3, 1, 11)}]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tx;fraud;note\n7;1;stolen, twice\n8;0;\n",
+        "tx\tfraud\n7\tYes\n8\tNo\n",
+        "\ufefftx;fraud;note\r\n7;ja;\r\n8;nein;\r\n;;\r\n",
+        "tx,fraud,note\n7,1,\n8,0,\n9,,not looked at yet\n",
+        "tx,fraud,note\n7,fraud,\n8,legit,\n9,pending,\n",
+    ],
+)
+def test_what_a_spreadsheet_makes_of_a_delivery_is_read(tmp_path, text):
+    labels = store(tmp_path)
+    taken = labels.append(written(tmp_path, text), now=NOW)
+    assert [(row["id"], row["label"]) for row in rows_of(labels)] == [(7, 1), (8, 0)]
+    assert (taken.rows, taken.frauds, taken.blank) == (2, 1, text.strip().count("\n") - 2)
+
+
+@pytest.mark.parametrize(("encoding", "sign"), [("cp1252", ";"), ("utf-16", "\t")])
+def test_a_spreadsheets_letters_do_not_refuse_a_delivery(tmp_path, encoding, sign):
+    text = "tx,fraud,note\n7,1,gestohlen in Köln\n8,0,\n".replace(",", sign)
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    labels = store(tmp_path)
+    labels.append(tmp_path / "labels.csv", now=NOW)
+    assert [(row["id"], row["label"]) for row in rows_of(labels)] == [(7, 1), (8, 0)]
+
+
+def test_a_label_is_read_in_the_words_of_the_table(tmp_path):
+    labels = store(tmp_path, config(table={"label_fraud": ["2"], "label_normal": ["1", ""]}))
+    assert labels.append(written(tmp_path, "tx,fraud\n7,2\n8,1\n9,\n"), now=NOW).blank == 1
+    assert [(row["id"], row["label"]) for row in rows_of(labels)] == [(7, 1), (8, 0)]
+    with pytest.raises(InputError, match=r"holds 'yes' .* 2 for fraud, 1 for none, or empty, in every row"):
+        labels.append(written(tmp_path, "tx,fraud\n7,yes\n"), now=NOW)
+
+
+def test_two_labels_of_one_id_at_different_moments_are_no_contradiction(tmp_path):
+    labels = store(tmp_path)
+    text = "tx,fraud,labelled_at\n1,1,2025-03-01\n1,0,2025-03-02\n1,0,2025-03-02\n"
+    assert labels.append(written(tmp_path, text), now=NOW).rows == 3
+
+
 @pytest.mark.parametrize("name", ["seen", "labelled_at"])
 def test_the_moment_may_have_the_contracts_name_or_its_own(tmp_path, name):
     labels = store(tmp_path, config(labelled_at="seen"))
@@ -105,10 +145,15 @@ def test_the_same_content_again_changes_nothing_whatever_its_name(tmp_path):
     ("text", "message"),
     [
         ("tx,fraud\n1,1\nx,0\n", r"labels\.csv: column 'tx' holds 'x' in labels\.csv, source_row 1, .* a whole number"),
-        ("tx,fraud\n1,1\n2,2\n", r"'fraud' holds '2' in labels\.csv, source_row 1, and it is 0 or 1 in every row"),
+        (
+            "tx,fraud\n1,1\n2,2\n",
+            r"'fraud' holds '2' in labels\.csv, source_row 1, and it is 1, true, yes, y or fraud for .*, or empty,",
+        ),
         ("tx,fraud\n1,1\n2,maybe\n", r"'fraud' holds 'maybe' in .*; mend the cell and deliver the table again"),
         ("tx,fraud\n1,1\n,0\n", r"'tx' holds nothing in labels\.csv, source_row 1, and it is needed"),
-        ("tx,fraud\n1,1\n2,\n", r"'fraud' holds nothing in labels\.csv, source_row 1, and it is needed"),
+        ("tx,fraud\n1,\n2,\n", r"has no label in any of its 2 rows; fill in the column 'fraud'"),
+        ("tx,fraud\n1,1\n2,1\n1,0\n", "says fraud and not fraud at the same moment of 1 'tx', such as 1; keep one"),
+        ("tx;fraud\n1;1\n2;2\n", r"'fraud' holds '2' in labels\.csv, source_row 1"),
         ("tx,fraud,labelled_at\n1,1,2025-03-01\n2,1,soon\n", "'labelled_at' holds 'soon' .* is a timestamp"),
         (
             "tx,fraud,labelled_at\n1,1,2025-03-11T12:00\n2,1,2025-03-11T12:00:01\n",
@@ -176,7 +221,7 @@ def test_ids_that_the_history_lacks_are_counted_once(tmp_path):
     pq.write_table(rows, tmp_path / "rows.parquet")
     history.append(tmp_path / "rows.parquet", "batch")
     labels = store(tmp_path, settings)
-    pq.write_table(pa.table({'t"x': list("abccd"), "fraud": [1, 0, 1, 0, 1]}), tmp_path / "labels.parquet")
+    pq.write_table(pa.table({'t"x': list("abccd"), "fraud": [1, 0, 1, 1, 1]}), tmp_path / "labels.parquet")
     assert labels.append(tmp_path / "labels.parquet", history.files(None, None), now=NOW).unknown == 2
     assert labels.append(tmp_path / "labels.parquet", now=NOW).unknown == 4
 

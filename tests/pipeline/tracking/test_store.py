@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import MASK
 from pipeline.tracking import store
-from pipeline.tracking.client import StoreError, start
+from pipeline.tracking.client import StoreError, experiment_name, start
 from pipeline.tracking.content import flatten
 from tests.pipeline.tracking.small_training import COUNTS, Trained
 from tests.processes import running
@@ -26,7 +26,7 @@ from tests.processes import running
 
 def experiment_runs(config: Config) -> list:
     client = start(config)
-    experiment = client.get_experiment_by_name(config.tracking.experiment)
+    experiment = client.get_experiment_by_name(experiment_name(config))
     return client.search_runs([experiment.experiment_id], order_by=["attribute.start_time ASC"])
 
 
@@ -242,6 +242,49 @@ def test_a_store_that_cannot_be_used_is_named_in_one_sentence(
     assert "\n" not in str(raised.value)
 
 
+def elsewhere(trained: Trained, folder: Path, **tracking: str) -> Config:
+    """Return the configuration of a table of the same name with another work folder, on the same shared store."""
+    shared = trained.config.tracking.model_copy(update={"uri": f"sqlite:///{folder}/shared.db", **tracking})
+    return trained.config.model_copy(update={"name": "cards", "work_dir": str(folder / "work"), "tracking": shared})
+
+
+@pytest.mark.parametrize("experiment", ["", "everything"])
+def test_a_name_that_another_table_has_on_a_shared_store_is_refused(
+    trained: Trained, tmp_path: Path, experiment: str
+) -> None:
+    first = elsewhere(trained, tmp_path, experiment=experiment)
+    second = first.model_copy(update={"work_dir": str(tmp_path / "other")})
+    assert trained.log(first).version == "1"
+    message = (
+        rf"'cards' is in use .* by the configuration of {tmp_path}/work, and this one is of {tmp_path}/other; give it"
+    )
+    for use in (trained.log, store.load_detector):
+        with pytest.raises(ConfigError, match=message):
+            use(second)
+    assert store.load_detector(first)[1] == "1"
+    assert trained.log(second.model_copy(update={"name": "transfers"})).version == "1"
+    moved = second.tracking.model_copy(update={"owner": str(tmp_path / "work")})
+    assert trained.log(second.model_copy(update={"tracking": moved})).version == "2"
+
+
+def test_a_model_that_is_nobodys_on_a_shared_store_becomes_the_one_who_trains_it(
+    trained: Trained, tmp_path: Path
+) -> None:
+    first = elsewhere(trained, tmp_path, experiment="everything")
+    start(first).create_registered_model("cards")
+    second = first.model_copy(update={"work_dir": str(tmp_path / "other")})
+    assert trained.log(second).version == "1"
+    with pytest.raises(ConfigError, match="'cards' is in use"):
+        start(first)
+
+
+def test_runs_are_logged_to_an_experiment_of_the_tables_name(trained: Trained, tmp_path: Path) -> None:
+    config = elsewhere(trained, tmp_path)
+    assert start(config).get_experiment_by_name("cards").tags["assay.owner"] == str(tmp_path / "work")
+    named = config.model_copy(update={"tracking": config.tracking.model_copy(update={"experiment": "assay"})})
+    assert start(named).get_experiment_by_name("assay") is not None
+
+
 def test_a_deleted_experiment_is_named(trained: Trained) -> None:
     config = trained.named("deleted")
     client = start(config)
@@ -257,7 +300,7 @@ def test_processes_that_make_the_store_at_once_share_it_in_silence(trained: Trai
         "import sys; from pathlib import Path\n"
         "from pipeline.settings.config import Config; from pipeline.tracking.client import start\n"
         "config = Config.model_validate_json(Path(sys.argv[1]).read_text())\n"
-        "client = start(config); client.create_run(client.get_experiment_by_name('assay').experiment_id)"
+        "client = start(config); client.create_run(client.get_experiment_by_name(config.name).experiment_id)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "config.json")]
     with running(*command) as one, running(*command) as other:

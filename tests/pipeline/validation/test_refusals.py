@@ -85,13 +85,17 @@ def test_columns_of_the_wrong_type(tmp_path: Path) -> None:
     refused(tmp_path, rows(2, at=[True, False]), r"column 'at' is of type bool")
     message = refused(tmp_path, rows(3, eur=["ten", None, "five"]), "wrong type")
     assert "column 'eur' is of the wrong type: none of its 2 values is a number, e.g. 'ten' in in.parquet" in message
-    refused(tmp_path, rows(2, fraud=["yes", "no"]), r"none of its 2 values is 0 or 1, e.g. 'yes'")
+    words = "1, true, yes, y or fraud for fraud, 0, false, no, n or legit for none, or empty"
+    message = (
+        rf"none of its 2 values is {words}, e.g. 'red' .*; mend the cells, or name their words in \[table\] label_fraud"
+    )
+    refused(tmp_path, rows(2, fraud=["red", "blue"]), message)
     refused(tmp_path, rows(2, at=["x", "y"]), r"none of its 2 values is a timestamp .write it as")
 
 
 def test_a_few_wrong_cells_of_a_mostly_empty_column_are_the_rows_fault(tmp_path: Path) -> None:
-    found = run(tmp_path, rows(40, fraud=[None] * 39 + ["yes"]), config(validation={"max_rejected": 0.05}))
-    assert quarantined(found) == {39: ["fraud: is 0 or 1"]}
+    found = run(tmp_path, rows(40, fraud=[None] * 39 + ["red"]), config(validation={"max_rejected": 0.05}))
+    assert quarantined(found) == {39: ["fraud: says fraud or not"]}
 
 
 @pytest.mark.parametrize("column", ["tx", "at", "eur", "card"])
