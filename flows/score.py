@@ -15,7 +15,7 @@ from flows.console import Screen
 from flows.stages import artifact_key, retried, run_name, say_what_to_do, stage
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
-from pipeline.errors import AssayError, BatchRefused, InputError
+from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
 from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
@@ -206,6 +206,7 @@ def _score(batch: Batch, champion: Champion, *, force: bool = False) -> BatchRes
         model_version=champion.version,
         threshold=champion.detector.threshold,
         scored_at=datetime.now(UTC),
+        rules=batch.rules,
     )
     done = ledger.find(batch.id, champion.version)
     if done and not force and Path(done.folder).is_dir():
@@ -214,7 +215,8 @@ def _score(batch: Batch, champion: Champion, *, force: bool = False) -> BatchRes
         return _publish(batch, champion, entry)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
-        ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read))
+        rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
+        ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
         raise
 
 

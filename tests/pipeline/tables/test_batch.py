@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import InputError, ResourceError
 from pipeline.settings.config import Config
+from pipeline.settings.file import with_settings
 from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
 from pipeline.tables.reading import content_digest
@@ -33,6 +34,27 @@ def test_a_table_that_cannot_be_read_is_one_batch_as_long_as_the_reason_is_the_s
     assert batch == Batch.of(tmp_path / "pipe.csv", CONFIG)
     with pytest.raises(InputError, match=r"pipe\.csv is a named pipe and no file"):
         batch.open()
+
+
+def test_the_rules_of_a_batch_are_those_that_may_refuse_it(tmp_path):
+    (tmp_path / "suite.json").write_text("{}")
+    (tmp_path / "in.csv").write_text("tx,at,eur\n")
+    suite = {"suite": str(tmp_path / "suite.json")}
+
+    def rules(**sections):
+        return Batch.of(tmp_path / "in.csv", with_settings(CONFIG, **sections)).rules
+
+    base = rules()
+    assert rules(table={"path": "other", "incoming": "elsewhere"}) == base
+    assert rules(validation={"batch_rows": 7}, features={"memory_limit": "3GB"}, work_dir="other") == base
+    changes = [
+        rules(table={"delimiter": ";"}),
+        rules(contract={"entities": ("card",)}),
+        rules(validation={"max_rejected": 0.9}),
+        rules(validation=suite),
+    ]
+    (tmp_path / "suite.json").write_text('{"expectations": []}')
+    assert len({base, *changes, rules(validation=suite)}) == 6
 
 
 def test_a_table_that_is_not_there_is_no_batch(tmp_path):
