@@ -386,9 +386,13 @@ def _plain_errors() -> Iterator[None]:
 def _run(config: Path, flow: str, **parameters: Any) -> None:
     """Run a flow in this process; show its result, or its one sentence of failure."""
     with _plain_errors():
-        from flows.run import run_flow
+        from flows.run import FlowFailed, run_flow
 
-        console.show(run_flow(config, flow, **parameters).screen)
+        try:
+            console.show(run_flow(config, flow, **parameters).screen)
+        except FlowFailed as error:
+            console.show(error.screen)
+            raise
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def settle(work_dir: str | Path | None = None) -> None:
 
     Raises
     ------
-    InputError
+    ResourceError
         When the work folder can't be made.
     """
     for name, value in QUIET.items():
@@ -40,9 +40,9 @@ def settle(work_dir: str | Path | None = None) -> None:
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            from pipeline.errors import InputError
+            from pipeline.errors import ResourceError
 
-            raise InputError(
+            raise ResourceError(
                 f"the work folder {work_dir} can't be made ({error.strerror}); name another one as work_dir"
             ) from None
         os.environ["PREFECT_HOME"] = str(home)

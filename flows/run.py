@@ -14,6 +14,20 @@ from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 
 
+class FlowFailed(AssayError):
+    """A flow failed.
+
+    Attributes
+    ----------
+    screen : Screen
+        What the terminal shows of what was done all the same.
+    """
+
+    def __init__(self, message: str, screen: Screen) -> None:
+        super().__init__(message)
+        self.screen = screen
+
+
 class FlowResult(Protocol):
     """What a flow returns: besides what other code reads, what the terminal shows."""
 
@@ -40,7 +54,7 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> Any:
 
     Raises
     ------
-    AssayError
+    FlowFailed
         With the flow's message, when it fails.
     """
     config = read_config(config_path)
@@ -54,7 +68,8 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> Any:
             config_path=str(config_path.resolve()), **parameters, return_state=True
         )
     if not state.is_completed():
-        raise AssayError(state.message or f"the flow ended as {state.name}")
+        result = state.result(raise_on_failure=False)
+        raise FlowFailed(state.message or f"the flow ended as {state.name}", getattr(result, "screen", Screen()))
     return state.result()
 
 

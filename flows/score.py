@@ -1,7 +1,6 @@
 """The scoring flows: one batch, and every new file of the incoming folder."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ from prefect.states import Completed, Failed, State
 
 from flows import console
 from flows.console import Screen
+from flows.incoming import NewFiles
+from flows.results import BatchResult, IncomingResult
 from flows.stages import artifact_key, retried, run_name, say_what_to_do, stage
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
-from pipeline.errors import AssayError, BatchRefused, InputError
+from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
 from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
@@ -35,35 +36,6 @@ from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
 from pipeline.workspace.ledger import Entry, lock
 from pipeline.workspace.workspace import Workspace
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchResult:
-    """What came of scoring one batch.
-
-    Parameters
-    ----------
-    folder : Path
-        Where its outputs lie.
-    screen : Screen
-    counts : mapping of str to int
-        Rows, in the words that people read; empty where the batch was scored before.
-    shadow : str
-        What the candidate would have flagged instead, in a sentence; empty without one.
-    """
-
-    folder: Path
-    screen: Screen
-    counts: Mapping[str, int] = field(default_factory=dict)
-    shadow: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IncomingResult:
-    """What came of the incoming folder: the result of each new file, by its name."""
-
-    screen: Screen
-    batches: Mapping[str, BatchResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,46 +112,27 @@ def score(
 def score_incoming(config_path: str, version: str = "champion") -> IncomingResult | State:
     """Score every new file of the incoming folder, and no old one.
 
-    A file that is refused doesn't keep the others from being scored; the run then ends as failed, once: a refused
-    file is old until its content changes.
+    Whatever is wrong with a file keeps no other from being scored; the run then ends as failed. For a refused file it
+    does so once: the file is old until its content or the settings that it was judged by change. A file that was not
+    scored for a reason outside of it is tried again by every run.
     """
-    results: dict[str, BatchResult] = {}
-    refusals: list[str] = []
     try:
         config = read_config(config_path)
         with lock(config.work_dir):
-            new = _new_batches(config)
-            if not new:
-                text = f"no new file in {config.table.incoming}"
-                return Completed(message=text, data=IncomingResult(screen=Screen(sentences=[text])))
-            champion = load_champion(config, version)
-            for path in new:
-                try:
+            files = NewFiles.of(config)
+            if not files.paths and not files.failed:
+                texts = [f"no new file in {config.table.incoming}", *files.not_looked_at]
+                return Completed(message=texts[0], data=IncomingResult(screen=Screen(sentences=texts)))
+            if files.paths:
+                champion = load_champion(config, version)
+            for path in files.paths:
+                with files.concerning(path):
                     with console.step("read"):
                         batch = Batch.of(path, champion.workspace.config)
-                    results[path.name] = _score(batch, champion)
-                except InputError as error:
-                    refusals.append(str(error))
+                    files.results[path.name] = _score(batch, champion)
+            return files.outcome
     except AssayError as error:
         return Failed(message=str(error))
-    if refusals:
-        return Failed(message=f"{len(refusals)} of {len(new)} new files refused: " + " | ".join(refusals))
-    shadows = [f"{name}: {result.shadow}" for name, result in results.items() if result.shadow]
-    count = f"{len(new)} new {'file' if len(new) == 1 else 'files'} scored"
-    rows = {name: result.screen.tables["Rows"] for name, result in results.items()}
-    return IncomingResult(screen=Screen(sentences=[count, *shadows], tables=rows), batches=results)
-
-
-def _new_batches(config: Config) -> list[Path]:
-    """Return the tables in the incoming folder that the ledger has not settled, by name."""
-    incoming = Path(config.table.incoming)
-    if not incoming.is_dir():
-        raise InputError(
-            f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
-        )
-    ledger = Workspace(config).ledger
-    paths = (path for path in sorted(incoming.iterdir()) if not path.name.startswith((".", "_")))
-    return [path for path in paths if ledger.handled(Batch.of(path, config)) is None]
 
 
 @retried("load the Detector")
@@ -206,21 +159,25 @@ def _score(batch: Batch, champion: Champion, *, force: bool = False) -> BatchRes
         model_version=champion.version,
         threshold=champion.detector.threshold,
         scored_at=datetime.now(UTC),
+        rules=batch.rules,
     )
     done = ledger.find(batch.id, champion.version)
     if done and not force and Path(done.folder).is_dir():
-        return _scored_before(done)
+        return _scored_before(batch, done)
     try:
         return _publish(batch, champion, entry)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
-        ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read))
+        rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
+        ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
         raise
 
 
-def _scored_before(entry: Entry) -> BatchResult:
+def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
+    same = batch.path.name == Path(entry.source).name
+    file = entry.source if same else f"{batch.path} holds the same as {entry.source}, which"
     text = (
-        f"{entry.source} was scored before by {entry.model_name} version {entry.model_version} "
+        f"{file} was scored before by {entry.model_name} version {entry.model_version} "
         f"({entry.scored_at:%Y-%m-%d %H:%M} UTC, {entry.flagged:,} alerts); nothing was done, --force scores it again "
         "in place"
     )

@@ -98,8 +98,8 @@ def artifact_key(name: str, config: Config) -> str:
 def say_what_to_do(flow: Any, flow_run: Any, state: Any) -> None:
     """Log, when a flow has failed, what it left behind and what to do next."""
     get_logger("assay").error(
-        "%s failed: %s Nothing was published and nothing is half written. Mend what the message names and run it "
-        "again: the same command is safe to repeat.",
+        "%s failed: %s What had not ended well was not published, and nothing is half written. Mend what the message "
+        "names and run it again: the same command is safe to repeat.",
         flow.name,
         (state.message or "").strip(),
     )

@@ -1,4 +1,9 @@
-"""The errors that a user reads: one sentence that names the thing, the rule, the value found and the remedy."""
+"""The errors that a user reads: one sentence that names the thing, the rule, the value found and the remedy.
+
+An error's class says whose fault it is. `InputError` lies in a table: the same table fails again, so that a batch is
+refused for it, and remembered. Whatever else comes up, an error of a library included, is not held against the table:
+it may do better the next time.
+"""
 
 
 class AssayError(Exception):
@@ -10,7 +15,7 @@ class ConfigError(AssayError):
 
 
 class InputError(AssayError):
-    """A table cannot be read or used at all: missing, empty, truncated, in another encoding."""
+    """A table cannot be read or used at all: empty, truncated, in another encoding."""
 
 
 class BatchRefused(InputError):
@@ -27,5 +32,38 @@ class BatchRefused(InputError):
         self.read = read
 
 
+class HistoryGap(BatchRefused):
+    """A batch was refused for days that the history lacks before it; it can be scored once they are there."""
+
+
+class ResourceError(AssayError):
+    """What a run needs besides a table's content is not there: a file, a permission, disk space, memory, a network."""
+
+
 class TrainingError(AssayError):
     """Too few rows to train or calibrate, no normal rows, or a training that went wrong."""
+
+
+def sentence(error: Exception) -> str:
+    """Return what went wrong in one line, also for an error that was not written for the user.
+
+    Examples
+    --------
+    >>> sentence(InputError("in.csv is empty; give it a table with rows"))
+    'in.csv is empty; give it a table with rows'
+    >>> sentence(OSError(28, "No space left on device", "scores.parquet"))
+    'scores.parquet: no space left on device'
+    >>> sentence(MemoryError())
+    'there is not enough memory'
+    >>> sentence(KeyError("Rows"))
+    "KeyError: 'Rows'"
+    """
+    if isinstance(error, AssayError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror[0].lower() + error.strerror[1:]
+        return f"{error.filename}: {reason}" if error.filename else reason
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import BatchRefused
+from pipeline.errors import HistoryGap
 from pipeline.features import compute
 from pipeline.labels.known import Labels
 from pipeline.tables.batch import Batch
@@ -215,4 +215,4 @@ def _gap(validated: Validated, workspace: Workspace) -> tuple[str, ...]:
 def _refuse_gap(notes: Sequence[str], validated: Validated, workspace: Workspace) -> None:
     if notes and workspace.config.features.on_gap == "refuse":
         text = notes[0][0].lower() + notes[0][1:].rstrip(".")
-        raise BatchRefused(f'{text}; or accept it with features.on_gap = "report"', read=validated.counts.read)
+        raise HistoryGap(f'{text}; or accept it with features.on_gap = "report"', read=validated.counts.read)

@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ResourceError
 from pipeline.intake import ShowStep, accept, features_of, silent
 from pipeline.labels.known import Labels
 from pipeline.settings.config import Config
@@ -120,7 +120,7 @@ def choose_rows(
     past: list[Path] = []
     try:
         accepted, past = _from_table(source, workspace, period, folder, step=step)
-    except InputError:
+    except (InputError, ResourceError):
         accepted = folder / "from-history.parquet"
         if table or not _from_history(workspace, period, accepted):
             raise

@@ -32,6 +32,8 @@ class Batch:
         `batch_id`: the same content, period and contract have the same one, whatever the file's name.
     settings : TableConfig
         How CSV files are read.
+    rules : str
+        `rules_digest` of the settings that it is read and judged by.
     """
 
     path: Path
@@ -39,16 +41,24 @@ class Batch:
     digest: str
     id: str
     settings: TableConfig
+    rules: str = ""
 
     @classmethod
     def of(cls, path: str | Path, config: Config, period: Period = WHOLE) -> Self:
-        """Return the batch of a path; its content is read once, for the digest, and nothing is refused yet."""
+        """Return the batch of a path; its content is read once, for the digest, and nothing is refused yet.
+
+        Raises
+        ------
+        ResourceError
+            When the path does not exist or may not be read.
+        """
         try:
             digest = content_digest(path, config.table)
         except InputError as error:
             digest = hashlib.sha256(str(error).encode()).hexdigest()
         name = batch_id(digest, period, config.contract)
-        return cls(path=Path(path), period=period, digest=digest, id=name, settings=config.table)
+        rules = rules_digest(config)
+        return cls(path=Path(path), period=period, digest=digest, id=name, settings=config.table, rules=rules)
 
     def open(self) -> Table:
         """Return the table, opened and not read.
@@ -92,3 +102,36 @@ def batch_id(digest: str, period: Period, contract: Contract) -> str:
         "contract": contract.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def rules_digest(config: Config) -> str:
+    """Return a digest of the settings that a batch is read and judged by, the text of the table's own suite included.
+
+    A batch that was refused may pass once it is another one; where things lie, and how many rows are read at a time, is
+    not in it.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> config = Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}})
+    >>> mended = config.model_copy(update={"table": TableConfig(decimal=",")})
+    >>> moved = config.model_copy(update={"table": TableConfig(path="tx.csv")})
+    >>> rules_digest(config) == rules_digest(moved), rules_digest(config) == rules_digest(mended)
+    (True, False)
+    """
+    suite = Path(config.validation.suite)
+    parts = {
+        "table": config.table.model_dump(mode="json", exclude={"path", "incoming"}),
+        "contract": config.contract.model_dump(mode="json"),
+        "validation": config.validation.model_dump(mode="json", exclude={"suite", "batch_rows"}),
+        "suite": suite.read_bytes().hex() if suite.is_file() else "",
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ResourceError
 from pipeline.settings.config import TableConfig
 
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
@@ -32,6 +33,47 @@ def list_files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
         yield from (Path(parent, name) for name in sorted(names) if not name.startswith((".", "_")))
+
+
+def table_files(path: Path, settings: TableConfig) -> tuple[Path, ...]:
+    """Return the files of a table, in the order in which they are read: itself, or those of a folder at any depth.
+
+    Raises
+    ------
+    InputError
+        For a name that is not UTF-8, and for what is no file: a pipe, a socket, a device, which reading might wait for.
+    ResourceError
+        When the table does not exist or may not be read.
+    """
+    _refuse_name(path)
+    with readable(path, settings):
+        if not path.exists():
+            raise ResourceError(f"{path} does not exist; check the path")
+        files = tuple(list_files(path)) if path.is_dir() else (path,)
+    for file in files:
+        _refuse_name(file)
+        with readable(file, settings):
+            mode = file.stat().st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+            raise InputError(f"{file} is {kind} and no file; take it away, and deliver a file")
+    return files
+
+
+def _refuse_name(path: Path) -> None:
+    if printable(path) != str(path):
+        raise InputError(f"{printable(path)}: the name is not UTF-8; rename it")
+
+
+def printable(path: Path) -> str:
+    r"""Return a path in letters that can be written anywhere, bytes that are no UTF-8 as ``\xe9``.
+
+    Examples
+    --------
+    >>> printable(Path("caf\udce9.csv"))
+    'caf\\xe9.csv'
+    """
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def parquet_file(file: Path) -> pq.ParquetFile:
@@ -173,14 +215,22 @@ def readable(file: Path, settings: TableConfig) -> Iterator[None]:
     Raises
     ------
     InputError
+        For what lies in the file.
+    ResourceError
+        For what does not: it is gone, may not be read, the disk or the memory fails.
     """
     try:
         yield
     except PermissionError as error:
-        raise InputError(f"{error.filename or file} may not be read; ask for permission to read it") from None
+        raise ResourceError(f"{error.filename or file} may not be read; ask for permission to read it") from None
     except FileNotFoundError:
-        raise InputError(f"{file} does not exist any more; check the path") from None
+        raise ResourceError(f"{file} does not exist any more; check the path") from None
+    except MemoryError:
+        raise ResourceError(f"there is not enough memory to read {file}; run this again with more") from None
     except (pa.ArrowException, UnicodeError, OSError, EOFError) as error:
+        # Arrow's own complaints about a file are OSErrors, too, but without the system's number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ResourceError(f"{file} can't be read ({error.strerror}); mend that, then run this again") from None
         raise InputError(_explain(file, settings, error)) from None
 
 
@@ -255,6 +305,43 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
     return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+
+
+def check_cells(batch: pa.RecordBatch, file: Path, start: int) -> None:
+    """Refuse a Parquet file with a cell that is not what its column's type says, such as text that is not UTF-8.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        Rows of the file as they came; Arrow itself does not look at them.
+    file : Path
+    start : int
+        How many rows of the file are before them.
+
+    Raises
+    ------
+    InputError
+    """
+    for name, cells in zip(batch.schema.names, batch.columns, strict=True):
+        # Of a dictionary, any part is as faulty as the whole.
+        column = cells.dictionary_decode() if isinstance(cells, pa.DictionaryArray) else cells
+        if fault := _fault(column):
+            first, behind = 0, len(column)
+            while behind - first > 1:
+                middle = (first + behind) // 2
+                first, behind = (first, middle) if _fault(column.slice(first, middle - first)) else (middle, behind)
+            fault = "the text is not UTF-8" if "UTF8" in fault else fault
+            raise InputError(
+                f"{file}: column {name!r} can't be read in row {start + first + 1}: {fault}; write it again"
+            )
+
+
+def _fault(column: pa.Array) -> str:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def merge_schemas(table_schema: pa.Schema, schema: pa.Schema, first: Path, file: Path) -> pa.Schema:

@@ -1,7 +1,8 @@
 """Other people's tables: CSV, Parquet, folders and hive-partitioned datasets as Arrow batches, values as they came.
 
 Nothing here reads a whole table into memory, and every way in which a file can be unreadable ends as one
-sentence (:class:`pipeline.errors.InputError`).
+sentence: :class:`pipeline.errors.InputError`, or :class:`pipeline.errors.ResourceError` where the fault lies not in the
+file but around it.
 """
 
 import hashlib
@@ -21,15 +22,16 @@ from pipeline.tables.files import (
     SOURCE_FILE,
     SOURCE_ROW,
     cast_column,
+    check_cells,
     csv_names,
     csv_reader,
     file_schema,
-    list_files,
     merge_schemas,
     parquet_file,
     partition_values,
     readable,
     refuse_open_quote,
+    table_files,
 )
 from pipeline.tables.parquet import ROWS_READ
 
@@ -129,6 +131,7 @@ class Table:
             start = 0
             with parquet_file(file) as reader:
                 for batch in reader.iter_batches(ROWS_READ):
+                    check_cells(batch, file, start)
                     yield batch, np.arange(start, start + batch.num_rows)
                     start += batch.num_rows
 
@@ -190,15 +193,13 @@ def content_digest(path: str | Path, settings: TableConfig) -> str:
     Raises
     ------
     InputError
+        When it is no file, such as a pipe, or its name is not UTF-8.
+    ResourceError
         When it does not exist or may not be read.
     """
     path = Path(path)
     total = hashlib.sha256()
-    with readable(path, settings):
-        if not path.exists():
-            raise InputError(f"{path} does not exist; check the path")
-        files = tuple(list_files(path)) if path.is_dir() else (path,)
-    for file in files:
+    for file in table_files(path, settings):
         with readable(file, settings), file.open("rb") as stream:
             name = "" if file == path else file.relative_to(path).as_posix()
             total.update(f"{name}\0".encode())
@@ -220,14 +221,13 @@ def open_table(path: str | Path, settings: TableConfig) -> Table:
     Raises
     ------
     InputError
-        With one sentence: missing, not permitted, empty, of another kind, truncated, with another delimiter
-        or encoding, or with files that do not fit together.
+        With one sentence: empty, of another kind, truncated, with another delimiter or encoding, or with files
+        that do not fit together.
+    ResourceError
+        When it does not exist or may not be read.
     """
     path = Path(path)
-    with readable(path, settings):
-        if not path.exists():
-            raise InputError(f"{path} does not exist; check the path")
-        files = tuple(list_files(path)) if path.is_dir() else (path,)
+    files = table_files(path, settings)
     if not files:
         raise InputError(f"{path} is a folder without tables; put .csv, .csv.gz or .parquet files into it")
     kinds = {file: _kind(file) for file in files}

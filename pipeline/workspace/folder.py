@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import InputError
+from pipeline.errors import ResourceError
 from pipeline.settings.config import Config
 from pipeline.tables.scratch import hidden
 
@@ -76,11 +76,11 @@ class WorkFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
+            raise ResourceError(
                 f"the work folder {folder} can't be made ({error.strerror}); name another one as work_dir"
             ) from None
         if not os.access(folder, os.W_OK):
-            raise InputError(
+            raise ResourceError(
                 f"the work folder {folder} can't be written to; change its rights, or name another one as work_dir"
             )
 

@@ -12,16 +12,18 @@ A row's status is one of
 ``replaced``
     It was scored once, then its file changed and the new content took its place. Its ids are free again.
 ``refused``
-    It was read and refused as a whole; ``message`` says why. Nothing of it was scored and no id is taken.
+    It was read and refused as a whole; ``message`` says why. Nothing of it was scored and no id is taken. Files of one
+    content are refused each on its own, so the row's key holds the file besides the batch.
 
 Two questions are asked of it. *Has this very batch been scored by this model version?* (:meth:`Ledger.find`)
 makes a re-run a no-op; a newer model version may score the batch again when somebody asks for it by name.
 *Is there anything left to do about this file?* (:meth:`Ledger.handled`) is the schedule's question: a file
 that any version has scored is old, a new champion does not score the whole folder again; and a file that was
-refused stays old until its bytes change or somebody scores it by name, so that one bad file does not wake
-the engineer every night.
+refused stays old until its bytes change, or the settings that it was judged by, or somebody scores it by name, so
+that one bad file does not wake the engineer every night.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -35,6 +37,8 @@ from filelock import FileLock, Timeout
 from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
+from pipeline.tables.files import printable
+from pipeline.tables.period import Period
 from pipeline.workspace.database import answering, connect
 from pipeline.workspace.schema import BATCHES
 
@@ -64,6 +68,9 @@ class Entry:
     status : {"scored", "replaced", "refused"}
     message : str
         Why the batch was refused, for the user.
+    rules : str
+        Digest of the settings that the batch was judged by, `Batch.rules`; empty for a refusal that shall not keep the
+        file from being tried again.
     """
 
     batch_id: str
@@ -87,6 +94,7 @@ class Entry:
     folder: str = ""
     status: Status = "scored"
     message: str = ""
+    rules: str = ""
 
 
 class Ledger:
@@ -168,24 +176,22 @@ class Ledger:
         """Return the entry that makes this file old for the schedule; None for a new one.
 
         A file is old when its content has been scored for this period by any model version, wherever it lay
-        then, or was refused when it lay here. It is new again when its content changes, and when its content
-        went out of the ledger because a changed file took its place.
+        then, or was refused when it lay here by the rules of today. It is new again when its content or the rules
+        change, and when its content went out of the ledger because a changed file took its place.
         """
-        refused_here = sa.and_(BATCHES.c.status == "refused", BATCHES.c.source == _absolute(batch.path))
-        entries = self._select(
-            BATCHES.c.digest == batch.digest,
-            BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
-            BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
-            sa.or_(_live(), refused_here),
-            self._mine(),
+        refused_here = sa.and_(
+            BATCHES.c.status == "refused", BATCHES.c.source == _absolute(batch.path), BATCHES.c.rules == batch.rules
         )
+        same = _of_content(batch.digest, batch.period)
+        entries = self._select(same, sa.or_(_live(), refused_here), self._mine())
         return max(entries, key=lambda entry: (entry.status == "scored", entry.scored_at), default=None)
 
     def record(self, entry: Entry, replaces: Sequence[str] = ()) -> None:
         """Write one entry and mark those that it replaces, in one transaction.
 
-        An entry of the same batch and model version is replaced in place, with one exception: a refusal
-        leaves a scored entry as it is, because the scores of that time are still there.
+        An entry of the same batch and model version is replaced in place, of a refusal one of the same file, too. A
+        refusal leaves a scored entry as it is, because the scores of that time are still there; and once a content
+        was scored, no refusal of it stands any more.
 
         Parameters
         ----------
@@ -201,6 +207,13 @@ class Ledger:
             self._mine(),
         )
         row = asdict(replace(entry, source=_absolute(entry.source)))
+        if entry.status == "refused":
+            row["batch_id"] += f"@{hashlib.sha256(row['source'].encode()).hexdigest()[:16]}"
+            same_row = BATCHES.c.batch_id == row["batch_id"]
+            old = sa.and_(same_row, BATCHES.c.model_version == entry.model_version, self._mine())
+        else:
+            content = _of_content(entry.digest, Period(entry.period_start, entry.period_end))
+            old = sa.or_(here, sa.and_(content, BATCHES.c.status == "refused", self._mine()))
         with answering(self._engine), self._engine.begin() as connection:
             connection.execute(
                 sa.update(BATCHES)
@@ -210,7 +223,7 @@ class Ledger:
             scored = connection.scalar(sa.select(BATCHES.c.batch_id).where(here, _live()))
             if scored and entry.status == "refused":
                 return
-            connection.execute(sa.delete(BATCHES).where(here))
+            connection.execute(sa.delete(BATCHES).where(old))
             connection.execute(sa.insert(BATCHES).values(row))
 
     def _mine(self) -> sa.ColumnElement[bool]:
@@ -220,15 +233,24 @@ class Ledger:
         columns = [BATCHES.c[field.name] for field in fields(Entry)]
         with answering(self._engine), self._engine.connect() as connection:
             rows: Sequence[Any] = connection.execute(sa.select(*columns).where(*conditions)).all()
-        return [Entry(**row._mapping) for row in rows]
+        entries = [Entry(**row._mapping) for row in rows]
+        return [replace(entry, batch_id=entry.batch_id.partition("@")[0]) for entry in entries]
 
 
 def _live() -> sa.ColumnElement[bool]:
     return BATCHES.c.status == "scored"
 
 
+def _of_content(digest: str, period: Period) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        BATCHES.c.digest == digest,
+        BATCHES.c.period_start.is_not_distinct_from(period.start),
+        BATCHES.c.period_end.is_not_distinct_from(period.end),
+    )
+
+
 def _absolute(source: str | Path) -> str:
-    return str(Path(source).resolve())
+    return printable(Path(source).resolve())
 
 
 @contextmanager

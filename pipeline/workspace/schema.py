@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-VERSION = "0001"
+VERSION = "0002"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""
@@ -60,6 +60,7 @@ BATCHES = sa.Table(
     sa.Column("scored_at", Utc, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
+    sa.Column("rules", sa.String(64), nullable=False, server_default=""),
 )
 """One row a batch and model version: `pipeline.workspace.ledger`."""
 

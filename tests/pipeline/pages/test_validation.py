@@ -1,7 +1,9 @@
 """pipeline/pages/validation.py: the page is read back with html.parser."""
 
 import json
+import random
 import re
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -115,3 +117,23 @@ def test_the_page_of_a_batch_is_written_also_where_it_is_refused(tmp_path):
         assert "in.parquet" in page.text
         assert MASK in page.text
         assert all(f"{name} column" in page.text for name in names)
+
+
+def test_a_page_is_written_whatever_the_batchs_id_and_name_look_like(tmp_path):
+    # Among random ids are some that a parser of dates or numbers takes for one of its own, and fails at.
+    draw = random.Random(0)
+    ids = [f"{draw.getrandbits(64):016x}" for _ in range(300)]
+    ids += [
+        "20250131T0000000",
+        "9999999999999999",
+        "00000000e9999999",
+        "1e99999999999999",
+        "99991231t2359999",
+        "inf",
+        "nan",
+    ]
+    for name in ids:
+        batch = Batch.of(tmp_path, config())
+        page = render_validation([], title=f"{name}.csv", subtitle=f"batch {name}", contract=CONTRACT)
+        assert f"batch {name}" in Page(page).text
+        assert data_docs(replace(batch, id=name), config(), tmp_path)([]).is_file()

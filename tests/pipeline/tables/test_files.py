@@ -1,15 +1,18 @@
 import gzip
 import os
 import random
+import socket
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import AssayError, InputError, ResourceError
 from pipeline.settings.config import TableConfig
-from pipeline.tables.reading import SOURCE_FILE, SOURCE_ROW, open_table
+from pipeline.tables.files import readable
+from pipeline.tables.reading import SOURCE_FILE, SOURCE_ROW, content_digest, open_table
 from tests.pipeline.tables.table_files import SETTINGS, rows_of, write
 
 
@@ -173,8 +176,82 @@ def test_files_that_may_not_be_read(tmp_path):
         os.seteuid(65534)
     try:
         for path in paths:
-            with pytest.raises(InputError, match="may not be read; ask for permission"):
+            with pytest.raises(ResourceError, match="may not be read; ask for permission"):
                 open_table(path, SETTINGS)
     finally:
         os.seteuid(user)
         (tmp_path / "in").chmod(0o700)
+
+
+def a_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a named pipe"),
+        (a_socket, "a socket"),
+        (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    ],
+)
+@pytest.mark.parametrize("table", ["a.csv", "folder"])
+def test_what_reading_would_wait_for_is_refused_and_not_opened(tmp_path, make, kind, table):
+    file = tmp_path / table / "b.csv" if table == "folder" else tmp_path / table
+    file.parent.mkdir(exist_ok=True)
+    make(file)
+    for read in (open_table, content_digest):
+        with pytest.raises(InputError) as error:
+            read(tmp_path / table, SETTINGS)
+        assert str(error.value) == f"{file} is {kind} and no file; take it away, and deliver a file"
+
+
+@pytest.mark.parametrize("table", [b"caf\xe9.csv", b"folder"])
+def test_a_name_that_is_not_utf_8_is_refused_in_words_that_are(tmp_path, table):
+    file = tmp_path / os.fsdecode(table) / os.fsdecode(b"caf\xe9.csv" if table == b"folder" else b"")
+    write(file, "a,b\n1,2\n")
+    with pytest.raises(InputError) as error:
+        open_table(tmp_path / os.fsdecode(table), SETTINGS)
+    assert str(error.value).endswith("/caf\\xe9.csv: the name is not UTF-8; rename it")
+    assert str(error.value).encode()
+
+
+def test_a_link_to_itself_does_not_exist(tmp_path):
+    (tmp_path / "a.csv").symlink_to(tmp_path / "a.csv")
+    with pytest.raises(ResourceError, match=r"a\.csv does not exist"):
+        open_table(tmp_path / "a.csv", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+@pytest.mark.parametrize("place", [0, 1, 68_000, 69_999])
+def test_one_cell_of_another_encoding_in_parquet_is_named(tmp_path, kind, place):
+    values = ["Müller".encode()] * 70_000
+    values[place] = "Müller".encode("latin-1")
+    plain = pa.array(values).view(pa.string())  # which doesn't look at the bytes
+    column = plain.dictionary_encode() if pa.types.is_dictionary(kind) else plain.cast(kind)
+    pq.write_table(pa.table({"id": range(70_000), "name": column}), tmp_path / "a.parquet")
+    with pytest.raises(InputError) as error:
+        rows_of(tmp_path / "a.parquet")
+    assert str(error.value) == (
+        f"{tmp_path}/a.parquet: column 'name' can't be read in row {place + 1}: the text is not UTF-8; write it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (OSError(5, "Input/output error"), ResourceError, r"a\.csv can't be read \(Input/output error\)"),
+        (FileNotFoundError(2, "No such file"), ResourceError, r"a\.csv does not exist any more"),
+        (pa.ArrowMemoryError("malloc of size 64 failed"), ResourceError, r"not enough memory to read a\.csv"),
+        (MemoryError(), ResourceError, r"not enough memory to read a\.csv"),
+        (OSError("zlib inflate failed"), InputError, r"a\.csv cannot be read as CSV \(zlib inflate failed\)"),
+        (EOFError("ended early"), InputError, r"a\.csv cannot be read as CSV \(ended early\)"),
+    ],
+)
+def test_only_what_lies_in_a_file_is_an_error_of_the_input(error, kind, says):
+    with pytest.raises(AssayError, match=says) as caught, readable(Path("a.csv"), SETTINGS):
+        raise error
+    assert type(caught.value) is kind

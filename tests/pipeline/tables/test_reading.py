@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, ResourceError
 from pipeline.tables import files as table_files
 from pipeline.tables.reading import SOURCE_FILE, SOURCE_ROW, BrokenLine, content_digest, open_table
 from tests.pipeline.tables.table_files import SETTINGS, write
@@ -129,7 +129,7 @@ def test_folders_that_do_not_fit_together(tmp_path):
 
 
 def test_missing_and_unknown_files(tmp_path):
-    with pytest.raises(InputError, match=r"none\.csv does not exist; check the path"):
+    with pytest.raises(ResourceError, match=r"none\.csv does not exist; check the path"):
         open_table(tmp_path / "none.csv", SETTINGS)
     with pytest.raises(InputError, match=r"a\.txt is no table that can be read; accepted is"):
         open_table(write(tmp_path / "a.txt", "a,b\n1,2\n"), SETTINGS)
@@ -148,5 +148,5 @@ def test_the_digest_tells_content_not_names(tmp_path):
     assert content_digest(tmp_path / "f", SETTINGS) == folder
     (tmp_path / "f" / "b.csv").rename(tmp_path / "f" / "c.csv")
     assert digest(tmp_path / "f") != folder
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(ResourceError, match="does not exist"):
         content_digest(tmp_path / "none", SETTINGS)

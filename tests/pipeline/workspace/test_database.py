@@ -5,6 +5,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from alembic.script import ScriptDirectory
 from pipeline.errors import ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.settings.config import Config
+from pipeline.tables.batch import Batch
 from pipeline.workspace.database import connect, database_url
-from pipeline.workspace.ledger import Ledger
+from pipeline.workspace.ledger import Entry, Ledger
 from pipeline.workspace.schema import METADATA, VERSION, VERSION_TABLE
 from tests.processes import SECONDS, run
 
@@ -124,6 +126,31 @@ def test_tables_from_before_the_migrations_are_taken_over(config: Config, raw: s
     engine = connect(config)
     assert differences(engine) == []
     assert versions(engine) == [VERSION]
+
+
+def test_a_refusal_from_before_its_rules_were_kept_is_tried_again_and_then_holds(
+    config: Config, raw: sa.Engine, tmp_path: Path
+) -> None:
+    before = as_before_the_migrations()
+    before.create_all(raw)
+    source = tmp_path / "monday.csv"
+    source.write_text("tx,at,eur\n1,2025-01-06,5\n")
+    batch = Batch.of(source, config)
+    counts = dict.fromkeys(["read", "accepted", "quarantined", "outside", "refused", "scored", "flagged"], 0)
+    row = {"batch_id": batch.id, "model_name": "cards", "model_version": "1", "source": str(source)}
+    row |= {"digest": batch.digest, "folder": "", "scored_at": datetime(2025, 1, 7), "status": "refused"}
+    with raw.begin() as connection:
+        connection.execute(sa.insert(before.tables["batches"]).values({**row, **counts, "message": "no amounts"}))
+    ledger = Ledger(config)
+    assert ledger.handled(batch) is None
+    period = {"period_start": None, "period_end": None}
+    refusal = Entry(**{**row, **period, "message": "no amounts", "rules": batch.rules})
+    ledger.record(refusal)
+    assert ledger.handled(batch) == refusal
+    ledger.record(replace(refusal, status="scored"))
+    assert ledger.find(batch.id, "1") is not None
+    with raw.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM batches")) == 1
 
 
 def test_what_stood_in_them_stays(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import ResourceError
 from pipeline.settings.config import Config
 from pipeline.workspace.folder import WorkFolder
 
@@ -63,5 +63,5 @@ def test_retired_results_are_kept_elsewhere(work: WorkFolder) -> None:
 
 def test_a_work_folder_that_is_a_file_is_named(work: WorkFolder) -> None:
     work.root.write_text("")
-    with pytest.raises(InputError, match=r"work/runs can't be made .*work_dir"), work.staged(work.runs / "r1"):
+    with pytest.raises(ResourceError, match=r"work/runs can't be made .*work_dir"), work.staged(work.runs / "r1"):
         pass

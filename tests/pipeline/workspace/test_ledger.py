@@ -1,6 +1,7 @@
 """The ledger of scored batches."""
 
 import multiprocessing
+import os
 import signal
 import sqlite3
 import sys
@@ -53,8 +54,8 @@ def make_entry(batch: str = "a1", version: str = "1", **changes: object) -> Entr
     return replace(entry, **changes)
 
 
-def make_batch(path: str | Path, digest: str = "", id: str = "", period: Period = WHOLE) -> Batch:
-    return Batch(path=Path(path), period=period, digest=digest, id=id, settings=TableConfig())
+def make_batch(path: str | Path, digest: str = "", id: str = "", *, period: Period = WHOLE, rules: str = "") -> Batch:
+    return Batch(path=Path(path), period=period, digest=digest, id=id, settings=TableConfig(), rules=rules)
 
 
 @pytest.fixture
@@ -248,6 +249,52 @@ def test_a_refused_file_is_old_until_it_changes_and_may_be_tried_by_name(ledger:
     assert ledger.handled(make_batch("/data/tuesday.parquet", digest="d-a1")) is None
     ledger.record(make_entry("a1"))
     assert ledger.find("a1", "1") == make_entry("a1")
+
+
+def test_files_of_one_content_are_refused_each_and_stay_refused(ledger: Ledger) -> None:
+    refusals = [
+        make_entry("a1", source=f"/data/{day}.parquet", digest="d", status="refused", message=f"{day} is empty")
+        for day in ("monday", "tuesday", "monday")
+    ]
+    for refusal in refusals:
+        ledger.record(refusal)
+    assert ledger.handled(make_batch("/data/monday.parquet", digest="d")) == refusals[0]
+    assert ledger.handled(make_batch("/data/tuesday.parquet", digest="d")) == refusals[1]
+    assert len(ledger._select()) == 2
+
+
+def test_a_refused_file_is_new_again_under_other_rules(ledger: Ledger) -> None:
+    refusal = make_entry("a1", status="refused", message="cut at ','", rules="comma")
+    ledger.record(refusal)
+    monday = "/data/monday.parquet"
+    assert ledger.handled(make_batch(monday, digest="d-a1", rules="comma")) == refusal
+    assert ledger.handled(make_batch(monday, digest="d-a1", rules="semicolon")) is None
+    ledger.record(make_entry("a2", digest="d-a1", status="refused", message="no ids", rules="semicolon"))
+    assert ledger.handled(make_batch(monday, digest="d-a1", rules="semicolon")) is not None
+    # What was scored stays so, whatever the rules.
+    ledger.record(make_entry("a1", rules="semicolon"))
+    assert ledger.handled(make_batch(monday, digest="d-a1", rules="tab")) is not None
+
+
+def test_a_refusal_without_rules_keeps_no_file_from_being_tried_again(ledger: Ledger) -> None:
+    ledger.record(make_entry("a1", status="refused", message="the history lacks 3 days"))
+    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1", rules="comma")) is None
+
+
+def test_no_refusal_stands_of_a_content_that_was_scored(ledger: Ledger) -> None:
+    tuesday = "/data/tuesday.parquet"
+    ledger.record(make_entry("a1", "1", source=tuesday, status="refused", message="no"))
+    ledger.record(make_entry("a1", "2"))
+    ledger.record(make_entry("a9", "2"), ["a1"])
+    assert ledger.handled(make_batch(tuesday, digest="d-a1")) is None
+
+
+def test_a_name_that_is_not_utf_8_is_recorded_in_letters_that_are(ledger: Ledger) -> None:
+    name = os.fsdecode(b"/data/caf\xe9.csv")
+    ledger.record(make_entry("a1", source=name, status="refused", message="rename it"))
+    found = ledger.handled(make_batch(name, digest="d-a1"))
+    assert found is not None
+    assert found.source == "/data/caf\\xe9.csv"
 
 
 def test_a_refusal_leaves_the_scores_of_the_same_batch_alone(ledger: Ledger) -> None:

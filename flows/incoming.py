@@ -1,0 +1,124 @@
+"""The new files of the incoming folder: what is wrong with one of them keeps no other from being scored."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prefect.logging import get_logger
+from prefect.states import Failed, State
+
+from flows.console import Screen
+from flows.results import BatchResult, IncomingResult
+from pipeline.errors import InputError, sentence
+from pipeline.settings.config import Config
+from pipeline.tables.batch import Batch
+from pipeline.tables.files import printable
+from pipeline.workspace.workspace import Workspace
+
+UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
+"""Endings of the names that copying programs and browsers give to a file until it is there as a whole."""
+
+
+@dataclass(kw_only=True)
+class NewFiles:
+    """The new files of the incoming folder, and what became of them. Made by :meth:`of`.
+
+    Attributes
+    ----------
+    paths : list of Path
+        Files and folders that the ledger has not settled, by name.
+    skipped : int
+        Names that were not looked at: hidden, or of files that are still being written.
+    results : dict of str to BatchResult
+        Of the files that were scored, by name.
+    refused, failed : dict of str to str
+        By name, why a file was refused, and why it was not scored for a reason that does not lie in it.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    skipped: int = 0
+    results: dict[str, BatchResult] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: Config) -> "NewFiles":
+        """Return the new files of the folder that the configuration names; those that can't be looked at have failed.
+
+        Raises
+        ------
+        InputError
+            When there is no such folder.
+        """
+        incoming = Path(config.table.incoming)
+        if not incoming.is_dir():
+            raise InputError(
+                f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
+            )
+        ledger, paths = Workspace(config).ledger, sorted(incoming.iterdir())
+        ready = [
+            path for path in paths if not path.name.startswith((".", "_")) and path.suffix.lower() not in UNFINISHED
+        ]
+        files = cls(skipped=len(paths) - len(ready))
+        for path in ready:
+            with files.concerning(path):
+                if ledger.handled(Batch.of(path, config)) is None:
+                    files.paths.append(path)
+        return files
+
+    @contextmanager
+    def concerning(self, path: Path) -> Iterator[None]:
+        """Keep whatever goes wrong inside the block as this file's affair."""
+        try:
+            yield
+        except InputError as error:
+            self.refused[printable(path)] = str(error)
+        except Exception as error:
+            if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
+                raise
+            get_logger("assay").warning("%s was not scored", printable(path), exc_info=error)
+            self.failed[printable(path)] = sentence(error)
+
+    @property
+    def outcome(self) -> IncomingResult | State:
+        """What came of all of them: a failed state where one of them was not scored."""
+        result = IncomingResult(screen=self._screen(), batches=self.results)
+        number = len(self.results) + len(self.refused) + len(self.failed)
+        parts = []
+        if self.refused:
+            parts.append(f"{len(self.refused)} of {number} new files refused: {_by_reason(self.refused)}")
+        if self.failed:
+            parts.append(
+                f"{len(self.failed)} of {number} new files not scored for a reason that does not lie in them, and "
+                f"tried again by the next run: {_by_reason(self.failed)}"
+            )
+        return Failed(message="; ".join(parts), data=result) if parts else result
+
+    @property
+    def not_looked_at(self) -> list[str]:
+        """A sentence about the names that were skipped, where there are any."""
+        if not self.skipped:
+            return []
+        names = "1 name was" if self.skipped == 1 else f"{self.skipped} names were"
+        return [f"{names} not looked at: hidden, or of a file that is still being written ({', '.join(UNFINISHED)})"]
+
+    def _screen(self) -> Screen:
+        scored = {name: result for name, result in self.results.items() if result.counts}
+        sentences = [f"{len(scored)} new {'file' if len(scored) == 1 else 'files'} scored"]
+        sentences += [f"{name}: {result.shadow}" for name, result in scored.items() if result.shadow]
+        sentences += [result.screen.sentences[0] for result in self.results.values() if not result.counts]
+        tables: dict[str, Mapping[str, object]] = {name: result.counts for name, result in scored.items()}
+        if len(scored) > 1:
+            counts = [result.counts for result in scored.values()]
+            tables["All of them"] = {key: sum(each[key] for each in counts) for key in counts[0]}
+        return Screen(sentences=[*sentences, *self.not_looked_at], tables=tables)
+
+
+def _by_reason(reasons: Mapping[str, str]) -> str:
+    """Return why files were not scored: each reason once, with the names of the files that it doesn't name itself."""
+    texts = []
+    for reason in dict.fromkeys(reasons.values()):
+        names = [Path(path).name for path, each in reasons.items() if each == reason]
+        texts.append(reason if len(names) == 1 and names[0] in reason else f"{', '.join(names)}: {reason}")
+    return " | ".join(texts)

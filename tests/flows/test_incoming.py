@@ -1,0 +1,191 @@
+"""The incoming folder with files of every kind in it: what is wrong with one concerns that one, and nothing is lost."""
+
+import os
+import re
+import resource
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from flows.results import IncomingResult
+from flows.run import FlowFailed, run_flow
+from pipeline.workspace import database
+
+
+def run(home: Path) -> IncomingResult:
+    return run_flow(home / "assay.toml", "flows.score:score_incoming")
+
+
+def failure(home: Path) -> FlowFailed:
+    with pytest.raises(FlowFailed) as caught:
+        run(home)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def day_of(home: Path, day: int) -> pa.Table:
+    rows = pq.read_table(home / "transactions.parquet")
+    on_day = pc.equal(pc.cast(rows["TX_DATETIME"], pa.date32()), date(2025, 2, day))
+    return rows.filter(pc.and_(on_day, pc.is_finite(rows["TX_AMOUNT"])))
+
+
+def statuses(home: Path) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(home / "assay-data" / "ledger.db")) as ledger:
+        rows = ledger.execute("SELECT source, status FROM batches ORDER BY source, status").fetchall()
+    return [(Path(source).name, status) for source, status in rows]
+
+
+@pytest.fixture
+def incoming(home: Path) -> Path:
+    """An incoming folder with one day that can be scored."""
+    folder = home / "incoming"
+    folder.mkdir()
+    pq.write_table(day_of(home, 26), folder / "good.parquet")
+    return folder
+
+
+def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incoming: Path) -> None:
+    rows = day_of(home, 27)
+    countries = [value.encode() for value in rows["COUNTRY"].to_pylist()]
+    countries[3] = "Österreich".encode("latin-1")
+    place = rows.schema.get_field_index("COUNTRY")
+    latin = rows.set_column(place, "COUNTRY", pa.array(countries).view(pa.string()))
+    pq.write_table(latin, incoming / "latin.parquet")
+    pq.write_table(day_of(home, 28), incoming / "later.parquet")
+    shutil.copy(incoming / "good.parquet", incoming / "same.parquet")
+    shutil.copy(incoming / "good.parquet", incoming / os.fsdecode(b"caf\xe9.parquet"))
+    os.mkfifo(incoming / "pipe.csv")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(incoming / "socket.parquet"))
+    (incoming / "device.csv").symlink_to("/dev/zero")
+    for name in ("empty.csv", "nothing.csv"):
+        (incoming / name).write_bytes(b"")
+    for name in (".hidden.parquet", "_SUCCESS", "next.parquet.tmp", "next.csv.PART", "next.csv.crdownload"):
+        (incoming / name).write_bytes(b"half a")
+    error = failure(home)
+    says = [
+        r"^7 of 10 new files refused: ",
+        r"/caf\\xe9\.parquet: the name is not UTF-8",
+        r"/device\.csv is a device and no file",
+        r"/empty\.csv is empty",
+        r"/latin\.parquet: column 'COUNTRY' can't be read in row 4: the text is not UTF-8",
+        r"/nothing\.csv is empty",
+        r"/pipe\.csv is a named pipe and no file",
+        r"/socket\.parquet is a socket and no file",
+    ]
+    assert re.search(".*".join(says), str(error))
+    assert "not scored" not in str(error)
+    count, same, skipped = error.screen.sentences
+    assert count == "2 new files scored"
+    assert re.search(r"/same\.parquet holds the same as .*/good\.parquet, which was scored before", same)
+    assert skipped.startswith("5 names were not looked at: hidden, or of a file that is still being written (.tmp,")
+    tables = error.screen.tables
+    assert list(tables) == ["good.parquet", "later.parquet", "All of them"]
+    read = [tables[name]["read"] for name in ("good.parquet", "later.parquet")]
+    assert read == [day_of(home, 26).num_rows, day_of(home, 28).num_rows]
+    assert tables["All of them"]["read"] == sum(read)
+    found = statuses(home)
+    assert [name for name, status in found if status == "scored"] == ["good.parquet", "later.parquet"]
+    assert len([name for name, status in found if status == "refused"]) == 7
+    # Told once, also of the two that have the same content.
+    again = run(home)
+    assert again.screen.sentences[0] == f"no new file in {incoming}"
+    assert again.screen.sentences[1].startswith("5 names were not looked at")
+
+
+def test_a_refused_file_is_scored_once_the_settings_that_refused_it_are_mended(home: Path, incoming: Path) -> None:
+    sink = pa.BufferOutputStream()
+    pacsv.write_csv(day_of(home, 26), sink, pacsv.WriteOptions(delimiter=";"))
+    (incoming / "good.parquet").unlink()
+    (incoming / "day.csv").write_bytes(sink.getvalue().to_pybytes())
+    assert 'set [table] delimiter = ";"' in str(failure(home))
+    assert "no new file" in run(home).screen.sentences[0]
+    text = (home / "assay.toml").read_text()
+    (home / "assay.toml").write_text(text.replace('delimiter = ","', 'delimiter = ";"'))
+    assert run(home).screen.sentences == ["1 new file scored"]
+    assert statuses(home) == [("day.csv", "scored")]
+
+
+@contextmanager
+def batches_that_are_a_file(home: Path) -> Iterator[None]:
+    (home / "assay-data" / "batches").write_text("")
+    yield
+    (home / "assay-data" / "batches").unlink()
+
+
+@contextmanager
+def a_full_disk(home: Path) -> Iterator[None]:
+    # No file may grow beyond this: an error of the system, as a disk without space is.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def a_ledger_that_another_process_holds(home: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(home / "assay-data" / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def a_file_that_is_elsewhere(home: Path) -> Iterator[None]:
+    # Such as a network disk that is not mounted.
+    (home / "incoming" / "good.parquet").rename(home / "away.parquet")
+    (home / "incoming" / "good.parquet").symlink_to(home / "away.parquet")
+    (home / "away.parquet").rename(home / "really-away.parquet")
+    yield
+    (home / "really-away.parquet").rename(home / "away.parquet")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (batches_that_are_a_file, r"batches can't be made \(File exists\)"),
+        (a_full_disk, "good.parquet: .*[Ff]ile too large"),
+        (a_ledger_that_another_process_holds, "another process is writing to it: wait for that one to end"),
+        (a_file_that_is_elsewhere, r"good\.parquet does not exist"),
+    ],
+)
+def test_a_fault_of_the_environment_is_told_every_time_and_refuses_nothing(
+    fault: Callable[[Path], AbstractContextManager[None]], says: str, incoming: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = incoming.parent
+    monkeypatch.setattr(database, "WAIT", 1)
+    (incoming / "good.parquet").rename(home / "good.parquet")
+    run(home)  # makes the ledger
+    (home / "good.parquet").rename(incoming / "good.parquet")
+    with fault(home):
+        for _ in range(2):
+            message = str(failure(home))
+            assert message.startswith(
+                "1 of 1 new files not scored for a reason that does not lie in them, and tried again"
+            )
+            assert re.search(says, message)
+            assert "good.parquet" in message
+            assert statuses(home) == []
+    assert run(home).screen.sentences[0] == "1 new file scored"
+    assert [status for _, status in statuses(home)] == ["scored"]
+
+
+def test_a_file_before_which_the_history_lacks_days_is_tried_again(home: Path, incoming: Path) -> None:
+    text = (home / "assay.toml").read_text()
+    (home / "assay.toml").write_text(text.replace('on_gap = "report"', 'on_gap = "refuse"'))
+    for _ in range(2):
+        assert re.search(r"1 of 1 new files refused: good\.parquet: the history lacks", str(failure(home)))
+    (home / "assay.toml").write_text(text)
+    assert run(home).screen.sentences[0] == "1 new file scored"
