@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import shutil
 import socket
 import sqlite3
@@ -124,17 +123,6 @@ def batches_that_are_a_file(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def a_full_disk(home: Path) -> Iterator[None]:
-    # No file may grow beyond this: an error of the system, as a disk without space is.
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-@contextmanager
 def a_ledger_that_another_process_holds(home: Path) -> Iterator[None]:
     with closing(sqlite3.connect(home / "assay-data" / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -156,7 +144,6 @@ def a_file_that_is_elsewhere(home: Path) -> Iterator[None]:
     ("fault", "says"),
     [
         (batches_that_are_a_file, r"batches can't be made \(File exists\)"),
-        (a_full_disk, "good.parquet: .*[Ff]ile too large"),
         (a_ledger_that_another_process_holds, "another process is writing to it: wait for that one to end"),
         (a_file_that_is_elsewhere, r"good\.parquet does not exist"),
     ],
