@@ -238,6 +238,7 @@ def test_no_rows_give_no_reasons(detector, table):
     reasons = explain(detector, table.slice(0, 0))
     assert reasons.type == REASONS_TYPE
     assert (len(reasons), len(sentence(reasons))) == (0, 0)
+    assert sentence(reasons).type == pa.string()
 
 
 def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from pipeline.calibration.strategies.choice import STRATEGIES, fulfilment, row_cuts, solve, strategy_of
+from pipeline.calibration.strategies.choice import STRATEGIES, cut_curve, fulfilment, row_cuts, solve, strategy_of
 from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.calibration.threshold import Threshold
 from pipeline.errors import ConfigError
@@ -167,3 +167,12 @@ def test_a_segment_is_a_categorical_column_that_is_not_sensitive():
     threshold = {"segment": "channel", "strategy": "capacity", "unit": "customers"}
     with pytest.raises(ValidationError, match="cannot be used with capacity in customers"):
         Config.model_validate({"contract": contract, "threshold": threshold})
+
+
+def test_the_curve_is_that_of_the_strategy_over_the_rows_held_out():
+    rows = mixed()
+    settings = ThresholdConfig(strategy="f_beta", beta=2.0)
+    threshold = solve(rows, settings)
+    curve = cut_curve(threshold, rows)
+    assert curve == strategy_of(settings).curve(threshold, rows) is not None
+    assert cut_curve(solve(rows, ThresholdConfig(false_alert_rate=0.05)), rows) is None
