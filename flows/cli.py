@@ -368,7 +368,7 @@ def _day(moment: datetime | None) -> date | None:
 @contextmanager
 def _plain_errors() -> Iterator[None]:
     """Print a user's error in its one sentence, and end with status 1."""
-    from pipeline.errors import AssayError
+    from pipeline.errors import INTERRUPTED, AssayError
 
     try:
         yield
@@ -376,8 +376,7 @@ def _plain_errors() -> Iterator[None]:
         console.error(str(error))
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, RuntimeError) as error:
-        # DuckDB takes Ctrl-C while a query runs, and says so in an error of its own.
-        if isinstance(error, RuntimeError) and str(error) != "Query interrupted":
+        if isinstance(error, RuntimeError) and str(error) != INTERRUPTED:
             raise
         console.error("stopped; nothing is half written, the same command may be run again")
         raise typer.Exit(130) from None

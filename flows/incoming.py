@@ -10,7 +10,7 @@ from prefect.states import Failed, State
 
 from flows.console import Screen
 from flows.results import BatchResult, IncomingResult
-from pipeline.errors import InputError, sentence
+from pipeline.errors import INTERRUPTED, InputError, sentence
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
@@ -75,7 +75,7 @@ class NewFiles:
         except InputError as error:
             self.refused[printable(path)] = str(error)
         except Exception as error:
-            if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C
+            if str(error) == INTERRUPTED:
                 raise
             get_logger("assay").warning("%s was not scored", printable(path), exc_info=error)
             self.failed[printable(path)] = sentence(error)

@@ -44,6 +44,10 @@ class TrainingError(AssayError):
     """Too few rows to train or calibrate, no normal rows, or a training that went wrong."""
 
 
+INTERRUPTED = "Query interrupted"
+"""All that the RuntimeError says which DuckDB makes of a Ctrl-C."""
+
+
 def sentence(error: Exception) -> str:
     """Return what went wrong in one line, also for an error that was not written for the user.
 

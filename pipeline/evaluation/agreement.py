@@ -11,7 +11,6 @@ from pipeline.detector.artefact import Detector
 from pipeline.evaluation.measures import top_of_days
 from pipeline.labels.known import Labels
 from pipeline.numbers import metric, percent
-from pipeline.scoring.score import cuts_of
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import filter_rows, read_batches
 from pipeline.tables.period import local_days
@@ -149,7 +148,9 @@ def scores_and_flags(detector: Detector, rows: Path) -> tuple[np.ndarray, np.nda
     """Return the scores of a feature table's rows and which are flagged, in its order; both of shape (n_rows,)."""
     parts = [batch.column("anomaly_score").to_numpy() for batch in detector.score(read_batches(rows))]
     scores = np.concatenate(parts) if parts else np.empty(0)
-    return scores, scores > cuts_of(rows, scores, detector)
+    segment = detector.cut.segment
+    segments = pq.read_table(rows, columns=[segment])[segment] if segment else None
+    return scores, scores > detector.cuts(scores, segments)
 
 
 def _compare(one: Detector, other: Detector, rows: Path, k: int) -> Agreement:

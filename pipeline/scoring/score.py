@@ -180,12 +180,6 @@ def _read_rows(
     )
 
 
-def cuts_of(features: Path, scores: np.ndarray, detector: Detector) -> float | np.ndarray:
-    """Return the score above which each row of a whole feature table is flagged, or the one for all rows."""
-    segment = detector.cut.segment
-    return detector.cuts(scores, pq.read_table(features, columns=[segment])[segment] if segment else None)
-
-
 def _one_cut(cuts: float | np.ndarray, detector: Detector) -> float | None:
     """Return the one cut to show for a batch."""
     if not isinstance(cuts, float):
