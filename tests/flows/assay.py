@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +10,9 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.commands.label import take_labels
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 PERIOD = {"first": date(2025, 1, 31), "last": date(2025, 2, 21)}
 DAY = date(2025, 3, 1)
@@ -37,3 +41,11 @@ def review(home: Path, ids: list[int], labels: list[int], day: str) -> None:
     columns = {"TRANSACTION_ID": ids, "TX_FRAUD": labels, "labelled_at": [f"{day}T08:00:00Z"] * len(ids)}
     pq.write_table(pa.table(columns), home / f"labels-{day}.parquet")
     take_labels(home / "assay.toml", str(home / f"labels-{day}.parquet"))
+
+
+def client_of(home: Path) -> "MlflowClient":
+    """Return a client of a table's own store, whichever store this process used last."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{home}/assay-data/mlflow.db"
+    return MlflowClient(uri, uri)

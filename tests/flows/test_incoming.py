@@ -6,7 +6,7 @@ import shutil
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, chdir, closing, contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     shutil.copy(incoming / "good.parquet", incoming / "same.parquet")
     shutil.copy(incoming / "good.parquet", incoming / os.fsdecode(b"caf\xe9.parquet"))
     os.mkfifo(incoming / "pipe.csv")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(os.path.relpath(incoming / "socket.parquet"))
+    with socket.socket(socket.AF_UNIX) as server, chdir(incoming):  # a socket's path has at most 107 bytes
+        server.bind("socket.parquet")
     (incoming / "device.csv").symlink_to("/dev/zero")
     for name in ("empty.csv", "nothing.csv"):
         (incoming / name).write_bytes(b"")

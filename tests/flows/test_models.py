@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from flows.run import run_flow
-from tests.flows.assay import DAY, PERIOD, run, with_model
+from tests.flows.assay import DAY, PERIOD, client_of, run, with_model
 
 
 def train(config: Path) -> Any:
@@ -36,9 +36,7 @@ def test_families_are_trained_scored_and_compared_by_name(new_table: Path) -> No
     assert "Map by neighbourhood" in report
     assert "<h2>Training</h2>" not in report
 
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{new_table}/assay-data/mlflow.db")
+    client = client_of(new_table)
     runs = [client.get_run(made.screen.tables["Where"]["MLflow run"]) for made in (variational, knn)]
     params = [found.data.params for found in runs]
     assert [found["model.name"] for found in params] == ["variational", "knn"]

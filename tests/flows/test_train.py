@@ -12,14 +12,12 @@ import pytest
 
 from flows.run import run_flow
 from pipeline.errors import AssayError
-from tests.flows.assay import DAY, PERIOD, review, with_model
+from tests.flows.assay import DAY, PERIOD, client_of, review, with_model
 from tests.processes import running
 
 
 def test_training_registers_a_champion_then_candidates_and_leaves_no_pickle(trained: Path) -> None:
-    import mlflow
-
-    client = mlflow.MlflowClient(f"sqlite:///{trained}/assay-data/mlflow.db")
+    client = client_of(trained)
     name = client.search_registered_models()[0].name
     version = client.get_model_version_by_alias(name, "champion")
     run = client.get_run(version.run_id)

@@ -10,12 +10,10 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from flows.run import run_flow
-from tests.flows.assay import DAY, run, said
+from tests.flows.assay import DAY, client_of, run, said
 
 
 def test_compare_measures_both_on_rows_after_both_trainings_and_logs_it(fresh: Path) -> None:
-    import mlflow
-
     config, home = fresh, fresh.parent
     result = run("compare", "--config", config)
     assert result.exit_code == 0, result.output
@@ -24,7 +22,7 @@ def test_compare_measures_both_on_rows_after_both_trainings_and_logs_it(fresh: P
     assert "version 1 (champion)" in words
     assert "assay promote candidate" in words
     assert "model.max_epochs 5 6" in words
-    client = mlflow.MlflowClient(f"sqlite:///{home}/assay-data/mlflow.db")
+    client = client_of(home)
     (experiment,) = [each for each in client.search_experiments() if each.name == "transactions"]
     runs = client.search_runs([experiment.experiment_id], "tags.kind = 'compared version'")
     assert {each.data.tags["version"] for each in runs} == {"1", "2"}

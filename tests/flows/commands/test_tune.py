@@ -13,7 +13,7 @@ import pytest
 from flows.commands.tune import configuration
 from pipeline.settings.config import ModelConfig
 from pipeline.settings.file import read_config
-from tests.flows.assay import run
+from tests.flows.assay import client_of, run
 
 DAYS = ("--from", "2025-01-25", "--to", "2025-02-21")
 
@@ -38,7 +38,7 @@ def test_tune_searches_logs_every_trial_goes_on_and_writes_a_configuration(confi
     words = " ".join(first.output.split())
     assert "left alone, to test on 2025-02-16 to 2025-02-21" in words
     assert "average precision" in words
-    client = mlflow.MlflowClient(f"sqlite:///{config.parent}/assay-data/mlflow.db")
+    client = client_of(config.parent)
     (experiment,) = [each for each in client.search_experiments() if each.name == "transactions"]
 
     def logged() -> dict[str, mlflow.entities.Run]:
