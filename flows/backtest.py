@@ -8,12 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from prefect import flow
-from prefect.artifacts import create_link_artifact
 from prefect.states import Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.stages import artifact_key, run_name, say_what_to_do, stage
+from flows.stages import run_name, say_what_to_do, show_on_server, stage
 from pipeline.detector.family import build_model
 from pipeline.errors import AssayError, ConfigError
 from pipeline.evaluation.backtest import Block, Tested, blocks, run_blocks, scores_table
@@ -152,9 +151,8 @@ def _backtest(
                 result = summarise(tested, measured)
             settings |= {"table": str(batch.path), "digest": batch.digest, "measured_as_of": moment.isoformat()}
             _write(result, config, folder, settings=settings, tracked=tracked)
-    link = (final / "report.html").as_uri()
-    create_link_artifact(key=artifact_key("assay-backtest", config), link=link, link_text="backtest")
     screen = _screen(result, final, design.segment, tracked.run_id)
+    show_on_server("assay-backtest", config, screen)
     return BacktestResult(folder=final, figures=result.figures, screen=screen)
 
 

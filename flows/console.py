@@ -38,6 +38,18 @@ class Screen:
     tables: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     commands: Sequence[str] = ()
 
+    @property
+    def text(self) -> str:
+        """The same as plain text, without the commands."""
+        lines = [*self.sentences]
+        for title, rows in self.grids.items():
+            lines += ["", title, *(", ".join(f"{name}: {value}" for name, value in row.items()) for row in rows)]
+        lines += self.notes
+        for title, values in self.tables.items():
+            texts = (f"{value:,}" if isinstance(value, int) else str(value) for value in values.values())
+            lines += ["", title, *(f"  {name}: {text}" for name, text in zip(values, texts, strict=True))]
+        return "\n".join(lines).strip()
+
 
 _progress: Progress | None = None
 _waiting: TaskID | None = None

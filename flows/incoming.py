@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prefect.logging import get_logger
@@ -83,7 +83,7 @@ class NewFiles:
     @property
     def outcome(self) -> IncomingResult | State:
         """What came of all of them: a failed state where one of them was not scored."""
-        result = IncomingResult(screen=self._screen(), batches=self.results)
+        result = IncomingResult(screen=self.screen, batches=self.results)
         number = len(self.results) + len(self.refused) + len(self.failed)
         parts = []
         if self.refused:
@@ -103,7 +103,18 @@ class NewFiles:
         names = "1 name was" if self.skipped == 1 else f"{self.skipped} names were"
         return [f"{names} not looked at: hidden, or of a file that is still being written ({', '.join(UNFINISHED)})"]
 
-    def _screen(self) -> Screen:
+    @property
+    def page(self) -> Screen:
+        """What the page of the run shows: besides the terminal's, what its message says of the others, file by file."""
+        others = {"Refused": self.refused, "Not scored, and tried again by the next run": self.failed}
+        tables = {title: {Path(path).name: reason for path, reason in why.items()} for title, why in others.items()}
+        return replace(
+            self.screen, tables={**self.screen.tables, **{title: why for title, why in tables.items() if why}}
+        )
+
+    @property
+    def screen(self) -> Screen:
+        """What the terminal shows of those that were scored."""
         scored = {name: result for name, result in self.results.items() if result.counts}
         sentences = [f"{len(scored)} new {'file' if len(scored) == 1 else 'files'} scored"]
         sentences += [f"{name}: {result.shadow}" for name, result in scored.items() if result.shadow]

@@ -4,14 +4,24 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flows import console
 from flows.console import Screen
 from flows.environment import settle
-from pipeline.errors import AssayError, ConfigError
+from pipeline.errors import AssayError, ConfigError, sentence
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
+
+if TYPE_CHECKING:
+    from prefect.states import State
+
+HEAVY = (
+    "great_expectations",
+    "duckdb",
+    "torch",
+    "sklearn.linear_model",
+)  # each flow needs them, and importing takes seconds
 
 
 class FlowFailed(AssayError):
@@ -62,15 +72,46 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> Any:
         parameters["table"] = table_or_default(parameters["table"], config)
     settle(config.work_dir)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the terminal shows steps and the message instead
-    module, name = flow.split(":")
-    with console.live("" if "prefect.flows" in sys.modules else "start Prefect"):
-        state = getattr(importlib.import_module(module), name)(
-            config_path=str(config_path.resolve()), **parameters, return_state=True
-        )
+    parameters["config_path"] = str(config_path.resolve())
+    with console.live("" if "prefect.flows" in sys.modules else "start Prefect" if config.prefect else "start"):
+        state = _with_engine(flow, parameters) if config.prefect else _without_engine(flow, parameters)
     if not state.is_completed():
         result = state.result(raise_on_failure=False)
         raise FlowFailed(state.message or f"the flow ended as {state.name}", getattr(result, "screen", Screen()))
     return state.result()
+
+
+def _with_engine(flow: str, parameters: dict[str, Any]) -> "State[Any]":
+    """Run a flow through Prefect's engine; a server that it has to start does so while the rest is imported."""
+    from flows.server import start_server
+
+    server = start_server()
+    function = _imported(flow)
+    if server:
+        for package in HEAVY:
+            importlib.import_module(package)
+        server.wait()
+    return cast("State[Any]", function(**parameters, return_state=True))
+
+
+def _without_engine(flow: str, parameters: dict[str, Any]) -> "State[Any]":
+    """Run the same stages as plain functions."""
+    function = _imported(flow)
+    from prefect.states import Completed, Failed, State
+
+    console.warning(
+        "prefect = false: without Prefect's engine nothing is tried a second time, and no page shows this run"
+    )
+    try:
+        result = function.fn(**parameters)
+    except Exception as error:  # noqa: BLE001 - as the engine does it, too
+        return Failed(message=sentence(error))
+    return result if isinstance(result, State) else Completed(data=result)
+
+
+def _imported(flow: str) -> Any:
+    module, name = flow.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def table_or_default(table: str, config: Config) -> str:

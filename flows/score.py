@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.states import Completed, Failed, State
 
 from flows import console
 from flows.console import Screen
 from flows.incoming import NewFiles
 from flows.results import BatchResult, IncomingResult
-from flows.stages import artifact_key, retried, run_name, say_what_to_do, stage
+from flows.stages import retried, run_name, say_what_to_do, show_on_server, stage
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
@@ -130,6 +129,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
                     with console.step("read"):
                         batch = Batch.of(path, champion.workspace.config)
                     files.results[path.name] = _score(batch, champion)
+            show_on_server("assay-score-incoming", config, files.page)
             return files.outcome
     except AssayError as error:
         return Failed(message=str(error))
@@ -209,16 +209,10 @@ def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
     ledger.record(settled, replaces=sorted({old.batch_id for old in replaced}))
     for old in replaced:
         work.retire(Path(old.folder))
-    config = champion.workspace.config
-    create_link_artifact(
-        key=artifact_key("assay-report", config),
-        link=(final / "report.html").as_uri(),
-        link_text="report of the batch",
-    )
     counts = {**count_rows(intake.validated), **totals}
-    description = f"{batch.path.name}, model version {champion.version}"
-    create_table_artifact([counts], key=artifact_key("assay-score", config), description=description)
-    return _result(final, counts, champion, intake=intake, result=result, shadow=shadow)
+    of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow)
+    show_on_server("assay-score", champion.workspace.config, of_batch.screen)
+    return of_batch
 
 
 @stage("take in")

@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_logger
+from prefect.context import FlowRunContext
+from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 
+from flows.console import Screen
 from pipeline.errors import AssayError
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
@@ -20,7 +25,7 @@ R = TypeVar("R")
 
 
 def stage(name: str, **options: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that makes a function a Prefect task of that name; types stay as they are.
+    """Return a decorator that makes a function a Prefect task of that name; outside of a flow run it is the function.
 
     Parameters
     ----------
@@ -32,7 +37,13 @@ def stage(name: str, **options: Any) -> Callable[[Callable[P, R]], Callable[P, R
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         decorator = task(name=name, cache_policy=NO_CACHE, persist_result=False, **options)
-        return cast("Callable[P, R]", decorator(function))
+        through_engine = cast("Callable[P, R]", decorator(function))
+
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            return (through_engine if FlowRunContext.get() else function)(*args, **kwargs)
+
+        return run
 
     return decorate
 
@@ -71,16 +82,38 @@ def name_on_server(config: Config, config_path: str | Path) -> str:
 
 
 def run_name(action: str) -> Callable[[], str]:
-    """Return what names a flow's runs: the action and the table, such as "score-incoming-cards"."""
+    """Return what names a flow's runs: action, table and moment, such as "score-incoming-cards-2025-03-01T02:00"."""
 
     def name() -> str:
-        path = flow_run.parameters["config_path"]
+        path, start = flow_run.parameters["config_path"], flow_run.scheduled_start_time
         try:
-            return f"{action}-{name_on_server(read_config(path), path)}"
+            config = read_config(path)
         except AssayError:  # the run itself says what is wrong
             return f"{action}-{path}"
+        moment = start.astimezone(ZoneInfo(config.table.time_zone))
+        return f"{action}-{name_on_server(config, path)}-{moment:%Y-%m-%dT%H:%M}"
 
     return name
+
+
+def show_on_server(name: str, config: Config, screen: Screen) -> None:
+    """Show a result in the page and the log of its run on the Prefect server; outside of a flow run, nowhere.
+
+    Parameters
+    ----------
+    name : str
+        What it is the result of, the first part of the artifact's key; the second is the table's name.
+    config : Config
+    screen : Screen
+        As the terminal shows it.
+    """
+    if not FlowRunContext.get():
+        return
+    text = screen.text.replace(
+        "`", "\N{MODIFIER LETTER GRAVE ACCENT}"
+    )  # names of files are in it, and must not end the block
+    create_markdown_artifact(f"```\n{text}\n```", key=artifact_key(name, config))
+    get_run_logger().info(text)
 
 
 def artifact_key(name: str, config: Config) -> str:
@@ -89,8 +122,8 @@ def artifact_key(name: str, config: Config) -> str:
     Examples
     --------
     >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
-    >>> artifact_key("assay-report", Config.model_validate({"name": "EU_cards", "contract": contract}))
-    'assay-report-eu-cards'
+    >>> artifact_key("assay-score", Config.model_validate({"name": "EU_cards", "contract": contract}))
+    'assay-score-eu-cards'
     """
     return f"{name}-{re.sub('[^a-z0-9]+', '-', config.name.lower()).strip('-')}"
 

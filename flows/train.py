@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from prefect import flow
-from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.states import Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.stages import artifact_key, retried, run_name, say_what_to_do, stage
+from flows.stages import retried, run_name, say_what_to_do, show_on_server, stage
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.detector.parts import CALIBRATION, Parts, split
@@ -156,15 +155,10 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
         registered = register(batch, intake, training, block=block, folder=folder, workspace=workspace)
     record_registered(config, registered)
     counts = count_rows(intake.validated)
-    create_link_artifact(
-        key=artifact_key("assay-training-report", config),
-        link=(final / "report.html").as_uri(),
-        link_text="training report",
-    )
-    create_table_artifact([counts], key=artifact_key("assay-training", config), description=f"{registered.model_uri}")
     screen = _screen(
         final, config_path, intake=intake, training=training, measured=block.measured, registered=registered
     )
+    show_on_server("assay-train", config, screen)
     summary = training.detector.summary
     return TrainingResult(
         folder=final,

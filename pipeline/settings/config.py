@@ -353,6 +353,10 @@ class Config(_Section):
         default="assay-data",
         description="Everything Assay keeps lies here; a relative path starts at this file's folder.",
     )
+    prefect: bool = Field(
+        default=True,
+        description="Train, score and backtest as Prefect flows; false runs the same stages without its engine.",
+    )
     contract: Contract
     table: TableConfig = TableConfig()
     validation: ValidationConfig = ValidationConfig()
