@@ -1,7 +1,10 @@
 """The ``assay`` command. Every command is a few lines: the work is elsewhere, and heavy packages load when one runs."""
 
+import atexit
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -358,7 +361,25 @@ def main() -> None:
     if text := namesake():
         console.error(text)
         raise SystemExit(1)
-    app()
+    status = [1]
+    atexit.register(_leave, status)  # before any other, and so called after all of them
+    try:
+        app()
+    except SystemExit as end:
+        status[0] = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+
+
+def _leave(status: list[int]) -> None:
+    """End the process when all is done and said.
+
+    Taking libraries down whose threads are at work has ended in an abort, and in a hundred lines about objects that
+    somebody still held, behind the one sentence that the user needs.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or a pipe that nobody reads
+            stream.flush()
+    os._exit(status[0])
 
 
 def _day(moment: datetime | None) -> date | None:

@@ -1,22 +1,39 @@
 """Serving the flows on a schedule, against a Prefect server."""
 
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
+from zoneinfo import ZoneInfo
 
 import httpx
+from filelock import FileLock, Timeout
 from prefect import serve
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Crashed, State
 
+from flows import console
 from flows.score import score_incoming
 from flows.stages import name_on_server
 from flows.train import train
-from pipeline.errors import ConfigError
+from pipeline.errors import AssayError, ConfigError
+from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
+from pipeline.workspace.ledger import lock
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import DeploymentResponse
     from prefect.deployments.runner import RunnerDeployment
 
 
@@ -35,7 +52,8 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
     Raises
     ------
     ConfigError
-        When no Prefect server is configured or answers, a cron line is none, or another configuration has the name.
+        When no Prefect server is configured or answers, a cron line is none, another configuration has the name, or
+        the table is served already.
     """
     if not PREFECT_API_URL.value():
         raise ConfigError(
@@ -63,17 +81,99 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
             (train, "retrain", crons[1], "Train a candidate on the configured table"),
         )
     ]
-    _refuse_other_table(cast("list[RunnerDeployment]", deployments), path)
-    serve(*cast("list[RunnerDeployment]", deployments))
+    with _only_schedule(config):
+        before = _registered(cast("list[RunnerDeployment]", deployments), path)
+        end_dead_runs(before, config)
+        make_up(before)
+        # A planned stop shall not lose a night either: paused, nothing would be due, and nothing made up for.
+        serve(*cast("list[RunnerDeployment]", deployments), pause_on_shutdown=False)
 
 
-def _refuse_other_table(deployments: "list[RunnerDeployment]", path: str) -> None:
-    """Refuse a deployment's name that another configuration has on the server, whose table nobody would score then."""
+def end_dead_runs(deployments: "Sequence[DeploymentResponse]", config: Config) -> None:
+    """Set runs of deployments to crashed that no process is working at: one would keep the next from starting.
+
+    A run holds the lock of the work folder; where somebody has it, nothing is done.
+    """
+    alive = {"type": {"any_": [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]}}
+    with get_client(sync_client=True) as client, suppress(AssayError), lock(config.work_dir, timeout=0):
+        for run in _runs(client, deployments, FlowRunFilter.model_validate({"state": alive})):
+            dead: State = Crashed(
+                message="Its process ended without a word; what it had not published, the next run scores."
+            )
+            client.set_flow_run_state(run.id, dead, force=True)
+            console.warning(f"{run.name} was {run.state_name} without a process, and is set to crashed")
+
+
+def make_up(deployments: "Sequence[DeploymentResponse]") -> None:
+    """Start a run of each deployment whose last moment went by while nobody served it, and say so."""
+    with get_client(sync_client=True) as client:
+        for deployment in deployments:
+            for each in deployment.schedules:
+                begun = FlowRunFilter.model_validate({"start_time": {"is_null_": False}})
+                moments = [run.expected_start_time for run in _runs(client, [deployment], begun, limit=1)]
+                since = max(filter(None, [deployment.created, *moments]))
+                if (moment := first_moment(each.schedule, since)) and each.active and not deployment.paused:
+                    client.create_flow_run_from_deployment(deployment.id)
+                    console.warning(
+                        f"{deployment.name} was due on {moment:%Y-%m-%d %H:%M %Z} and did not run; it runs now"
+                    )
+
+
+def first_moment(schedule: Any, since: datetime) -> datetime | None:
+    """Return the first moment of a cron line after another moment, if it lies in the past.
+
+    Examples
+    --------
+    >>> from prefect.schedules import Cron
+    >>> nightly = Cron("0 2 * * *", timezone="Europe/Berlin")
+    >>> str(first_moment(nightly, datetime(2025, 3, 29, 12, tzinfo=UTC)))
+    '2025-03-30 03:00:00+02:00'
+    >>> first_moment(nightly, datetime.now(UTC))
+    """
+    cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    after = since.astimezone(ZoneInfo(schedule.timezone or "UTC")) + timedelta(seconds=1)
+    (moment,) = asyncio.run(cron.get_dates(n=1, start=after))
+    return moment if moment <= datetime.now(UTC) else None
+
+
+@contextmanager
+def _only_schedule(config: Config) -> Iterator[None]:
+    """Hold the lock of the table's schedule: of two, each would take the other's runs for dead."""
+    path = Path(config.work_dir) / "schedule.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise ConfigError(
+            f"another assay schedule serves {config.name} in {path.parent} already; end that one first, or schedule "
+            "this table there"
+        ) from None
+
+
+def _runs(
+    client: "SyncPrefectClient", deployments: "Sequence[DeploymentResponse]", only: FlowRunFilter, limit: int = 200
+) -> "list[FlowRun]":
+    """Return runs of deployments, those that were due last first."""
+    ids = FlowRunFilterDeploymentId(any_=[deployment.id for deployment in deployments])
+    return client.read_flow_runs(
+        flow_run_filter=only.model_copy(update={"deployment_id": ids}),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=limit,
+    )
+
+
+def _registered(deployments: "list[RunnerDeployment]", path: str) -> "list[DeploymentResponse]":
+    """Return what of the deployments is on the server already.
+
+    A name is refused that another configuration has there, whose table nobody would score then.
+    """
+    registered = []
     with get_client(sync_client=True) as client:
         for deployment in deployments:
             name = f"{deployment.flow_name}/{deployment.name}"
             try:
-                other = client.read_deployment_by_name(name).parameters.get("config_path")
+                there = client.read_deployment_by_name(name)
             except ObjectNotFound:
                 continue
             except httpx.HTTPError as error:
@@ -81,9 +181,11 @@ def _refuse_other_table(deployments: "list[RunnerDeployment]", path: str) -> Non
                     f"the Prefect server at {PREFECT_API_URL.value()} does not answer ({error}); start it with "
                     "`prefect server start --host 127.0.0.1`, or set PREFECT_API_URL to one that runs"
                 ) from None
-            if other != path:
+            if (other := there.parameters.get("config_path")) != path:
                 raise ConfigError(
                     f"{name} on the Prefect server at {PREFECT_API_URL.value()} is the schedule of {other}, and this "
                     f"configuration is {path}; give it a name of its own (name = ...), or, if {other} is scheduled no "
                     f"longer, run: prefect deployment delete {name}"
                 )
+            registered.append(there)
+    return registered

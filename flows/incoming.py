@@ -10,6 +10,7 @@ from prefect.states import Failed, State
 
 from flows.console import Screen
 from flows.results import BatchResult, IncomingResult
+from flows.stages import RunCancelled
 from pipeline.errors import INTERRUPTED, InputError, sentence
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
@@ -75,7 +76,7 @@ class NewFiles:
         except InputError as error:
             self.refused[printable(path)] = str(error)
         except Exception as error:
-            if str(error) == INTERRUPTED:
+            if str(error) == INTERRUPTED or isinstance(error, RunCancelled):
                 raise
             get_logger("assay").warning("%s was not scored", printable(path), exc_info=error)
             self.failed[printable(path)] = sentence(error)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
 from flows import console
 from flows.console import Screen
 from flows.incoming import NewFiles
 from flows.results import BatchResult, IncomingResult
-from flows.stages import retried, run_name, say_what_to_do, show_on_server, stage
+from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
@@ -103,6 +103,8 @@ def score(
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, champion.workspace.config, period)
             return _score(batch, champion, force=force)
+    except RunCancelled as error:
+        return Cancelled(message=str(error))
     except AssayError as error:
         return Failed(message=str(error))
 
@@ -131,6 +133,8 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
                     files.results[path.name] = _score(batch, champion)
             show_on_server("assay-score-incoming", config, files.page)
             return files.outcome
+    except RunCancelled as error:
+        return Cancelled(message=str(error))
     except AssayError as error:
         return Failed(message=str(error))
 
@@ -197,6 +201,7 @@ def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
         if champion.candidate is not None:
             shadow = in_shadow(champion.candidate, champion, result=result, intake=intake, folder=folder)
         _write_page(folder, entry, champion, intake=intake, result=result, shadow=shadow)
+        stop_if_cancelled()
     totals: dict[str, Any] = {"scored": result.scored.scored, "flagged": result.scored.flagged}
     settled = replace(
         entry,

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 from zoneinfo import ZoneInfo
 
+import httpx
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
@@ -53,6 +56,28 @@ def retried(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return stage(
         name, retries=2, retry_delay_seconds=[2, 10], retry_jitter_factor=0.5, retry_condition_fn=worth_a_retry
     )
+
+
+class RunCancelled(AssayError):
+    """Somebody cancelled the run on the Prefect server."""
+
+
+def stop_if_cancelled() -> None:
+    """Stop a run that somebody has cancelled, before it publishes anything.
+
+    Prefect ends a run's process when it hears of it, and does not hear of it where the server was away for a while.
+
+    Raises
+    ------
+    RunCancelled
+        When the server says so; one that does not answer keeps no run from going on.
+    """
+    if not (context := FlowRunContext.get()) or context.flow_run is None:
+        return
+    with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+        state = client.read_flow_run(context.flow_run.id).state
+        if state and (state.is_cancelling() or state.is_cancelled()):
+            raise RunCancelled("the run was cancelled before it published anything; the next one does its work")
 
 
 def worth_a_retry(task: Any, run: Any, state: Any) -> bool:

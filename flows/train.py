@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 from prefect import flow
-from prefect.states import Failed, State
+from prefect.states import Cancelled, Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.stages import retried, run_name, say_what_to_do, show_on_server, stage
+from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.detector.parts import CALIBRATION, Parts, split
@@ -135,6 +135,8 @@ def train(
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, config, period)
             return _train(batch, Workspace(config), as_of, config_path)
+    except RunCancelled as error:
+        return Cancelled(message=str(error))
     except AssayError as error:
         return Failed(message=str(error))
 
@@ -152,6 +154,7 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
         suspects = audit(intake, training, folder)
         block = held_out(intake, training, folder, batch.id)
         _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
+        stop_if_cancelled()
         registered = register(batch, intake, training, block=block, folder=folder, workspace=workspace)
     record_registered(config, registered)
     counts = count_rows(intake.validated)

@@ -30,12 +30,15 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prefect server for the whole session, so that no flow starts one of its own."""
+    from prefect.context import refresh_global_settings_context
+
     home, port = tmp_path_factory.mktemp("prefect"), free_port()
     url = f"http://127.0.0.1:{port}/api"
     os.environ["PREFECT_HOME"], os.environ["PREFECT_API_URL"] = str(home), url
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with running(*command, "--no-ui") as process:
         process.wait_for_answer(f"{url}/health")
+        refresh_global_settings_context()  # it was read when the first test module imported Prefect
         yield url
 
 

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import ResourceError
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -20,6 +22,11 @@ def database(memory_limit: str, scratch: Path) -> Iterator["duckdb.DuckDBPyConne
     scratch : Path
         Folder for temporary files.
 
+    Raises
+    ------
+    ResourceError
+        When a query in the block needs more than that at once.
+
     Examples
     --------
     >>> import tempfile
@@ -29,8 +36,15 @@ def database(memory_limit: str, scratch: Path) -> Iterator["duckdb.DuckDBPyConne
     """
     import duckdb
 
-    with duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": str(scratch)}) as connection:
-        yield connection
+    settings = {"memory_limit": memory_limit, "temp_directory": str(scratch)}
+    try:
+        with duckdb.connect(config=settings) as connection:
+            yield connection
+    except duckdb.OutOfMemoryException:
+        raise ResourceError(
+            f"features.memory_limit = {memory_limit!r} is less than one step over these rows needs at once; raise it, "
+            "give a shorter period, or name fewer families in features.families"
+        ) from None
 
 
 def quote(name: str) -> str:

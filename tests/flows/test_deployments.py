@@ -1,13 +1,27 @@
 """Schedules against a real Prefect server: the served flow scores, and prefect.yaml deploys the same two."""
 
 import os
+import re
+import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron
+from prefect.states import Cancelling, Running
 
+from flows.deployments import end_dead_runs, make_up
+from flows.score import score_incoming
+from pipeline.settings.config import Config
+from pipeline.workspace.ledger import lock
 from tests.processes import SECONDS, run, running
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +42,7 @@ def test_the_served_schedule_scores_what_came_in(home: Path, assay: Path) -> Non
         process.wait_for("nightly")
         scored = run_deployment("assay-score-incoming/nightly-transactions-home", timeout=SECONDS, poll_interval=1)
     assert scored.state.is_completed(), scored.state.message
-    assert scored.name == "score-incoming-transactions-home"
+    assert re.fullmatch(r"score-incoming-transactions-home-\d{4}-\d\d-\d\dT\d\d:\d\d", scored.name)
     assert "transactions" in scored.tags
     (folder,) = (home / "assay-data" / "batches").iterdir()
     assert pq.read_metadata(folder / "scores.parquet").num_rows > 0
@@ -56,6 +70,83 @@ def test_tables_of_one_name_have_schedules_of_their_own(prefect_server: str, ass
                 assert not deployment.paused
 
 
+@pytest.fixture
+def nightly(prefect_server: str, tmp_path: Path) -> DeploymentResponse:
+    """A nightly deployment that nobody serves, of a configuration with that work folder."""
+    flow = score_incoming.to_deployment(
+        f"nightly-{tmp_path.name}", schedule=Cron("0 2 * * *"), parameters={"config_path": "assay.toml"}
+    )
+    assert isinstance(flow, RunnerDeployment)
+    identity = flow.apply()
+    with get_client(sync_client=True) as client:
+        return client.read_deployment(identity)
+
+
+def runs_of(deployment: DeploymentResponse) -> list[FlowRun]:
+    only = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]))
+    with get_client(sync_client=True) as client:
+        return [run for run in client.read_flow_runs(flow_run_filter=only) if not run.auto_scheduled]
+
+
+def test_a_night_that_nobody_served_is_made_up_for_once(
+    nightly: DeploymentResponse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_up([nightly])
+    assert not runs_of(nightly)  # made after the last night
+    old = nightly.model_copy(update={"created": datetime.now(UTC) - timedelta(days=2)})
+    make_up([old.model_copy(update={"paused": True})])
+    assert not runs_of(nightly)
+    make_up([old])
+    (run,) = runs_of(nightly)
+    assert run.state is not None
+    assert run.state.is_scheduled()
+    assert run.expected_start_time is not None
+    assert run.expected_start_time <= datetime.now(UTC)
+    assert f"{nightly.name} was due on" in " ".join(capsys.readouterr().err.split())
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Running(), force=True)
+    make_up([old])
+    assert [each.id for each in runs_of(nightly)] == [run.id]
+
+
+def test_a_run_whose_process_died_is_ended_and_one_that_works_is_not(
+    nightly: DeploymentResponse, tmp_path: Path
+) -> None:
+    config = Config.model_validate(
+        {"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}, "work_dir": str(tmp_path / "work")}
+    )
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run_from_deployment(nightly.id)
+        for state in (Running(), Cancelling()):
+            client.set_flow_run_state(run.id, state, force=True)
+            with lock(config.work_dir):
+                end_dead_runs([nightly], config)
+            assert client.read_flow_run(run.id).state_type == state.type
+            end_dead_runs([nightly], config)
+            ended = client.read_flow_run(run.id).state
+            assert ended is not None
+            assert ended.is_crashed()
+            assert ended.message == "Its process ended without a word; what it had not published, the next run scores."
+
+
+def test_a_stop_pauses_nothing_and_a_second_schedule_of_a_table_is_refused(
+    prefect_server: str, assay: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "assay.toml").write_text('name = "once"\n[contract]\nid = "tx"\ntimestamp = "at"\namount = "eur"\n')
+    words = [assay, "schedule", "--config", tmp_path / "assay.toml"]
+    with running(*words) as first:
+        first.wait_for("nightly-once")
+        second = run(*words)
+        assert second.status == 1
+        assert f"another assay schedule serves once in {tmp_path}/assay-data already" in second.errors
+        first.send(signal.SIGTERM)
+        first.wait()
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(f"assay-score-incoming/nightly-once-{tmp_path.name}")
+    assert not deployment.paused
+    assert all(schedule.active for schedule in deployment.schedules)
+
+
 def test_a_server_that_does_not_answer_is_named(home: Path, assay: Path) -> None:
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
     process = run(assay, "schedule", "--config", home / "assay.toml", env=environment)
@@ -69,13 +160,13 @@ def test_a_schedule_that_is_no_cron_line_is_refused(home: Path, assay: Path) -> 
     assert "0 2 * * *" in process.errors
 
 
-def test_prefect_yaml_deploys_both_flows_to_a_work_pool(prefect_server: str) -> None:
+def test_prefect_yaml_deploys_both_flows_to_a_work_pool_from_anywhere(prefect_server: str, tmp_path: Path) -> None:
     prefect = Path(sys.executable).parent / "prefect"
     for words in (
         ["work-pool", "create", "assay", "--type", "process", "--overwrite"],
-        ["--no-prompt", "deploy", "--all"],
+        ["--no-prompt", "deploy", "--all", "--prefect-file", ROOT / "prefect.yaml"],
     ):
-        process = run(prefect, *words, cwd=ROOT)
+        process = run(prefect, *words, cwd=tmp_path)
         assert process.status == 0, process
     for name in ("assay-score-incoming/nightly-assay", "assay-train/retrain-assay"):
         process = run(prefect, "deployment", "inspect", name)  # a list of them is cut at the terminal's width

@@ -3,6 +3,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipeline.errors import ResourceError
 from pipeline.tables.sql import database, quote
 
 
@@ -29,3 +30,9 @@ def test_a_quoted_name_is_one_column_whatever_stands_in_it(tmp_path: Path) -> No
     with database("1GB", tmp_path) as connection:
         for name in ("tx id", 'a "b"', "select", "x; DROP TABLE t", "größe"):
             assert connection.sql(f"SELECT 1 AS {quote(name)}").columns == [name]
+
+
+def test_a_query_that_needs_more_memory_than_it_may_have_is_one_sentence(tmp_path: Path) -> None:
+    message = r"^features.memory_limit = '20MiB' is less than .*; raise it, [^\n]*$"
+    with pytest.raises(ResourceError, match=message), database("20MiB", tmp_path) as connection:
+        connection.sql("SELECT list(range) FROM range(100_000_000)").fetchall()
