@@ -146,6 +146,13 @@ def refuse_giveaways(accepted: Path, config: Config) -> None:
     for column, reason in giveaways(pa.Table.from_batches([sample]), config.contract).items():
         if column not in config.training.allow_giveaway:
             raise TrainingError(
-                f"{column} nearly gives the label away: {reason.rstrip('.')}; put it into ignored in the contract, "
-                "or into training.allow_giveaway if it is known at the time of the transaction"
+                f"{column} nearly gives the label away: {reason.rstrip('.')}; {_way_out(column, config)}"
             )
+
+
+def _way_out(column: str, config: Config) -> str:
+    """Return what to do about a column that gives the label away; the amount is part of every contract."""
+    known = "into training.allow_giveaway if it is known at the time of the transaction"
+    if column == config.contract.amount:
+        return f"name another column as amount in the contract, or put this one {known}"
+    return f"put it into ignored in the contract, or {known}"

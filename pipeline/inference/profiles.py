@@ -22,6 +22,7 @@ SAMPLE_CELLS = 5_000_000
 FITS = 0.95
 """Share of a text column's cells that must parse for the column to be of a type."""
 _TYPE_CELLS = 2_000  # cells that decide on a text column's type
+_SHORT_FORM = r"^\s*\d[.,]\d{1,14}[eE]\+(?:1\d|2\d)\s*$"
 Kind = Literal["empty", "integer", "number", "timestamp", "text", "other"]
 
 
@@ -61,8 +62,20 @@ class Profile:
     @property
     def example(self) -> str:
         """A value as it came, for messages."""
-        values = self.cells.drop_null()
-        return repr(values[0].as_py()) if len(values) else "none"
+        return _first_of(self.cells)
+
+    def unfit(self, kind: str, settings: TableConfig) -> str:
+        """Return a value as it came, for messages: the first that is not of a kind, where there is one."""
+        _, failures = parse_column(self.cells, kind, settings)
+        return _first_of(self.cells.filter(pa.array(failures)) if failures.any() else self.cells)
+
+    @property
+    def is_rounded_key(self) -> bool:
+        """Whether most values are long numbers in a spreadsheet's short form, such as 4.01100E+15, digits lost."""
+        present = self.cells.drop_null()
+        if not pa.types.is_string(present.type) or not len(present):
+            return False
+        return bool((pc.mean(pc.match_substring_regex(present, _SHORT_FORM)).as_py() or 0) > 0.5)
 
 
 def read_sample(table: Table) -> pa.Table:
@@ -196,6 +209,11 @@ def _kind(cells: pa.Array, settings: TableConfig) -> Kind:
         if parsed_cells and parsed_cells >= FITS * (len(sample) - sample.null_count):
             return candidate
     return "text"
+
+
+def _first_of(cells: pa.Array) -> str:
+    values = cells.drop_null()
+    return repr(values[0].as_py()) if len(values) else "none"
 
 
 def _spread(cells: pa.Array) -> pa.Array:

@@ -8,7 +8,9 @@ decides on the content.
 import difflib
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +24,15 @@ from pipeline.inference.column_names import name_score, names_fraud, personal_da
 from pipeline.inference.families import suggest_families
 from pipeline.inference.giveaways import giveaways
 from pipeline.inference.label_values import MOST_WORDS, LabelReading, count_words, read_words, speaks_of_fraud
+from pipeline.inference.mending import MISSING_ENTITY, mend
 from pipeline.inference.profiles import FITS, Profile, profile_table, read_sample, sniff
+from pipeline.inference.tally import Tally
+from pipeline.numbers import percent
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import first_fault
 from pipeline.tables.label_words import describe_words
 from pipeline.tables.parsing import parse, parse_column
+from pipeline.tables.period import DAY_US
 from pipeline.tables.reading import Table, open_table
 from pipeline.tables.sql import database
 
@@ -34,7 +40,6 @@ MAX_CATEGORIES = 200  # a text column of more values is no category
 MAX_CODES = 10  # a whole number of more values is a quantity
 MAX_ENTITIES = 8
 UNIQUE = 0.99  # of an id's values: the others are quarantined as duplicates
-MISSING_ENTITY = 0.02  # rows without an entity are quarantined, so a column that often lacks it is none
 _ID_TRIES = 5
 
 
@@ -104,12 +109,12 @@ def infer(
     roles.find_id(id)
     roles.find_amount(amount)
     roles.find_the_rest()
-    config = roles.config(sensitive, name)
+    config = roles.mended(sensitive, name, {*columns, *entities, *categorical})
     rows = pa.Table.from_batches([parse(batch, config)[0] for batch in sample.to_batches()])
     for column, reason in giveaways(rows, config.contract).items():
-        roles.warnings.append(
-            f"{reason}; unless it is known when the transaction happens, leave it out with --ignore {column}"
-        )
+        is_amount = column == config.contract.amount
+        way_out = "name another with --amount" if is_amount else f"leave it out with --ignore {column}"
+        roles.warnings.append(f"{reason}; unless it is known when the transaction happens, {way_out}")
     families, reason = suggest_families(rows, config.contract)
     config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
     return config, {**roles.reasons(), "families": reason}, roles.warnings
@@ -127,6 +132,7 @@ class _Roles:
         self.warnings: list[str] = []
         self._roles: dict[str, tuple[str, str]] = {}
         self._repeats: dict[str, str] = {}
+        self._copies = 0  # rows whose id an earlier row has
 
     def give(self, column: str, role: str, reason: str) -> None:
         if column in self._roles and self._roles[column][0] != role:
@@ -213,6 +219,8 @@ class _Roles:
             and _unit(profile)
         ]
         best = self._best("timestamp", dates or counts)
+        if best and not column:
+            best = self._with_times(best, [*dates, *counts])
         if best is None:
             if column:
                 profile = self.profiles[column]
@@ -221,7 +229,9 @@ class _Roles:
                     f"cannot be the timestamp, {rule} or counts since 1970; name another with --timestamp"
                 )
             raise self._fail("timestamp", rule)
-        reason = "holds dates and times" if dates else "counts from 1970"
+        has_times = self._has_times(best)
+        reason = "holds dates and times" if has_times else "holds days without a time of day"
+        reason = reason if best.kind == "timestamp" else "counts from 1970"
         if best.kind != "timestamp":
             self.settings = self.settings.model_copy(update={"timestamp_unit": _unit(best)})
         self.give(best.name, "timestamp", "named by you" if column else reason)
@@ -231,6 +241,37 @@ class _Roles:
             repetition = clock.repeated_by(profile) if profile.kind in ("integer", "number", "text") else None
             if repetition:
                 self._repeats[profile.name] = repetition
+
+    def _moments(self, profile: Profile) -> pa.Array:
+        unit = _unit(profile) if profile.kind != "timestamp" else None
+        settings = self.settings.model_copy(update={"timestamp_unit": unit}) if unit else self.settings
+        return parse_column(profile.cells, "timestamp", settings)[0]
+
+    def _has_times(self, profile: Profile) -> bool:
+        """Return whether a column says more than the day; local midnight is at two hours of UTC where clocks change."""
+        times = pc.unique(_time_of_day(self._moments(profile)).drop_null())
+        return len(times) > (1 if self.settings.time_zone == "UTC" else 2)
+
+    def _with_times(self, best: Profile, candidates: Sequence[Profile]) -> Profile:
+        """Return the best column, or where it holds days only, one that says the time on that day, too."""
+        if self._has_times(best):
+            return best
+        days = self._moments(best).cast(pa.int64())
+        others = []
+        for profile in candidates:
+            if profile is best or not self._has_times(profile):
+                continue
+            apart = pc.divide(pc.abs(pc.subtract(self._moments(profile).cast(pa.int64()), days)), DAY_US)
+            if (pc.mean(pc.less_equal(apart, 1)).as_py() or 0) >= FITS:
+                others.append(profile)
+        other = self._best("timestamp", others)
+        if other is None:
+            return best
+        self.warnings.append(
+            f"{other.name!r} is taken for the timestamp and not {best.name!r}, which holds the same days without a "
+            "time; if that is not meant, name it with --timestamp"
+        )
+        return other
 
     def find_id(self, column: str | None) -> None:
         """Give the id to a column whose values come once each, in the whole table."""
@@ -243,11 +284,11 @@ class _Roles:
             says_so = name_score("id", profile.name) > 0
             if column or distinct == present or (says_so and distinct >= UNIQUE * present):
                 reason = f"its {distinct:,} values come once each" + (", and its name says so" if says_so else "")
-                if distinct < present:
-                    repeats = present - distinct
+                self._copies = present - distinct
+                if self._copies:
                     reason = f"{distinct:,} values in {present:,} rows" + (", and its name says so" if says_so else "")
                     self.warnings.append(
-                        f"{profile.name!r} repeats a value in {repeats:,} of {present:,} rows; these rows will "
+                        f"{profile.name!r} repeats a value in {self._copies:,} of {present:,} rows; these rows will "
                         f"be quarantined; if that is not meant, name another column with --id"
                     )
                 self.give(profile.name, "id", "named by you" if column else reason)
@@ -255,13 +296,16 @@ class _Roles:
         raise self._fail("id", "which has another value in every row")
 
     def find_amount(self, column: str | None) -> None:
-        """Give the amount to the number whose name speaks most for it, or to the only one with decimals."""
+        """Give the amount to the number whose name speaks most for it, or to the only one with decimals.
+
+        A column whose name speaks more for it, but that is no number, is not passed over in silence.
+        """
         if column:
             if self.profiles[column].kind not in ("integer", "number"):
                 raise InputError(
                     f"{self.table.path}: column {column!r} holds {self.profiles[column].kind} values such as "
-                    f"{self.profiles[column].example} and cannot be the amount, which is a number; name another "
-                    f"with --amount"
+                    f"{self.profiles[column].unfit('number', self.settings)} and cannot be the amount, which is a "
+                    "number; name another with --amount"
                 )
             self.give(column, "amount", "named by you")
             return
@@ -269,6 +313,15 @@ class _Roles:
         decimals = [p for p in numbers if p.kind == "number"]
         # Among equal names the one with decimals wins.
         best = self._best("amount", sorted(numbers, key=lambda p: p.kind == "integer"))
+        texts = [p for p in self._free() if p.kind == "text" and name_score("amount", p.name) > 0]
+        text = self._best("amount", texts)
+        if text and not (best and name_score("amount", best.name) > 0):
+            raise InputError(
+                f"{self.table.path}: column {text.name!r} is named like the amount and holds "
+                f"{text.unfit('number', self.settings)}, which is no number as the table is read; say in [table] how "
+                "numbers are written, or name another column with --amount"
+            )
+        decimals = [p for p in decimals if name_score("amount", p.name) >= 0]
         if best and name_score("amount", best.name) > 0:
             self.give(best.name, "amount", "a number, and its name says so")
         elif len(decimals) == 1:
@@ -316,6 +369,12 @@ class _Roles:
             return "ignored", "the same in every row"
         if name in self._repeats:
             return "ignored", self._repeats[name]
+        if profile.is_rounded_key:
+            self.warnings.append(
+                f"{name!r} holds long numbers in a spreadsheet's short form, such as 4.01100E+15, whose last digits "
+                "are lost, so that it is left out; export the column as text from where it came"
+            )
+            return "ignored", "long numbers whose last digits are lost"
         if profile.kind == "number":
             return "numeric", "numbers"
         says_so = name_score("entities", name) > 0
@@ -324,7 +383,7 @@ class _Roles:
         if says_so and many and repeats:
             if profile.missing <= MISSING_ENTITY:
                 return "entities", "come again and again, and the name says so"
-            return "ignored", "like an entity, but often missing"
+            return "ignored", f"like an entity, but empty in {percent(profile.missing)} of the rows"
         if says_so and many:
             return "ignored", "nearly every value comes once"
         if profile.kind == "text":
@@ -354,7 +413,30 @@ class _Roles:
             return "categorical", f"at most {MAX_CODES} different whole numbers, like codes"
         return "numeric", "whole numbers of many values"
 
-    def config(self, sensitive: Sequence[str], name: str | None) -> Config:
+    def mended(self, sensitive: Sequence[str], name: str | None, named: Collection[str]) -> Config:
+        """Return the configuration whose rules the whole table keeps.
+
+        Parameters
+        ----------
+        sensitive : sequence of str
+            Columns that a person named.
+        name : str, optional
+        named : collection of str
+            Columns whose role a person named.
+        """
+        config, now = self.config(sensitive, name), datetime.now(UTC).replace(tzinfo=None)
+        tally = Tally.of(self.table, config, now)
+        try:
+            mending = mend(tally, config, named=named, repeats=self._copies, now=now)
+        except InputError as error:
+            raise InputError(f"{self.table.path}: {error}") from None
+        self._roles |= mending.roles
+        for column in mending.text:
+            self.profiles[column] = replace(self.profiles[column], kind="text")
+        self.warnings += mending.warnings
+        return self.config(sensitive, name, **mending.validation)
+
+    def config(self, sensitive: Sequence[str], name: str | None, **validation: Any) -> Config:
         """Return the configuration; ``sensitive`` are columns that a person named."""
         by_role: dict[str, list[str]] = {}
         for column in self.profiles:
@@ -376,7 +458,12 @@ class _Roles:
         table = self.settings.model_copy(update={"path": str(path)})
         try:
             return Config.model_validate(
-                {"name": name or stem or "assay", "contract": contract, "table": table.model_dump()}
+                {
+                    "name": name or stem or "assay",
+                    "contract": contract,
+                    "table": table.model_dump(),
+                    "validation": validation,
+                }
             )
         except ValidationError as error:
             raise InputError(f"{self.table.path}: {first_fault(error)}") from None
@@ -405,6 +492,11 @@ def _unit(profile: Profile) -> Literal["s", "ms", "us"] | None:
     median = pc.quantile(profile.values, 0.5)[0].as_py() if profile.kind in ("integer", "number") else None
     units: tuple[tuple[Literal["s", "ms", "us"], float], ...] = (("s", 1), ("ms", 1e3), ("us", 1e6))
     return next((u for u, n in units if median and 946_684_800 <= median / n <= 4_102_444_800), None)
+
+
+def _time_of_day(moments: pa.Array) -> pa.Array:
+    counts = moments.cast(pa.int64())
+    return pc.subtract(counts, pc.multiply(pc.divide(counts, DAY_US), DAY_US))
 
 
 def _family(name: str) -> str:

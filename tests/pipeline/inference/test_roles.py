@@ -134,7 +134,7 @@ def test_many_columns(tmp_path):
     assert len(contract.numeric) == 480
     assert contract.ignored == ("TransactionDT", "addr1", "DeviceInfo")
     assert "'addr1': codes of many values" in reasons["ignored"]
-    assert "'DeviceInfo': like an entity, but often missing" in reasons["ignored"]
+    assert "'DeviceInfo': like an entity, but empty in" in reasons["ignored"]
     assert contract.sensitive == ("addr1", "P_emaildomain")
     assert "and 327 more: a family of numbered columns" in reasons["numeric"]
     assert warnings == []
@@ -253,8 +253,8 @@ def test_an_id_that_repeats(tmp_path):
     path = save(tmp_path, frame)
     with pytest.raises(InputError, match="no column can be the id, which has another value in every row"):
         infer_file(path)
-    _, _, warnings = infer_file(path, id="TRANSACTION_ID", ignore=["TX_FRAUD_SCENARIO"])
-    assert "'TRANSACTION_ID' repeats a value in" in warnings[0]
+    with pytest.raises(InputError, match="of 1,000 rows, 502 repeat a value of 'TRANSACTION_ID', so that most"):
+        infer_file(path, id="TRANSACTION_ID", ignore=["TX_FRAUD_SCENARIO"])
 
 
 def test_a_single_row_and_rows_all_alike(tmp_path):
@@ -398,3 +398,66 @@ def test_roles_by_content(tmp_path):
     assert "'items_count': quantities by their names" in reasons["numeric"]
     assert contract.types["flags"] == "integer"
     assert contract.types["on"] == "text"
+
+
+def test_a_column_of_days_does_not_beat_the_one_that_says_the_time_too(tmp_path):
+    frame = transactions(600).drop(columns=["TX_TIME_SECONDS", "TX_TIME_DAYS", "TX_FRAUD_SCENARIO"])
+    frame = frame.rename(columns={"TX_DATETIME": "posted"})
+    frame["transaction_date"] = frame["posted"].dt.strftime("%Y-%m-%d")
+    path = save(tmp_path, frame)
+    config, reasons, warnings = infer_file(path)
+    assert config.contract.timestamp == "posted"
+    assert warnings[0].startswith(
+        "'posted' is taken for the timestamp and not 'transaction_date', which holds the same"
+    )
+    config, reasons, _ = infer_file(path, timestamp="transaction_date")
+    assert config.contract.timestamp == "transaction_date"
+    frame["posted"] += pd.Timedelta(days=90)  # another event, such as the settlement
+    config, reasons, _ = infer_file(save(tmp_path, frame))
+    assert config.contract.timestamp == "transaction_date"
+    assert reasons["timestamp"] == "'transaction_date': holds days without a time of day"
+
+
+def test_seconds_since_1970_beat_a_column_of_days(tmp_path):
+    frame = transactions(600).drop(columns=["TX_TIME_SECONDS", "TX_TIME_DAYS", "TX_FRAUD_SCENARIO"])
+    frame["unix_time"] = frame["TX_DATETIME"].astype("datetime64[s]").astype("int64")
+    frame["TX_DATETIME"] = frame["TX_DATETIME"].dt.strftime("%Y-%m-%d")
+    config, _, _ = infer_file(save(tmp_path, frame))
+    assert (config.contract.timestamp, config.table.timestamp_unit) == ("unix_time", "s")
+
+
+def test_a_column_named_like_the_amount_is_not_passed_over(tmp_path):
+    frame = transactions(600).rename(columns={"TX_AMOUNT": "amount"})
+    frame["lat"] = frame["amount"] / 7
+    frame["amount"] = [f"({value})" for value in frame["amount"]]
+    with pytest.raises(
+        InputError, match=r"column 'amount' is named like the amount and holds '\(.*\)', which is no num"
+    ):
+        infer_file(save(tmp_path, frame))
+    frame["paid"] = 2 * frame["lat"]
+    config, _, _ = infer_file(save(tmp_path, frame))
+    assert config.contract.amount == "paid"
+
+
+def test_the_example_of_what_cannot_be_the_amount_is_a_wrong_one(tmp_path):
+    frame = transactions(600)
+    frame["TX_AMOUNT"] = [f"({value})" if row % 10 == 9 else str(value) for row, value in enumerate(frame["TX_AMOUNT"])]
+    with pytest.raises(InputError, match=r"holds text values such as '\(.*\)' and cannot be the amount"):
+        infer_file(save(tmp_path, frame), amount="TX_AMOUNT")
+
+
+def test_long_numbers_that_a_spreadsheet_cut_short_are_left_out(tmp_path):
+    frame = transactions(600)
+    frame["card_number"] = [f"{4.0e15 + 1.1e13 * number:.5E}" for number in frame["CUSTOMER_ID"]]
+    config, reasons, warnings = infer_file(save(tmp_path, frame))
+    assert "card_number" in config.contract.ignored
+    assert "'card_number': long numbers whose last digits are lost" in reasons["ignored"]
+    assert any("'card_number' holds long numbers in a spreadsheet's short form" in warning for warning in warnings)
+
+
+def test_an_amount_that_gives_the_label_away_is_not_to_be_left_out(tmp_path):
+    frame = transactions(2_000).drop(columns="TX_FRAUD_SCENARIO")
+    frame["TX_AMOUNT"] = np.where(frame["TX_FRAUD"], 1.0, frame["TX_AMOUNT"] + 5)
+    _, _, (warning,) = infer_file(save(tmp_path, frame))
+    assert warning.startswith("'TX_AMOUNT' alone tells")
+    assert warning.endswith("unless it is known when the transaction happens, name another with --amount")
