@@ -1,16 +1,22 @@
 """The one mask: what stands for a sensitive value, and which names and words would show one.
 
-Pages, CSV files, messages, reasons, Data Docs, MLflow's example, drift and comparison ask here. A missing cell is a
-value: that it is missing is hidden like what another one holds. Parquet files of the work folder are in clear.
+Pages, CSV files, messages, reasons, Data Docs, MLflow's example, drift, comparison and the tables that `assay
+features`, `encode` and `reconstruct` write ask here. A missing cell is a value: that it is missing is hidden like what
+another one holds. For an entity stands a pseudonym (pipeline/settings/pseudonyms.py). Parquet files of the work folder,
+and what a model learned of a column, are in clear.
 """
 
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.numbers import amount, number, quantity
 from pipeline.settings.contract import Contract
+from pipeline.settings.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MASK = "•••"
 """What stands for a sensitive value wherever people read."""
@@ -42,6 +48,25 @@ def mask(value: str, contract: Contract, *columns: str) -> str:
     ('•••', '35.20')
     """
     return MASK if is_sensitive(contract, *columns) else value
+
+
+def stand_in(value: Any, name: str, contract: Contract, pseudonyms: Pseudonyms) -> str:
+    """Return what people may read in the place of a cell of a sensitive column: an entity's pseudonym, else the mask.
+
+    Examples
+    --------
+    >>> contract = Contract(id="tx", timestamp="at", amount="eur", entities=("card",), sensitive=("eur",))
+    >>> stand_in(35.2, "eur", contract, Pseudonyms("assay-data"))
+    '•••'
+    """
+    return pseudonyms.of(value) if name in contract.entities else MASK
+
+
+def stand_ins(column: "pa.ChunkedArray", name: str, contract: Contract, pseudonyms: Pseudonyms) -> "pa.Array":
+    """Return what people may read in the place of a sensitive column, as text; `stand_in` for a column."""
+    import pyarrow as pa
+
+    return pseudonyms.of_column(column) if name in contract.entities else pa.repeat(MASK, len(column))
 
 
 def segments(contract: Contract) -> list[str]:
