@@ -171,3 +171,19 @@ def mask_reason(reason: Mapping[str, Any], contract: Contract, hidden: re.Patter
 def hidden_reason(name: str) -> dict[str, str]:
     """Return actual, expected and text of a reason that tells no more than a feature's name."""
     return {"actual": MASK, "expected": MASK, "text": f"{name} {MASK}, not what was expected"}
+
+
+def without_password(url: str) -> str:
+    """Return a URL with ``***`` for its password and for what its query part says; another text as it is.
+
+    Drivers take passwords, keys and tokens in the query part, under names of their own.
+
+    Examples
+    --------
+    >>> without_password("postgresql://assay:secret@db/assay")
+    'postgresql://assay:***@db/assay'
+    >>> without_password("postgresql://db/assay?user=assay&password=secret")
+    'postgresql://db/assay?user=***&password=***'
+    """
+    url = re.sub(r"(?<=[?&])([^=&@]+)=[^&]*", r"\1=***", url)
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
