@@ -70,8 +70,8 @@ def plain(text: str) -> str:
 
     Examples
     --------
-    >>> plain("a\x1b[31mb\r\n"), plain("caf\u00e9 \u202e")
-    ('a\\x1b[31mb\\r\\n', 'caf\u00e9 \\u202e')
+    >>> print(plain("a\x1b[31mb\r"), plain("\u202eb"))
+    a\x1b[31mb\r \u202eb
     """
     return UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 

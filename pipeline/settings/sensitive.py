@@ -8,7 +8,7 @@ and what a model learned of a column, are in clear.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.numbers import amount, number, quantity
@@ -22,6 +22,8 @@ MASK = "•••"
 """What stands for a sensitive value wherever people read."""
 STAND_INS: Mapping[str, Any] = {"text": MASK, "integer": 0, "number": 0.0, "timestamp": "2000-01-01T00:00:00"}
 """What stands for one where a program asks for a value of a type (`Contract.type_of`)."""
+COMBINATION = "the combination of "
+"""How a reason begins whose parts are odd only beside one another."""
 OF_THE_TIMESTAMP = ("hour of day", "weekday")
 """Features that are read off a row's timestamp."""
 
@@ -163,9 +165,25 @@ def mask_reason(reason: Mapping[str, Any], contract: Contract, hidden: re.Patter
     words = (reason["actual"], reason["expected"], reason["text"])
     if MASK in words:
         return dict(reason)
-    if is_telling(reason["column"], contract) or any(hidden.search(str(word)) for word in words):
-        return {**reason, **hidden_reason(reason["column"])}
-    return dict(reason)
+    sources = reason["column"].split(", ")
+    telling = any(is_telling(source, contract) for source in (reason["column"], *sources))
+    if not telling and not any(hidden.search(str(word)) for word in words):
+        return dict(reason)
+    if reason["text"].startswith(COMBINATION):
+        return {**reason, "actual": MASK, "text": in_combination(sources)}
+    return {**reason, **hidden_reason(reason["column"])}
+
+
+def in_combination(parts: Sequence[str]) -> str:
+    """Return the reason of a row in which nothing is odd by itself, but this together with the rest.
+
+    Examples
+    --------
+    >>> in_combination(["eur 88.74", "channel 'web'"]), in_combination(["eur 88.74"])
+    ("the combination of eur 88.74 and channel 'web'", 'the combination of eur 88.74 with the rest of the row')
+    """
+    *others, last = parts
+    return COMBINATION + (f"{', '.join(others)} and {last}" if others else f"{last} with the rest of the row")
 
 
 def hidden_reason(name: str) -> dict[str, str]:
