@@ -1,5 +1,6 @@
 """What a person sees in the terminal while a flow runs: a progress bar a step, then short tables."""
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +12,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-OUT = Console(highlight=False)
-ERR = Console(stderr=True, highlight=False)
+# Without emoji: a cell such as root:x:0 is no picture.
+OUT = Console(highlight=False, emoji=False)
+ERR = Console(stderr=True, highlight=False, emoji=False)
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line ends among them, and what turns the direction of writing: a terminal acts on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +47,38 @@ class Screen:
         """The same as plain text, without the commands."""
         lines = [*self.sentences]
         for title, rows in self.grids.items():
-            lines += ["", title, *(", ".join(f"{name}: {value}" for name, value in row.items()) for row in rows)]
+            lines += [
+                "",
+                title,
+                *(", ".join(f"{name}: {value}" for name, value in row.items()).replace("\n", " ") for row in rows),
+            ]
         lines += self.notes
         for title, values in self.tables.items():
             texts = (f"{value:,}" if isinstance(value, int) else str(value) for value in values.values())
             lines += ["", title, *(f"  {name}: {text}" for name, text in zip(values, texts, strict=True))]
-        return "\n".join(lines).strip()
+        return "\n".join(map(plain, lines)).strip()
 
 
 _progress: Progress | None = None
 _waiting: TaskID | None = None
+
+
+def plain(text: str) -> str:
+    r"""Return a text that a terminal only shows: what it would act on, such as an escape, is spelled out.
+
+    Names of files and columns, and cells, may hold anything.
+
+    Examples
+    --------
+    >>> print(plain("a\x1b[31mb\r"), plain("\u202eb"))
+    a\x1b[31mb\r \u202eb
+    """
+    return UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+
+
+def _safe(text: str) -> str:
+    """Return a text, from data or not, as Rich takes it: plain, and no markup."""
+    return escape(plain(text))
 
 
 @contextmanager
@@ -90,7 +116,7 @@ def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[C
     if _progress is None:
         yield lambda count: None
         return
-    progress, position = _progress, 0
+    progress, position, title = _progress, 0, _safe(title)
     bar = progress.add_task(title, total=total, done="")
 
     def advance(count: int) -> None:
@@ -108,15 +134,15 @@ def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[C
 
 def table(title: str, rows: Mapping[str, object]) -> None:
     """Print two columns: what, and how much or where. Sentences wrap; a path stays on one line, to be copied."""
-    OUT.print(f"\n[bold]{escape(title)}[/bold]")
-    wide = max(map(len, rows), default=0) + 2
+    OUT.print(f"\n[bold]{_safe(title)}[/bold]")
+    wide = max((len(plain(name)) for name in rows), default=0) + 2
     for name, value in rows.items():
         text = f"{value:,}" if isinstance(value, int) else str(value).removeprefix(f"{Path.cwd()}/")
         room = max(OUT.width - wide - 2, 40)
         lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
-            label = "" if number else name
-            OUT.print(f"  [dim]{escape(label):<{wide}}[/dim]{escape(line)}", soft_wrap=True)
+            label = "" if number else plain(name)
+            OUT.print(f"  [dim]{escape(label.ljust(wide))}[/dim]{_safe(line)}", soft_wrap=True)
 
 
 def columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -125,17 +151,17 @@ def columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
     layout = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in header:
-        layout.add_column(escape(name), overflow="fold")
+        layout.add_column(_safe(name), overflow="fold")
     for row in rows:
-        layout.add_row(*map(escape, row))
-    OUT.print(f"\n[bold]{escape(title)}[/bold]")
+        layout.add_row(*map(_safe, row))
+    OUT.print(f"\n[bold]{_safe(title)}[/bold]")
     OUT.print(Padding(layout, (0, 0, 0, 2)))
 
 
 def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     """Print a table with a heading a column, the first to the left; a cell's second line is dim. No line is cut."""
-    OUT.print(f"\n[bold]{escape(title)}[/bold]")
-    names = list(rows[0]) if rows else []
+    OUT.print(f"\n[bold]{_safe(title)}[/bold]")
+    names = list(map(plain, rows[0])) if rows else []
     lines = [(names, "dim"), *((part, style) for row in rows for part, style in _two_lines(list(row.values())))]
     wide = [max(len(cells[place]) for cells, _ in lines) for place in range(len(names))]
     gap = "  " if sum(wide) + 2 * len(wide) < OUT.width else " "
@@ -146,7 +172,7 @@ def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:
 
 def _two_lines(cells: list[str]) -> list[tuple[list[str], str]]:
     """Return the first line of each cell, and the second ones where there are any, each with its style."""
-    first, second = ([cell.partition("\n")[place] for cell in cells] for place in (0, 2))
+    first, second = ([plain(cell.partition("\n")[place]) for cell in cells] for place in (0, 2))
     return [(first, ""), (second, "dim")] if any(second) else [(first, "")]
 
 
@@ -165,22 +191,23 @@ def show(screen: Screen) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line."""
-    OUT.print(escape(text), soft_wrap=True)
+    """Print a line, after as many empty ones as line ends that it begins with."""
+    lines = text.lstrip("\n")
+    OUT.print("\n" * (len(text) - len(lines)) + _safe(lines), soft_wrap=True)
 
 
 def commands(title: str, lines: Sequence[str]) -> None:
     """Print commands that a person may copy, one a line, never wrapped."""
-    OUT.print(f"\n[bold]{escape(title)}[/bold]")
+    OUT.print(f"\n[bold]{_safe(title)}[/bold]")
     for line in lines:
-        OUT.print(f"  {escape(line.replace(f' {Path.cwd()}/', ' '))}", soft_wrap=True)
+        OUT.print(f"  {_safe(line.replace(f' {Path.cwd()}/', ' '))}", soft_wrap=True)
 
 
 def error(text: str) -> None:
     """Print an error, in one sentence, to standard error."""
-    ERR.print(f"[bold red]Error:[/bold red] {escape(text)}", soft_wrap=True)
+    ERR.print(f"[bold red]Error:[/bold red] {_safe(text)}", soft_wrap=True)
 
 
 def warning(text: str) -> None:
     """Print a warning to standard error."""
-    ERR.print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)
+    ERR.print(f"[yellow]Warning:[/yellow] {_safe(text)}", soft_wrap=True)

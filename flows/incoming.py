@@ -64,6 +64,7 @@ class NewFiles:
         files = cls(skipped=len(paths) - len(ready))
         for path in ready:
             with files.concerning(path):
+                _refuse_links_out(path, incoming)
                 if ledger.handled(Batch.of(path, config)) is None:
                     files.paths.append(path)
         return files
@@ -125,6 +126,24 @@ class NewFiles:
             counts = [result.counts for result in scored.values()]
             tables["All of them"] = {key: sum(each[key] for each in counts) for key in counts[0]}
         return Screen(sentences=[*sentences, *self.not_looked_at], tables=tables)
+
+
+def _refuse_links_out(path: Path, incoming: Path) -> None:
+    """Refuse a link to what lies elsewhere: whoever may deliver files could have any file of this machine read.
+
+    Nothing of it is read, and it is refused by every run until it is gone.
+
+    Raises
+    ------
+    InputError
+        When a name leads out of the incoming folder, or one of the files below it does.
+    """
+    for file in (path, *(path.rglob("*") if path.is_dir() else ())):
+        if file.is_symlink() and not file.resolve().is_relative_to(incoming.resolve()):
+            raise InputError(
+                f"{printable(file)} is a link to what lies outside of {incoming}; deliver the file itself, or name its "
+                "folder as table.incoming"
+            )
 
 
 def _by_reason(reasons: Mapping[str, str]) -> str:

@@ -121,7 +121,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
         config = read_config(config_path)
         with lock(config.work_dir):
             files = NewFiles.of(config)
-            if not files.paths and not files.failed:
+            if not files.paths and not files.refused and not files.failed:
                 texts = [f"no new file in {config.table.incoming}", *files.not_looked_at]
                 return Completed(message=texts[0], data=IncomingResult(screen=Screen(sentences=texts)))
             if files.paths:

@@ -70,13 +70,16 @@ def show_features(config_path: Path) -> None:
 
 
 def write_features(config_path: Path, table: str, *, period: tuple[date | None, date | None], out: Path | None) -> None:
-    """Write the features of a table's accepted rows, as a Parquet file."""
+    """Write the features of a table's accepted rows, as a Parquet file with nothing sensitive in clear."""
     from pipeline.features import list_features
+    from pipeline.features.export import write_export
 
     config, target = read_config(config_path), _parquet(out)
     with _taken_in(config, table, period, target) as intake:
-        intake.features.replace(target)
-    _wrote(target, intake, {"features": len(list_features(config))}, table=table, config_path=config_path)
+        left_out = write_export(intake.features, config, target)
+    more: dict[str, object] = {"features": len(list_features(config))}
+    more |= {"left out as sensitive": ", ".join(left_out)} if left_out else {}
+    _wrote(target, intake, more, table=table, config_path=config_path)
 
 
 def write_representation(

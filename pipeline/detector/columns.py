@@ -174,19 +174,23 @@ class CategoryEncoding:
         Values with a column of their own, the most frequent first (ties by value); None = missing.
     rare : list
         Values seen among the fit rows that share the last column.
+    shares : list of float
+        How many of the fit rows held each of ``values``, of 1. Empty in artefacts from before it was kept.
     """
 
-    def __init__(self, feature: Feature, values: list[Any], rare: list[Any]) -> None:
+    def __init__(self, feature: Feature, values: list[Any], rare: list[Any], shares: list[float]) -> None:
         self.feature = feature
         self.values = values
         self.rare = rare
+        self.shares = shares
 
     @classmethod
     def fit(cls, feature: Feature, values: pa.Array, max_categories: int) -> Self:
         """Learn the values of the fit rows."""
         counts = {item["values"]: item["counts"] for item in pc.value_counts(values).to_pylist()}
         ordered = sorted(counts, key=lambda value: (-counts[value], str(value)))
-        return cls(feature, ordered[:max_categories], ordered[max_categories:])
+        shares = [counts[value] / len(values) for value in ordered[:max_categories]]
+        return cls(feature, ordered[:max_categories], ordered[max_categories:], shares)
 
     @property
     def columns(self) -> list[EncodedColumn]:
@@ -205,6 +209,11 @@ class CategoryEncoding:
         seen = _positions(values, self.values + self.rare) >= 0
         return ~seen & values.is_valid().to_numpy(zero_copy_only=False)
 
+    def share(self, value: Any) -> float:
+        """Return how many of the fit rows held a value, of 1; that of all rare ones together for any other value."""
+        known = dict(zip(self.values, self.shares, strict=False))
+        return known.get(value, max(0.0, 1 - sum(self.shares)))
+
     def transform(self, values: pa.Array) -> np.ndarray:
         """Return the one-hot columns, shape (n_rows, len(values) + 1)."""
         return np.eye(len(self.values) + 1, dtype=np.float32)[self.indices(values)]
@@ -221,12 +230,12 @@ class CategoryEncoding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what was learned as JSON types."""
-        return {"values": self.values, "rare": self.rare}
+        return {"values": self.values, "rare": self.rare, "shares": self.shares}
 
     @classmethod
     def from_dict(cls, feature: Feature, raw: dict[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
-        return cls(feature, raw["values"], raw["rare"])
+        return cls(feature, raw["values"], raw["rare"], raw.get("shares", []))
 
 
 def _scale(values: np.ndarray, feature: Feature) -> list[np.ndarray]:

@@ -118,9 +118,13 @@ class Encoder:
         """Return the positions of a feature's columns in the matrix."""
         return [place for place, column in enumerate(self.columns) if column.feature == feature]
 
+    def encoding_of(self, feature: str) -> NumberEncoding | CategoryEncoding:
+        """Return how a feature is encoded."""
+        return next(encoding for encoding in self.encodings if encoding.feature.name == feature)
+
     def statistics(self, feature: str) -> Statistics | None:
         """Return a number's statistics over the fit rows in its raw unit; None for a category."""
-        encoding = next(encoding for encoding in self.encodings if encoding.feature.name == feature)
+        encoding = self.encoding_of(feature)
         return encoding.statistics if isinstance(encoding, NumberEncoding) else None
 
     def transform(self, rows: Rows) -> np.ndarray:

@@ -238,7 +238,7 @@ def _recent(plan: Plan, config: Config, who: Party) -> None:
     )
     name = f"{who.name}: highest of {_days(days)} above usual {amount}"
     plan.add(
-        Feature(name, "number", "log", f"{who.name}: recent {amount}", text),
+        Feature(name, "number", "log", f"{who.name}: recent {amount}", text, unit="spreads"),
         f"CASE WHEN {mean} IS NOT NULL THEN coalesce(greatest({highest} - {mean}, 0) / nullif({deviation}, 0), 0) END",
     )
 
@@ -273,12 +273,12 @@ def _recency(plan: Plan, config: Config, who: Party) -> None:
     source = f"{who.name}: last seen"
     text = f"Days since the last transaction of the same {who.name}; {days} where there was none since."
     plan.add(
-        Feature(f"{who.name}: days since the last", "number", "log", source, text),
+        Feature(f"{who.name}: days since the last", "number", "log", source, text, unit="days"),
         f"CASE WHEN {some} = 0 THEN {days} ELSE (us - {previous}) / {float(DAY_US)} END",
     )
     text = f"1 for the first transaction of the same {who.name} in {_days(days)}, else 0."
     plan.add(
-        Feature(f"{who.name}: first in {_days(days)}", "number", "linear", source, text),
+        Feature(f"{who.name}: first in {_days(days)}", "number", "linear", source, text, unit="yes or no"),
         f"CASE WHEN {some} = 0 THEN 1 WHEN {some} > 0 THEN 0 END",
     )
 
@@ -292,12 +292,19 @@ def _rhythm(plan: Plan, config: Config, who: Party) -> None:
         past = f"of the same {who.name} in the {_days(days)} before, drawn towards everybody's where there are few"
         plan.add(
             Feature(
-                f"{who.name}: share {what}", "number", "linear", source, f"Share {what} of the transactions {past}."
+                f"{who.name}: share {what}",
+                "number",
+                "linear",
+                source,
+                f"Share {what} of the transactions {past}.",
+                unit="share",
             ),
             share,
         )
         text = f"1 for a transaction {what}, else 0, less the share of such transactions {past}."
-        plan.add(Feature(f"{item} against {who.name}", "number", "linear", source, text), f"{now} - {share}")
+        plan.add(
+            Feature(f"{item} against {who.name}", "number", "linear", source, text, unit="share"), f"{now} - {share}"
+        )
 
 
 def _hours(plan: Plan, config: Config, who: Party) -> None:
@@ -314,7 +321,7 @@ def _hours(plan: Plan, config: Config, who: Party) -> None:
         "before, drawn towards everybody's where there are few."
     )
     plan.add(
-        Feature(f"hours from the usual of {who.name}", "number", "linear", f"{who.name}: hours", text),
+        Feature(f"hours from the usual of {who.name}", "number", "linear", f"{who.name}: hours", text, unit="hours"),
         f"CASE WHEN {length} > 0 THEN acos(greatest(least(({along}) / {length}, 1), -1)) * 12 / pi() END",
     )
 
@@ -330,7 +337,7 @@ def _velocity(plan: Plan, config: Config, who: Party) -> None:
             f"{_days(days)}, one added to both{less}."
         )
         plan.add(
-            Feature(f"{who.name}: pace of the last {span}", "number", "log", f"{who.name}: pace", text),
+            Feature(f"{who.name}: pace of the last {span}", "number", "log", f"{who.name}: pace", text, unit="times"),
             _counted(f"({recent} + 1) / ({past} * {length / (days * DAY_US)!r} + 1)", config, least=1),
         )
 
@@ -349,7 +356,7 @@ def _risk(plan: Plan, config: Config, who: Party, *, reviewed: bool) -> None:
             f"{_days(days)} before, drawn towards everybody's where there are few."
         )
         plan.add(
-            Feature(f"{who.name}: risk over {_days(days)}", "number", "linear", f"{who.name}: risk", text),
+            Feature(f"{who.name}: risk over {_days(days)}", "number", "linear", f"{who.name}: risk", text, unit="risk"),
             f"({frauds} + {weight} * {prior}) / ({labels} + {weight})",
         )
 

@@ -39,6 +39,10 @@ class Feature:
         Column of the feature table that holds, in the source's unit, what the feature compares with.
     column : str
         Column of the feature table that it reads, in the raw unit; the name where none is given.
+    unit : str
+        What its values are, where they are neither money nor a plain number: a "share" of 1, a "risk", which is one of
+        which only a high one is odd, "spreads" (standard deviations of the usual), "times", "days", "hours", "yes or
+        no".
     """
 
     name: str
@@ -49,6 +53,7 @@ class Feature:
     period: float = 0.0
     expected: str | None = None
     column: str = ""
+    unit: Literal["", "share", "risk", "spreads", "times", "days", "hours", "yes or no"] = ""
 
     def __post_init__(self) -> None:
         if not self.column:

@@ -13,7 +13,8 @@ from pipeline.scoring.reasons import REASONS_TYPE, sentence
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.settings.output import ALERTS, name_beside, name_within
-from pipeline.settings.sensitive import MASK, is_sensitive, mask_reason, spellings_of_row
+from pipeline.settings.pseudonyms import Pseudonyms
+from pipeline.settings.sensitive import is_sensitive, mask_reason, spellings_of_row, stand_in, stand_ins
 from pipeline.tables.label_words import spell_labels
 from pipeline.tables.period import local_times
 
@@ -23,8 +24,9 @@ REASONS_IN_CSV = ("reason_1", "reason_2", "reason_3")
 def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
     """Return alerts, or rows to audit, as a spreadsheet has them.
 
-    Sensitive cells are masked, missing ones too, and so are reasons that would show one; times are local; each
-    reason has a column of its own; nested columns are left out.
+    Sensitive cells are masked, missing ones too, and so are reasons that would show one; for a sensitive entity stands
+    its pseudonym, so that alerts of one card can be put together. Times are local; each reason has a column of its own;
+    nested columns are left out.
 
     Parameters
     ----------
@@ -33,13 +35,14 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
         Names the columns and the sensitive ones among them; times are in its zone.
     """
     contract, names = config.contract, alerts.column_names
-    sensitive = {name_within(name, names) for name in contract.sensitive}
+    sensitive = {name_within(name, names): name for name in contract.sensitive}
+    pseudonyms = Pseudonyms(config.work_dir)
     columns: dict[str, pa.ChunkedArray | pa.Array] = {}
     for field in alerts.schema:
         column = alerts.column(field.name)
         name = name_beside(field.name, REASONS_IN_CSV)
         if field.name in sensitive:
-            columns[name] = pa.repeat(MASK, alerts.num_rows)
+            columns[name] = stand_ins(column, sensitive[field.name], contract, pseudonyms)
         elif field.name == name_within(contract.timestamp, names):
             columns[name] = _at_their_precision(local_times(column, config.table.time_zone))
         elif field.name == name_within(str(contract.label), names):
@@ -108,6 +111,8 @@ class AlertRow:
 def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels: bool = False) -> list[AlertRow]:
     """Make the first alerts ready to show; values of sensitive columns are masked here, wherever they stand.
 
+    For a sensitive entity stands its pseudonym.
+
     Parameters
     ----------
     alerts : pyarrow.Table
@@ -130,17 +135,19 @@ def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels
     if not show_labels or is_sensitive(contract, contract.label) or label in ALERTS:
         columns.pop(str(contract.label), None)  # a column of ALERTS is scoring's, where the table has no labels
     rows = alerts.sort_by("rank").slice(0, limit).to_pylist()
-    return [_alert_row(row, {name: row[column] for name, column in columns.items()}, config) for row in rows]
+    cells = [{name: row[column] for name, column in columns.items()} for row in rows]
+    pseudonyms = Pseudonyms(config.work_dir)
+    return [_alert_row(row, mine, config, pseudonyms) for row, mine in zip(rows, cells, strict=True)]
 
 
-def _alert_row(row: Mapping[str, Any], cells: Mapping[str, Any], config: Config) -> AlertRow:
+def _alert_row(row: Mapping[str, Any], cells: Mapping[str, Any], config: Config, pseudonyms: Pseudonyms) -> AlertRow:
     """Make a row of the alerts table ready to show; ``cells`` are those of the input, by the contract's names."""
     contract = config.contract
     hidden = spellings_of_row(cells, contract)
     texts = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
     texts[contract.timestamp] = moment(cells[contract.timestamp], ZoneInfo(config.table.time_zone))
     texts[contract.amount] = amount(cells[contract.amount])
-    texts |= dict.fromkeys(contract.sensitive, MASK)
+    texts |= {name: stand_in(cells.get(name), name, contract, pseudonyms) for name in contract.sensitive}
     label = cells.get(str(contract.label))
     return AlertRow(
         rank=row["rank"],

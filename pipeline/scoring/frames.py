@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -214,6 +214,8 @@ def score_frame(
     key = detector.config.contract.id
     with _taken_in(frame, detector.config, history, labels, refuse_gap=True) as taken:
         marks: dict[str, Any] = {"batch_id": "", "model_version": "", "scored_at": datetime.now(UTC)}
+        here = detector.config.model_copy(update={"work_dir": str(taken.folder)})  # where a key of pseudonyms is made
+        detector = replace(detector, config=here)
         scored = score_table(taken.batch.features, detector, taken.folder / "scored", **marks)
         scores, alerts = (taken.table(path, key) for path in (scored.scores, scored.alerts))
         return ScoredFrame(

@@ -1,5 +1,6 @@
 """Why a row was flagged: actual value, expected value and share of the score, in words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,15 +8,20 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.detector.artefact import Detector
-from pipeline.detector.columns import OTHER
+from pipeline.detector.columns import OTHER, QUANTILES, CategoryEncoding
 from pipeline.features import Feature
-from pipeline.numbers import amount, clock, quantity
-from pipeline.settings.sensitive import hidden_reason, is_telling
+from pipeline.numbers import amount, clock, percent, quantity
+from pipeline.settings.sensitive import MASK, hidden_reason, in_combination, is_telling
 
 MISSING = "missing"
 REASONS = 3
 LEAST_SHARE = 0.1
 """A reason beside the best one makes up this share of the score at least: less only distracts."""
+RARE = 0.05
+"""A category is unusual that no more of the fit rows have, and a number beyond the rest of them on one side."""
+FAR = 0.25
+"""An amount, and what is compared with a party's own, is told where the two lie this much of the larger one apart."""
+UNITS = {"spreads": "times the usual spread", "times": "times", "days": "days", "hours": "hours"}
 SOURCES_TRIED = 24
 TOLERANCE = 0.1
 LONGEST = 80
@@ -45,10 +51,14 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     column with odd reconstructions of others.) For a model without contributions it is the sources farthest from
     their most usual value, and shares are of these distances.
 
-    Told is the feature of the source that is farthest from its usual value; one that names what it is compared
-    with (`Feature.expected`, such as the customer's usual amount) goes before any less than twice as far.
-    Expected is what it is compared with, else the usual value. A source that is a column of the table is told
-    in the column's unit. Values of sensitive columns are masked.
+    Told is what is unusual: the feature of the source that is farthest from its usual value, of those that lie beyond
+    95 % of the fit rows (a category: that at most 5 % of them have) on the side on which they lie from usual, and
+    visibly so in what is shown, amounts by a quarter at least. One that names what it is compared with
+    (`Feature.expected`, such as the customer's usual amount) goes before any less than twice as far. Expected is what
+    it is compared with, else the usual value. A risk is told only where it is high. A source that is a column of the
+    table is told in the column's unit. Sources of which nothing is unusual are told together, as one combination: its
+    share is the sum of theirs, its column joins theirs by ", ", and it expects nothing. Values of sensitive columns
+    are masked.
 
     Parameters
     ----------
@@ -67,17 +77,26 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     words = _Words(detector, rows)
     blame = assign(detector, matrix)
     words.usual = blame.usual
-    sources, shares = blame.sources, blame.shares
-    best = np.argsort(-shares, axis=1, kind="stable")[:, :REASONS]
-    reasons = [
-        [
-            {"column": sources[place], "share": shares[row, place], **words.of(row, blame.places[row, place])}
-            for place in best[row]
-            if shares[row, place] >= LEAST_SHARE or (place == best[row][0] and shares[row, place] > 0)
-        ]
-        for row in range(rows.num_rows)
-    ]
-    return pa.array(reasons, REASONS_TYPE)
+    return pa.array([_reasons(row, blame, words) for row in range(rows.num_rows)], REASONS_TYPE)
+
+
+def _reasons(row: int, blame: "Blame", words: "_Words") -> list[dict[str, Any]]:
+    """Return the reasons of one row, best first."""
+    shares = blame.shares[row]
+    best = np.argsort(-shares, kind="stable")[:REASONS]
+    least = [place for place in best if shares[place] >= LEAST_SHARE or (place == best[0] and shares[place] > 0)]
+    reasons, rest = [], []
+    for place in least:
+        texts = words.of(row, blame.features[place][row])
+        if texts is None:
+            rest.append(place)
+        else:
+            reasons.append({"column": blame.sources[place], "share": shares[place], **texts})
+    if rest:
+        sources = [blame.sources[place] for place in rest]
+        texts = words.combination(row, sources, [blame.features[place][row][0] for place in rest])
+        reasons.append({"column": ", ".join(sources), "share": sum(shares[place] for place in rest), **texts})
+    return sorted(reasons, key=lambda reason: -reason["share"])
 
 
 @dataclass(frozen=True)
@@ -90,15 +109,15 @@ class Blame:
         `Feature.source`, each once.
     shares : ndarray of float64, shape (n_rows, n_sources)
         Share of the score, 0 or more; those of a row sum to 1, or are 0 where nothing is to blame.
-    places : ndarray of int, shape (n_rows, n_sources)
-        Place, in ``detector.features``, of the feature that a source is told by.
+    features : list of ndarray of int, shape (n_rows, n_features_of_the_source)
+        By source, the places of its features in ``detector.features``, those first that are farthest from usual.
     usual : dict of str to ndarray of object, shape (n_rows,)
         By feature, the value to expect; None stands for the row's own.
     """
 
     sources: list[str]
     shares: np.ndarray
-    places: np.ndarray
+    features: list[np.ndarray]
     usual: dict[str, np.ndarray]
 
     @property
@@ -122,19 +141,20 @@ def assign(detector: Detector, matrix: np.ndarray) -> Blame:
     parts = _parts(detector, matrix, sources)
     tried = np.zeros(parts.shape, dtype=bool)
     np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], values=True, axis=1)
-    gains, places = np.empty(parts.shape), np.empty(parts.shape, dtype=np.int64)
+    gains, features = np.empty(parts.shape), []
     usual: dict[str, np.ndarray] = {}
     for place, source in enumerate(sources):
         settled, scores = most_usual(detector, matrix, own, source=source, tried=tried[:, place])
         gains[:, place] = own - scores
         members = [number for number, feature in enumerate(detector.features) if feature.source == source]
-        places[:, place] = np.array(members)[_distances(detector, matrix, settled, members).argmax(axis=1)]
+        distances = _distances(detector, matrix, settled, members)
+        features.append(np.array(members)[np.argsort(-distances, axis=1, kind="stable")])
         for name, values in encoder.inverse(settled, [detector.features[number].name for number in members]).items():
             usual[name] = np.where(scores < own, values.astype(object), np.array(None))
     nothing = gains.sum(axis=1) <= 0
     gains[nothing] = np.maximum(parts[nothing], 0)
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-    return Blame(sources, shares, places, usual)
+    return Blame(sources, shares, features, usual)
 
 
 def sentence(reasons: pa.Array) -> pa.Array:
@@ -250,28 +270,81 @@ class _Words:
         self.usual: dict[str, np.ndarray] = {}
         self.unseen = detector.encoder.unseen(rows)
         self.cells: dict[str, list[Any]] = {}
+        self.encodings = {item.feature.name: item for item in detector.encoder.encodings}
 
-    def of(self, row: int, place: int) -> dict[str, str]:
-        """Return actual, expected and text of one reason."""
-        teller = self.detector.features[place]
+    def of(self, row: int, places: np.ndarray) -> dict[str, str] | None:
+        """Return actual, expected and text of the first of some features that is unusual; None where none is."""
+        features = (self.detector.features[place] for place in places)
+        return next((words for feature in features if (words := self._unusual(row, feature)) is not None), None)
+
+    def combination(self, row: int, sources: list[str], places: list[int]) -> dict[str, str]:
+        """Return the same of sources that are unusual only together, each told by one of its features."""
+        if any(is_telling(source, self.detector.config.contract) for source in sources):
+            return {"actual": MASK, "expected": "", "text": in_combination(sources)}
+        parts = []
+        for place in places:
+            feature = self._readable(self.detector.features[place])
+            parts.append(f"{_name(feature)} {self._word(feature, self._cell(feature.column, row))}")
+        return {"actual": ", ".join(parts), "expected": "", "text": in_combination(parts)}
+
+    def _unusual(self, row: int, teller: Feature) -> dict[str, str] | None:
+        """Return actual, expected and text of a feature; None where what they say is not unusual."""
         feature = self._readable(teller)
-        name = feature.source if feature.column == feature.source else feature.name
         actual = self._cell(feature.column, row)
-        if is_telling(feature.source, self.detector.config.contract):
-            return hidden_reason(name)
         expected = None if teller.expected is None else self._cell(teller.expected, row)
         if expected is None:
-            expected = _known(self.usual[feature.name][row])
-        if expected is None:
-            expected = actual
+            expected = self._usual(feature, row)
+        side = self._side(teller, self._cell(teller.column, row), self._usual(teller, row))
         words = {"actual": self._word(feature, actual), "expected": self._word(feature, expected)}
+        if not side or words["actual"] == words["expected"]:
+            return None
+        if actual is not None and expected is not None and feature.kind == "number" and feature.scale != "cycle":
+            is_compared = feature is not teller or teller.expected is not None
+            least = FAR * max(abs(actual), abs(expected)) if is_compared or self._is_money(feature) else 0.0
+            if (actual - expected) * side <= 0 or abs(actual - expected) < least:
+                return None
+        name = _name(feature)
+        if is_telling(feature.source, self.detector.config.contract):
+            return hidden_reason(name)
         text = f"{name} {words['actual']}"
         if feature.name in self.unseen and self.unseen[feature.name][row]:
             text += " (never seen in training)"
-        if words["actual"] == words["expected"]:
-            return {**words, "text": f"{text}, unusual beside the rest of the row"}
-        about = "about " if feature.kind == "number" else ""
+        about = "about " if feature.kind == "number" and feature.unit != "yes or no" and expected is not None else ""
         return {**words, "text": f"{text}, expected {about}{words['expected']}"}
+
+    def _side(self, feature: Feature, value: Any, usual: Any) -> int:
+        """Return 1 for a value that is unusual, -1 for one that is unusually low, 0 for one that is not unusual."""
+        encoding = self.encodings[feature.name]
+        if isinstance(encoding, CategoryEncoding):
+            share = encoding.share(value)
+            return int(bool(encoding.shares) and share <= RARE and share <= encoding.share(usual) / 2)
+        statistics = encoding.statistics
+        if value is None:
+            return int(0 < statistics.missing <= RARE * statistics.rows)
+        if not statistics.quantiles:
+            return 0
+        if feature.scale == "cycle":
+            return int(_gap(value, statistics.quantiles, feature.period) > feature.period / 16)
+        at = dict(zip(QUANTILES, statistics.quantiles, strict=True))
+        if usual is None:
+            usual = at[0.5]
+        # Of a value that many fit rows have, several quantiles are the same.
+        if value >= at[0.95] and value > max(at[0.9], usual):
+            return 1
+        if value <= at[0.05] and value < min(at[0.1], usual):
+            return 0 if feature.unit == "risk" else -1
+        return 0
+
+    def _usual(self, feature: Feature, row: int) -> Any:
+        """Return the value to expect of a feature; the middle one, or the most frequent, where a row's own may stay."""
+        usual = _known(self.usual[feature.name][row])
+        if usual is not None:
+            return usual
+        encoding = self.encodings[feature.name]
+        if isinstance(encoding, CategoryEncoding):
+            return encoding.values[0] if encoding.values else None
+        middle = dict(zip(QUANTILES, encoding.statistics.quantiles, strict=False))
+        return middle.get(0.5)
 
     def _readable(self, feature: Feature) -> Feature:
         """Return the feature whose value is shown: if the source is a column, one that reads it."""
@@ -285,6 +358,11 @@ class _Words:
             self.cells[column] = self.rows.column(column).to_pylist()
         return _known(self.cells[column][row])
 
+    def _is_money(self, feature: Feature) -> bool:
+        """Return whether a feature is told as an amount."""
+        column = self.detector.config.contract.amount
+        return not feature.unit and (feature.source == column or feature.source.endswith(f" {column}"))
+
     def _word(self, feature: Feature, value: Any) -> str:
         if value is None:
             return MISSING
@@ -292,11 +370,25 @@ class _Words:
             return OTHER if value == OTHER else f"'{clip(str(value))}'"
         if feature.scale == "cycle":
             return clock(value) if feature.period == 24 else WEEKDAYS[round(value) % 7]
-        column = self.detector.config.contract.amount
-        if feature.source == column or feature.source.endswith(f" {column}"):
+        if self._is_money(feature):
             return amount(value)
+        if feature.unit in ("share", "risk"):
+            return percent(value)
+        if feature.unit == "yes or no":
+            return "yes" if value >= 0.5 else "no"
         statistics = self.detector.encoder.statistics(feature.name)
-        return quantity(value, is_whole=statistics is not None and statistics.whole)
+        number = quantity(value, is_whole=statistics is not None and statistics.whole)
+        return f"{number} {UNITS[feature.unit]}" if feature.unit else number
+
+
+def _name(feature: Feature) -> str:
+    """Return what people read before a feature's value."""
+    return feature.source if feature.column == feature.source else feature.name
+
+
+def _gap(value: float, usual: Iterable[float], period: float) -> float:
+    """Return how far a time lies, on its circle, from the nearest of some usual ones."""
+    return min(abs((value - each + period / 2) % period - period / 2) for each in usual)
 
 
 def _known(value: Any) -> Any:

@@ -12,6 +12,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.detector.encoder import Rows
 from pipeline.errors import InputError
 from pipeline.settings.output import name_beside
+from pipeline.settings.sensitive import is_sensitive, is_telling
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.writing import ParquetWriter
 
@@ -24,7 +25,7 @@ OnRows = Callable[[int], None]
 def write_codes(features: Path, detector: Detector, out: Path, on_rows: OnRows = lambda n: None) -> int:
     """Write each row's code, for use as features of other models; return its size.
 
-    The table has the id, and ``code_1`` to ``code_k`` as float32.
+    The table has the id, unless it is sensitive, and ``code_1`` to ``code_k`` as float32.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def write_expected(features: Path, detector: Detector, out: Path, on_rows: OnRow
 
     The table has the id; for each feature ``<feature> (expected)``, in its raw unit (float64, or text for a
     category); and the contract's numeric columns that the model sees, missing cells taken from what is expected.
-    Return the number of cells that were filled in.
+    Sensitive columns, and features that would show one, are left out. Return the number of cells that were filled in.
 
     A missing number starts at its mean and is reconstructed ten times, each time from the row with the last value
     filled in (Rezende, Mohamed and Wierstra, "Stochastic backpropagation and approximate inference in deep generative
@@ -82,14 +83,16 @@ def write_expected(features: Path, detector: Detector, out: Path, on_rows: OnRow
 
     if not isinstance(detector.model, WithReconstruction):
         raise _unable(detector, "does not reconstruct rows")
-    numeric = {item.name: item.column for item in detector.features if item.column in detector.config.contract.numeric}
+    contract = detector.config.contract
+    shown = [item for item in detector.features if not is_telling(item.source, contract)]
+    numeric = {item.name: item.column for item in shown if item.column in contract.numeric}
     filled = 0
 
     def expected(batch: Rows) -> dict[str, Any]:
         nonlocal filled
         raw = expect(detector, batch)
         columns: dict[str, Any] = {}
-        for name, values in raw.items():
+        for name, values in ((item.name, raw[item.name]) for item in shown):
             if values.dtype == object:
                 values = pa.array([None if value is None else str(value) for value in values], pa.string())
             columns[f"{name} (expected)"] = values
@@ -133,7 +136,7 @@ def _unable(detector: Detector, lack: str) -> InputError:
 def _write(
     features: Path, detector: Detector, out: Path, *, columns_of: Callable[[Rows], dict[str, Any]], on_rows: OnRows
 ) -> int:
-    """Write the id of each row and further columns; return how many these are."""
+    """Write the id of each row, unless it is sensitive, and further columns; return how many these are."""
     identity = detector.config.contract.id
     read = dict.fromkeys([identity, *(feature.column for feature in detector.features)])
     n_columns = 0
@@ -143,7 +146,8 @@ def _write(
             columns = columns_of(batch)
             n_columns = len(columns)
             name = name_beside(identity, columns)
-            table = pa.table({name: batch.column(identity), **columns})
+            ids = {} if is_sensitive(detector.config.contract, identity) else {name: batch.column(identity)}
+            table = pa.table({**ids, **columns})
             writer = writer or stack.enter_context(ParquetWriter(out, table.schema))
             writer.write(table)
             on_rows(batch.num_rows)

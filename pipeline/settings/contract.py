@@ -50,7 +50,8 @@ class Contract(BaseModel):
     )
     sensitive: tuple[ColumnName, ...] = Field(
         default=(),
-        description="Columns masked in CSV files, reports, Data Docs and MLflow examples. Each keeps its role above.",
+        description="Columns masked in CSV files, reports, Data Docs and MLflow examples; entities show a pseudonym. "
+        "Each keeps its role above.",
     )
     types: dict[ColumnName, Type] = Field(
         default_factory=dict,

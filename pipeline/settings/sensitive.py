@@ -1,21 +1,29 @@
 """The one mask: what stands for a sensitive value, and which names and words would show one.
 
-Pages, CSV files, messages, reasons, Data Docs, MLflow's example, drift and comparison ask here. A missing cell is a
-value: that it is missing is hidden like what another one holds. Parquet files of the work folder are in clear.
+Pages, CSV files, messages, reasons, Data Docs, MLflow's example, drift, comparison and the tables that `assay
+features`, `encode` and `reconstruct` write ask here. A missing cell is a value: that it is missing is hidden like what
+another one holds. For an entity stands a pseudonym (pipeline/settings/pseudonyms.py). Parquet files of the work folder,
+and what a model learned of a column, are in clear.
 """
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline.numbers import amount, number, quantity
 from pipeline.settings.contract import Contract
+from pipeline.settings.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MASK = "•••"
 """What stands for a sensitive value wherever people read."""
 STAND_INS: Mapping[str, Any] = {"text": MASK, "integer": 0, "number": 0.0, "timestamp": "2000-01-01T00:00:00"}
 """What stands for one where a program asks for a value of a type (`Contract.type_of`)."""
+COMBINATION = "the combination of "
+"""How a reason begins whose parts are odd only beside one another."""
 OF_THE_TIMESTAMP = ("hour of day", "weekday")
 """Features that are read off a row's timestamp."""
 
@@ -42,6 +50,25 @@ def mask(value: str, contract: Contract, *columns: str) -> str:
     ('•••', '35.20')
     """
     return MASK if is_sensitive(contract, *columns) else value
+
+
+def stand_in(value: Any, name: str, contract: Contract, pseudonyms: Pseudonyms) -> str:
+    """Return what people may read in the place of a cell of a sensitive column: an entity's pseudonym, else the mask.
+
+    Examples
+    --------
+    >>> contract = Contract(id="tx", timestamp="at", amount="eur", entities=("card",), sensitive=("eur",))
+    >>> stand_in(35.2, "eur", contract, Pseudonyms("assay-data"))
+    '•••'
+    """
+    return pseudonyms.of(value) if name in contract.entities else MASK
+
+
+def stand_ins(column: "pa.ChunkedArray", name: str, contract: Contract, pseudonyms: Pseudonyms) -> "pa.Array":
+    """Return what people may read in the place of a sensitive column, as text; `stand_in` for a column."""
+    import pyarrow as pa
+
+    return pseudonyms.of_column(column) if name in contract.entities else pa.repeat(MASK, len(column))
 
 
 def segments(contract: Contract) -> list[str]:
@@ -138,11 +165,43 @@ def mask_reason(reason: Mapping[str, Any], contract: Contract, hidden: re.Patter
     words = (reason["actual"], reason["expected"], reason["text"])
     if MASK in words:
         return dict(reason)
-    if is_telling(reason["column"], contract) or any(hidden.search(str(word)) for word in words):
-        return {**reason, **hidden_reason(reason["column"])}
-    return dict(reason)
+    sources = reason["column"].split(", ")
+    telling = any(is_telling(source, contract) for source in (reason["column"], *sources))
+    if not telling and not any(hidden.search(str(word)) for word in words):
+        return dict(reason)
+    if reason["text"].startswith(COMBINATION):
+        return {**reason, "actual": MASK, "text": in_combination(sources)}
+    return {**reason, **hidden_reason(reason["column"])}
+
+
+def in_combination(parts: Sequence[str]) -> str:
+    """Return the reason of a row in which nothing is odd by itself, but this together with the rest.
+
+    Examples
+    --------
+    >>> in_combination(["eur 88.74", "channel 'web'"]), in_combination(["eur 88.74"])
+    ("the combination of eur 88.74 and channel 'web'", 'the combination of eur 88.74 with the rest of the row')
+    """
+    *others, last = parts
+    return COMBINATION + (f"{', '.join(others)} and {last}" if others else f"{last} with the rest of the row")
 
 
 def hidden_reason(name: str) -> dict[str, str]:
     """Return actual, expected and text of a reason that tells no more than a feature's name."""
     return {"actual": MASK, "expected": MASK, "text": f"{name} {MASK}, not what was expected"}
+
+
+def without_password(url: str) -> str:
+    """Return a URL with ``***`` for its password and for what its query part says; another text as it is.
+
+    Drivers take passwords, keys and tokens in the query part, under names of their own.
+
+    Examples
+    --------
+    >>> without_password("postgresql://assay:secret@db/assay")
+    'postgresql://assay:***@db/assay'
+    >>> without_password("postgresql://db/assay?user=assay&password=secret")
+    'postgresql://db/assay?user=***&password=***'
+    """
+    url = re.sub(r"(?<=[?&])([^=&@]+)=[^&]*", r"\1=***", url)
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)

@@ -36,9 +36,8 @@ def database(memory_limit: str, scratch: Path) -> Iterator["duckdb.DuckDBPyConne
     """
     import duckdb
 
-    settings = {"memory_limit": memory_limit, "temp_directory": str(scratch)}
     try:
-        with duckdb.connect(config=settings) as connection:
+        with duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": str(scratch)}) as connection:
             yield connection
     except duckdb.OutOfMemoryException:
         raise ResourceError(

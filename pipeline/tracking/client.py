@@ -16,9 +16,7 @@ from filelock import FileLock
 
 from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
-from pipeline.tracking.content import (
-    without_password,
-)
+from pipeline.settings.sensitive import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

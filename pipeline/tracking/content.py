@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy.exc import ArgumentError
 
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.settings.output import FIGURES
-from pipeline.settings.sensitive import STAND_INS
+from pipeline.settings.sensitive import STAND_INS, without_password
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,20 +84,6 @@ def without_passwords(config: Config) -> Config:
         "ledger_url": without_password(tracking.ledger_url),
     }
     return config.model_copy(update={"tracking": tracking.model_copy(update=hidden)})
-
-
-def without_password(url: str) -> str:
-    """Return a URL with ``***`` for its password; another text as it is.
-
-    Examples
-    --------
-    >>> without_password("postgresql://assay:secret@db/assay")
-    'postgresql://assay:***@db/assay'
-    """
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True) if urlsplit(url).password else url
-    except ArgumentError:
-        return url
 
 
 def epoch_metrics(epochs: Sequence[Mapping[str, float]], now: int) -> "list[Metric]":

@@ -5,6 +5,7 @@ parsing, features over the rows and the history, the Detector. A row that cannot
 a note that says why; the others are scored all the same.
 """
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from pipeline.tables.frame import text_cells
 from pipeline.tables.parsing import check_columns, parse
 from pipeline.tables.reading import SOURCE_ROW
 from pipeline.workspace.workspace import Workspace
+
+ALLOWED = "ASSAY_HISTORY"
+"""The environment variable that names the folder within which callers may name a history."""
 
 
 class ServedDetector(PythonModel):
@@ -59,6 +63,8 @@ class ServedDetector(PythonModel):
         params : dict, optional
             ``history``: folder of the history store, such as ``assay-data/history/assay``; labels from review are
             read from ``assay-data/labels/assay`` then. Without one the entities have no past, and the notes say so.
+            A folder is read only where whoever runs this process allows it: the environment variable `ALLOWED` names
+            it, or one that it is in.
 
         Returns
         -------
@@ -66,7 +72,7 @@ class ServedDetector(PythonModel):
             n_rows rows in the order given: the id, anomaly_score, p_value, tail_p_value, is_flagged, note.
             A row that cannot be scored has missing values and a note.
         """
-        detector, folder = self.detector, (params or {}).get("history", "")
+        detector, folder = self.detector, _allowed((params or {}).get("history", ""))
         rows, notes = _typed(model_input, detector)
         values = {name: np.full(len(model_input), np.nan) for name in FIGURES}
         scored = np.flatnonzero(notes == "")
@@ -89,6 +95,14 @@ class ServedDetector(PythonModel):
                 "note": notes,
             }
         )
+
+
+def _allowed(folder: str) -> str:
+    """Return a folder that a caller names, or "" for one that is not within the allowed one."""
+    root = os.environ.get(ALLOWED, "")
+    if not folder or not root or "\0" in folder:
+        return ""
+    return folder if Path(folder).resolve().is_relative_to(Path(root).resolve()) else ""
 
 
 def _typed(request: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndarray]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import AssayError
 from pipeline.settings.config import Config
+from pipeline.settings.sensitive import without_password
 from pipeline.tracking.client import (
     CANDIDATE,
     CHAMPION,
@@ -37,7 +38,6 @@ from pipeline.tracking.content import (
     flatten,
     key,
     signature,
-    without_password,
     without_passwords,
 )
 

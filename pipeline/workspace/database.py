@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLA
 
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config
+from pipeline.settings.sensitive import without_password
 from pipeline.workspace.schema import VERSION, VERSION_TABLE
 
 WAIT = 60
@@ -37,6 +38,11 @@ def database_url(config: Config) -> sa.URL:
         raise ConfigError(NO_URL) from None
 
 
+def shown_url(url: sa.URL) -> str:
+    """Return a URL as messages show it, without what is secret in it."""
+    return without_password(url.render_as_string(hide_password=False))
+
+
 def connect(config: Config) -> sa.Engine:
     """Return the engine of a database that has the tables of `pipeline.workspace.schema`.
 
@@ -50,7 +56,7 @@ def connect(config: Config) -> sa.Engine:
         same names.
     """
     url = database_url(config)
-    where = url.render_as_string(hide_password=True)
+    where = shown_url(url)
     try:
         if not config.tracking.ledger_url:
             Path(config.work_dir).absolute().mkdir(parents=True, exist_ok=True)
@@ -83,7 +89,7 @@ def answering(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        raise _unusable(engine.url.render_as_string(hide_password=True), error) from None
+        raise _unusable(shown_url(engine.url), error) from None
 
 
 def _unusable(where: str, error: Exception) -> ConfigError:
@@ -103,7 +109,7 @@ def _bring_up_to_date(engine: sa.Engine) -> None:
         _wait_for_others(connection)
         version = _version(connection)
         if version is not None and version > VERSION:
-            where = engine.url.render_as_string(hide_password=True)
+            where = shown_url(engine.url)
             raise ConfigError(
                 f"the ledger of scored batches at {where} was written by a newer Assay (schema {version}, and this one "
                 f"knows {VERSION}); use that Assay, or name another database in tracking.ledger_url"

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ class WorkFolder:
             yield folder
             for scratch in folder.glob(".*"):
                 shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
-            folder.chmod(0o755)
+            folder.chmod(_usual_mode(folder))
             if final.exists():
                 self._set_aside(final)
             folder.rename(final)
@@ -88,3 +89,12 @@ class WorkFolder:
         """Take the old results away in one step, so that no reader meets a folder that is half old and half new."""
         with hidden(final.parent, f"old-{final.name}") as old:
             final.rename(old / "results")
+
+
+def _usual_mode(folder: Path) -> int:
+    """Return the rights that a folder made in this one has, as the process's umask says: temporary ones have fewer."""
+    trial = folder / ".rights"
+    trial.mkdir()
+    mode = stat.S_IMODE(trial.stat().st_mode)
+    trial.rmdir()
+    return mode

@@ -67,15 +67,21 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     with socket.socket(socket.AF_UNIX) as server, chdir(incoming):  # a socket's path has at most 107 bytes
         server.bind("socket.parquet")
     (incoming / "device.csv").symlink_to("/dev/zero")
+    (home / "elsewhere.csv").write_text("root:x:0:0,of no concern\n1,2\n")
+    (incoming / "link.csv").symlink_to(home / "elsewhere.csv")
+    (incoming / "folder").mkdir()
+    (incoming / "folder" / "part.csv").symlink_to("../../elsewhere.csv")
     for name in ("empty.csv", "nothing.csv"):
         (incoming / name).write_bytes(b"")
     for name in (".hidden.parquet", "_SUCCESS", "next.parquet.tmp", "next.csv.PART", "next.csv.crdownload"):
         (incoming / name).write_bytes(b"half a")
     error = failure(home)
     says = [
-        r"^7 of 10 new files refused: ",
+        r"^9 of 12 new files refused: ",
+        r"/device\.csv is a link to what lies outside of .*; deliver the file itself, or name its folder",
+        r"/folder/part\.csv is a link to what lies outside of ",
+        r"/link\.csv is a link to what lies outside of ",
         r"/caf\\xe9\.parquet: the name is not UTF-8",
-        r"/device\.csv is a device and no file",
         r"/empty\.csv is empty",
         r"/latin\.parquet: column 'COUNTRY' can't be read in row 4: the text is not UTF-8",
         r"/nothing\.csv is empty",
@@ -84,6 +90,7 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     ]
     assert re.search(".*".join(says), str(error))
     assert "not scored" not in str(error)
+    assert "root:x" not in str(error)
     count, same, skipped = error.screen.sentences
     assert count == "2 new files scored"
     assert re.search(r"/same\.parquet holds the same as .*/good\.parquet, which was scored before", same)
@@ -95,7 +102,11 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     assert tables["All of them"]["read"] == sum(read)
     found = statuses(home)
     assert [name for name, status in found if status == "scored"] == ["good.parquet", "later.parquet"]
-    assert len([name for name, status in found if status == "refused"]) == 7
+    assert len([name for name, status in found if status == "refused"]) == 6
+    assert "3 of 3 new files refused" in str(failure(home))  # a link is none of the ledger's contents
+    for name in ("device.csv", "link.csv", "folder/part.csv"):
+        (incoming / name).unlink()
+    (incoming / "folder").rmdir()
     # Told once, also of the two that have the same content.
     again = run(home)
     assert again.screen.sentences[0] == f"no new file in {incoming}"
@@ -133,11 +144,12 @@ def a_ledger_that_another_process_holds(home: Path) -> Iterator[None]:
 @contextmanager
 def a_file_that_is_elsewhere(home: Path) -> Iterator[None]:
     # Such as a network disk that is not mounted.
-    (home / "incoming" / "good.parquet").rename(home / "away.parquet")
-    (home / "incoming" / "good.parquet").symlink_to(home / "away.parquet")
-    (home / "away.parquet").rename(home / "really-away.parquet")
+    away = home / "incoming" / ".away"
+    away.mkdir()
+    (home / "incoming" / "good.parquet").rename(home / "good.parquet")
+    (home / "incoming" / "good.parquet").symlink_to(away / "good.parquet")
     yield
-    (home / "really-away.parquet").rename(home / "away.parquet")
+    (home / "good.parquet").rename(away / "good.parquet")
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,14 @@ def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, le
         )
     )
     features = declared(*(f"{family}:card" for family in families), change_counts=counts)
+    units = {"recent eur": "spreads", "night": "share", "weekend": "share", "hours": "hours", "pace": "times"}
+    units = {f"card: {source}": unit for source, unit in {**units, "risk": "risk"}.items()}
+    units |= {"card: days since the last": "days", "card: first in 5 days": "yes or no"}
     assert features == [
-        Feature(name, "number", scale, source, text, expected=expected[0] if expected else None)
+        Feature(
+            *(name, "number", scale, source, text),
+            expected=expected[0] if expected else None,
+            unit=units.get(source, units.get(name, "")),
+        )
         for name, scale, source, text, *expected in lines
     ]

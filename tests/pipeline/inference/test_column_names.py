@@ -36,7 +36,9 @@ def test_names_that_do_not(role, names):
 
 def test_personal_data_by_name():
     found = ["e_mail", "PhoneNumber", "IBAN", "card_number", "cc_num", "ip", "IPAddress", "Straße", "dob", "surname"]
+    found += ["lat", "long", "home_lat", "home_lon", "Latitude", "customerLongitude", "LNG", "Längengrad"]
     assert all(personal_data(name) for name in found)
     for name in ("merchant_name", "CUSTOMER_ID", "pandas", "description", "shipping", "flatrate", "first_seen_days"):
         assert personal_data(name) is None, name
+    assert (personal_data("merch_long"), personal_data("long_haul")) == (None, None)
     assert join_words("Größe-in.KB") == "groesse_in_kb"

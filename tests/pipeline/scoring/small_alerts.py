@@ -1,11 +1,15 @@
 """A small alerts table, for the tests of alerts and of the pages that show them."""
 
 from datetime import datetime
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
 from pipeline.scoring.reasons import REASONS_TYPE
 from pipeline.settings.config import Config
+
+WORK = TemporaryDirectory(prefix="assay-")
+"""Where the key of pseudonyms is made; gone at exit."""
 
 
 def config(**contract):
@@ -17,7 +21,8 @@ def config(**contract):
         "categorical": ("country",),
         "label": "fraud",
     }
-    return Config.model_validate({"contract": roles | contract, "table": {"time_zone": "Europe/Berlin"}})
+    settings = {"contract": roles | contract, "table": {"time_zone": "Europe/Berlin"}, "work_dir": WORK.name}
+    return Config.model_validate(settings)
 
 
 def reason(column, actual, expected, share, *, text=None):

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.features import list_features
 from pipeline.scoring.reasons import REASONS_TYPE, _distances, assign, explain, most_usual, sentence
 from pipeline.settings.sensitive import MASK
-from tests.pipeline.fitted import config, detector_of, replace, transactions
+from tests.pipeline.fitted import config, detector_of, feature_table, replace, transactions
 
 ROWS = 2000
 COUNT, MEAN, RISK = "card: transactions in 7 days", "card: mean eur in 7 days", "card: risk over 7 days"
@@ -45,7 +47,7 @@ def drawn(rows=ROWS, seed=0):
         "hour of day": generator.normal(13, 1.5, rows) % 24,
         "weekday": generator.integers(0, 5, rows).astype(float),
         COUNT: generator.poisson(6, rows).astype(float),
-        MEAN: pa.array(generator.lognormal(3.5, 0.3, rows), mask=generator.random(rows) < 0.1),
+        MEAN: pa.array(generator.lognormal(3.5, 0.3, rows), mask=generator.random(rows) < 0.03),
         RISK: generator.beta(2, 200, rows),
         USUAL: usual,
         "eur over the mean of card": amount / usual,
@@ -116,7 +118,7 @@ def test_an_amount_is_told_in_money_beside_what_the_card_usually_spends(detector
         ("hour of day", 3 + 10 / 60, "hour of day", "03:10", ("12:00", "14:00")),
         ("weekday", 6.0, "weekday", "Sunday", ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")),
         (COUNT, 400.0, "card: transactions", "400", (2, 9)),
-        (RISK, 0.85, "card: risk", "0.85", (0.001, 0.02)),
+        (RISK, 0.85, "card: risk", "85 %", (0.001, 0.02)),
         ("km", 512.25, "km", "512", (2, 9)),
         (MEAN, 4000.0, "card: mean eur", "4,000.00", (20, 50)),
     ],
@@ -128,7 +130,8 @@ def test_each_kind_of_column_is_told_in_its_own_unit(detector, ordinary, *, colu
     if isinstance(expected[0], str):
         assert expected[0] <= found["expected"] <= expected[-1] or found["expected"] in expected
     else:
-        assert expected[0] <= float(found["expected"]) <= expected[-1]
+        number = float(found["expected"].removesuffix(" %")) / (100 if "%" in actual else 1)
+        assert expected[0] <= number <= expected[-1]
 
 
 def test_a_category_never_seen_says_so(detector, ordinary):
@@ -184,8 +187,9 @@ def test_reasons_are_best_first_and_their_shares_are_of_one_whole(detector, tabl
         assert shares == sorted(shares, reverse=True)
         assert min(shares) > 0
         assert sum(shares) <= 1 + 1e-12
-        assert len({reason["column"] for reason in row}) == len(row)
-        assert {reason["column"] for reason in row} <= known
+        sources = [source for reason in row for source in reason["column"].split(", ")]
+        assert len(set(sources)) == len(sources)
+        assert set(sources) <= known
 
 
 def test_the_share_is_what_goes_away_of_the_score_worked_out_by_hand(detector, table):
@@ -207,6 +211,78 @@ def test_the_share_is_what_goes_away_of_the_score_worked_out_by_hand(detector, t
     found = [(reason["column"], reason["share"]) for reason in explain(detector, row)[0].as_py()]
     assert [name for name, _ in found] == [name for name, _ in expected]
     np.testing.assert_allclose([share for _, share in found], [share for _, share in expected])
+
+
+def told(detector, table):
+    """Reasons of rows, one after the other, those of combinations apart."""
+    rows = explain(detector, table).to_pylist()
+    pairs = [(number, reason) for number, row in enumerate(rows) for reason in row]
+    alone = [(number, reason) for number, reason in pairs if not reason["text"].startswith("the combination of ")]
+    return alone, [reason for _, reason in pairs if reason["text"].startswith("the combination of ")]
+
+
+def number_of(text):
+    """The number that a text begins with."""
+    return float(text.replace(",", "").split(" ")[0])
+
+
+def test_a_reason_is_only_what_is_unusual_on_the_side_that_raised_the_score(detector, table):
+    rows = pa.concat_tables([table, replace(table.slice(0, 200), "eur", [300.0] * 200)])
+    alone, together = told(detector, rows)
+    assert len(alone) > 200
+    assert len(together) > 200
+    for number, reason in alone:
+        column = reason["text"].split(" ")[0] if reason["column"] == "channel" else reason["column"]
+        if column == "eur":
+            actual, expected = number_of(reason["actual"]), number_of(reason["expected"])
+            assert abs(actual - expected) >= 0.249 * max(actual, expected), reason
+        if column == "card: risk":
+            assert number_of(reason["actual"]) > number_of(reason["expected"]), reason
+            assert rows[RISK][number].as_py() >= np.quantile(table[RISK], 0.9)
+        if column == "km":
+            value, cut = rows["km"][number].as_py(), np.quantile(table["km"], [0.07, 0.93])
+            assert not cut[0] < value < cut[1], reason
+        # Half of the rows have each merchant's code, and seven in ten and three in ten each channel.
+        assert column not in ("mcc", "channel"), reason
+
+
+def test_what_is_unusual_only_together_is_told_together(detector, table):
+    _, together = told(detector, table)
+    one = next(reason for reason in together if "," in reason["column"])
+    sources = one["column"].split(", ")
+    assert one["expected"] == ""
+    assert all(one["actual"].count(source) for source in sources)
+    *others, last = one["actual"].split(", ")
+    assert one["text"] == f"the combination of {', '.join(others)} and {last}"
+    alone = next(reason for reason in together if "," not in reason["column"])
+    assert alone["text"] == f"the combination of {alone['actual']} with the rest of the row"
+    hidden = told(masked(detector, sources[0]), table)[1]
+    hidden = [reason for reason in hidden if sources[0] in reason["column"].split(", ")]
+    assert {reason["actual"] for reason in hidden} == {MASK}
+    assert one["column"].replace(", ", " and ") in {
+        reason["text"].removeprefix("the combination of ").replace(", ", " and ") for reason in hidden
+    }
+
+
+UNITS = {
+    "card: recent eur": r"highest of \d+ days above usual eur [\d.,e+]+ times the usual spread, expected about ",
+    "card: last seen": r"(the last [\d.,e-]+ days, expected about [\d.,e-]+ days|first in \d+ days yes, expected no)$",
+    "card: pace": r"pace of the last (hour|day) [\d.,]+ times, expected about [\d.,]+ times$",
+    "card: night": r"[\d.e-]+ %, expected about [\d.e-]+ %$",
+    "card: hours": r"hours from the usual of card [\d.,]+ hours, expected about [\d.,]+ hours$",
+    "eur": r"eur [\d.,]+\d\d, expected about [\d.,]+\d\d$",
+}
+
+
+def test_a_reason_has_the_unit_that_a_person_uses(tmp_path):
+    families = ("amount", "recent", "recency", "velocity", "rhythm", "hours", "highest")
+    units = config(features={"families": families}, model={"name": "pca"})
+    path = feature_table(tmp_path, transactions(), units)
+    alone, _ = told(detector_of(path, units), pq.read_table(path))
+    for source, pattern in UNITS.items():
+        texts = [reason["text"] for _, reason in alone if reason["column"] == source and reason["actual"] != "missing"]
+        assert texts, source
+        assert [text for text in texts if not re.search(pattern, text)] == []
 
 
 def test_a_row_is_explained_alike_alone_and_among_others(detector, table):

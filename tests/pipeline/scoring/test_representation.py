@@ -93,6 +93,18 @@ def test_what_is_expected_is_in_raw_units_for_every_feature(detector, features, 
     assert np.corrcoef(whole["km (expected)"].to_numpy(), given["km"].to_numpy())[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("name", ["tx", "km", "channel", "eur"])
+def test_nothing_of_a_sensitive_column_is_written(detector, features, tmp_path, name):
+    contract = detector.config.contract.model_copy(update={"sensitive": (name,)})
+    masked = changed(detector, config=detector.config.model_copy(update={"contract": contract}))
+    for write in (write_codes, write_expected):
+        write(features, detector, tmp_path / "open.parquet")
+        write(features, masked, tmp_path / "masked.parquet")
+        shown, names = (pq.read_schema(tmp_path / f"{file}.parquet").names for file in ("open", "masked"))
+        gone = {"tx", "km", "km (expected)", "channel (expected)", "eur (expected)", "eur (log) (expected)"}
+        assert set(shown) - set(names) == {each for each in gone & set(shown) if each.split(" ")[0] == name}
+
+
 def test_a_number_that_was_never_missing_before_is_filled_too(detector, features, tmp_path):
     rows = pq.read_table(features).slice(0, 200)
     rows = rows.filter(pc.is_valid(rows["weight"]))

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.settings.contract import Contract
-from pipeline.settings.sensitive import MASK, STAND_INS, is_telling, mask_reason, spellings
+from pipeline.settings.sensitive import MASK, STAND_INS, is_telling, mask_reason, spellings, without_password
 
 
 def contract(*sensitive):
@@ -63,3 +63,27 @@ def test_a_reason_is_masked_once():
 
 def test_every_type_that_a_model_takes_has_a_constant():
     assert set(STAND_INS) == {contract().type_of(name) for name in contract().required} | {"integer"}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://assay:secret@db/assay", "postgresql://assay:***@db/assay"),
+        ("postgresql://assay:sec@ret:x/?&@db/assay", "postgresql://assay:***@db/assay"),
+        ("postgresql://assay:secret@db/assay?sslpassword=secret", "postgresql://assay:***@db/assay?sslpassword=***"),
+        (
+            "postgresql+psycopg://db/a?user=u&password=a=b@c/d?e&x=1",
+            "postgresql+psycopg://db/a?user=***&password=***&x=***",
+        ),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Du%3BPWD%3Dsecret", "mssql+pyodbc:///?odbc_connect=***"),
+        ("https://ann:secret@mlflow.bank.example:5000", "https://ann:***@mlflow.bank.example:5000"),
+        ("https://mlflow.bank.example/?token=secret", "https://mlflow.bank.example/?token=***"),
+        ("postgresql://assay@db/assay", "postgresql://assay@db/assay"),
+        ("postgresql://db:5432/assay", "postgresql://db:5432/assay"),
+        ("sqlite:////var/assay/mlflow.db", "sqlite:////var/assay/mlflow.db"),
+        ("", ""),
+        ("no url: at all", "no url: at all"),
+    ],
+)
+def test_what_is_secret_in_a_url_is_masked_and_the_rest_stays(url, expected):
+    assert without_password(url) == expected

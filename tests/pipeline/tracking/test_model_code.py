@@ -27,6 +27,11 @@ NO_HISTORY = "no history: entities have no past"
 Scores = Callable[[pd.DataFrame], pd.DataFrame]
 
 
+@pytest.fixture(autouse=True)
+def _allowed(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_HISTORY", str(Path(trained.history).parent))
+
+
 @pytest.fixture(scope="module")
 def model(trained: Trained, registered: store.Registered) -> mlflow.pyfunc.PyFuncModel:
     start(trained.config)
@@ -84,6 +89,26 @@ def test_a_history_gives_the_entities_a_past(trained: Trained, model: mlflow.pyf
     assert set(answer["note"]) == {""}
     without = model.predict(late)["anomaly_score"].to_numpy(float)
     assert np.abs(without / expected - 1).max() > 0.01
+
+
+@pytest.mark.parametrize("allowed", [None, "", "/", "elsewhere"])
+def test_a_caller_has_no_folder_read_that_the_server_does_not_allow(
+    trained: Trained,
+    model: mlflow.pyfunc.PyFuncModel,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    allowed: str | None,
+) -> None:
+    if allowed is None:
+        monkeypatch.delenv("ASSAY_HISTORY")
+    else:
+        monkeypatch.setenv("ASSAY_HISTORY", str(tmp_path) if allowed == "elsewhere" else allowed)
+    (tmp_path / "link").symlink_to(trained.history)
+    for folder in (trained.history, f"{tmp_path}/link", f"{tmp_path}/../{Path(trained.history).name}"):
+        answer = model.predict(trained.rows.tail(3), params={"history": folder})
+        has_past = allowed == "/" and Path(folder).is_dir()
+        assert answer["note"].tolist() == ["" if has_past else NO_HISTORY] * 3
 
 
 @pytest.mark.parametrize("folder", ["", "/nowhere/at/all", "\0"])

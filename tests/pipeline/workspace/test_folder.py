@@ -1,5 +1,7 @@
 """The work folder: results appear all at once, or not at all."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,16 @@ def test_a_work_folder_that_is_a_file_is_named(work: WorkFolder) -> None:
     work.root.write_text("")
     with pytest.raises(ResourceError, match=r"work/runs can't be made .*work_dir"), work.staged(work.runs / "r1"):
         pass
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o700), (0o027, 0o750), (0o022, 0o755)])
+def test_who_may_look_into_results_is_what_the_umask_says(work: WorkFolder, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        with work.staged(work.batches / "b1") as folder:
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            (folder / "scores").write_text("1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((work.batches / "b1").stat().st_mode) == mode
+    assert files(work.batches) == ["b1", "b1/scores"]

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from pipeline.errors import ConfigError
+from pipeline.settings.sensitive import without_password
 
 revision = "0001"
 down_revision = None
@@ -72,7 +73,7 @@ def upgrade() -> None:
         if table.name not in present:
             table.create(connection)
         elif difference := _difference(connection, table):
-            where = connection.engine.url.render_as_string(hide_password=True)
+            where = without_password(connection.engine.url.render_as_string(hide_password=False))
             raise ConfigError(
                 f"the database at {where} has a table {table.name!r} that is not Assay's: its {difference} is missing, "
                 "one too many or another; name another database in tracking.ledger_url"
