@@ -1,6 +1,5 @@
 """The artefact: contract, features, encoder, model, calibration and threshold, saved together."""
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,8 +19,9 @@ from pipeline.calibration.strategies.choice import row_cuts, solve
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder, Rows
 from pipeline.detector.family import build_model
+from pipeline.detector.files import check_finite, read_json, seal, unseal, write_json
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
-from pipeline.errors import ConfigError, InputError, TrainingError
+from pipeline.errors import ConfigError, ResourceError, TrainingError
 from pipeline.features import Feature, list_features
 from pipeline.labels.known import Labels
 from pipeline.settings.config import Config, ThresholdConfig, TrackingConfig
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from models.one_class import OneClassModel
     from models.settings import OnEpoch
 
-ARTEFACT_FORMAT = 3
 CHECKED_ROWS = 4096
 """Whether a model is of any use is looked at on about as many normal rows, at most."""
 MATRIX_BYTES = 2**30
@@ -308,13 +307,12 @@ class Detector:
         """Write the artefact: detector.json, encoder.json, calibration.parquet and the model's own folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model")
-        _write_json(folder / "encoder.json", self.encoder.to_dict())
+        write_json(folder / "encoder.json", self.encoder.to_dict())
         pq.write_table(self.held_out.to_table(), folder / "calibration.parquet")
         # Last, so that a save that was interrupted cannot be loaded.
-        _write_json(
-            folder / "detector.json",
+        seal(
+            folder,
             {
-                "format": ARTEFACT_FORMAT,
                 # Without the tracking section: its URLs may hold passwords, and the artefact travels.
                 "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(mode="json"),
                 "as_of": self.as_of.isoformat(),
@@ -332,32 +330,39 @@ class Detector:
 
         Raises
         ------
-        InputError
-            When the folder holds no artefact, or one of another format version.
+        ResourceError
+            When the folder holds no artefact, or one that another version of Assay wrote, or one of its files was cut,
+            changed or taken away.
         """
+        folder = Path(folder)
+        content = unseal(folder)
+        try:
+            detector = cls._of_files(folder, content)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            # Every file is as it was written, so that whoever wrote them knew other settings than this version.
+            cause = " ".join(str(error).split())[:200]
+            raise ResourceError(
+                f"the model in {folder} was written by another version of Assay, and this one cannot read it "
+                f"({cause}); use the version of Assay that wrote it, or train again with: assay train"
+            ) from None
+        check_finite(folder / "calibration.parquet", detector.held_out.scores)
+        return detector
+
+    @classmethod
+    def _of_files(cls, folder: Path, content: dict[str, Any]) -> Self:
         from models.registry import load
 
-        path = Path(folder) / "detector.json"
-        if not path.is_file():
-            raise InputError(
-                f"{folder} holds no detector, for detector.json is missing; give a folder that training wrote"
-            )
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["format"] != ARTEFACT_FORMAT:
-            raise InputError(
-                f"{path} has format version {raw['format']!r} and this version of Assay reads {ARTEFACT_FORMAT}; "
-                "use the version of Assay that wrote it, or train again"
-            )
-        held_out = ScoredRows.from_table(pq.read_table(path.parent / "calibration.parquet"), raw["calibration_days"])
+        table = pq.read_table(folder / "calibration.parquet")
+        held_out = ScoredRows.from_table(table, content["calibration_days"])
         return cls(
-            config=Config.model_validate(raw["config"]),
-            as_of=datetime.fromisoformat(raw["as_of"]),
-            encoder=Encoder.from_dict(json.loads((path.parent / "encoder.json").read_text(encoding="utf-8"))),
-            model=load(path.parent / "model"),
-            calibration=Calibration.from_dict(raw["calibration"], held_out.scores[held_out.normal]),
-            cut=Threshold.from_dict(raw["threshold"]),
-            summary=raw["summary"],
-            calibration_start=datetime.fromisoformat(raw["calibration_start"]),
+            config=Config.model_validate(content["config"]),
+            as_of=datetime.fromisoformat(content["as_of"]),
+            encoder=Encoder.from_dict(read_json(folder / "encoder.json")),
+            model=load(folder / "model"),
+            calibration=Calibration.from_dict(content["calibration"], held_out.scores[held_out.normal]),
+            cut=Threshold.from_dict(content["threshold"]),
+            summary=content["summary"],
+            calibration_start=datetime.fromisoformat(content["calibration_start"]),
             held_out=held_out,
         )
 
@@ -449,7 +454,3 @@ def _matrix(encoder: Encoder, parts: Parts, features: Path, *, columns: list[str
             matrix[places] = encoder.transform(rows)
         encoder.put_unseen(matrix, seed)
         yield matrix
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -14,8 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from pipeline.errors import AssayError
+from pipeline.errors import ResourceError
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import without_password
 from pipeline.tracking.client import (
@@ -175,30 +176,39 @@ def load_detector(config: Config, version: str = CHAMPION) -> tuple["Detector", 
     Raises
     ------
     AssayError
-        When nothing is registered under the name, or not that version or alias, or its files are gone.
+        When nothing is registered under the name, or not that version or alias.
+    ResourceError
+        When its files are gone, damaged, or of another version of Assay.
     StoreError
         When the store does not answer.
     """
     client = start(config)
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
 
     from pipeline.detector.artefact import Detector
 
     with store_answering(config):
         number = resolve_version(client, config, version)
+    title = f"version {number} of model {config.name!r}"
     with TemporaryDirectory() as folder:
         try:
-            model = download_artifacts(artifact_uri=f"models:/{config.name}/{number}", dst_path=folder)
-            flavor = Model.load(model).flavors["python_function"]
-            return Detector.load(Path(model) / flavor["artifacts"]["detector"]["path"]), number
+            model = Path(download_artifacts(artifact_uri=f"models:/{config.name}/{number}", dst_path=folder))
+            artefact = model / "artifacts" / "detector"
+            artefact.stat()  # MLflow downloads nothing of a folder that is gone, without a word
         except (MlflowException, OSError) as error:
-            cause = str(error).strip().splitlines()[0]
-            raise AssayError(
-                f"version {number} of model {config.name!r} is registered, but its files cannot be read "
-                f"({cause}); bring them back, or train a new version with: assay train"
+            cause = "they are gone" if isinstance(error, FileNotFoundError) else str(error).strip().splitlines()[0]
+            raise ResourceError(
+                f"{title} is registered, but its files cannot be read ({cause}); bring them back, or train a new "
+                "version with: assay train"
             ) from None
+        try:
+            return Detector.load(artefact), number
+        except ResourceError as error:
+            # Not the folder that they were copied to for a moment, but where they are kept.
+            source = unquote(client.get_model_version_download_uri(config.name, number).removeprefix("file://"))
+            text = str(error).replace(str(artefact), f"{source}/artifacts/detector")
+            raise ResourceError(f"{title} cannot be used: {text}") from None
 
 
 def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFrame") -> Any:

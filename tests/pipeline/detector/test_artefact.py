@@ -14,7 +14,8 @@ import pytest
 from models.registry import MODELS
 from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.detector.artefact import Detector
-from pipeline.errors import ConfigError, InputError, TrainingError
+from pipeline.detector.files import FORMAT, seal, unseal
+from pipeline.errors import ConfigError, ResourceError, TrainingError
 from pipeline.settings.config import ThresholdConfig, TrackingConfig
 from pipeline.tables.parquet import read_batches
 from tests.pipeline.fitted import (
@@ -119,7 +120,7 @@ def test_a_saved_detector_scores_bit_for_bit_as_before(detector, features, tmp_p
 def test_an_artefact_holds_no_pickle_and_names_its_format(detector, tmp_path):
     files = saved(detector, tmp_path / "artefact")
     assert {name.rpartition(".")[2] for name in files} == {"json", "parquet", "safetensors"}
-    assert json.loads(files["detector.json"])["format"] == 3
+    assert json.loads(files["detector.json"])["format"] == FORMAT
 
 
 def test_an_artefact_holds_no_password_of_the_tracking_section(detector, tmp_path):
@@ -159,10 +160,71 @@ def test_another_format_or_folder_is_refused_in_a_sentence(detector, tmp_path):
     detector.save(tmp_path)
     described = json.loads((tmp_path / "detector.json").read_text())
     (tmp_path / "detector.json").write_text(json.dumps({**described, "format": 99}))
-    with pytest.raises(InputError, match=r"detector\.json has format version 99 and this version of Assay reads 3"):
+    with pytest.raises(ResourceError, match=r"detector\.json has format version 99 and this version of Assay reads 4"):
         Detector.load(tmp_path)
     (tmp_path / "detector.json").unlink()
-    with pytest.raises(InputError, match=r"holds no detector, for detector\.json is missing"):
+    with pytest.raises(ResourceError, match=r"holds no detector, for detector\.json is missing"):
+        Detector.load(tmp_path)
+
+
+def test_no_file_of_an_artefact_is_believed_but_as_it_was_written(detector, tmp_path):
+    for name, content in saved(detector, tmp_path).items():
+        path = tmp_path / name
+        middle = len(content) // 2
+        for change in (
+            b"",
+            content[:middle],
+            content + b"\0",
+            content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        ):
+            path.write_bytes(change)
+            with pytest.raises(ResourceError, match=rf"file \S+{name} is damaged: .+; bring the whole folder back"):
+                Detector.load(tmp_path)
+        path.unlink()
+        with pytest.raises(ResourceError, match=rf"{name} is missing; "):
+            Detector.load(tmp_path)
+        path.write_bytes(content)
+    assert Detector.load(tmp_path).threshold == detector.threshold
+
+
+@pytest.mark.parametrize("cut", ["NaN", "1e300", "Infinity", "1e999", "null", '"high"'])
+def test_a_cut_that_somebody_changed_is_refused_and_never_flags_nothing(detector, tmp_path, cut):
+    detector.save(tmp_path)
+    path = tmp_path / "detector.json"
+    text = path.read_text()
+    changed = text.replace(f'"value": {detector.threshold!r}', f'"value": {cut}')
+    assert changed != text
+    path.write_text(changed)
+    with pytest.raises(ResourceError, match=r"detector\.json is damaged"):
+        Detector.load(tmp_path)
+
+
+def test_an_artefact_whose_scores_are_not_finite_is_refused(detector, tmp_path):
+    scores = detector.held_out.scores.copy()
+    scores[3] = np.nan
+    broken = dataclasses.replace(detector, held_out=dataclasses.replace(detector.held_out, scores=scores))
+    broken.save(tmp_path)
+    with pytest.raises(ResourceError, match=r"calibration\.parquet holds numbers that are not finite"):
+        Detector.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["config"]["contract"].update(of_a_later_version=1),
+        lambda content: content["threshold"].update(of_a_later_version=1),
+        lambda content: content.pop("calibration_days"),
+        lambda content: content.update(calibration=[]),
+        lambda content: content.update(summary=None, as_of=7),
+    ],
+)
+def test_an_artefact_of_another_version_is_told_from_a_damaged_one(detector, tmp_path, change):
+    detector.save(tmp_path)
+    content = unseal(tmp_path)
+    content.pop("format")
+    change(content)
+    seal(tmp_path, content)
+    with pytest.raises(ResourceError, match="was written by another version of Assay, and this one cannot read it"):
         Detector.load(tmp_path)
 
 

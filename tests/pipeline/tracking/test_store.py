@@ -1,6 +1,7 @@
 """Training runs and models in a real MLflow store."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, ResourceError
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import MASK
 from pipeline.tracking import store
@@ -123,6 +124,16 @@ def test_files_that_are_gone_are_named_in_one_sentence(trained: Trained) -> None
     shutil.rmtree(model_folder(config, trained.log(config).version))
     with pytest.raises(AssayError, match="version 1 of model 'gone' is registered, but its files cannot be read"):
         store.load_detector(config)
+
+
+def test_a_damaged_model_is_named_by_its_version_and_where_it_lies(trained: Trained) -> None:
+    config = trained.named("damaged")
+    folder = model_folder(config, trained.log(config).version) / "artifacts" / "detector"
+    weights = folder / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    message = f"version 1 of model 'damaged' cannot be used: the model's file {re.escape(str(weights))} is damaged"
+    with pytest.raises(ResourceError, match=message):
+        store.load_detector(config, "champion")
 
 
 def test_a_run_that_fails_on_the_way_registers_nothing_and_may_be_tried_again(trained: Trained) -> None:
