@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from flows import console
-from pipeline.errors import ConfigError
+from pipeline.errors import AssayError, ConfigError
 from pipeline.numbers import percent
 from pipeline.pages import comparison as page
 from pipeline.scoring.queue import QueueChange
-from pipeline.selection.compared_rows import choose_rows, period_after
+from pipeline.selection.compared_rows import choose_rows, period_after, trained_until
 from pipeline.selection.comparison import Comparison, Contender, compare
 from pipeline.selection.gates import Gate
 from pipeline.settings.config import Config
@@ -19,7 +19,7 @@ from pipeline.settings.file import read_config
 from pipeline.tables.scratch import hidden
 from pipeline.tables.writing import write_text
 from pipeline.tracking.aliases import find_aliases, find_version
-from pipeline.tracking.client import CANDIDATE, CHAMPION
+from pipeline.tracking.client import CANDIDATE, CHAMPION, StoreError
 from pipeline.tracking.content import flatten
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 from pipeline.tracking.store import load_detector
@@ -58,15 +58,25 @@ def compare_versions(
 
 @contextmanager
 def compared(
-    config: Config, asked: Sequence[str], *, table: str, first: date | None, last: date | None
+    config: Config,
+    asked: Sequence[str],
+    *,
+    table: str,
+    first: date | None,
+    last: date | None,
+    earlier: Sequence[str] = (),
 ) -> Iterator[Comparison]:
-    """Compare versions; the files that the comparison names lie in a scratch folder until the block ends."""
+    """Compare versions; the files that the comparison names lie in a scratch folder until the block ends.
+
+    Those of ``earlier`` that can be compared come after the first of those asked for; the others are named.
+    """
     workspace = Workspace(config)
     work = workspace.folder
     work.make(work.comparisons)
     with hidden(work.comparisons, "comparing") as scratch:
         with console.step("load the versions"):
             contenders = _contenders(config, asked)
+            contenders[1:1] = _comparable(config, earlier, contenders)
         period, is_asked = period_after(
             {contender.title: contender.detector for contender in contenders}, first, last, config.table.time_zone
         )
@@ -158,6 +168,23 @@ def _contenders(config: Config, asked: Sequence[str]) -> list[Contender]:
         current = replace(detector, config=detector.settle(config))
         contenders.append(Contender(find_version(config, number), current, detector.config))
     return contenders
+
+
+def _comparable(config: Config, asked: Sequence[str], contenders: Sequence[Contender]) -> list[Contender]:
+    """Return those of some versions that can be loaded and learned from no row that the contenders are compared on."""
+    until = max(trained_until(contender.detector) for contender in contenders)
+    comparable = []
+    for name in asked:
+        try:
+            contender = _contenders(config, [name])[0]
+        except StoreError:
+            raise
+        except AssayError as error:
+            console.warning(f"version {name} was a champion, and could not be compared: {error}")
+            continue
+        if trained_until(contender.detector) <= until:
+            comparable.append(contender)
+    return comparable
 
 
 def _child(comparison: Comparison, place: int, contender: Contender) -> Child:

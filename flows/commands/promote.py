@@ -8,7 +8,7 @@ from flows import console
 from flows.commands.compare import compared, publish, show_comparison
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.gates import failed, gates
-from pipeline.selection.promotion import check_promotable, check_reason, promote, roll_back
+from pipeline.selection.promotion import check_promotable, check_reason, earlier_champions, promote, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
@@ -57,9 +57,12 @@ def _hold_against_gates(
     config: Config, versions: Sequence[str], *, table: str, first: date | None, last: date | None, force: bool
 ) -> list[str]:
     """Compare, show every gate, and return the failed ones; raise where they decide."""
-    number = versions[-1]
-    with console.live(), compared(config, versions, table=table, first=first, last=last) as comparison:
-        version_gates = gates(comparison, len(versions) - 1)
+    number, earlier = versions[-1], earlier_champions(config, versions[-1]) if len(versions) > 1 else []
+    with (
+        console.live(),
+        compared(config, versions, table=table, first=first, last=last, earlier=earlier) as comparison,
+    ):
+        version_gates = gates(comparison, len(comparison.contenders) - 1)
         failures = [gate.title for gate in failed(version_gates)]
         refused = bool(failures) and not force
         verdict = _verdict(len(failures), len(version_gates), refused=refused)

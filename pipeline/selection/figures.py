@@ -96,7 +96,7 @@ def measure_injected(versions: Sequence[Sequence[Injected]], settings: Promotion
     figures = []
     for name, (title, parts) in counts.items():
         values = [share(part, whole, settings.confidence) for part, whole in zip(parts, rows, strict=True)]
-        differences = [Interval(0.0, 0.0, 0.0), *(_newcombe(value, values[0]) for value in values[1:])]
+        differences = [Interval(0.0, 0.0, 0.0), *(difference_of_shares(value, values[0]) for value in values[1:])]
         figures.append(Figure(name, title, NOTE, values, differences))
     return figures
 
@@ -179,7 +179,8 @@ def _paired(
     return figures
 
 
-def _newcombe(one: Interval, other: Interval) -> Interval:
+def difference_of_shares(one: Interval, other: Interval) -> Interval:
+    """Return the difference of two shares of rows that were drawn independently, by Newcombe's method 10."""
     below = math.hypot(one.value - one.low, other.high - other.value)
     above = math.hypot(one.high - one.value, other.value - other.low)
     less = one.value - other.value

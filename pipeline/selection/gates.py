@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.calibration.intervals import queue_interval
 from pipeline.calibration.strategies.capacity import predicted_queue
+from pipeline.evaluation.bootstrap import Interval
 from pipeline.numbers import metric, number, percent
-from pipeline.selection.comparison import Comparison
-from pipeline.selection.figures import CARD_PRECISION, Figure
+from pipeline.selection.comparison import Comparison, Contender
+from pipeline.selection.figures import CARD_PRECISION, Figure, difference_of_shares, measure_versions
+from pipeline.settings.selection import PromotionConfig
 from pipeline.tracking.aliases import passes
 
 
@@ -45,19 +47,19 @@ class Gate:
 def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
     """Return the gates of ``[promotion]`` for a version, as far as the compared rows can tell.
 
-    Without known frauds, the recall of injected anomalies stands in for the metrics against labels; it is held against
-    the champion's only where both see the same features.
+    A metric is held against the champion's and, where an earlier champion is better on these rows, against the best
+    one's, so that small losses do not add up. Without known frauds, the recall of injected anomalies stands in for the
+    metrics against labels; it is held against that of champions that see the same features.
 
     Parameters
     ----------
     comparison : Comparison
         Its first version is the champion; where there is only the version itself, nothing is asked beside a champion.
     place : int
-        Which version is to be promoted.
+        Which version is to be promoted. Those between the first and this one are earlier champions.
     """
     settings = comparison.config.promotion
     conditions: list[Gate] = []
-    champion, detector = comparison.contenders[0].detector, comparison.contenders[place].detector
     injected = comparison.figure("injected_recall")
     if place and comparison.has_labels:
         for name, loss in (
@@ -66,12 +68,10 @@ def gates(comparison: Comparison, place: int = 1) -> list[Gate]:
         ):
             figure = comparison.figure(name)
             if figure is not None and loss < 1:
-                conditions.append(_no_worse(figure, place, loss, settings.confidence))
+                conditions += _no_loss(comparison, figure, place, loss)
     elif not comparison.has_labels and injected is not None:
-        # They are injected into a version's own columns: among other columns another share is found.
-        same = [feature.name for feature in champion.features] == [feature.name for feature in detector.features]
-        if place and same and settings.max_loss_injected_recall < 1:
-            conditions.append(_no_worse(injected, place, settings.max_loss_injected_recall, settings.confidence))
+        if place and settings.max_loss_injected_recall < 1:
+            conditions += _no_loss(comparison, injected, place, settings.max_loss_injected_recall)
         if settings.min_injected_recall > 0:
             conditions.append(_enough(injected, place, settings.min_injected_recall))
     conditions += _volume(comparison, place)
@@ -94,26 +94,53 @@ def failed(conditions: Sequence[Gate]) -> list[Gate]:
     return [gate for gate in conditions if not gate.is_passed]
 
 
-def _no_worse(figure: Figure, place: int, loss: float, confidence: float) -> Gate:
-    """Ask that a metric is, with confidence, not below the champion's by more than some loss."""
+def _no_loss(comparison: Comparison, figure: Figure, place: int, loss: float) -> list[Gate]:
+    """Ask that a metric is no worse than the champion's, nor than that of the best champion so far."""
+    is_injected = figure.name == "injected_recall"
+    seen = [[feature.name for feature in contender.detector.features] for contender in comparison.contenders]
+    # Anomalies are injected into a version's own columns: among other columns another share is found.
+    rivals = [rival for rival in range(place) if not is_injected or seen[rival] == seen[place]]
+    conditions = [_no_worse(figure, place, loss, comparison.config.promotion)] if 0 in rivals else []
+    values = [interval.value for interval in figure.values]
+    best = max((rival for rival in rivals if not math.isnan(values[rival])), key=values.__getitem__, default=0)
+    if best:
+        pair, contender = _pair(comparison, figure, best, place), comparison.contenders[best]
+        conditions.append(_no_worse(pair, 1, loss, comparison.config.promotion, best=contender))
+    return conditions
+
+
+def _pair(comparison: Comparison, figure: Figure, baseline: int, place: int) -> Figure:
+    """Return a metric of two versions, with their difference."""
+    if figure.name == "injected_recall":
+        values = [figure.values[baseline], figure.values[place]]
+        nothing = Interval(0.0, 0.0, 0.0)
+        return replace(figure, values=values, differences=[nothing, difference_of_shares(values[1], values[0])])
+    outcomes = [comparison.outcomes[baseline], comparison.outcomes[place]]
+    pair = measure_versions(outcomes, comparison.config.promotion)
+    return next(each for each in pair if each.name == figure.name)
+
+
+def _no_worse(
+    figure: Figure, place: int, loss: float, settings: PromotionConfig, *, best: Contender | None = None
+) -> Gate:
+    """Ask that a metric is not below the champion's with confidence, nor perhaps below it by more than some loss."""
     interval, champion, less = figure.values[place], figure.values[0], figure.differences[place]
+    is_worse = less.high < 0
+    whose = f"that of {best.title}, the best champion so far," if best else "the champion's"
     if math.isnan(less.low):
         text = f"{figure.title} has no interval on so few days, customers or frauds: nothing is certain about it."
     else:
         difference, low, high = (metric(end, sign=True) for end in (less.value, less.low, less.high))
         text = (
-            f"{figure.title} is {metric(interval.value)} and the champion's {metric(champion.value)}: a difference of "
-            f"{difference}, between {low} and {high} with {percent(confidence)} confidence; "
-            f"the lower end may be down to {metric(-loss, sign=True)}."
-        )
-    return Gate(
-        f"{figure.name}_less_baseline_low",
-        figure.title[0].lower() + figure.title[1:],
-        text,
-        less.low,
-        -loss,
-        at_least=True,
-    )
+            f"{figure.title} is {metric(interval.value)} and {whose} {metric(champion.value)}: a difference of "
+            f"{difference}, between {low} and {high} with {percent(settings.confidence)} confidence; "
+        ) + ("it is worse." if is_worse else f"the lower end may be down to {metric(-loss, sign=True)}.")
+    name = f"{figure.name}_less_{'best' if best else 'baseline'}"
+    title = figure.title[0].lower() + figure.title[1:] + (", beside the best champion" if best else "")
+    if is_worse:
+        # The margin is for what is not known; a loss that is certain adds up with the next one.
+        return Gate(f"{name}_high", title, text, less.high, 0.0, at_least=True)
+    return Gate(f"{name}_low", title, text, less.low, -loss, at_least=True)
 
 
 def _enough(figure: Figure, place: int, least: float) -> Gate:

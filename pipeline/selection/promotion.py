@@ -11,6 +11,8 @@ from pipeline.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 from pipeline.tracking.store import Registered, load_detector
 
 LONGEST_REASON = 2000
+EARLIER_CHAMPIONS = 5
+"""A version is held against as many champions before the present one, the latest ones."""
 
 
 def check_reason(why: str) -> None:
@@ -39,6 +41,11 @@ def check_promotable(config: Config, version: str) -> tuple[str, str | None]:
     if number == champion:
         raise AssayError(f"version {number} of model {config.name!r} is the champion already; nothing was done")
     return number, champion
+
+
+def earlier_champions(config: Config, number: str) -> list[str]:
+    """Return the champions before the present one that a version is held against, too, the latest last."""
+    return [version for version in AliasRecords(config).earlier_champions() if version != number][-EARLIER_CHAMPIONS:]
 
 
 def promote(

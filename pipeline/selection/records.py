@@ -105,3 +105,18 @@ class AliasRecords:
             if stack[-1:] != [change.version]:
                 stack.append(change.version)
         return stack
+
+    def earlier_champions(self) -> list[str]:
+        """Return the champions below the present one, the latest last, back to one that was promoted by force.
+
+        Whoever forces a promotion accepts what is lost against those before it.
+        """
+        stack = self.champions()
+        actions = {change.version: change.action for change in self.all() if change.alias == "champion"}
+        earlier: list[str] = []
+        for version, above in zip(stack[-2::-1], stack[:0:-1], strict=True):
+            if actions.get(above) == "force":
+                break
+            if version not in (*earlier, stack[-1]):
+                earlier.insert(0, version)
+        return earlier

@@ -24,8 +24,9 @@ class PromotionConfig(BaseModel, frozen=True, extra="forbid"):
         ge=0,
         le=1,
         description=(
-            "How much less average precision than the champion's is let through: the lower end of the difference's "
-            "interval may not lie further below zero. 1 asks nothing."
+            "How much less average precision than the champion's, and the best champion's so far, is let through while "
+            "it is not known to be less: the lower end of the difference's interval may not lie further below zero, "
+            "and its upper end not below it. 1 asks nothing."
         ),
     )
     max_loss_card_precision: float = Field(

@@ -12,7 +12,7 @@ from pipeline.calibration.strategies.capacity import predicted_queue
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.measures import Outcomes
 from pipeline.selection.comparison import Comparison, Contender
-from pipeline.selection.figures import Figure
+from pipeline.selection.figures import Figure, measure_versions
 from pipeline.selection.gates import failed, gates
 from pipeline.settings.config import ThresholdConfig
 from pipeline.tracking.aliases import Version
@@ -62,6 +62,61 @@ def test_the_lower_end_of_the_difference_decides(two, value, low, is_passed):
     figures = [figure("average_precision", value, low), volume(expected(two))]
     found = {gate.name: gate for gate in gates(comparison(two, figures))}
     assert found["average_precision_less_baseline_low"].is_passed is is_passed
+
+
+@pytest.mark.parametrize("name", ["average_precision", "card_precision_at_100"])
+@pytest.mark.parametrize(
+    ("less", "is_passed"),
+    [
+        ((-0.019, -0.025, -0.014), False),
+        ((-0.01, -0.019, 0.0), True),
+        ((-0.001, -0.002, -0.0001), False),
+        ((0, 0, 0), True),
+    ],
+)
+def test_a_loss_that_is_certain_is_no_matter_of_the_margin(two, name, less, is_passed):
+    settings = {"max_loss_average_precision": 0.05, "max_loss_card_precision": 0.02}
+    figures = [figure(name, *less), volume(expected(two))]
+    conditions = gates(comparison(two, figures, **settings))
+    assert (failed(conditions) == []) is is_passed
+    assert ("; it is worse." in conditions[0].text) is not is_passed
+
+
+def test_losses_do_not_add_up_from_champion_to_champion(two):
+    """Three champions, each a little worse: none of the steps is certain, the last one against the first is."""
+    rng = np.random.default_rng(5)
+    rows = 4000
+    labels = (rng.random(rows) < 0.05).astype(float)
+    noise = rng.normal(size=rows)
+
+    def outcomes(strength):
+        scores = strength * labels + noise
+        return Outcomes.of(np.arange(rows) % 20, np.arange(rows) % 400, scores, labels, flagged=scores > 2)
+
+    # The champion, the best one before it, the version to be promoted.
+    versions = [outcomes(strength) for strength in (1.75, 2.2, 1.8)]
+    settings = config(promotion={"max_loss_card_precision": 1}).promotion
+    base = comparison(two, [], max_loss_card_precision=1)
+    old, new = base.contenders
+    three = replace(
+        base,
+        contenders=[old, replace(old, version=replace(old.version, number="7")), new],
+        outcomes=versions,
+        degenerate=["", "", ""],
+        figures=[f for f in measure_versions(versions, settings) if f.name == "average_precision"],
+    )
+    against_champion, against_best, *_ = gates(three, 2)
+    assert against_champion.is_passed
+    assert not against_best.is_passed
+    assert "and that of version 7, the best champion so far, " in against_best.text
+    assert against_best.title == "average precision, beside the best champion"
+    less = measure_versions([versions[1], versions[2]], settings)
+    expected_less = next(f for f in less if f.name == "average_precision").differences[1]
+    assert against_best.value == expected_less.high < 0
+    # Where the champion is the best one itself, it is asked for once.
+    again = replace(three, outcomes=[versions[1], versions[0], versions[2]])
+    again = replace(again, figures=measure_versions(again.outcomes, settings)[:1])
+    assert [gate.title for gate in gates(again, 2) if "precision" in gate.title] == ["average precision"]
 
 
 def test_a_loss_of_one_asks_nothing(two):

@@ -83,3 +83,21 @@ def test_a_champion_from_before_the_records_is_below_the_first_promotion(tmp_pat
     records = AliasRecords(settings(tmp_path))
     record(records, change("5", "4"))
     assert records.champions() == ["4", "5"]
+
+
+def test_a_version_is_held_against_earlier_champions_back_to_a_forced_one(tmp_path):
+    records = AliasRecords(settings(tmp_path))
+    assert records.earlier_champions() == []
+    record(records, change("1", None, "register"))
+    assert records.earlier_champions() == []
+    for version, before in (("2", "1"), ("3", "2"), ("2", "3"), ("4", "2")):
+        record(records, change(version, before))
+    assert records.earlier_champions() == ["1", "3", "2"]
+    record(records, change("5", "4", "force"))
+    assert records.earlier_champions() == []
+    record(records, change("6", "5"))
+    assert records.earlier_champions() == ["5"]
+    # What was forced was taken back, and with it the decision.
+    record(records, change("5", "6", "rollback"))
+    record(records, change("4", "5", "rollback"))
+    assert records.earlier_champions() == ["1", "3", "2"]
