@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -31,7 +32,8 @@ from pipeline.pages.validation import data_docs
 from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.suspects import write_suspects
-from pipeline.selection.promotion import record_registered
+from pipeline.selection.recovery import recover
+from pipeline.selection.registration import registering
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
@@ -131,6 +133,8 @@ def train(
         config = read_config(config_path)
         with lock(config.work_dir):
             build_model(config.model)  # a wrong name or option shall not wait for the features
+            for sentence in recover(config):  # nor a ledger that can't record what is registered
+                console.warning(sentence)
             period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, config, period)
@@ -144,19 +148,23 @@ def train(
 def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str) -> TrainingResult:
     work, config = workspace.folder, workspace.config
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
-    with work.staged(final) as folder:
-        intake = take_in_table(batch, workspace, folder)
-        training = fit_detector(
-            intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
-        )
-        shutil.rmtree(work.checkpoints, ignore_errors=True)
-        training.detector.save(folder / "detector")
-        suspects = audit(intake, training, folder)
-        block = held_out(intake, training, folder, batch.id)
-        _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
-        stop_if_cancelled()
-        registered = register(batch, intake, training, block=block, folder=folder, workspace=workspace)
-    record_registered(config, registered)
+    with ExitStack() as changes:
+        with work.staged(final) as folder:
+            intake = take_in_table(batch, workspace, folder)
+            training = fit_detector(
+                intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
+            )
+            shutil.rmtree(work.checkpoints, ignore_errors=True)
+            training.detector.save(folder / "detector")
+            suspects = audit(intake, training, folder)
+            block = held_out(intake, training, folder, batch.id)
+            _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
+            stop_if_cancelled()
+            registration = changes.enter_context(registering(config, final))
+            registered = register(
+                batch, intake, training, block=block, folder=folder, workspace=workspace, tags=registration.tags
+            )
+        registration.record(registered)
     counts = count_rows(intake.validated)
     screen = _screen(
         final, config_path, intake=intake, training=training, measured=block.measured, registered=registered
@@ -260,7 +268,14 @@ def _write_page(folder: Path, batch: Batch, *, intake: TakenIn, training: Fit, b
 
 @retried("log and register")
 def register(
-    batch: Batch, intake: TakenIn, training: Fit, *, block: HeldOut, folder: Path, workspace: Workspace
+    batch: Batch,
+    intake: TakenIn,
+    training: Fit,
+    *,
+    block: HeldOut,
+    folder: Path,
+    workspace: Workspace,
+    tags: Mapping[str, str],
 ) -> Registered:
     """Log the run to MLflow and register the Detector."""
     detector, measured = training.detector, block.measured
@@ -287,7 +302,7 @@ def register(
             params={"as_of": detector.as_of.isoformat(), "promise": detector.promise, **parameters},
             plots=plots,
             report=folder / "report.html",
-            tags={"batch_id": batch.id},
+            tags={"batch_id": batch.id, **tags},
             input_example=_example(intake.validated.accepted),
             history=str(workspace.folder.history),
         )

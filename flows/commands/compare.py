@@ -14,6 +14,7 @@ from pipeline.scoring.queue import QueueChange
 from pipeline.selection.compared_rows import choose_rows, period_after, trained_until
 from pipeline.selection.comparison import Comparison, Contender, compare
 from pipeline.selection.gates import Gate
+from pipeline.selection.recovery import changing, recover, tags_of
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.scratch import hidden
@@ -47,6 +48,7 @@ def compare_versions(
         Where the page lies, and which run in MLflow holds the same.
     """
     config = read_config(config_path)
+    say_recovered(config)
     with console.live(), compared(config, _named(config, asked), table=table, first=first, last=last) as comparison:
         where = publish(comparison)
     show_comparison(comparison)
@@ -54,6 +56,12 @@ def compare_versions(
     if tuple(asked or (CHAMPION, CANDIDATE)) == (CHAMPION, CANDIDATE):
         console.commands("Next", [f"assay promote {CANDIDATE} --config {config_path}"])
     return where
+
+
+def say_recovered(config: Config) -> None:
+    """Complete or undo what a killed command left half done, and say so."""
+    for sentence in recover(config):
+        console.warning(sentence)
 
 
 @contextmanager
@@ -92,9 +100,13 @@ def publish(comparison: Comparison, gates: Sequence[Gate] = (), verdict: str = "
     config, work = comparison.config, Workspace(comparison.config).folder
     numbers = "-".join(contender.version.number for contender in comparison.contenders)
     final = work.comparisons / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{config.name}-{numbers}"
-    with console.step("write the page and log it in MLflow"), work.staged(final) as folder:
+    with (
+        console.step("write the page and log it in MLflow"),
+        changing(config, "runs", {}) as intent,
+        work.staged(final) as folder,
+    ):
         write_text(folder / "comparison.html", page.render_comparison(comparison, gates, verdict))
-        tags = {"kind": "comparison", "versions": numbers, "verdict": verdict}
+        tags = {"kind": "comparison", "versions": numbers, "verdict": verdict, **tags_of(intent)}
         group = open_group(config, f"compare {numbers.replace('-', ', ')}", tags)
         for place, contender in enumerate(comparison.contenders):
             log_child(config, group, _child(comparison, place, contender))

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from flows import console
-from flows.commands.compare import compared, publish, show_comparison
+from flows.commands.compare import compared, publish, say_recovered, show_comparison
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.gates import failed, gates
 from pipeline.selection.promotion import check_promotable, check_reason, earlier_champions, promote, roll_back
@@ -39,6 +39,7 @@ def promote_version(
     if force and not why.strip():
         raise ConfigError("--force needs a reason that is kept with the promotion; add --why TEXT")
     check_reason(why)
+    say_recovered(config)
     number, champion = check_promotable(config, asked)
     versions = [champion, number] if champion else [number]
     try:
@@ -83,13 +84,16 @@ def _hold_against_gates(
 
 def roll_back_champion(config_path: Path, why: str) -> None:
     """Make the previous champion the champion again."""
+    config = read_config(config_path)
     check_reason(why)
-    _say(roll_back(read_config(config_path), why.strip() or "no reason given"))
+    say_recovered(config)
+    _say(roll_back(config, why.strip() or "no reason given"))
 
 
 def show_history(config_path: Path) -> None:
     """Print who changed which alias, when and why, the latest change last."""
     config = read_config(config_path)
+    say_recovered(config)
     changes = AliasRecords(config).all()
     if not changes:
         console.say(f"No alias of model {config.name!r} was changed yet; assay train makes the first champion.")

@@ -7,13 +7,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows import console
+from flows.commands.compare import say_recovered
 from pipeline.calibration.strategies.choice import cut_curve
 from pipeline.detector.artefact import Detector
 from pipeline.errors import ConfigError
 from pipeline.pages import charts
 from pipeline.pages.report import Report, render
 from pipeline.scoring.promise import Moved, moved
-from pipeline.selection.promotion import record_registered
+from pipeline.selection.registration import registering
 from pipeline.settings.config import Config, ThresholdConfig
 from pipeline.settings.file import first_fault, read_config
 from pipeline.tables.writing import write_text
@@ -63,6 +64,7 @@ def set_threshold(
         When the threshold cannot be kept, or the store does not answer.
     """
     config = read_config(config_path)
+    say_recovered(config)
     with console.live(), console.step("load the Detector"):
         detector, number = load_detector(config, version)
         source = origin(config, number)
@@ -72,9 +74,10 @@ def set_threshold(
     work, latest = workspace.folder, workspace.ledger.latest(source.sharing)
     moves = moved(latest, changed, workspace.history) if latest else None
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-threshold-of-v{number}"
-    with console.live(), console.step("log and register in MLflow"), work.staged(final) as folder:
-        registered = _register(config, changed, source, moves=moves, folder=folder)
-        record_registered(config, registered)
+    with console.live(), console.step("log and register in MLflow"), registering(config, final) as registration:
+        with work.staged(final) as folder:
+            registered = _register(config, changed, source, moves=moves, folder=folder, tags=registration.tags)
+        registration.record(registered)
     console.table(
         f"{registered.name} version {registered.version}, alias {registered.alias}",
         {
@@ -123,7 +126,15 @@ def _settings(
         raise ConfigError(first_fault(error)) from None
 
 
-def _register(config: Config, detector: Detector, source: Origin, *, moves: Moved | None, folder: Path) -> Registered:
+def _register(
+    config: Config,
+    detector: Detector,
+    source: Origin,
+    *,
+    moves: Moved | None,
+    folder: Path,
+    tags: Mapping[str, str],
+) -> Registered:
     """Write the Detector and its page, log both to MLflow and register the version."""
     detector.save(folder / "detector")
     write_text(folder / "report.html", render(_report(detector, source, moves)))
@@ -148,6 +159,7 @@ def _register(config: Config, detector: Detector, source: Origin, *, moves: Move
             "derived_from_run": source.run_id,
             WEIGHTS_OF: source.weights_of,
             "data_digest": source.data_digest,
+            **tags,
         },
         input_example=source.input_example,
         history=source.history,

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords, current_user
+from pipeline.selection.recovery import NothingDone, changing
 from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
 from pipeline.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
-from pipeline.tracking.store import Registered, load_detector
+from pipeline.tracking.store import load_detector
 
 LONGEST_REASON = 2000
 EARLIER_CHAMPIONS = 5
@@ -110,21 +111,6 @@ def roll_back(config: Config, why: str) -> list[AliasChange]:
     return _move(config, moves, aliases=aliases, action="rollback", why=why)
 
 
-def record_registered(config: Config, registered: Registered) -> None:
-    """Record the alias that a new version got when it was registered."""
-    records = AliasRecords(config)
-    versions = [change.version for change in records.all() if change.alias == registered.alias]
-    change = AliasChange(
-        alias=registered.alias,
-        version=registered.version,
-        replaced=versions[-1] if versions else None,
-        action="register",
-        why=f"made by run {registered.run_id}",
-    )
-    with records.recording([change]):
-        pass
-
-
 def _move(
     config: Config,
     moves: Mapping[str, str | None],
@@ -153,7 +139,8 @@ def _move(
     note: dict[str, object] = {"action": action, "who": who, "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "why": why}
     if failed_gates:
         note["failed_gates"] = list(failed_gates)
-    with AliasRecords(config).recording(changes):
+    content = {"changes": [change.to_dict() for change in changes], "note": note}
+    with changing(config, "aliases", content) as intent, AliasRecords(config).recording(changes, intent):
         # Who records waits for whoever records, so that of two at the same time the second one sees the first.
         _check_champion(config, find_aliases(config), aliases.get(CHAMPION))
         move_aliases(config, {change.alias: change.version for change in changes}, note)
@@ -162,7 +149,7 @@ def _move(
 
 def _check_champion(config: Config, aliases: Mapping[str, str], expected: str | None) -> None:
     if aliases.get(CHAMPION) != expected:
-        raise AssayError(
+        raise NothingDone(
             f"the champion of model {config.name!r} was changed meanwhile, from version {expected or 'none'} to "
             f"{aliases.get(CHAMPION, 'none')}; nothing was done: look at assay history, and run the command again"
         )

@@ -2,16 +2,17 @@
 
 import getpass
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
 from pipeline.settings.config import Config
 from pipeline.workspace.database import answering, connect
+from pipeline.workspace.intents import Intent, take_out
 from pipeline.workspace.schema import ALIAS_CHANGES
 
 Action = Literal["register", "promote", "force", "rollback"]
@@ -53,6 +54,16 @@ class AliasChange:
     at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
     failed_gates: tuple[str, ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as JSON types."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """Return the change that `to_dict` was called on."""
+        moment = datetime.fromisoformat(raw["at"])
+        return cls(**{**raw, "at": moment, "failed_gates": tuple(raw["failed_gates"])})
+
 
 class AliasRecords:
     """Alias records: the changes of one table's model (``config.name``), oldest first.
@@ -68,14 +79,19 @@ class AliasRecords:
         self._engine = connect(config)
 
     @contextmanager
-    def recording(self, changes: Sequence[AliasChange]) -> Iterator[None]:
-        """Record changes that are made inside the block: all of them, or none where the block fails."""
+    def recording(self, changes: Sequence[AliasChange], intent: Intent | None = None) -> Iterator[None]:
+        """Record changes that are made inside the block: all of them, or none where the block fails.
+
+        The intent to make them is taken out in the same transaction.
+        """
         rows = [
             {"model_name": self.name, **asdict(change), "failed_gates": json.dumps(change.failed_gates)}
             for change in changes
         ]
         with answering(self._engine), self._engine.begin() as connection:
             connection.execute(sa.insert(ALIAS_CHANGES), rows)
+            if intent:
+                take_out(connection, intent)
             yield
 
     def all(self) -> list[AliasChange]:

@@ -41,6 +41,7 @@ from pipeline.tracking.content import (
     signature,
     without_passwords,
 )
+from pipeline.tracking.withdrawal import withdraw_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +142,7 @@ def log_training(
         ExitStack() as undo,
     ):
         run_id = run.info.run_id
-        undo.callback(_withdraw, client, config.name, run_id)
+        undo.callback(withdraw_run, client, config.name, run_id)
         log_in_batches(client, run_id, every_param, epoch_metrics(epochs, round(time() * 1000)))
         client.log_dict(run_id, public_config.model_dump(mode="json"), "config.json")
         if dataset:
@@ -252,12 +253,3 @@ def _register(client: "MlflowClient", config: Config, run_id: str, model_id: str
         model_uri=f"models:/{config.name}/{created.version}",
         ui_command=without_password(config.tracking.uri) if is_server(config) else command,
     )
-
-
-def _withdraw(client: "MlflowClient", name: str, run_id: str) -> None:
-    """Take back what a failed run registered, even where the store's answer to it was lost."""
-    for version in client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
-        client.delete_model_version(name, version.version)
-    outputs = client.get_run(run_id).outputs
-    for output in outputs.model_outputs if outputs else ():
-        client.delete_logged_model(output.model_id)

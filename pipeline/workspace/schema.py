@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-VERSION = "0002"
+VERSION = "0003"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""
@@ -79,3 +79,15 @@ ALIAS_CHANGES = sa.Table(
     sa.Column("failed_gates", sa.Text, nullable=False),
 )
 """One row a change of an alias: `pipeline.selection.records`."""
+
+INTENTS = sa.Table(
+    "intents",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model_name", sa.String(255), nullable=False, index=True),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("at", Utc, nullable=False),
+)
+"""One row a change that has begun and not ended: `pipeline.workspace.intents`."""

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import AssayError, ConfigError
-from pipeline.selection.promotion import check_promotable, check_reason, promote, record_registered, roll_back
+from pipeline.selection.promotion import check_promotable, check_reason, promote, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.tracking.aliases import find_aliases, move_aliases
 from pipeline.tracking.client import start
+from tests.pipeline.selection.small_registration import register
 from tests.pipeline.tracking.small_training import Trained
 from tests.processes import SECONDS
 
@@ -22,9 +23,7 @@ def test_a_reason_has_a_length_that_can_be_kept() -> None:
 
 def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None:
     config = trained.named("promoted")
-    made = [trained.log(config) for _ in range(3)]
-    for each in made:
-        record_registered(config, each)
+    made = [register(trained, config) for _ in range(3)]
     assert check_promotable(config, "candidate") == ("3", "1")
     with pytest.raises(AssayError, match="version 1 of model 'promoted' is the champion already"):
         check_promotable(config, "1")

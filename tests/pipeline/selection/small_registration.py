@@ -1,0 +1,18 @@
+"""A registration as a command makes one, for the tests of it and of what comes after."""
+
+from pathlib import Path
+
+from pipeline.selection.registration import registering
+from pipeline.settings.config import Config
+from pipeline.tracking.store import Registered
+from tests.pipeline.tracking.small_training import Trained
+
+
+def register(trained: Trained, config: Config) -> Registered:
+    """Register a version and record it."""
+    folder = Path(config.work_dir) / "runs" / config.name
+    with registering(config, folder) as registration:
+        registered = trained.log(config, tags=registration.tags)
+        folder.mkdir(parents=True, exist_ok=True)
+        registration.record(registered)
+    return registered
