@@ -40,6 +40,7 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
+from pipeline.tracking.words import words_for
 from pipeline.workspace.ledger import lock
 from pipeline.workspace.workspace import Workspace
 
@@ -281,6 +282,7 @@ def register(
     detector, measured = training.detector, block.measured
     numbers = {name: value for name, value in detector.summary.items() if not isinstance(value, str)}
     parameters = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
+    dataset = Dataset(str(batch.path.resolve()), batch.digest, count_rows(intake.validated))
     with console.step("log and register in MLflow"):
         scores = charts.score_distribution(measured.scores, detector.threshold, measured.labels)
         plots = {"scores": charts.standalone(scores, charts.SCORES_LEGEND)}
@@ -288,8 +290,9 @@ def register(
             plots["losses"] = charts.standalone(charts.losses(detector.epochs), charts.LOSSES_LEGEND)
         return log_training(
             detector.config,
+            words=words_for(detector, measured.texts, dataset),
             detector_folder=folder / "detector",
-            dataset=Dataset(str(batch.path.resolve()), batch.digest, count_rows(intake.validated)),
+            dataset=dataset,
             epochs=detector.epochs,
             metrics={
                 **measured.figures,

@@ -21,7 +21,6 @@ from pipeline.tables.scratch import hidden
 from pipeline.tables.writing import write_text
 from pipeline.tracking.aliases import find_aliases, find_version
 from pipeline.tracking.client import CANDIDATE, CHAMPION, StoreError
-from pipeline.tracking.content import flatten
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 from pipeline.tracking.store import load_detector
 from pipeline.workspace.workspace import Workspace
@@ -200,10 +199,15 @@ def _comparable(config: Config, asked: Sequence[str], contenders: Sequence[Conte
 
 
 def _child(comparison: Comparison, place: int, contender: Contender) -> Child:
-    settings = {name: value for name, value in flatten(contender.trained).items() if not name.startswith("tracking.")}
+    settings = {name: values[place] for name, values in comparison.settings.items()}
     return Child(
         name=contender.title,
-        params={**settings, "version": contender.version.number, "trained_on": contender.cost["Trained on"]},
+        params={
+            **settings,
+            "family": contender.cost["Family"],
+            "version": contender.version.number,
+            "trained_on": contender.cost["Trained on"],
+        },
         tags={"kind": "compared version", "version": contender.version.number, "trained_in": contender.version.run_id},
         metrics=comparison.metrics_of(place),
         series=page.series_of(comparison, place),

@@ -20,6 +20,7 @@ from pipeline.settings.file import first_fault, read_config
 from pipeline.tables.writing import write_text
 from pipeline.tracking.derived import WEIGHTS_OF, Origin, origin
 from pipeline.tracking.store import Registered, load_detector, log_training
+from pipeline.tracking.words import words_for
 from pipeline.workspace.workspace import Workspace
 
 # What each option of the command sets: the strategy, and the setting that takes its value.
@@ -143,6 +144,7 @@ def _register(
     current = detector.config.model_copy(update={"work_dir": config.work_dir, "tracking": config.tracking})
     return log_training(
         current,
+        words=words_for(detector, {"alerts": moves.text} if moves else {}),
         detector_folder=folder / "detector",
         dataset=None,
         epochs=(),

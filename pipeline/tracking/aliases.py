@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.settings.config import Config
-from pipeline.tracking.client import resolve_version, start, store_answering
+from pipeline.tracking.client import mark_runs, resolve_version, start, store_answering
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,6 +120,9 @@ def move_aliases(config: Config, changes: Mapping[str, str | None], note: Mappin
             for alias in changes:
                 give(alias, before.get(alias))
             raise
+        mark_runs(
+            client, config, [version or "" for alias in changes for version in (changes[alias], before.get(alias))]
+        )
 
 
 def passes(name: str, value: float, limit: float, *, at_least: bool) -> bool:

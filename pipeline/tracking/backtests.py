@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.settings.config import Config
-from pipeline.tracking.content import flatten, without_passwords
+from pipeline.tracking.content import notable, without_passwords
 from pipeline.tracking.groups import Child, close_group, log_child, log_group, open_group
 
 
@@ -46,7 +46,7 @@ def backtest_run(config: Config, params: Mapping[str, object], tags: Mapping[str
     Parameters
     ----------
     config : Config
-        Logged whole, as that of a training is.
+        What differs from the defaults is logged.
     params : mapping
         The days and settings of the backtest.
     tags : mapping of str to str
@@ -56,7 +56,7 @@ def backtest_run(config: Config, params: Mapping[str, object], tags: Mapping[str
     StoreError
         When the store does not answer.
     """
-    run_id = open_group(config, f"backtest of {config.name}", tags, {**flatten(without_passwords(config)), **params})
+    run_id = open_group(config, f"backtest of {config.name}", tags, {**notable(without_passwords(config)), **params})
     is_failed = True
     try:
         yield BacktestRun(config, run_id)

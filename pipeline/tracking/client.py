@@ -5,8 +5,8 @@ The default store is a SQLite database in the work folder with its artefacts bes
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+ALIAS = "alias"
+"""The tag of a run that says which aliases its version has."""
 OWNER = "assay.owner"
 """The tag of a registered model, and of an experiment, that says whose name it is on a shared store."""
 
@@ -145,7 +147,9 @@ def _make_experiment(client: "MlflowClient", config: Config, location: str | Non
     if client.get_experiment_by_name(experiment_name(config)) is not None:
         return
     is_own = config.tracking.uri and not config.tracking.experiment
-    tags = {OWNER: owner(config)} if is_own else None
+    tags = {OWNER: owner(config)} if is_own else {}
+    if config.contract.label:
+        tags |= {"mlflow.experiment.primaryMetric.name": "average_precision"}  # the first chart of MLflow's pages
     try:
         client.create_experiment(experiment_name(config), artifact_location=location, tags=tags)
     except MlflowException as error:
@@ -182,6 +186,22 @@ def log_in_batches(
         client.log_batch(run_id, params=entries[begin : begin + 100])
     for begin in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[begin : begin + 1000])
+
+
+def mark_runs(client: "MlflowClient", config: Config, versions: Iterable[str | None]) -> None:
+    """Tag the runs of some versions with the aliases that these have now, so that the table of runs shows them."""
+    from mlflow.exceptions import MlflowException
+
+    aliases = client.get_registered_model(config.name).aliases
+    for version in dict.fromkeys(filter(None, versions)):
+        names = sorted(alias for alias, holder in aliases.items() if str(holder) == version)
+        # A run or version that somebody deleted shows nothing; what is true stands in the registry.
+        with suppress(MlflowException):
+            run_id = client.get_model_version(config.name, version).run_id or ""
+            if names:
+                client.set_tag(run_id, ALIAS, ", ".join(names))
+            else:
+                client.delete_tag(run_id, ALIAS)
 
 
 def resolve_version(client: "MlflowClient", config: Config, version: str) -> str:

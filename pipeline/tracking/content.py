@@ -28,6 +28,12 @@ _COLUMN_TYPES = {
 }
 
 
+ALWAYS = ("model.name", "threshold.strategy")
+"""Settings that every run shows."""
+ELSEWHERE = ("name", "work_dir", "tracking.", "table.path", "table.incoming")
+"""Settings that a run shows in other places, or that say nothing about it."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset: the table that a training read, as MLflow's run page shows it.
@@ -74,6 +80,24 @@ def flatten(section: BaseModel, prefix: str = "") -> dict[str, object]:
         else:
             flat[prefix + name] = json.dumps(value) if isinstance(value, tuple | dict) else value
     return flat
+
+
+def notable(config: Config) -> dict[str, object]:
+    """Return the settings that say what a run is: model, threshold, and whatever differs from the defaults.
+
+    Examples
+    --------
+    >>> contract = Contract(id="tx", timestamp="at", amount="eur")
+    >>> notable(Config(contract=contract, name="cards", features={"max_gap_days": 3}))
+    {'features.max_gap_days': 3, 'model.name': 'denoising', 'threshold.strategy': 'false_alert_rate'}
+    """
+    contract = Contract(id=config.contract.id, timestamp=config.contract.timestamp, amount=config.contract.amount)
+    usual = flatten(Config(contract=contract))
+    return {
+        name: value
+        for name, value in flatten(config).items()
+        if name in ALWAYS or (value != usual.get(name) and not name.startswith(ELSEWHERE))
+    }
 
 
 def without_passwords(config: Config) -> Config:

@@ -4,6 +4,7 @@ A version is registered last and its aliases are set after that, so a training t
 FAILED and no version, however often it is tried again.
 """
 
+import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,10 +23,12 @@ from pipeline.settings.sensitive import without_password
 from pipeline.tracking.client import (
     CANDIDATE,
     CHAMPION,
+    PREVIOUS,
     claim_name,
     experiment_id,
     is_server,
     log_in_batches,
+    mark_runs,
     resolve_version,
     start,
     store_answering,
@@ -36,12 +39,13 @@ from pipeline.tracking.content import (
     dataset_input,
     epoch_metrics,
     example,
-    flatten,
     key,
+    notable,
     signature,
     without_passwords,
 )
 from pipeline.tracking.withdrawal import withdraw_run
+from pipeline.tracking.words import MAIN_METRICS, Words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +86,7 @@ class Registered:
 def log_training(
     config: Config,
     *,
+    words: Words,
     detector_folder: Path,
     dataset: Dataset | None,
     epochs: Sequence[Mapping[str, float]],
@@ -98,7 +103,9 @@ def log_training(
     Parameters
     ----------
     config : Config
-        Logged whole: one parameter a setting, and as config.json. Passwords in URLs are left out.
+        Logged whole as config.json, without passwords in URLs; what differs from the defaults as parameters, too.
+    words : Words
+        What run and version are called, described and tagged with.
     detector_folder : Path
         Where ``Detector.save`` wrote it.
     dataset : Dataset or None
@@ -106,6 +113,7 @@ def log_training(
     epochs : sequence of mappings
         ``{"epoch": 1, "train_loss": ..., "held_out_loss": ...}``; each loss becomes a metric with steps.
     metrics : mapping of str to float
+        Logged whole as measures.json; those of `MAIN_METRICS` as metrics, too.
     params : mapping
         Parameters that are not in the config, such as the threshold and the number of rows fitted on.
     plots : mapping of str to str
@@ -113,7 +121,7 @@ def log_training(
     report : Path
         The self-contained HTML page.
     tags : mapping of str to str
-        ``weights_of``, where it is there, becomes a tag of the version, too.
+        ``weights_of`` and ``data_digest``, where they are there, become tags of the version, too.
     input_example : pandas.DataFrame
         A few rows in the contract's columns; other columns are left out and sensitive ones masked.
     history : str
@@ -133,28 +141,30 @@ def log_training(
     import mlflow
 
     public_config = without_passwords(config)
-    every_tag = {**tags, "model_name": config.name, "history": history}
+    every_tag = {**words.tags, **tags, "model_name": config.name, "history": history, "mlflow.note.content": words.text}
     every_tag |= {"data_digest": dataset.digest} if dataset else {}
-    every_param = {key(name): value for name, value in {**flatten(public_config), **params}.items()}
+    every_param = {key(name): value for name, value in {**notable(public_config), **params}.items()}
+    by_key = {key(name): value for name, value in metrics.items()}
+    main = {name: by_key[name] for name in MAIN_METRICS if name in by_key}
     with (
         store_answering(config),
-        mlflow.start_run(experiment_id=experiment_id(client, config), tags=every_tag) as run,
+        mlflow.start_run(experiment_id=experiment_id(client, config), run_name=words.title, tags=every_tag) as run,
         ExitStack() as undo,
     ):
         run_id = run.info.run_id
         undo.callback(withdraw_run, client, config.name, run_id)
         log_in_batches(client, run_id, every_param, epoch_metrics(epochs, round(time() * 1000)))
         client.log_dict(run_id, public_config.model_dump(mode="json"), "config.json")
+        client.log_dict(run_id, by_key, "measures.json")
         if dataset:
             client.log_inputs(run_id, [dataset_input(dataset, config.contract)])
         for name, plot in plots.items():
             client.log_text(run_id, plot, f"plots/{name}.svg")
         client.log_artifact(run_id, str(report))
-        model = _log_model(config, detector_folder, input_example)
-        mlflow.log_metrics({key(name): value for name, value in metrics.items()}, model_id=model.model_id)
-        registered = _register(client, config, run_id, model.model_id)
-        if "weights_of" in tags:
-            client.set_model_version_tag(config.name, registered.version, "weights_of", tags["weights_of"])
+        model = _log_model(config, detector_folder, input_example, title=words.title)
+        mlflow.log_metrics(main, model_id=model.model_id)
+        shared: dict[str, str] = {name: every_tag[name] for name in ("weights_of", "data_digest") if name in every_tag}
+        registered = _register(client, config, run_id, model_id=model.model_id, words=words, tags=shared)
         undo.pop_all()
     return registered
 
@@ -212,7 +222,7 @@ def load_detector(config: Config, version: str = CHAMPION) -> tuple["Detector", 
             raise ResourceError(f"{title} cannot be used: {text}") from None
 
 
-def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFrame") -> Any:
+def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFrame", *, title: str) -> Any:
     import mlflow
 
     here = Path(__file__).resolve().parent
@@ -221,7 +231,7 @@ def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFra
         for copy in code:
             shutil.copytree(here.parents[1] / copy.name, copy, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
         return mlflow.pyfunc.log_model(
-            name="detector",
+            name=re.sub(r"""[/:.%"']""", "_", title),  # MLflow takes none of these
             python_model=str(here / "model_code.py"),
             artifacts={"detector": str(detector_folder)},
             code_paths=[str(copy) for copy in code],
@@ -231,19 +241,33 @@ def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFra
         )
 
 
-def _register(client: "MlflowClient", config: Config, run_id: str, model_id: str) -> Registered:
+def _register(
+    client: "MlflowClient", config: Config, run_id: str, *, model_id: str, words: Words, tags: Mapping[str, str]
+) -> Registered:
     from mlflow.exceptions import MlflowException
 
+    what = (
+        f"Versions of the table {config.name!r}. The {CHAMPION} scores; a {CANDIDATE} waits for assay promote; "
+        f"the one that assay rollback goes back to is {PREVIOUS}."
+    )
     try:
-        client.create_registered_model(config.name)
+        client.create_registered_model(config.name, description=what)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     claim_name(client, config)
-    created = client.create_model_version(config.name, f"models:/{model_id}", run_id, model_id=model_id)
+    created = client.create_model_version(
+        config.name,
+        f"models:/{model_id}",
+        run_id,
+        tags={**words.tags, **tags},
+        description=f"**{words.title}**\n\n{words.text}",
+        model_id=model_id,
+    )
     aliases = client.get_registered_model(config.name).aliases
     alias = CANDIDATE if CHAMPION in aliases else CHAMPION
     client.set_registered_model_alias(config.name, alias, created.version)
+    mark_runs(client, config, [str(created.version), str(aliases.get(alias, ""))])
     command = f"mlflow ui --backend-store-uri {shlex.quote(without_password(store_uri(config)))}"
     return Registered(
         run_id=run_id,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases
-from pipeline.tracking.client import experiment_id, start, store_answering
+from pipeline.tracking.client import experiment_id, mark_runs, start, store_answering
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,6 +71,8 @@ def put_back(config: Config, aliases: Mapping[str, tuple[str | None, str | None]
                     client.delete_registered_model_alias(config.name, alias)
                 else:
                     client.set_registered_model_alias(config.name, alias, before)
+        if now:
+            mark_runs(client, config, [version for pair in aliases.values() for version in pair])
 
 
 @contextmanager

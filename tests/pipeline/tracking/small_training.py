@@ -15,6 +15,7 @@ from pipeline.labels.known import Labels
 from pipeline.settings.config import Config
 from pipeline.tables.parsing import parse
 from pipeline.tracking import store
+from pipeline.tracking.words import words_for
 from pipeline.workspace.history import History
 
 COUNTS = {"read": 640, "accepted": 600, "quarantined": 10, "outside": 30, "refused": 0}
@@ -36,6 +37,7 @@ class Trained:
     def log(self, config: Config | None = None, **changes: object) -> store.Registered:
         """Log this training, under other settings and with other content where they are given."""
         content = {
+            "words": words_for(self.detector, {"average precision": "0.25 (0.2 to 0.3)"}),
             "detector_folder": self.folder / "detector",
             "dataset": store.Dataset(str(self.folder / "rows.parquet"), "ab" * 32, COUNTS),
             "epochs": self.detector.epochs,

@@ -18,8 +18,8 @@ from pipeline.errors import AssayError, ResourceError
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import MASK
 from pipeline.tracking import store
+from pipeline.tracking.aliases import move_aliases
 from pipeline.tracking.client import StoreError, experiment_name, start
-from pipeline.tracking.content import flatten
 from tests.pipeline.tracking.small_training import COUNTS, Trained
 
 
@@ -38,16 +38,61 @@ def files_of(trained: Trained) -> list[Path]:
     return [path for path in (trained.folder / "mlflow-artifacts").rglob("*") if path.is_file()]
 
 
-def test_the_run_holds_every_setting(trained: Trained, registered: store.Registered) -> None:
+def test_the_run_shows_the_settings_that_say_what_it_is(trained: Trained, registered: store.Registered) -> None:
     run = start(trained.config).get_run(registered.run_id)
-    settings = flatten(trained.config)
-    assert len(settings) > 40
-    assert {name: run.data.params[name] for name in settings} == {n: str(v) for n, v in settings.items()}
-    assert run.data.params["contract.entities"] == '["card"]'
+    shown = {
+        "contract.entities": '["card"]',
+        "contract.label": "fraud",
+        "contract.categorical": '["channel"]',
+        "contract.types": '{"tx": "integer"}',
+        "contract.sensitive": '["card"]',
+        "model.name": "denoising",
+        "model.max_epochs": "2",
+        "model.hidden": "[8]",
+        "model.code_size": "4",
+        "threshold.strategy": "false_alert_rate",
+    }
+    assert {name: value for name, value in run.data.params.items() if name != "threshold"} == shown
     assert float(run.data.params["threshold"]) == trained.detector.threshold
     assert run.info.status == "FINISHED"
     assert run.data.tags["batch_id"] == "0123"
     assert run.data.tags["history"] == trained.history
+
+
+def test_people_see_what_a_run_and_its_version_are(trained: Trained) -> None:
+    config = trained.named("seen")
+    first, second = trained.log(config), trained.log(config, tags={"weights_of": "1"})
+    client = start(config)
+    title = "denoising, 2025-01-01 to 2025-01-20, false alert rate 0.01"
+    runs = [client.get_run(each.run_id) for each in (first, second)]
+    assert [run.info.run_name for run in runs] == [title, title]
+    for text in (trained.detector.promise, "| average precision | 0.25 (0.2 to 0.3) |"):
+        assert text in runs[0].data.tags["mlflow.note.content"]
+    assert [run.data.tags["alias"] for run in runs] == ["champion", "candidate"]
+    named = {"family": "denoising", "period": "2025-01-01 to 2025-01-20", "threshold": "false alert rate 0.01"}
+    version = client.get_model_version("seen", second.version)
+    assert version.tags == {**named, "data_digest": "ab" * 32, "weights_of": "1"}
+    assert version.description.startswith(f"**{title}**")
+    assert "waits for assay promote" in client.get_registered_model("seen").description
+    move_aliases(config, {"previous": "1", "champion": "2", "candidate": None}, {})
+    tags = [client.get_run(each.run_id).data.tags for each in (first, second)]
+    assert [each["alias"] for each in tags] == ["previous", "champion"]
+    assert named.items() <= tags[1].items()
+    move_aliases(config, {"previous": None}, {})
+    assert "alias" not in client.get_run(first.run_id).data.tags
+
+
+def test_few_numbers_are_charts_and_none_is_lost(trained: Trained) -> None:
+    config = trained.named("charts")
+    figures = dict.fromkeys(("auroc", "recall", "auroc_low", "injected_plus_recall", "card_precision@100"), 0.5)
+    registered = trained.log(config, metrics={**figures, "fit_seconds": 2.5}, epochs=())
+    client = start(config)
+    shown = {"auroc", "recall", "card_precision_at_100", "fit_seconds"}
+    assert client.get_run(registered.run_id).data.metrics.keys() == shown
+    everything = json.loads(Path(client.download_artifacts(registered.run_id, "measures.json")).read_text())
+    assert everything.keys() == shown | {"auroc_low", "injected_plus_recall"}
+    experiment = client.get_experiment_by_name("charts")
+    assert experiment.tags["mlflow.experiment.primaryMetric.name"] == "average_precision"
 
 
 def test_each_epoch_is_a_step_of_the_losses(trained: Trained, registered: store.Registered) -> None:
@@ -201,7 +246,9 @@ def test_passwords_are_not_logged(trained: Trained, tmp_path: Path) -> None:
     replace(trained.detector, config=config).save(tmp_path / "detector")
     made = trained.log(config, detector_folder=tmp_path / "detector")
     run = start(config).get_run(made.run_id)
-    assert run.data.params["tracking.ledger_url"] == "postgresql://assay:***@db/assay"
+    kept = json.loads(Path(start(config).download_artifacts(made.run_id, "config.json")).read_text())
+    assert kept["tracking"]["ledger_url"] == "postgresql://assay:***@db/assay"
+    assert "secret-word" not in str(run)
     folder = trained.folder / "mlflow-artifacts"
     assert (model_folder(config, made.version) / "MLmodel").is_file()
     assert not [path for path in folder.rglob("*") if path.is_file() and b"secret-word" in path.read_bytes()]
