@@ -12,9 +12,8 @@ import numpy as np
 
 from pipeline.evaluation.metrics import Evaluation
 from pipeline.pages import charts
-from pipeline.pages.environment import environment
+from pipeline.pages.environment import environment, script
 from pipeline.scoring.alerts import AlertRow
-from pipeline.settings.sensitive import MASK
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -63,7 +62,7 @@ class Report:
     curve : CutCurve, optional
         How the threshold came about.
     alerts : sequence of AlertRow
-        The first of them, by rank.
+        By rank; of a very long queue the first ones.
     rules : mapping of str to int
         Rows that broke each validation rule.
     unseen : mapping of str to int
@@ -123,7 +122,9 @@ class Report:
 
 
 def render(report: Report) -> str:
-    """Return the report as one HTML page that needs nothing else: no network, no script, no file beside it.
+    """Return the report as one HTML page that needs nothing else: no network, no file beside it.
+
+    Its one script, by which alerts are searched, sorted, filtered and grouped, is the only one that the page lets run.
 
     Raises
     ------
@@ -142,7 +143,7 @@ def render(report: Report) -> str:
             subtitle=report.subtitle,
             charts=_charts(report),
             maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
-            hidden=MASK,
+            script=script("alerts.js"),
             counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged")},
             counted=[(name, ROWS[name], report.counts[name]) for name in ROWS if name in report.counts],
             unseen=[(name, rows) for name, rows in report.unseen.items() if rows],

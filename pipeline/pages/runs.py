@@ -21,7 +21,9 @@ from pipeline.scoring.shadow import Shadow
 from pipeline.settings.config import Config
 from pipeline.validation.validate import Validated
 
-TOP_ALERTS = 25
+MOST_ALERTS = 5000
+"""Alerts on a page: a browser takes in that many well."""
+MOST_AUDITED = 25
 
 
 def count_rows(validated: Validated) -> dict[str, int]:
@@ -126,7 +128,7 @@ def batch_report(
         unseen=scored.unseen,
         maps=maps,
         docs=_docs(validated),
-        audited=alert_rows(pq.read_table(audited), config, limit=TOP_ALERTS) if audited else None,
+        audited=alert_rows(pq.read_table(audited), config, limit=MOST_AUDITED) if audited else None,
         audit_text=_audit_text(pq.read_metadata(audited).num_rows, config, missed) if audited else "",
         evaluation=measured.evaluation,
         measured_on="the scored rows whose label is known by now",
@@ -156,7 +158,7 @@ def outcome(scored: Scored, got: Fulfilment | None = None) -> str:
 
 
 def _alerts(scored: Scored, config: Config) -> list:
-    return alert_rows(pq.read_table(scored.alerts), config, limit=TOP_ALERTS, show_labels=True)
+    return alert_rows(pq.read_table(scored.alerts), config, limit=MOST_ALERTS, show_labels=True)
 
 
 def _notes(detector: Detector) -> list[str]:

@@ -91,7 +91,8 @@ class Capacity(Strategy):
             f"between {low:,} and {high:,}, from {sources}), as long as days are like the {days:,.3g} that the cut was "
             f"solved on: a fixed cut, and rows exchangeable with the {len(block):,} of them."
         )
-        return replace(common, promise=promise, facts=facts)
+        alerts = block.daily(flags[whole], "alerts").sum() / days  # of the days that the promise is of
+        return replace(common, promise=promise, facts=facts, alerts_per_day=float(alerts))
 
     def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
         """Say whether the queue was inside its interval, by day and over the batch."""

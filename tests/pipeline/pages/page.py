@@ -12,12 +12,14 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.tags, self.attributes, self.texts, self.open = [], [], [], []
+        self.pairs = []  # each tag with the one that it is in
         self.feed(html)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.pairs.append((self.open[-1] if self.open else "", tag))
         self.attributes += attrs
         if tag not in VOID:
             self.open.append(tag)
@@ -31,7 +33,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if self.open[-1:] not in (["style"], ["script"]):
             self.texts.append(data)
 
     @property

@@ -1,13 +1,16 @@
 """pipeline/pages/report.py: the page is read back with html.parser."""
 
+import base64
+import hashlib
 import re
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.evaluation.metrics import evaluate
-from pipeline.pages import charts
+from pipeline.pages import charts, runs
 from pipeline.pages.report import Report, render
 from pipeline.scoring.alerts import AlertRow, alert_rows
 from pipeline.scoring.maps import Map
@@ -90,16 +93,83 @@ def test_a_training_run_shows_its_losses_and_the_best_epoch():
     assert [name for name, value in page.attributes if value == "line held-out"] == ["class"]
 
 
-def test_the_page_asks_for_nothing_from_outside_and_runs_nothing():
+def scripts(html):
+    """Texts of a page's scripts."""
+    return re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL)
+
+
+def test_the_page_asks_for_nothing_from_outside_and_runs_nothing_but_its_own_script():
     html = render(full_batch()[0])
     page = Page(html)
     links = [value for name, value in page.attributes if name in ("href", "src", "srcset", "action", "data")]
     assert links == ["data%20docs/index.html"]
-    assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
+    assert not {"link", "iframe", "img", "object"} & set(page.tags)
+    [text] = scripts(html)
+    assert page.tags.count("script") == 1
+    assert text == (Path(runs.__file__).parent / "templates" / "alerts.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert ("content", policy) in page.attributes
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|Function\(|fetch|import\(", text)
     assert "http" not in re.sub(r'http-equiv="', "", html)
     assert "url(" not in html
     assert "@import" not in html
-    assert any(value and value.startswith("default-src 'none'") for _, value in page.attributes)
+    quiet = Page(render(Report(kind="batch", title="t")))
+    assert "script" not in quiet.tags
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in quiet.attributes
+
+
+def test_every_alert_is_on_the_page_and_says_what_it_can_be_found_by():
+    rows = alert_rows(alerts_table(rows=600), config(sensitive=("card",)), limit=5000)
+    html = render(Report(kind="batch", title="t", counts={"flagged": 600, "scored": 9000}, alerts=rows))
+    page = Page(html)
+    assert page.tags.count("article") == 600
+    assert all(f"id {number} " in page.text for number in (9001, 9300, 9600))
+    assert "shown; all are in the alerts table" not in page.text
+    whose = dict(rows[0].keys)["card"]
+    assert page.text.count(f"card {whose} ") == 600
+    assert html.count('<span class="what">country</span>') == 600
+    some = render(Report(kind="batch", title="t", counts={"flagged": 601, "scored": 9000}, alerts=rows))
+    assert "600 of 601 shown; all are in the alerts table" in Page(some).text
+    assert runs.MOST_ALERTS == 5000
+
+
+def test_what_is_odd_only_together_is_said_so_and_expects_nothing():
+    both = {"column": "country, km", "actual": "country 'US', km 9", "expected": "", "share": 0.4}
+    together = {**both, "text": "the combination of country 'US' and km 9"}
+    html = everywhere(alert_rows(alerts_table(rows=1, reasons=[together, reason("eur", "9", "5", 0.2)]), config())[0])
+    assert "country, km unusual only together 40 % country 'US', km 9" in Page(html).text
+    assert html.count("data-together>") == 1
+
+
+def test_headings_and_lists_are_built_as_readers_of_screens_need_them():
+    page = Page(render(full_batch()[0]))
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert max(np.diff(levels)) <= 1
+    assert {tag for parent, tag in page.pairs if parent == "dl"} == {"div"}
+    assert {parent for parent, tag in page.pairs if tag in ("dt", "dd")} == {"div"}
+    assert {tag for parent, tag in page.pairs if parent == "div" and tag == "small"} == set()
+
+
+def luminance(colour):
+    """The relative luminance of a colour (WCAG 2.2)."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], parts))
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("ground", ["paper", "card", "tint"])
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [("ink", 4.5), ("soft", 4.5), ("faint", 4.5), ("good", 4.5), ("fraud", 4.5), ("alarm", 3.0)],  # alarm is large
+)
+def test_text_stands_out_from_its_ground(*, scheme, ground, text, least):
+    css = (Path(runs.__file__).parent / "templates" / "chart.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", css.split("@media")[scheme]))
+    one, other = sorted((luminance(colours[text]), luminance(colours[ground])), reverse=True)
+    assert (one + 0.05) / (other + 0.05) >= least
 
 
 def test_text_from_the_data_stays_text():
@@ -122,7 +192,9 @@ def test_text_from_the_data_stays_text():
         facts={hostile: hostile},
     )
     page = Page(render(report))
-    assert not {"script", "img"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    assert "alert(1)" not in scripts(render(report))[0]
+    assert "img" not in page.tags
     assert not any(name.startswith("on") for name, _ in page.attributes)
     assert page.text.count("alert(1)") >= 15
 
