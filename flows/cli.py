@@ -179,7 +179,9 @@ def score(
     first: First = None,
     last: Last = None,
     version: VersionOption = "champion",
-    force: Annotated[bool, typer.Option("--force", help="Score again in place what was scored before.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Score again in place, or what is unlike the training.")
+    ] = False,
     incoming: Annotated[bool, typer.Option("--incoming", help="Score every new file of the incoming folder.")] = False,
 ) -> None:
     """Score a table and write its alerts with reasons; what was scored before is left as it is."""

@@ -119,7 +119,7 @@ class NewFiles:
         """What the terminal shows of those that were scored."""
         scored = {name: result for name, result in self.results.items() if result.counts}
         sentences = [f"{len(scored)} new {'file' if len(scored) == 1 else 'files'} scored"]
-        sentences += [f"{name}: {result.shadow}" for name, result in scored.items() if result.shadow]
+        sentences += [f"{name}: {text}" for name, result in scored.items() for text in result.screen.sentences]
         sentences += [result.screen.sentences[0] for result in self.results.values() if not result.counts]
         tables: dict[str, Mapping[str, object]] = {name: result.counts for name, result in scored.items()}
         if len(scored) > 1:

@@ -15,7 +15,8 @@ from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
-from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
+from pipeline.detector.reference import refuse_unusual
+from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError, UnlikeTraining
 from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
@@ -50,12 +51,15 @@ class Champion:
         Of the same settings.
     candidate : Candidate or None
         The version that scores in its shadow.
+    is_strict : bool
+        Whether a batch that is unlike the training is refused.
     """
 
     detector: Detector
     version: str
     workspace: Workspace
     candidate: Candidate | None
+    is_strict: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +97,7 @@ def score(
     version : str
         Version or alias of the registered Detector.
     force : bool
-        Score a batch again, in place, although this version has scored it.
+        Score a batch again, in place, although this version has scored it, or one that is unlike the training.
     """
     try:
         config = read_config(config_path)
@@ -102,7 +106,7 @@ def score(
             period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, champion.workspace.config, period)
-            return _score(batch, champion, force=force)
+            return _score(batch, replace(champion, is_strict=not force), force=force)
     except RunCancelled as error:
         return Cancelled(message=str(error))
     except AssayError as error:
@@ -172,7 +176,8 @@ def _score(batch: Batch, champion: Champion, *, force: bool = False) -> BatchRes
         return _publish(batch, champion, entry)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
-        rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
+        # The days may be there tomorrow, and another version may know what this one does not.
+        rules = "" if isinstance(error, HistoryGap | UnlikeTraining) else batch.rules
         ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
         raise
 
@@ -226,7 +231,13 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
     workspace, free = champion.workspace, {batch.id, *(old.batch_id for old in replaced)}
     reach = timedelta(days=workspace.config.features.max_window_days)
     start, end = batch.period.start or datetime.min, batch.period.end or datetime.max
-    return take_in(
+    notes: list[str] = []
+
+    def check(rows: Path) -> None:
+        if champion.is_strict:
+            notes.extend(champion.detector.reference.check(rows, batch, workspace.config, champion.detector.encoder))
+
+    intake = take_in(
         batch,
         workspace,
         folder,
@@ -234,9 +245,11 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
         elsewhere=[Path(near.folder) / "scores.parquet" for near in workspace.ledger.near(start, end, reach, free)],
         replaced=[old.batch_id for old in replaced],
         refuse_gap=True,
+        check=check,
         docs=data_docs(batch, workspace.config, folder / "data-docs"),
         step=console.step,
     )
+    return replace(intake, notes=(*intake.notes, *notes))
 
 
 @stage("score")
@@ -253,6 +266,9 @@ def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path
             scored_at=entry.scored_at,
             on_rows=on_rows,
         )
+        if champion.is_strict:
+            p_values = detector.calibration.p_value(scored.anomaly_scores)
+            refuse_unusual(p_values, entry.source, detector.config, intake.validated.counts.read)
         maps = make_maps(rows, scored, detector, tsne=detector.config.report.tsne)
         measured = measure_batch(rows, scored, intake.labels)
         audit = write_audit(rows, scored, detector, folder)

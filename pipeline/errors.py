@@ -36,6 +36,10 @@ class HistoryGap(BatchRefused):
     """A batch was refused for days that the history lacks before it; it can be scored once they are there."""
 
 
+class UnlikeTraining(BatchRefused):
+    """A batch was refused because it is no longer what the training was; after another training it may be."""
+
+
 class ResourceError(AssayError):
     """What a run needs besides a table's content is not there: a file, a permission, disk space, memory, a network."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import HistoryGap
+from pipeline.errors import BatchRefused, HistoryGap
 from pipeline.features import compute
 from pipeline.labels.known import Labels
 from pipeline.tables.batch import Batch
@@ -140,7 +140,11 @@ def take_in(
     """
     labels = workspace.labels
     validated = accept(batch, workspace, scratch, elsewhere=elsewhere, docs=docs, step=step)
-    check(validated.accepted)
+    try:
+        check(validated.accepted)
+    except BatchRefused as error:
+        error.read = validated.counts.read
+        raise
     notes = _gap(validated, workspace)
     if refuse_gap:
         _refuse_gap(notes, validated, workspace)

@@ -21,6 +21,7 @@ from pipeline.detector.encoder import Encoder, Rows
 from pipeline.detector.family import build_model
 from pipeline.detector.files import check_finite, read_json, seal, unseal, write_json
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
+from pipeline.detector.reference import Reference
 from pipeline.errors import ConfigError, ResourceError, TrainingError
 from pipeline.features import Feature, list_features
 from pipeline.labels.known import Labels
@@ -60,6 +61,8 @@ class Detector:
         UTC; first timestamp of the calibration block.
     held_out : ScoredRows
         The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
+    reference : Reference
+        What the training period was like, to hold a batch against.
     """
 
     config: Config
@@ -71,6 +74,7 @@ class Detector:
     summary: dict[str, float | int | str]
     calibration_start: datetime
     held_out: ScoredRows
+    reference: Reference
 
     @property
     def threshold(self) -> float:
@@ -192,6 +196,7 @@ class Detector:
             },
             calibration_start=parts.start,
             held_out=held_out,
+            reference=Reference.fit(features, config, parts, encoder),
         )
 
     def with_threshold(self, settings: ThresholdConfig) -> Self:
@@ -321,6 +326,7 @@ class Detector:
                 "calibration_days": self.held_out.days,
                 "calibration": self.calibration.to_dict(),
                 "summary": self.summary,
+                "reference": self.reference.to_dict(),
             },
         )
 
@@ -364,6 +370,7 @@ class Detector:
             summary=content["summary"],
             calibration_start=datetime.fromisoformat(content["calibration_start"]),
             held_out=held_out,
+            reference=Reference.from_dict(content["reference"]),
         )
 
 

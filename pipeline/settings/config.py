@@ -115,6 +115,51 @@ class ValidationConfig(_Section):
     )
     negative_amounts: bool = Field(default=False, description="Whether amounts below zero (refunds) are allowed.")
     max_amount: float = Field(default=1e9, gt=0, description="An amount beyond this is taken for a mistake.")
+    max_empty: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description=(
+            "How much larger than in the training the share of a column's empty cells may be; above it a batch is not "
+            "scored. 1 asks nothing."
+        ),
+    )
+    max_unseen: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description=(
+            "How much larger than in the training the share of rows may be whose category the model has never seen; "
+            "above it a batch is not scored. 1 asks nothing."
+        ),
+    )
+    amount_tail: float = Field(
+        default=0.01,
+        ge=0,
+        lt=0.5,
+        description=(
+            "A batch whose median amount is below, or above, all but this share of the training's amounts is not "
+            "scored. 0 asks nothing."
+        ),
+    )
+    max_unusual: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description=(
+            "Share of a batch's rows that may score above 99 % of the training's normal rows; above it the batch is "
+            "refused. 1 asks nothing."
+        ),
+    )
+    min_volume: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="Share of the rows usual for a weekday, or its hours, below which a batch is told. 0 asks nothing.",
+    )
+    on_low_volume: Literal["report", "refuse"] = Field(
+        default="report", description="What happens to a batch with fewer rows than that."
+    )
     batch_rows: int = Field(
         default=500_000,
         ge=1,

@@ -259,3 +259,23 @@ def test_nothing_is_shadowed_without_a_candidate(fresh: Path) -> None:
     result = score(with_shadow(fresh).parent)
     assert not any("shadow" in text for text in result.screen.sentences)
     assert not (Path(result.folder) / "shadow.parquet").exists()
+
+
+def test_a_batch_unlike_the_training_is_refused_until_it_is_forced(home: Path) -> None:
+    incoming = home / "incoming"
+    incoming.mkdir()
+    rows = day_of(home)
+    place = rows.schema.get_field_index("TX_AMOUNT")
+    cents = rows.set_column(place, "TX_AMOUNT", pc.multiply(rows["TX_AMOUNT"], 100.0))
+    pq.write_table(cents, incoming / "cents.parquet")
+    pq.write_table(day_of(home, date(2025, 2, 28)).slice(0, 60), incoming / "half.parquet")
+    for refusals in ("1 of 2", "1 of 1"):  # another version may know it, so that every run tries it again
+        with pytest.raises(
+            AssayError, match=rf"{refusals} new files refused: .*cents\.parquet: half of the 'TX_AMOUNT'"
+        ):
+            run_flow(home / "assay.toml", "flows.score:score_incoming")
+    (batch,) = (home / "assay-data" / "batches").iterdir()
+    assert "2025-02-28 has 60 rows, " in (batch / "report.html").read_text()
+    result = score(home, incoming / "cents.parquet", day=None, force=True)
+    assert result.counts["scored"] == rows.num_rows
+    assert "no new file" in run_flow(home / "assay.toml", "flows.score:score_incoming").screen.sentences[0]
