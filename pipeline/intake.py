@@ -14,6 +14,7 @@ from pipeline.features import compute
 from pipeline.labels.known import Labels
 from pipeline.tables.batch import Batch
 from pipeline.tables.parquet import read_batches, span
+from pipeline.validation.rules import not_delivered
 from pipeline.validation.validate import Validated, WriteDocs, validate
 from pipeline.workspace.workspace import Workspace
 
@@ -91,6 +92,7 @@ def accept(
             batch_id=batch.id,
             period=batch.period,
             elsewhere=elsewhere,
+            stored=workspace.history.files,
             docs=docs,
             on_rows=on_rows,
         )
@@ -148,6 +150,7 @@ def take_in(
     notes = _gap(validated, workspace)
     if refuse_gap:
         _refuse_gap(notes, validated, workspace)
+    notes = (*notes, *_again(validated, workspace))
     with step("features"):
         if remember:
             _remember(validated, batch, workspace, replaced)
@@ -214,6 +217,15 @@ def _gap(validated: Validated, workspace: Workspace) -> tuple[str, ...]:
         "between first, or give a table that holds them too."
     )
     return (note,)
+
+
+def _again(validated: Validated, workspace: Workspace) -> tuple[str, ...]:
+    """Return a note about the rows that were delivered before."""
+    count = validated.rules.get(not_delivered(workspace.config), 0)
+    if not count:
+        return ()
+    rows = "row was" if count == 1 else "rows were"
+    return (f"{count:,} {rows} delivered before, as they are, and kept the scores of then; they lie in quarantine.",)
 
 
 def _refuse_gap(notes: Sequence[str], validated: Validated, workspace: Workspace) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.tables.parquet import read_batches
-from pipeline.tables.sql import database
+from pipeline.tables.sql import database, quote
 
 ID, ROW = "id", "row"
 
@@ -83,6 +83,38 @@ def seen_elsewhere(
             f"SELECT row FROM keys SEMI JOIN elsewhere ON CAST(id AS {sql_type}) = seen ORDER BY row"
         )
         return np.asarray(rows.fetchnumpy()[ROW], dtype=np.int64)
+
+
+def same_elsewhere(
+    rows: pa.Table, elsewhere: Sequence[Path], columns: Sequence[str], *, memory_limit: str, scratch: Path
+) -> np.ndarray:
+    """Return the rows that are in one of other Parquet files with the same values in some columns.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        With the column ``row`` at the end, and before it the columns to compare.
+    elsewhere : sequence of Path
+        Files with these columns, of the same types.
+    columns : sequence of str
+        Their names in the files, in the order of the table's.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, ascending.
+    """
+    if not elsewhere or not rows.num_rows:
+        return np.array([], dtype=np.int64)
+    names = [f"c{n}" for n in range(len(columns))]
+    with database(memory_limit, scratch) as connection:
+        connection.register("given", rows.rename_columns([*names, ROW]))
+        connection.register("elsewhere", _dataset(elsewhere))
+        same = " AND ".join(
+            f"given.{name} = elsewhere.{quote(column)}" for name, column in zip(names, columns, strict=True)
+        )
+        places = connection.execute(f"SELECT row FROM given SEMI JOIN elsewhere ON {same} ORDER BY row")
+        return np.asarray(places.fetchnumpy()[ROW], dtype=np.int64)
 
 
 def _dataset(paths: Sequence[Path]) -> object:

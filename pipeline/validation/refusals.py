@@ -97,8 +97,15 @@ def _remedy(rule: str, config: Config) -> str:
     return f"mend the table, {_RAISE}"
 
 
-def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: int, read: int) -> None:
+def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: int, again: int, read: int) -> None:
     """Refuse a batch that leaves nothing to learn from or to score.
+
+    Parameters
+    ----------
+    table : Table
+    period : Period
+    accepted, judged, again, read : int
+        Rows that no rule rejected, rows inside the period, those of them that were delivered before, and rows read.
 
     Raises
     ------
@@ -106,6 +113,12 @@ def check_any_accepted(table: Table, period: Period, accepted: int, *, judged: i
     """
     if accepted:
         return
+    if judged and judged == again:
+        raise BatchRefused(
+            f"{table.path}: all {judged:,} rows in the period were delivered before, as they are, and have their "
+            "scores; there is nothing new to score",
+            read,
+        )
     if judged:
         raise BatchRefused(
             f"{table.path}: none of the {judged:,} rows in the period passed; look at them with assay validate", read

@@ -34,6 +34,19 @@ def not_seen(config: Config) -> str:
     return f"{config.contract.id}: not scored in an earlier batch"
 
 
+def not_delivered(config: Config) -> str:
+    """Return the name of the rule that no row comes again as it was scored in an earlier batch.
+
+    A row that breaks it is kept in quarantine, and is no mistake of the table, such as an export of the last two days.
+
+    Examples
+    --------
+    >>> not_delivered(Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}}))
+    'tx: not delivered before'
+    """
+    return f"{config.contract.id}: not delivered before"
+
+
 def type_rules(config: Config, schema: pa.Schema) -> dict[str, str]:
     """Return the rules that a cell can be typed, by name, each with its column.
 

@@ -5,7 +5,7 @@ rows are rejected whatever the batch size; everything that needs all rows at onc
 
 1. rules with ``mostly``: when enough rows satisfy one, none is rejected for it, else all that break it are;
 2. ids that come twice (of those rows that passed so far, the first copy delivered is kept) or came in an
-   earlier batch;
+   earlier batch; a row that came there as it is now is kept in quarantine and counts for no share;
 3. a table's own rules that find rows by looking across rows, such as unique columns, on the rows that passed;
 4. the share of rejected rows, which may refuse the batch;
 5. rules about the whole table, such as a mean or the number of rows, on the accepted rows; a broken one
@@ -29,7 +29,7 @@ from pipeline.tables.period import Period
 from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import union, write_quarantine
 from pipeline.validation.rows import Reading, rows_at_a_time
-from pipeline.validation.verdict import Verdict
+from pipeline.validation.verdict import StoredFiles, Verdict
 
 if TYPE_CHECKING:
     from expectations.runs import Outcome
@@ -86,6 +86,7 @@ def validate(
     batch_id: str,
     period: Period = Period(None, None),  # noqa: B008 (frozen)
     elsewhere: Sequence[Path] = (),
+    stored: StoredFiles = lambda start, end: (),
     now: datetime | None = None,
     docs: WriteDocs | None = None,
     on_rows: Callable[[int], None] = lambda n: None,
@@ -105,6 +106,9 @@ def validate(
         without a plausible timestamp is quarantined whatever the period.
     elsewhere : sequence of Path
         Parquet files whose ids may not come again.
+    stored : callable
+        Returns the files of accepted rows between two moments: a row whose id came before, and that is there with the
+        same moment and amount, was delivered before and does not count as broken.
     now : datetime, optional
         The moment that "in the future" is measured from; UTC where it names no zone.
     docs : callable, optional
@@ -132,7 +136,7 @@ def validate(
             reading.run(on_rows)
             verdict = Verdict(reading, Path(scratch))
             try:
-                verdict.judge(elsewhere)
+                verdict.judge(elsewhere, stored)
             except BatchRefused:
                 if docs and verdict.read:
                     docs([*reading.outcomes.values()])

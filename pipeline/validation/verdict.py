@@ -1,24 +1,30 @@
 """What follows from a reading for the batch as a whole: which rows are rejected late, and whether it is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import BatchRefused
 from pipeline.settings.sensitive import mask
+from pipeline.tables.parquet import take_rows
 from pipeline.tables.period import Period
-from pipeline.validation.duplicates import ROW, later_copies, seen_elsewhere
+from pipeline.validation.duplicates import ROW, later_copies, same_elsewhere, seen_elsewhere
 from pipeline.validation.quarantine import BROKEN_LINE, union
 from pipeline.validation.refusals import check_any_accepted, check_share, check_types
 from pipeline.validation.rows import Part, Places, Reading
-from pipeline.validation.rules import not_seen, unique
+from pipeline.validation.rules import not_delivered, not_seen, unique
 
 if TYPE_CHECKING:
     import pandas as pd
+
+StoredFiles = Callable[[datetime, datetime], Sequence[Path]]
+"""``stored(start, end)``: Parquet files that hold the accepted rows of earlier batches between two moments."""
 
 
 class Verdict:
@@ -37,13 +43,15 @@ class Verdict:
         self.scratch = scratch
         self.read = reading.read_rows
 
-    def judge(self, elsewhere: Sequence[Path]) -> None:
+    def judge(self, elsewhere: Sequence[Path], stored: StoredFiles) -> None:
         """Reject the rows that fail beside others, and refuse the batch where that follows.
 
         Parameters
         ----------
         elsewhere : sequence of Path
             Parquet files whose ids may not come again.
+        stored : callable
+            Returns the files of accepted rows between two moments.
 
         Raises
         ------
@@ -66,17 +74,18 @@ class Verdict:
             for name, rows in part.mostly.items():
                 if not reading.outcomes[name].success:
                     self._reject(part, name, union(rows))
-        self._judge_ids(elsewhere)
+        self._judge_ids(elsewhere, stored)
         self._judge_across()
         self._judge_shares()
         judged = reading.inside.rows - len(union(reading.without_time))
-        check_any_accepted(self.table, reading.period, self.accepted, judged=judged, read=self.read)
+        again = len(self.rejects().get(not_delivered(self.config), ()))
+        check_any_accepted(self.table, reading.period, self.accepted, judged=judged, again=again, read=self.read)
         self._judge_table()
 
     def rejects(self) -> dict[str, Places]:
         """Return the rejected rows by rule, in an order that does not depend on which rule was broken first."""
-        rows = self.reading.breaches
-        return {name: union(rows[name]) for name in (*self.reading.outcomes, not_seen(self.config)) if name in rows}
+        rows, seen = self.reading.breaches, (not_seen(self.config), not_delivered(self.config))
+        return {name: union(rows[name]) for name in (*self.reading.outcomes, *seen) if name in rows}
 
     def counts_by_rule(self) -> dict[str, int]:
         """Return how many rows broke each rule, most first; a rule about the whole table counts 1."""
@@ -97,15 +106,16 @@ class Verdict:
 
     def _judge_shares(self) -> None:
         reading, rejects = self.reading, self.rejects()
+        again = rejects.pop(not_delivered(self.config), np.array([], dtype=np.int64))
         lines, without_time = len(self.table.broken), union(reading.without_time)
         if reading.period == Period(None, None):
-            self._check_share(rejects, lines=lines, judged=reading.inside.rows + lines)
+            self._check_share(rejects, lines=lines, judged=reading.inside.rows - len(again) + lines)
             return
         # Rows without a plausible time may be of any period, so they are held against the whole table.
         timeless = {name: np.intersect1d(rows, without_time) for name, rows in rejects.items()}
         timed = {name: np.setdiff1d(rows, without_time) for name, rows in rejects.items()}
         self._check_share(timeless, lines=lines, judged=self.read)
-        self._check_share(timed, lines=0, judged=reading.inside.rows - len(without_time))
+        self._check_share(timed, lines=0, judged=reading.inside.rows - len(again) - len(without_time))
 
     def _check_share(self, rejects: dict[str, Places], *, lines: int, judged: int) -> None:
         columns = {**self.reading.type_rules, not_seen(self.config): self.config.contract.id}
@@ -127,7 +137,7 @@ class Verdict:
             if part is self.reading.inside:
                 self.reading.breaches.setdefault(name, []).append(rows)
 
-    def _judge_ids(self, elsewhere: Sequence[Path]) -> None:
+    def _judge_ids(self, elsewhere: Sequence[Path], stored: StoredFiles) -> None:
         inside, lookback = self.reading.inside, self.reading.lookback
         limits: dict[str, Any] = {"memory_limit": self.config.features.memory_limit, "scratch": self.scratch}
         rejects = union([*inside.late_rejects, *lookback.late_rejects])
@@ -136,8 +146,22 @@ class Verdict:
         name = unique(self.config)
         for part in (inside, lookback) if len(copies) else ():
             self._reject(part, name, part.find(copies)[1])
-        self._reject(inside, not_seen(self.config), repeats)
+        again = np.intersect1d(repeats, self._as_they_were(repeats, stored, limits))
+        self._reject(inside, not_delivered(self.config), again)
+        self._reject(inside, not_seen(self.config), np.setdiff1d(repeats, again))
         self.reading.outcomes[name].add(inside.rows, 0, sum(map(len, self.reading.breaches.get(name, []))))
+
+    def _as_they_were(self, repeats: Places, stored: StoredFiles, limits: dict[str, Any]) -> Places:
+        """Return those rows whose id came before that are stored with the same moment and amount."""
+        contract, inside = self.config.contract, self.reading.inside
+        positions, places = inside.find(repeats)
+        if not len(places):
+            return places
+        columns = [contract.id, contract.timestamp, contract.amount]
+        rows = take_rows(inside.path, positions, columns)
+        moments = pc.min_max(rows.column(1))
+        files = stored(moments["min"].as_py(), moments["max"].as_py() + timedelta(microseconds=1))
+        return same_elsewhere(rows.append_column(ROW, pa.array(places)), files, columns, **limits)
 
     def _judge_across(self) -> None:
         """Find rows by the table's own rules that look across rows; none of these sees what another rejects."""

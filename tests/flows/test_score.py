@@ -92,8 +92,10 @@ def test_ids_that_another_batch_has_are_quarantined(home: Path) -> None:
     pq.write_table(pa.concat_tables([fresh, rows.slice(0, 3)]), home / "later.parquet")
     result = score(home, home / "later.parquet", day=None)
     quarantine = pq.read_table(Path(result.folder) / "quarantine.parquet")
-    came_before = [row for row in quarantine.to_pylist() if any("earlier batch" in rule for rule in row["rules"])]
+    came_before = [row for row in quarantine.to_pylist() if "TRANSACTION_ID: not delivered before" in row["rules"]]
     assert len(came_before) == 3
+    note = "3 rows were delivered before, as they are, and kept the scores of then; they lie in quarantine."
+    assert note in result.screen.sentences
     assert result.counts["scored"] + result.counts["quarantined"] == rows.num_rows + 3
 
 

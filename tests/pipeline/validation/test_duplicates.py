@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.validation.duplicates import later_copies, seen_elsewhere
+from pipeline.validation.duplicates import later_copies, same_elsewhere, seen_elsewhere
 
 
 def keys(path: Path, ids: np.ndarray, rows: np.ndarray, kind: pa.DataType) -> Path:
@@ -48,3 +48,14 @@ def test_nothing_to_compare_with(tmp_path: Path) -> None:
     assert len(later_copies([empty], nothing, memory_limit="100MB", scratch=tmp_path)) == 0
     for elsewhere in ([], [tmp_path / "deleted" / "scores.parquet"]):
         assert len(seen_elsewhere(empty, elsewhere, "tx", memory_limit="100MB", scratch=tmp_path)) == 0
+
+
+def test_a_row_is_the_same_where_every_column_is(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    pq.write_table(pa.table({"tx": ["a", "b"], 'the "eur"': [1.0, 2.0], "note": [1, 2]}), one)
+    pq.write_table(pa.table({"tx": ["c"], 'the "eur"': [3.0], "note": [3]}), other)
+    rows = pa.table({"tx": ["a", "b", "c", "d"], 'the "eur"': [1.0, 2.5, 3.0, 1.0], "row": [7, 8, 9, 10]})
+    limits = {"memory_limit": "100MB", "scratch": tmp_path}
+    assert same_elsewhere(rows, [one, other], ["tx", 'the "eur"'], **limits).tolist() == [7, 9]
+    assert same_elsewhere(rows, [], ["tx", 'the "eur"'], **limits).tolist() == []
+    assert same_elsewhere(rows.slice(0, 0), [one], ["tx", 'the "eur"'], **limits).tolist() == []

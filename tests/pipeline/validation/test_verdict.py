@@ -8,10 +8,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.errors import BatchRefused
 from pipeline.tables.period import Period
 from pipeline.tables.reading import open_table
 from pipeline.validation.validate import validate
-from tests.pipeline.validation.batches import NOW, adds_up, config, expect, quarantined, refused, rows, run, with_suite
+from tests.pipeline.validation.batches import (
+    DAY,
+    NOW,
+    adds_up,
+    config,
+    expect,
+    quarantined,
+    refused,
+    rows,
+    run,
+    with_suite,
+)
 
 
 @pytest.mark.parametrize("ids", [["a", "b", "a", "c", "a", "b"], [1, 2, 1, 3, 1, 2]])
@@ -127,3 +139,45 @@ def test_a_broken_rule_about_the_whole_table_refuses_the_batch(tmp_path: Path) -
     assert "suite.json, expectation 1" in message
     mild = with_suite(tmp_path, expect(**{**count, "max_value": 2, "min_value": 1}, severity="warning"))
     assert run(tmp_path, table, mild, "3").rules["table: row count to be between (warning)"] == 1
+
+
+def again(tmp_path, table, **options):
+    """Validate a table whose first 20 rows were scored before, and stored as `rows` makes them."""
+    before = rows(20)
+    pq.write_table(before.select(["tx"]), tmp_path / "scores.parquet")
+    pq.write_table(before.select(["tx", "at", "eur", "card"]), tmp_path / "stored.parquet")
+    spans = []
+
+    def stored(start, end):
+        spans.append((start, end))
+        return [tmp_path / "stored.parquet"]
+
+    settings = config(validation={"max_rejected": 0.05})
+    return run(tmp_path, table, settings, elsewhere=[tmp_path / "scores.parquet"], stored=stored, **options), spans
+
+
+def test_rows_that_were_delivered_before_are_counted_as_that_and_not_as_broken(tmp_path):
+    validated, spans = again(tmp_path, rows(30))
+    assert (validated.counts.accepted, validated.counts.quarantined) == (10, 20)
+    assert validated.rules == {"tx: not delivered before": 20}
+    assert spans == [(DAY, DAY + timedelta(minutes=19, microseconds=1))]
+
+
+@pytest.mark.parametrize(("column", "change"), [("eur", 0.5), ("at", timedelta(seconds=1))])
+def test_an_id_that_comes_again_with_other_values_is_broken(tmp_path, column, change):
+    values = [value + change if row < 20 else value for row, value in enumerate(rows(30)[column].to_pylist())]
+    with pytest.raises(
+        BatchRefused, match=r"20 of 30 rows \(66.7 %\) break a rule.*tx: not scored in an earlier batch"
+    ):
+        again(tmp_path, rows(30, **{column: values}))
+
+
+def test_rows_delivered_before_do_not_hide_how_many_of_the_others_are_broken(tmp_path):
+    amounts = [-1.0 if row == 29 else 10.0 + row for row in range(30)]
+    with pytest.raises(BatchRefused, match=r"1 of 10 rows \(10 %\) break a rule.*eur: not negative"):
+        again(tmp_path, rows(30, eur=amounts))
+
+
+def test_a_table_of_which_all_was_delivered_before_says_so(tmp_path):
+    with pytest.raises(BatchRefused, match="all 20 rows in the period were delivered before, as they are"):
+        again(tmp_path, rows(20))
