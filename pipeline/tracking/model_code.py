@@ -7,6 +7,7 @@ a note that says why; the others are scored all the same.
 
 import os
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from pipeline.detector.artefact import Detector
 from pipeline.errors import AssayError, ConfigError
 from pipeline.intake import features_of
+from pipeline.settings.config import Config
 from pipeline.settings.output import FIGURES
 from pipeline.tables.frame import text_cells
 from pipeline.tables.parsing import check_columns, parse
+from pipeline.tables.period import TIMESTAMP, Period
 from pipeline.tables.reading import SOURCE_ROW
 from pipeline.workspace.workspace import Workspace
 
@@ -125,11 +128,31 @@ def _typed(request: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndar
         broken[f"{name}: not missing"] = missing
     for name in contract.numbers:
         broken[f"{name}: finite"] = np.isinf(typed[name].to_numpy(zero_copy_only=False))
+    broken |= _implausible(typed, config)
     ids = pd.Series(typed[contract.id].to_pylist(), dtype=object)
     broken[f"{contract.id}: unique"] = (ids.duplicated() & ids.notna()).to_numpy()
     for rule, mask in broken.items():
         notes[mask] += np.where(notes[mask] == "", f"not scored: {rule}", f", {rule}").astype(object)
     return pa.Table.from_batches([typed]).append_column(SOURCE_ROW, pa.array(np.arange(len(request)))), notes
+
+
+def _implausible(typed: pa.RecordBatch, config: Config) -> dict[str, np.ndarray]:
+    """Return by rule the rows that a batch would quarantine for a moment or an amount that nobody means."""
+    contract, limits = config.contract, config.validation
+    start = Period.of_days(limits.earliest, None, config.table.time_zone).start or datetime.min
+    now = datetime.now(UTC).replace(tzinfo=None)
+    end = now + min(timedelta(days=limits.latest_days_ahead), datetime.max - now)
+    first, last = pa.scalar(start, TIMESTAMP), pa.scalar(end, TIMESTAMP)
+    moments, amounts = typed[contract.timestamp], typed[contract.amount]
+    rules = {
+        f"{contract.timestamp}: plausible": pc.or_(pc.less(moments, first), pc.greater(moments, last)),
+        f"{contract.amount}: not beyond max_amount": pc.and_(
+            pc.greater(pc.abs(amounts), limits.max_amount), pc.is_finite(amounts)
+        ),
+    }
+    if not limits.negative_amounts:
+        rules[f"{contract.amount}: not negative"] = pc.and_(pc.less(amounts, 0), pc.is_finite(amounts))
+    return {name: np.asarray(mask.fill_null(fill_value=False)) for name, mask in rules.items()}
 
 
 def _segments(rows: pa.Table, notes: np.ndarray, detector: Detector) -> pa.Array | None:
