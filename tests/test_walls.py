@@ -33,6 +33,7 @@ OF_NO_ONE_FILE = {
     "tests/flows/test_audit.py": "scoring, then the labels from review",
     "tests/flows/test_bad_input.py": "bad input to scoring and to training",
     "tests/flows/test_models.py": "training, scoring and the commands that show rows, one after the other",
+    "tests/flows/test_what_people_see.py": "hostile and sensitive values through training, scoring and other commands",
     "tests/models/test_device.py": "every model trained on a device that is not the CPU",
     "tests/models/test_every_model.py": "what every model does alike",
     "tests/models/test_surface.py": "what importing the package gives, and what it costs",
