@@ -38,6 +38,7 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
+from pipeline.workspace.draft import drafting
 from pipeline.workspace.ledger import lock
 from pipeline.workspace.workspace import Workspace
 
@@ -142,8 +143,9 @@ def train(
 def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str) -> TrainingResult:
     work, config = workspace.folder, workspace.config
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
-    with work.staged(final) as folder:
-        intake = take_in_table(batch, workspace, folder)
+    with drafting(workspace, final) as draft:
+        folder = draft.results
+        intake = take_in_table(batch, draft.workspace, folder)
         training = fit_detector(
             intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
         )
@@ -153,6 +155,7 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
         block = held_out(intake, training, folder, batch.id)
         _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
         registered = register(batch, intake, training, block=block, folder=folder, workspace=workspace)
+        draft.publish()
     record_registered(config, registered)
     counts = count_rows(intake.validated)
     screen = _screen(
