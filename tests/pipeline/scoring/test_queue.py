@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from pipeline.scoring.queue import queue_change, write_differences
-from pipeline.settings.sensitive import MASK
+from pipeline.settings.pseudonyms import Pseudonyms
 from tests.pipeline.fitted import config
 
 TITLES = ("version 1", "version 2")
@@ -100,10 +100,13 @@ def test_queues_without_an_alert_are_alike(two):
     assert (change.overlap, change.before, change.stay, change.enter) == (0, 0, 0, change.after)
 
 
-def test_sensitive_columns_are_masked(two):
+def test_for_sensitive_entities_stand_pseudonyms(two, tmp_path):
     _, ((_, one), (_, other)) = two
-    change = queue_change(one, other, config(contract={"sensitive": ("card",)}), titles=TITLES)
-    assert all(dict(row.keys)["card"] == MASK for row in change.entering)
+    hiding = config(contract={"sensitive": ("card",)}, work_dir=str(tmp_path))
+    change, plain = (queue_change(one, other, each, titles=TITLES) for each in (hiding, config()))
+    assert change.entering
+    cards = [[dict(row.keys)["card"] for row in each.entering] for each in (change, plain)]
+    assert cards[0] == [Pseudonyms(tmp_path).of(card) for card in cards[1]]
 
 
 def test_versions_that_scored_other_rows_are_refused(two, tmp_path):
