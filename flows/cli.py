@@ -49,6 +49,7 @@ def init(
     sensitive: Annotated[list[str] | None, typer.Option(help="Column to mask in outputs (repeatable).")] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates CSV cells.")] = None,
     encoding: Annotated[str, typer.Option(help="Text encoding of CSV files.")] = "utf-8",
+    column: Annotated[list[str] | None, typer.Option(help="Name of each column of a CSV without a header.")] = None,
     time_zone: Annotated[str, typer.Option(help="Zone of timestamps that name none.")] = "UTC",
     out: Annotated[Path, typer.Option(help="Configuration to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing configuration.")] = False,
@@ -59,7 +60,7 @@ def init(
     given = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
     several = {"entities": entity, "categorical": categorical, "ignore": ignore, "sensitive": sensitive}
     reading: dict[str, Any] = {"delimiter": delimiter, "encoding": encoding, "time_zone": time_zone}
-    reading |= {"label_fraud": fraud_word, "label_normal": normal_word}
+    reading |= {"label_fraud": fraud_word, "label_normal": normal_word, "columns": column}
     with _plain_errors():
         initialise(
             table,

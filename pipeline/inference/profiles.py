@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
-from pipeline.tables.files import DELIMITERS, header_line, list_files, readable
+from pipeline.tables.files import DELIMITERS, list_files, readable
+from pipeline.tables.headers import header_line
 from pipeline.tables.parsing import parse_column
 from pipeline.tables.reading import Table
 

@@ -22,6 +22,7 @@ from pipeline.errors import InputError
 from pipeline.inference.clock import Clock
 from pipeline.inference.column_names import name_score, names_fraud, personal_data
 from pipeline.inference.families import suggest_families
+from pipeline.inference.formats import name_columns
 from pipeline.inference.giveaways import giveaways
 from pipeline.inference.label_values import MOST_WORDS, LabelReading, count_words, read_words, speaks_of_fraud
 from pipeline.inference.mending import MISSING_ENTITY, mend
@@ -86,8 +87,9 @@ def infer(
         When a named column does not exist or cannot play its role, or no column can be the id, timestamp or
         amount.
     """
+    notes: list[str] = []
     if not isinstance(table, Table):
-        settings = sniff(table, settings)
+        settings, notes = name_columns(table, sniff(table, settings))
         table = open_table(table, settings)
     columns = [column for column in (id, timestamp, amount, label) if column]
     for column in (*columns, *entities, *categorical, *ignore, *sensitive):
@@ -117,7 +119,7 @@ def infer(
         roles.warnings.append(f"{reason}; unless it is known when the transaction happens, {way_out}")
     families, reason = suggest_families(rows, config.contract)
     config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
-    return config, {**roles.reasons(), "families": reason}, roles.warnings
+    return config, {**roles.reasons(), "families": reason}, [*notes, *table.notes, *roles.warnings]
 
 
 class _Roles:

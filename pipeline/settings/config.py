@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
-from pipeline.settings.contract import Contract
+from pipeline.settings.contract import ColumnName, Contract
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
 
@@ -38,6 +38,10 @@ class TableConfig(_Section):
         default=",", min_length=1, max_length=1, description="What separates the cells of a CSV file."
     )
     encoding: str = Field(default="utf-8", description="Text encoding of CSV files.")
+    columns: tuple[ColumnName, ...] = Field(
+        default=(),
+        description="Names of the columns of CSV files without a header, in their order; [] where line 1 has them.",
+    )
     decimal: Literal[".", ","] = Field(default=".", description="Decimal sign in CSV files.")
     timestamp_unit: Literal["", "s", "ms", "us"] = Field(
         default="",
@@ -77,6 +81,15 @@ class TableConfig(_Section):
                 if other != name:
                     raise ValueError(f"table.{other} and table.{name} both hold {word!r}; keep it in one of them")
         return self
+
+    @field_validator("columns")
+    @classmethod
+    def _names_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        folded = [name.casefold() for name in value]
+        double = next((name for name in value if folded.count(name.casefold()) > 1), None)
+        if double is not None:
+            raise ValueError(f"{double!r} is there twice, case aside; give each column a name of its own")
+        return value
 
     @field_validator("delimiter")
     @classmethod

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import BatchRefused
 from pipeline.settings.config import Config, TableConfig
+from pipeline.tables.headers import is_values
 from pipeline.tables.label_words import read_labels
 from pipeline.tables.period import TIMESTAMP
 
@@ -97,6 +98,11 @@ def check_columns(schema: pa.Schema, config: Config, name: str) -> None:
     contract = config.contract
     missing = [column for column in contract.required if column not in schema.names]
     if missing:
+        if is_values(schema.names):
+            raise BatchRefused(
+                f"{name} has no header: its first line holds values; give it one, or name its columns in [table] "
+                "columns"
+            )
         known = {*contract.columns, *contract.ignored, "source_file", "source_row"}
         others = [column for column in schema.names if column not in known]
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
