@@ -22,7 +22,7 @@ from pipeline.errors import InputError
 from pipeline.inference.clock import Clock
 from pipeline.inference.column_names import name_score, names_fraud, personal_data
 from pipeline.inference.families import suggest_families
-from pipeline.inference.formats import name_columns
+from pipeline.inference.formats import find_formats, name_columns
 from pipeline.inference.giveaways import giveaways
 from pipeline.inference.label_values import MOST_WORDS, LabelReading, count_words, read_words, speaks_of_fraud
 from pipeline.inference.mending import MISSING_ENTITY, mend
@@ -98,7 +98,8 @@ def infer(
             hint = f"did you mean {near[0]!r}?" if near else f"it has {_first(table.schema.names)}"
             raise InputError(f"{table.path} has no column {column!r}; {hint}")
     sample = read_sample(table)
-    settings, profiles = profile_table(table, sample, settings)
+    formats = find_formats(table, sample, settings)
+    settings, profiles = profile_table(table, sample, formats.settings)
     roles = _Roles(table, profiles, settings, set(columns))
     for column in ignore:
         roles.give(column, "ignored", "named by you")
@@ -119,7 +120,8 @@ def infer(
         roles.warnings.append(f"{reason}; unless it is known when the transaction happens, {way_out}")
     families, reason = suggest_families(rows, config.contract)
     config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
-    return config, {**roles.reasons(), "families": reason}, [*notes, *table.notes, *roles.warnings]
+    reasons = {**formats.reasons, **roles.reasons(), "families": reason}
+    return config, reasons, [*notes, *table.notes, *formats.warnings, *roles.warnings]
 
 
 class _Roles:

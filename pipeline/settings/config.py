@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
 from pipeline.settings.contract import ColumnName, Contract
+from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
 
@@ -43,6 +44,22 @@ class TableConfig(_Section):
         description="Names of the columns of CSV files without a header, in their order; [] where line 1 has them.",
     )
     decimal: Literal[".", ","] = Field(default=".", description="Decimal sign in CSV files.")
+    thousands: Literal["", ",", ".", "'", " "] = Field(
+        default="", description='Sign between groups of three digits in CSV files; "" where there is none.'
+    )
+    currency_signs: tuple[ColumnName, ...] = Field(
+        default=(), description='Signs before or behind a number that are dropped, such as "$" or "EUR".'
+    )
+    null_words: tuple[ColumnName, ...] = Field(
+        default=(), description='Words that mean an empty cell, in any case and any column, such as "NULL" or "-".'
+    )
+    timestamp_formats: tuple[ColumnName, ...] = Field(
+        default=(),
+        description=(
+            'How dates and times are written, such as "%d/%m/%Y %H:%M"; the first that fits a cell holds, and ISO 8601 '
+            "is read, too."
+        ),
+    )
     timestamp_unit: Literal["", "s", "ms", "us"] = Field(
         default="",
         description='Unit of a timestamp given as a number since 1970 ("s", "ms", "us"); "" for dates and times.',
@@ -80,6 +97,19 @@ class TableConfig(_Section):
                 other = words.setdefault(word.strip().casefold(), name)
                 if other != name:
                     raise ValueError(f"table.{other} and table.{name} both hold {word!r}; keep it in one of them")
+        return self
+
+    @field_validator("timestamp_formats")
+    @classmethod
+    def _read_one_day(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if fault := fault_of_formats(value):
+            raise ValueError(fault)
+        return value
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> "TableConfig":
+        if self.thousands == self.decimal:
+            raise ValueError(f"table.decimal and table.thousands are both {self.decimal!r}; keep one of them")
         return self
 
     @field_validator("columns")
