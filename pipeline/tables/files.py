@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, ResourceError
 from pipeline.settings.config import TableConfig
+from pipeline.tables.lakes import live_files
 
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
 """The columns that say where a row came from."""
@@ -79,7 +80,7 @@ def table_files(path: Path, settings: TableConfig) -> tuple[Path, ...]:
     with readable(path, settings):
         if not path.exists():
             raise ResourceError(f"{path} does not exist; check the path")
-        files = tuple(list_files(path)) if path.is_dir() else (path,)
+        files = tuple(_files_of(path)) if path.is_dir() else (path,)
     for file in files:
         _refuse_name(file)
         with readable(file, settings):
@@ -88,6 +89,21 @@ def table_files(path: Path, settings: TableConfig) -> tuple[Path, ...]:
             kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
             raise InputError(f"{file} is {kind} and no file; take it away, and deliver a file")
     return files
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that hold rows; of a Delta table in it, the files that its log has now."""
+    delta = live_files(folder)
+    if delta is not None:
+        yield from delta
+        return
+    parents: set[Path] = set()
+    for file in list_files(folder):
+        for parent in file.relative_to(folder).parents:
+            if parent not in parents and (folder / parent / "_delta_log").is_dir():
+                raise InputError(f"{folder} holds the Delta table {folder / parent} beside others; name that folder")
+            parents.add(parent)
+        yield file
 
 
 def _refuse_name(path: Path) -> None:

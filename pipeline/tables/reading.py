@@ -291,4 +291,6 @@ def _kind(file: Path) -> Literal["csv", "parquet"]:
         return "csv"
     if name.endswith(".parquet"):
         return "parquet"
-    raise InputError(f"{file} is no table that can be read; accepted is {ACCEPTED}")
+    raise InputError(
+        f"{file} is no table that can be read; accepted is {ACCEPTED}, and names beginning with _ are left out"
+    )
