@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +14,15 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.inference.column_names import name_score
-from pipeline.inference.profiles import FITS
+from pipeline.inference.currencies import CODES
+from pipeline.inference.parts import date_and_time, in_and_out
+from pipeline.inference.profiles import FITS, read_sample
 from pipeline.inference.shapes import MOST_SHAPES, count_fields, count_shapes, date_format, shapes
 from pipeline.settings.config import TableConfig
 from pipeline.tables.files import list_files, readable
 from pipeline.tables.headers import is_values, read_header
 from pipeline.tables.parsing import parse_column
-from pipeline.tables.reading import Table
+from pipeline.tables.reading import Table, open_table
 
 
 def name_columns(path: str | Path, settings: TableConfig) -> tuple[TableConfig, list[str]]:
@@ -52,61 +55,7 @@ NOTHING = ("null", "(null)", "<null>", "#null!", "n/a", "#n/a", "<na>", "\\n", "
 """Words that mean an empty cell wherever they come."""
 MAYBE_NOTHING = ("na", "none", "nil", "missing", "unknown", "-", "--", "?", ".", "n.a.", "k.a.")
 """Words that do so in a column of numbers, dates or keys, and may be a value of another one."""
-_CODES = [
-    "AED",
-    "AUD",
-    "BGN",
-    "BRL",
-    "CAD",
-    "CHF",
-    "CLP",
-    "CNY",
-    "COP",
-    "CZK",
-    "DKK",
-    "EUR",
-    "GBP",
-    "HKD",
-    "HRK",
-    "HUF",
-    "IDR",
-    "ILS",
-    "INR",
-    "ISK",
-    "JPY",
-    "KRW",
-    "MXN",
-    "MYR",
-    "NGN",
-    "NOK",
-    "NZD",
-    "PEN",
-    "PHP",
-    "PLN",
-    "RON",
-    "RSD",
-    "RUB",
-    "SAR",
-    "SEK",
-    "SGD",
-    "THB",
-    "TRY",
-    "TWD",
-    "UAH",
-    "USD",
-    "VND",
-    "ZAR",
-    "Fr.",
-    "Fr",
-    "kr",
-    "kr.",
-    "Rs",
-    "Rs.",
-    "zł",
-    "Kč",
-    "lei",
-    "TL",
-]
+_CODES = {*CODES, "Fr.", "Fr", "kr", "kr.", "Rs", "Rs.", "zł", "Kč", "lei", "TL"}
 _NUMBER = r"^[^\d]{0,6}\d[\d.,'’\s\x{a0}\x{202f}\x{2009}]*[^\d]{0,6}$"
 _OF_MONEY = r"[.,]99?\D*$|[.,]9{4,}$|^\(9.*\)$|9 ?-$"  # a fraction, not a group of three, or less than zero
 _PAIRS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " "), (",", "'"))
@@ -118,6 +67,9 @@ class Formats:
 
     Attributes
     ----------
+    table : Table
+        Opened with the settings, and so with the columns that they make.
+    sample : pyarrow.Table
     settings : TableConfig
     reasons : dict of str to str
         For a setting of ``[table]``, what in the table it was read off.
@@ -125,6 +77,8 @@ class Formats:
         What may be otherwise, a sentence each.
     """
 
+    table: Table
+    sample: pa.Table
     settings: TableConfig
     reasons: dict[str, str]
     warnings: list[str]
@@ -135,26 +89,30 @@ class Formats:
         self.reasons[name] = reason
 
 
-def find_formats(table: Table, sample: pa.Table, settings: TableConfig) -> Formats:
+def find_formats(table: Table, settings: TableConfig, named: Collection[str] = ()) -> Formats:
     """Return how a table writes empty cells, dates, times and numbers, judged on all of its rows.
 
     Parameters
     ----------
     table : Table
-    sample : pyarrow.Table
-        From `read_sample`; says which columns are looked at.
     settings : TableConfig
         Settings that a person named stay.
+    named : collection of str
+        Roles whose column a person named: "timestamp", "amount".
 
     Raises
     ------
     InputError
         For a column of timestamps by its name that has the day first in some rows and the month first in others.
     """
-    formats = Formats(settings, {}, [])
+    sample = read_sample(table)
+    formats = Formats(table, sample, settings, {}, [])
     texts = [name for name in sample.schema.names if pa.types.is_string(sample.schema.field(name).type)]
     if not settings.null_words:  # a label has words of its own
         _find_null_words(table, sample.select([name for name in texts if name_score("label", name) <= 0]), formats)
+    _find_parts(formats, named)
+    table, sample = formats.table, formats.sample
+    texts = [name for name in sample.schema.names if pa.types.is_string(sample.schema.field(name).type)]
     cells = {name: spread(sample[name], formats.settings) for name in sample.schema.names}
     if not settings.timestamp_formats:
         _find_dates(table, cells, formats)
@@ -199,6 +157,24 @@ def _find_null_words(table: Table, sample: pa.Table, formats: Formats) -> None:
 
 def _rows(counter: Counter[str]) -> str:
     return ", ".join(f"{count:,} rows of {name!r}" for name, count in counter.most_common(5))
+
+
+def _find_parts(formats: Formats, named: Collection[str]) -> None:
+    """Find the columns that make the timestamp and the amount, and open the table with what they make."""
+    settings = formats.settings
+    if "timestamp" not in named and not settings.timestamp_from and (pair := date_and_time(formats.sample)):
+        formats.set("timestamp_from", pair, f"{pair[0]!r} has dates without a time, {pair[1]!r} times")
+    if (
+        "amount" not in named
+        and not settings.amount_from
+        and (sides := in_and_out(formats.table, formats.sample, settings))
+    ):
+        formats.set(
+            "amount_from", sides, f"{' and '.join(map(repr, sides))}: no row has an amount in both, or few have"
+        )
+    if formats.settings.timestamp_from or formats.settings.amount_from:
+        formats.table = open_table(formats.table.path, formats.settings)
+        formats.sample = read_sample(formats.table)
 
 
 def _find_dates(table: Table, cells: dict[str, pa.Array], formats: Formats) -> None:

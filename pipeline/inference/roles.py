@@ -21,17 +21,19 @@ from pydantic import ValidationError
 from pipeline.errors import InputError
 from pipeline.inference.clock import Clock
 from pipeline.inference.column_names import name_score, names_fraud, personal_data
+from pipeline.inference.currencies import several_currencies
 from pipeline.inference.families import suggest_families
 from pipeline.inference.formats import find_formats, name_columns
 from pipeline.inference.giveaways import giveaways
 from pipeline.inference.label_values import MOST_WORDS, LabelReading, count_words, read_words, speaks_of_fraud
 from pipeline.inference.mending import MISSING_ENTITY, mend
-from pipeline.inference.profiles import FITS, Profile, profile_table, read_sample, sniff
+from pipeline.inference.profiles import FITS, Profile, profile_table, sniff
 from pipeline.inference.tally import Tally
 from pipeline.numbers import percent
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import first_fault
 from pipeline.tables.label_words import describe_words
+from pipeline.tables.made import made_columns
 from pipeline.tables.parsing import parse, parse_column
 from pipeline.tables.period import DAY_US
 from pipeline.tables.reading import Table, open_table
@@ -97,12 +99,22 @@ def infer(
             near = difflib.get_close_matches(column, table.schema.names, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {_first(table.schema.names)}"
             raise InputError(f"{table.path} has no column {column!r}; {hint}")
-    sample = read_sample(table)
-    formats = find_formats(table, sample, settings)
+    named = {role for role, column in (("timestamp", timestamp), ("amount", amount)) if column}
+    formats = find_formats(table, settings, named)
+    table, sample = formats.table, formats.sample
     settings, profiles = profile_table(table, sample, formats.settings)
-    roles = _Roles(table, profiles, settings, set(columns))
+    made = made_columns(settings)
+    for column, parts in made.items():
+        if parts == settings.timestamp_from:
+            timestamp = timestamp or column
+        else:
+            amount = amount or column
+    roles = _Roles(table, profiles, settings, {*columns, *made})
     for column in ignore:
         roles.give(column, "ignored", "named by you")
+    for column, parts in made.items():
+        for part in set(parts) - {*columns, *entities, *categorical, *ignore}:
+            roles.give(part, "ignored", f"a part of {column!r}")
     for column in entities:
         roles.give(column, "entities", "named by you")
     for column in categorical:
@@ -113,6 +125,7 @@ def infer(
     roles.find_amount(amount)
     roles.find_the_rest()
     config = roles.mended(sensitive, name, {*columns, *entities, *categorical})
+    roles.warnings += several_currencies(sample, config.contract)
     rows = pa.Table.from_batches([parse(batch, config)[0] for batch in sample.to_batches()])
     for column, reason in giveaways(rows, config.contract).items():
         is_amount = column == config.contract.amount
@@ -121,6 +134,11 @@ def infer(
     families, reason = suggest_families(rows, config.contract)
     config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
     reasons = {**formats.reasons, **roles.reasons(), "families": reason}
+    reasons |= {
+        role: f"{column!r}: made of others"
+        for role in ("timestamp", "amount")
+        if (column := getattr(config.contract, role)) in made
+    }
     return config, reasons, [*notes, *table.notes, *formats.warnings, *roles.warnings]
 
 

@@ -64,6 +64,19 @@ class TableConfig(_Section):
         default="",
         description='Unit of a timestamp given as a number since 1970 ("s", "ms", "us"); "" for dates and times.',
     )
+    timestamp_from: tuple[ColumnName, ...] = Field(
+        default=(), description='Columns that make the timestamp "day + time": ["day", "time"]; [] where one has both.'
+    )
+    amount_from: tuple[ColumnName, ...] = Field(
+        default=(),
+        description='Columns whose sum is the amount "credit - debit": ["credit", "-debit"]; [] where one has it.',
+    )
+    currency: str = Field(
+        default="", description="Column with the currency of amount_from, whose amounts currency_rates makes one of."
+    )
+    currency_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="What one unit of each currency is worth in the one that amounts are in."
+    )
     time_zone: str = Field(
         default="UTC",
         description="Zone of timestamps that name none, of --from and --to, and of the hour that the model sees.",
@@ -107,7 +120,9 @@ class TableConfig(_Section):
         return value
 
     @model_validator(mode="after")
-    def _signs_differ(self) -> "TableConfig":
+    def _settings_fit(self) -> "TableConfig":
+        if bool(self.currency) != bool(self.currency_rates) or (self.currency and not self.amount_from):
+            raise ValueError("table.currency, table.currency_rates and table.amount_from go together; set all three")
         if self.thousands == self.decimal:
             raise ValueError(f"table.decimal and table.thousands are both {self.decimal!r}; keep one of them")
         return self

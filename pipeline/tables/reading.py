@@ -34,6 +34,7 @@ from pipeline.tables.files import (
     table_files,
 )
 from pipeline.tables.headers import file_schema, read_header, unique_names
+from pipeline.tables.made import with_made
 from pipeline.tables.parquet import ROWS_READ
 
 _LINES_AT_FIRST = 1_000  # of which none has as many cells as the header: the rest of the file is not looked at
@@ -61,7 +62,7 @@ class Table:
     format : {"csv", "parquet"}
     schema : pyarrow.Schema
         Columns as found: all strings in CSV; the ``key=value`` folders of a partitioned dataset are string
-        columns at the end.
+        columns at the end, and behind them the columns that the settings make of others.
     broken : list of BrokenLine
         CSV rows with a wrong number of cells, met so far by the latest :meth:`batches`.
     notes : tuple of str
@@ -78,7 +79,9 @@ class Table:
         settings: TableConfig,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self.path, self.files, self.schema, self.settings = path, files, schema, settings
+        self.path, self.files, self.settings = path, files, settings
+        self._found = schema
+        self.schema = with_made(_no_rows(schema), settings).schema
         self.notes = notes
         self.format: Literal["csv", "parquet"] = kind
         self.broken: list[BrokenLine] = []
@@ -195,13 +198,14 @@ class Table:
         cells = dict(zip(batch.schema.names, batch.columns, strict=True))
         partition = partition_values(self.path, file)
         columns = []
-        for field in self.schema:
+        for field in self._found:
             if field.name in cells:
                 column = cells[field.name]
                 columns.append(column if column.type == field.type else cast_column(column, field, file))
             else:
                 columns.append(pa.repeat(pa.scalar(partition[field.name], pa.string()), batch.num_rows))
-        columns += [pa.repeat(self._name(file), batch.num_rows), pa.array(places, pa.int64())]
+        made = with_made(pa.record_batch(columns, schema=self._found), self.settings)
+        columns = [*made.columns, pa.repeat(self._name(file), batch.num_rows), pa.array(places, pa.int64())]
         schema = self.schema.append(pa.field(SOURCE_FILE, pa.string())).append(pa.field(SOURCE_ROW, pa.int64()))
         return pa.record_batch(columns, schema=schema)
 
@@ -209,6 +213,10 @@ class Table:
 def _refuse_open_quotes(file: Path, lines: list[BrokenLine], header: Header) -> None:
     for line in lines:
         refuse_open_quote(file, line.source_row, line.text, header)
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def content_digest(path: str | Path, settings: TableConfig) -> str:
