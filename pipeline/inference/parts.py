@@ -57,7 +57,7 @@ def date_and_time(sample: pa.Table) -> tuple[str, str] | None:
                 days.append(name)
     if not days or not times:
         return None
-    return tuple(max(names, key=lambda name: name_score("timestamp", name)) for names in (days, times))  # type: ignore[return-value]
+    return tuple(max(names, key=lambda name: name_score("timestamp", name)) for names in (days, times))
 
 
 def in_and_out(table: Table, sample: pa.Table, settings: TableConfig) -> tuple[str, str] | None:

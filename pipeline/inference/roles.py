@@ -139,7 +139,14 @@ def infer(
         for role in ("timestamp", "amount")
         if (column := getattr(config.contract, role)) in made
     }
-    return config, reasons, [*notes, *table.notes, *formats.warnings, *roles.warnings]
+    return config, reasons, [*notes, *_names(table), *formats.warnings, *roles.warnings]
+
+
+def _names(table: Table) -> list[str]:
+    return [
+        f"a second column {name!r} is called {word!r}" if name else f"a column without a name is called {word!r}"
+        for word, name in table.renamed.items()
+    ]
 
 
 class _Roles:

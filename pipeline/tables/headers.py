@@ -108,22 +108,16 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return unique
 
 
-def renamed(names: Sequence[str]) -> list[str]:
-    """Return a sentence for each column of a file that is called otherwise than it is named there.
+def renamed(names: Sequence[str]) -> dict[str, str]:
+    """Return the columns that are called otherwise than the file names them, each with its name there.
 
     Examples
     --------
     >>> renamed(["", "account", "account"])
-    ["column 1 of the table has no name and is called 'column_1'", "column 3 is a second 'account' and is called \
-'account_2'"]
+    {'column_1': '', 'account_2': 'account'}
     """
-    sentences = []
-    for place, (name, word) in enumerate(zip(names, unique_names(names), strict=True), start=1):
-        if name.strip() and word != name:
-            sentences.append(f"column {place} is a second {name!r} and is called {word!r}")
-        elif word != name:
-            sentences.append(f"column {place} of the table has no name and is called {word!r}")
-    return sentences
+    pairs = zip(unique_names(names), names, strict=True)
+    return {word: name if name.strip() else "" for word, name in pairs if word != name}
 
 
 def is_values(cells: Sequence[str]) -> bool:
@@ -148,7 +142,7 @@ def header_line(file: Path, settings: TableConfig) -> str:
     return next(lines, "")
 
 
-def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> tuple[pa.Schema, list[str]]:
+def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> tuple[pa.Schema, dict[str, str]]:
     """Return the columns of one file of a table, those of its ``key=value`` folders last, and what they are called.
 
     Parameters
@@ -163,7 +157,7 @@ def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> tup
     Returns
     -------
     schema : pyarrow.Schema
-    notes : list of str
+    names : dict of str to str
         From `renamed`.
 
     Raises

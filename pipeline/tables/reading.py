@@ -8,7 +8,7 @@ file but around it.
 import csv
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,8 +65,8 @@ class Table:
         columns at the end, and behind them the columns that the settings make of others.
     broken : list of BrokenLine
         CSV rows with a wrong number of cells, met so far by the latest :meth:`batches`.
-    notes : tuple of str
-        A sentence for each column that is called otherwise than in the files.
+    renamed : dict of str to str
+        By column that is called otherwise than in the files, its name there, "" where it has none.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Table:
         kind: Literal["csv", "parquet"],
         schema: pa.Schema,
         settings: TableConfig,
-        notes: tuple[str, ...] = (),
+        renamed: Mapping[str, str],
     ) -> None:
         self.path, self.files, self.settings = path, files, settings
         self._found = schema
         self.schema = with_made(_no_rows(schema), settings).schema
-        self.notes = notes
+        self.renamed = renamed
         self.format: Literal["csv", "parquet"] = kind
         self.broken: list[BrokenLine] = []
 
@@ -270,13 +270,13 @@ def open_table(path: str | Path, settings: TableConfig) -> Table:
         )
     kind = kinds[files[0]]
     table_schema: pa.Schema | None = None
-    notes: dict[str, None] = {}
+    renamed: dict[str, str] = {}
     for file in files:
         with readable(file, settings):
             schema, names = file_schema(path, file, kind, settings)
-            notes |= dict.fromkeys(names)
+            renamed |= names
             table_schema = schema if table_schema is None else merge_schemas(table_schema, schema, files[0], file)
-    table = Table(path, files, kind=kind, schema=table_schema, settings=settings, notes=tuple(notes))
+    table = Table(path, files, kind=kind, schema=table_schema, settings=settings, renamed=renamed)
     if not _has_rows(table):
         raise InputError(f"{path} is empty: it has no rows below its column names; give it a table with rows")
     return table

@@ -32,7 +32,7 @@ def test_columns_of_one_name_are_said(tmp_path):
     frame = frame.rename(columns={"TERMINAL_ID": "CUSTOMER_ID"})
     config, _, warnings = infer_file(save(tmp_path, frame))
     assert config.contract.entities == ("CUSTOMER_ID", "CUSTOMER_ID_2")
-    assert "column 4 is a second 'CUSTOMER_ID' and is called 'CUSTOMER_ID_2'" in warnings
+    assert "a second column 'CUSTOMER_ID' is called 'CUSTOMER_ID_2'" in warnings
 
 
 DATES = [

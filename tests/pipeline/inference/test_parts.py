@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.inference.roles import infer
+from pipeline.inference.parts import in_and_out
+from pipeline.inference.profiles import read_sample
 from pipeline.settings.config import TableConfig
 from pipeline.tables.parsing import parse
 from pipeline.tables.reading import open_table
@@ -53,15 +54,20 @@ def test_what_a_person_names_is_not_made(tmp_path):
     assert (contract.timestamp, contract.amount) == ("booking_date", "debit")
 
 
-@pytest.mark.parametrize("change", ["both", "another amount", "a whole timestamp"])
-def test_columns_that_are_no_parts(tmp_path, change):
-    frame, at, _ = statement()
+@pytest.mark.parametrize("change", ["both", "another amount", "words"])
+def test_sides_that_are_no_parts(tmp_path, change):
+    frame, _, _ = statement()
     if change == "both":
         frame["credit"] = frame["credit"].where(np.arange(600) % 10 > 0, "5.00")
     elif change == "another amount":
         frame["amount"] = 7.5
     else:
-        frame["created_at"] = at
-    config = infer(save(tmp_path, frame), settings=TableConfig(), amount="credit" if change == "both" else None)[0]
-    made = config.table.timestamp_from if change == "a whole timestamp" else config.table.amount_from
-    assert made == ()
+        frame["credit"] = "by card"
+    table = open_table(save(tmp_path, frame), TableConfig())
+    assert in_and_out(table, read_sample(table), TableConfig()) is None
+
+
+def test_a_day_beside_a_whole_timestamp_is_no_part(tmp_path):
+    frame, at, _ = statement()
+    config = infer_file(save(tmp_path, frame.assign(created_at=at)))[0]
+    assert (config.table.timestamp_from, config.contract.timestamp) == ((), "created_at")

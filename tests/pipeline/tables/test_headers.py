@@ -38,13 +38,10 @@ def test_every_column_has_a_name_of_its_own(tmp_path, text, names, first):
 
 def test_what_is_called_otherwise_is_said(tmp_path):
     path = write(tmp_path / "a.csv", ",a,a\n1,2,3\n")
-    assert open_table(path, SETTINGS).notes == (
-        "column 1 of the table has no name and is called 'column_1'",
-        "column 3 is a second 'a' and is called 'a_2'",
-    )
+    assert open_table(path, SETTINGS).renamed == {"column_1": "", "a_2": "a"}
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["", "b"]), tmp_path / "a.parquet")
     assert open_table(tmp_path / "a.parquet", SETTINGS).schema.names == ["column_1", "b"]
-    assert open_table(write(tmp_path / "b.csv", "a,b\n1,2\n"), SETTINGS).notes == ()
+    assert open_table(write(tmp_path / "b.csv", "a,b\n1,2\n"), SETTINGS).renamed == {}
 
 
 def test_files_without_a_header(tmp_path):
