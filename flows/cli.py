@@ -49,7 +49,9 @@ def init(
     sensitive: Annotated[list[str] | None, typer.Option(help="Column to mask in outputs (repeatable).")] = None,
     delimiter: Annotated[str | None, typer.Option(help="What separates CSV cells.")] = None,
     encoding: Annotated[str, typer.Option(help="Text encoding of CSV files.")] = "utf-8",
+    column: Annotated[list[str] | None, typer.Option(help="Name of each column of a CSV without a header.")] = None,
     time_zone: Annotated[str, typer.Option(help="Zone of timestamps that name none.")] = "UTC",
+    timestamp_format: Annotated[list[str] | None, typer.Option(help="Such as %d/%m/%Y %H:%M (repeatable).")] = None,
     out: Annotated[Path, typer.Option(help="Configuration to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing configuration.")] = False,
 ) -> None:
@@ -59,7 +61,8 @@ def init(
     given = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
     several = {"entities": entity, "categorical": categorical, "ignore": ignore, "sensitive": sensitive}
     reading: dict[str, Any] = {"delimiter": delimiter, "encoding": encoding, "time_zone": time_zone}
-    reading |= {"label_fraud": fraud_word, "label_normal": normal_word}
+    reading |= {"label_fraud": fraud_word, "label_normal": normal_word, "columns": column}
+    reading["timestamp_formats"] = timestamp_format
     with _plain_errors():
         initialise(
             table,

@@ -57,7 +57,7 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
     families += [f"{family}:{entity}" for entity in entities for family in ("change", "recent")]
     hours = {entity: regularity(rows, entity, contract.timestamp) for entity in contract.entities}
     steady = max(hours, key=hours.__getitem__, default=None)
-    if steady is not None and hours[steady] >= REGULARITY:
+    if steady is not None and hours[steady] >= REGULARITY and _has_times(rows[contract.timestamp]):
         families.append(f"hours:{steady}")
         reasons.append(f"{steady} settles {percent(hours[steady])} of the variance of the time of day")
     if contract.label is not None:
@@ -111,6 +111,11 @@ def regularity(rows: pa.Table, entity: str, timestamp: str) -> float:
     moments = rows[timestamp].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
     sizes, _, within = _variances(rows[entity], np.exp(2j * np.pi * (moments % DAY_US) / DAY_US))
     return max(0.0, 1 - within) if len(sizes) else 0.0
+
+
+def _has_times(moments: pa.ChunkedArray) -> bool:
+    """Return whether there is a time of day: days alone are midnight of a zone, which summer time moves."""
+    return len(np.unique(moments.drop_null().cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() % DAY_US)) > 2
 
 
 def _variances(entities: pa.ChunkedArray, values: np.ndarray) -> tuple[np.ndarray, float, float]:

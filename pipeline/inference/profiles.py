@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
-from pipeline.tables.files import DELIMITERS, header_line, list_files, readable
+from pipeline.tables.files import DELIMITERS, list_files, readable
+from pipeline.tables.headers import header_line
 from pipeline.tables.parsing import parse_column
 from pipeline.tables.reading import Table
 
@@ -184,7 +185,7 @@ def _profile(name: str, cells: pa.Array, settings: TableConfig) -> Profile:
 
 def _kind(cells: pa.Array, settings: TableConfig) -> Kind:
     types, kind = pa.types, cells.type
-    if types.is_timestamp(kind) or types.is_date(kind):
+    if types.is_timestamp(kind) or types.is_date(kind) or _are_days(cells, settings):
         return "timestamp"
     if types.is_boolean(kind):
         return "text"
@@ -203,6 +204,8 @@ def _kind(cells: pa.Array, settings: TableConfig) -> Kind:
         return "text"
     without_unit = settings.model_copy(update={"timestamp_unit": ""})
     kinds: tuple[Kind, ...] = ("integer", "number", "timestamp")
+    if settings.timestamp_formats:  # 20260131 is no number where the table writes dates so
+        kinds = ("timestamp", "integer", "number")
     for candidate in kinds:
         values, _ = parse_column(sample, candidate, without_unit)
         parsed_cells = len(values) - values.null_count
@@ -214,6 +217,13 @@ def _kind(cells: pa.Array, settings: TableConfig) -> Kind:
 def _first_of(cells: pa.Array) -> str:
     values = cells.drop_null()
     return repr(values[0].as_py()) if len(values) else "none"
+
+
+def _are_days(cells: pa.Array, settings: TableConfig) -> bool:
+    """Return whether whole numbers are days such as 20260131, in a table that writes them so."""
+    if not (pa.types.is_integer(cells.type) and settings.timestamp_formats) or settings.timestamp_unit:
+        return False
+    return not parse_column(_spread(cells), "timestamp", settings)[1].any()
 
 
 def _spread(cells: pa.Array) -> pa.Array:

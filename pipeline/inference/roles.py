@@ -21,16 +21,19 @@ from pydantic import ValidationError
 from pipeline.errors import InputError
 from pipeline.inference.clock import Clock
 from pipeline.inference.column_names import name_score, names_fraud, personal_data
+from pipeline.inference.currencies import several_currencies
 from pipeline.inference.families import suggest_families
+from pipeline.inference.formats import find_formats, name_columns
 from pipeline.inference.giveaways import giveaways
 from pipeline.inference.label_values import MOST_WORDS, LabelReading, count_words, read_words, speaks_of_fraud
 from pipeline.inference.mending import MISSING_ENTITY, mend
-from pipeline.inference.profiles import FITS, Profile, profile_table, read_sample, sniff
+from pipeline.inference.profiles import FITS, Profile, profile_table, sniff
 from pipeline.inference.tally import Tally
 from pipeline.numbers import percent
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import first_fault
 from pipeline.tables.label_words import describe_words
+from pipeline.tables.made import made_columns
 from pipeline.tables.parsing import parse, parse_column
 from pipeline.tables.period import DAY_US
 from pipeline.tables.reading import Table, open_table
@@ -86,8 +89,9 @@ def infer(
         When a named column does not exist or cannot play its role, or no column can be the id, timestamp or
         amount.
     """
+    notes: list[str] = []
     if not isinstance(table, Table):
-        settings = sniff(table, settings)
+        settings, notes = name_columns(table, sniff(table, settings))
         table = open_table(table, settings)
     columns = [column for column in (id, timestamp, amount, label) if column]
     for column in (*columns, *entities, *categorical, *ignore, *sensitive):
@@ -95,11 +99,22 @@ def infer(
             near = difflib.get_close_matches(column, table.schema.names, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {_first(table.schema.names)}"
             raise InputError(f"{table.path} has no column {column!r}; {hint}")
-    sample = read_sample(table)
-    settings, profiles = profile_table(table, sample, settings)
-    roles = _Roles(table, profiles, settings, set(columns))
+    named = {role for role, column in (("timestamp", timestamp), ("amount", amount)) if column}
+    formats = find_formats(table, settings, named)
+    table, sample = formats.table, formats.sample
+    settings, profiles = profile_table(table, sample, formats.settings)
+    made = made_columns(settings)
+    for column, parts in made.items():
+        if parts == settings.timestamp_from:
+            timestamp = timestamp or column
+        else:
+            amount = amount or column
+    roles = _Roles(table, profiles, settings, {*columns, *made})
     for column in ignore:
         roles.give(column, "ignored", "named by you")
+    for column, parts in made.items():
+        for part in set(parts) - {*columns, *entities, *categorical, *ignore}:
+            roles.give(part, "ignored", f"a part of {column!r}")
     for column in entities:
         roles.give(column, "entities", "named by you")
     for column in categorical:
@@ -110,6 +125,7 @@ def infer(
     roles.find_amount(amount)
     roles.find_the_rest()
     config = roles.mended(sensitive, name, {*columns, *entities, *categorical})
+    roles.warnings += several_currencies(sample, config.contract)
     rows = pa.Table.from_batches([parse(batch, config)[0] for batch in sample.to_batches()])
     for column, reason in giveaways(rows, config.contract).items():
         is_amount = column == config.contract.amount
@@ -117,7 +133,20 @@ def infer(
         roles.warnings.append(f"{reason}; unless it is known when the transaction happens, {way_out}")
     families, reason = suggest_families(rows, config.contract)
     config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
-    return config, {**roles.reasons(), "families": reason}, roles.warnings
+    reasons = {**formats.reasons, **roles.reasons(), "families": reason}
+    reasons |= {
+        role: f"{column!r}: made of others"
+        for role in ("timestamp", "amount")
+        if (column := getattr(config.contract, role)) in made
+    }
+    return config, reasons, [*notes, *_names(table), *formats.warnings, *roles.warnings]
+
+
+def _names(table: Table) -> list[str]:
+    return [
+        f"a second column {name!r} is called {word!r}" if name else f"a column without a name is called {word!r}"
+        for word, name in table.renamed.items()
+    ]
 
 
 class _Roles:

@@ -17,7 +17,8 @@ from pipeline.numbers import minute
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.sensitive import mask
 from pipeline.tables.cells import describe_cells
-from pipeline.tables.files import DELIMITERS, encoding_of, header_line, list_files, readable
+from pipeline.tables.files import DELIMITERS, encoding_of, list_files, readable
+from pipeline.tables.headers import header_line
 from pipeline.tables.label_words import describe_words
 from pipeline.tables.parsing import RULES, check_columns, parse_column
 from pipeline.tables.period import DAY_US, TIMESTAMP, Period
@@ -140,7 +141,7 @@ class ReviewedLabels:
         for sign in (settings.delimiter, *DELIMITERS):
             names = [name.strip().strip('"') for name in header.split(sign)]
             if {contract.id, contract.label} <= set(names):
-                return settings.model_copy(update={"delimiter": sign})
+                return settings.model_copy(update={"delimiter": sign, "columns": ()})
         return settings
 
     def _write(self, table: Table, columns: dict[str, str], now: datetime, file: Path) -> int:

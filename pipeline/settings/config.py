@@ -9,7 +9,8 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
-from pipeline.settings.contract import Contract
+from pipeline.settings.contract import ColumnName, Contract
+from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
 
@@ -38,10 +39,43 @@ class TableConfig(_Section):
         default=",", min_length=1, max_length=1, description="What separates the cells of a CSV file."
     )
     encoding: str = Field(default="utf-8", description="Text encoding of CSV files.")
+    columns: tuple[ColumnName, ...] = Field(
+        default=(),
+        description="Names of the columns of CSV files without a header, in their order; [] where line 1 has them.",
+    )
     decimal: Literal[".", ","] = Field(default=".", description="Decimal sign in CSV files.")
+    thousands: Literal["", ",", ".", "'", " "] = Field(
+        default="", description='Sign between groups of three digits in CSV files; "" where there is none.'
+    )
+    currency_signs: tuple[ColumnName, ...] = Field(
+        default=(), description='Signs before or behind a number that are dropped, such as "$" or "EUR".'
+    )
+    null_words: tuple[ColumnName, ...] = Field(
+        default=(), description='Words that mean an empty cell, in any case and any column, such as "NULL" or "-".'
+    )
+    timestamp_formats: tuple[ColumnName, ...] = Field(
+        default=(),
+        description=(
+            'How dates and times are written, such as "%d/%m/%Y %H:%M"; the first that fits a cell holds, and ISO 8601 '
+            "is read, too."
+        ),
+    )
     timestamp_unit: Literal["", "s", "ms", "us"] = Field(
         default="",
         description='Unit of a timestamp given as a number since 1970 ("s", "ms", "us"); "" for dates and times.',
+    )
+    timestamp_from: tuple[ColumnName, ...] = Field(
+        default=(), description='Columns that make the timestamp "day + time": ["day", "time"]; [] where one has both.'
+    )
+    amount_from: tuple[ColumnName, ...] = Field(
+        default=(),
+        description='Columns whose sum is the amount "credit - debit": ["credit", "-debit"]; [] where one has it.',
+    )
+    currency: str = Field(
+        default="", description="Column with the currency of amount_from, whose amounts currency_rates makes one of."
+    )
+    currency_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="What one unit of each currency is worth in the one that amounts are in."
     )
     time_zone: str = Field(
         default="UTC",
@@ -77,6 +111,30 @@ class TableConfig(_Section):
                 if other != name:
                     raise ValueError(f"table.{other} and table.{name} both hold {word!r}; keep it in one of them")
         return self
+
+    @field_validator("timestamp_formats")
+    @classmethod
+    def _read_one_day(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if fault := fault_of_formats(value):
+            raise ValueError(fault)
+        return value
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> "TableConfig":
+        if bool(self.currency) != bool(self.currency_rates) or (self.currency and not self.amount_from):
+            raise ValueError("table.currency, table.currency_rates and table.amount_from go together; set all three")
+        if self.thousands == self.decimal:
+            raise ValueError(f"table.decimal and table.thousands are both {self.decimal!r}; keep one of them")
+        return self
+
+    @field_validator("columns")
+    @classmethod
+    def _names_differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        folded = [name.casefold() for name in value]
+        double = next((name for name in value if folded.count(name.casefold()) > 1), None)
+        if double is not None:
+            raise ValueError(f"{double!r} is there twice, case aside; give each column a name of its own")
+        return value
 
     @field_validator("delimiter")
     @classmethod

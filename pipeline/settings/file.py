@@ -10,7 +10,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
-from pipeline.settings.config import Config, FeaturesConfig, ModelConfig
+from pipeline.settings.config import Config, FeaturesConfig, ModelConfig, TableConfig
 from pipeline.settings.contract import Contract
 
 
@@ -127,7 +127,7 @@ def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> 
             sections.append((name, value))
             continue
         container.add(tomlkit.comment(field.description or ""))
-        if name in reasons and isinstance(section, (Contract, FeaturesConfig)):
+        if name in reasons and isinstance(section, (Contract, FeaturesConfig, TableConfig)):
             container.add(tomlkit.comment(f"  chosen: {reasons[name]}"))
         if value is None:
             example = tomlkit.item(_toml((field.examples or [""])[0]))

@@ -3,8 +3,9 @@
 import codecs
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, ResourceError
 from pipeline.settings.config import TableConfig
+from pipeline.tables.lakes import live_files
 
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
 """The columns that say where a row came from."""
@@ -22,6 +24,35 @@ DELIMITERS = (",", ";", "\t", "|")
 """Signs between the cells of a CSV file that are looked for."""
 BLOCK_BYTES = 8 << 20
 """Of CSV text parsed at a time; the longest row that can be read."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """How a CSV file begins.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What the columns are called, each by a name of its own.
+    cells : tuple of str
+        The first line as it came.
+    delimiter : str
+        What separates the cells: that of ``sep=``, where the file begins so, else that of the settings.
+    skipped : int
+        Lines above the first, 0 or 1.
+    is_row : bool
+        Whether the first line is a row, the names being those of the settings.
+    """
+
+    names: tuple[str, ...]
+    cells: tuple[str, ...]
+    delimiter: str
+    skipped: int
+    is_row: bool
+
+    def place_of(self, number: int) -> int:
+        """Return the 0-based data row of a line by the parser's number, which counts every line that is not blank."""
+        return number - 1 - self.skipped - (not self.is_row)
 
 
 def list_files(folder: Path) -> Iterator[Path]:
@@ -49,7 +80,7 @@ def table_files(path: Path, settings: TableConfig) -> tuple[Path, ...]:
     with readable(path, settings):
         if not path.exists():
             raise ResourceError(f"{path} does not exist; check the path")
-        files = tuple(list_files(path)) if path.is_dir() else (path,)
+        files = tuple(_files_of(path)) if path.is_dir() else (path,)
     for file in files:
         _refuse_name(file)
         with readable(file, settings):
@@ -58,6 +89,21 @@ def table_files(path: Path, settings: TableConfig) -> tuple[Path, ...]:
             kind = "a named pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
             raise InputError(f"{file} is {kind} and no file; take it away, and deliver a file")
     return files
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder that hold rows; of a Delta table in it, the files that its log has now."""
+    delta = live_files(folder)
+    if delta is not None:
+        yield from delta
+        return
+    parents: set[Path] = set()
+    for file in list_files(folder):
+        for parent in file.relative_to(folder).parents:
+            if parent not in parents and (folder / parent / "_delta_log").is_dir():
+                raise InputError(f"{folder} holds the Delta table {folder / parent} beside others; name that folder")
+            parents.add(parent)
+        yield file
 
 
 def _refuse_name(path: Path) -> None:
@@ -83,20 +129,17 @@ def parquet_file(file: Path) -> pq.ParquetFile:
 
 
 def csv_reader(
-    file: Path,
-    settings: TableConfig,
-    names: Sequence[str] | None = None,
-    on_broken: Callable[[pacsv.InvalidRow], str] = lambda row: "skip",
+    file: Path, settings: TableConfig, header: Header, on_broken: Callable[[pacsv.InvalidRow], str]
 ) -> pacsv.CSVStreamingReader:
-    """Return a reader of a CSV file's batches.
+    """Return a reader of a CSV file's batches, in which every column is text.
 
     Parameters
     ----------
     file : Path
     settings : TableConfig
-        Delimiter and encoding.
-    names : sequence of str, optional
-        Columns to read as text; the others are of the type that the first block suggests.
+        Encoding.
+    header : Header
+        From `read_header`; a batch's columns are called as in the file.
     on_broken : callable
         Called with each row that has too few or too many cells; "skip" or "error" is what becomes of it.
 
@@ -105,22 +148,37 @@ def csv_reader(
     InputError
         For an encoding that is none.
     """
-    codec = _codec(settings)
+    name = codec(settings)
     # utf-8-sig drops a byte-order mark and, unlike plain utf-8, is checked before the cells are cut.
-    encoding = "utf-8-sig" if codec == "utf-8" else codec
-    strings = {name: pa.string() for name in names or ()}
+    encoding = "utf-8-sig" if name == "utf-8" else name
     return pacsv.open_csv(
         file,
-        # Only the parser of one thread knows the numbers of broken rows.
-        read_options=pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, encoding=encoding),
-        parse_options=pacsv.ParseOptions(
-            delimiter=settings.delimiter, newlines_in_values=True, invalid_row_handler=on_broken
+        read_options=pacsv.ReadOptions(
+            use_threads=False,  # only the parser of one thread knows the numbers of broken rows
+            block_size=BLOCK_BYTES,
+            encoding=encoding,
+            skip_rows=header.skipped,
+            column_names=header.names if header.is_row else None,
         ),
-        convert_options=pacsv.ConvertOptions(column_types=strings, strings_can_be_null=True, null_values=[""]),
+        parse_options=pacsv.ParseOptions(
+            delimiter=header.delimiter, newlines_in_values=True, invalid_row_handler=on_broken
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys((*header.cells, *header.names), pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+        ),
     )
 
 
-def _codec(settings: TableConfig) -> str:
+def codec(settings: TableConfig) -> str:
+    """Return the name of the encoding of CSV files.
+
+    Raises
+    ------
+    InputError
+        For an encoding that is none.
+    """
     try:
         return codecs.lookup(settings.encoding).name
     except LookupError:
@@ -138,7 +196,7 @@ def encoding_of(file: Path, settings: TableConfig) -> str:
     settings : TableConfig
         Its encoding is the first that is tried.
     """
-    decoder = codecs.getincrementaldecoder(_codec(settings))()
+    decoder = codecs.getincrementaldecoder(codec(settings))()
     with pa.input_stream(str(file)) as stream:
         block = stream.read(1 << 20)
         if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -153,39 +211,7 @@ def encoding_of(file: Path, settings: TableConfig) -> str:
     return settings.encoding
 
 
-def csv_names(file: Path, settings: TableConfig) -> list[str]:
-    """Return the header of a CSV file, checked for what a wrong delimiter or encoding does to it.
-
-    Raises
-    ------
-    InputError
-        When the file is of another encoding or delimiter, or a column has no name.
-    """
-    with csv_reader(file, settings) as reader:
-        names = list(reader.schema.names)
-    if "\0" in "".join(names):
-        raise InputError(
-            f'{file} is not {settings.encoding} (zero bytes in line 1); set [table] encoding, e.g. "utf-16"'
-        )
-    other = next((sign for sign in DELIMITERS if sign != settings.delimiter and sign in names[0]), None)
-    if len(names) == 1 and other:
-        raise InputError(
-            f"{file} has a single column when cut at {settings.delimiter!r}, and its header contains "
-            f'{other!r}; set [table] delimiter = "{other if other != chr(9) else chr(92) + "t"}"'
-        )
-    if "" in names:
-        raise InputError(f"{file}: column {names.index('') + 1} of the header has no name; give it one")
-    return names
-
-
-def header_line(file: Path, settings: TableConfig) -> str:
-    """Return the first line of a CSV file that is not blank, whatever its delimiter."""
-    with readable(file, settings), pa.input_stream(str(file)) as stream:
-        text = stream.read(1 << 20).decode(_codec(settings), errors="replace").lstrip("\ufeff")
-    return next((line for line in text.splitlines() if line.strip()), "")
-
-
-def refuse_open_quote(file: Path, row: int, text: str, *, columns: int, delimiter: str) -> None:
+def refuse_open_quote(file: Path, row: int, text: str, header: Header) -> None:
     """Refuse a cell or a broken row that has swallowed whole rows: its quote never closes.
 
     Parameters
@@ -195,16 +221,16 @@ def refuse_open_quote(file: Path, row: int, text: str, *, columns: int, delimite
         0-based data row of the file.
     text : str
         Of the cell or the row.
-    columns : int
-        Of the file.
-    delimiter : str
+    header : Header
 
     Raises
     ------
     InputError
     """
-    lines = [line for line in text.split("\n")[1:] if '"' not in line]
-    if columns > 1 and any(line.count(delimiter) == columns - 1 for line in lines):
+    if "\n" not in text:
+        return
+    lines, signs = text.split("\n")[1:], len(header.names) - 1
+    if signs and any('"' not in line and line.count(header.delimiter) == signs for line in lines):
         raise InputError(f"{file}: a quote that opens in data row {row + 1} is never closed; close it there")
 
 
@@ -266,45 +292,6 @@ def _first_undecodable(file: Path, encoding: str) -> tuple[str, bytes]:
             position += len(block)
             lines += block.count(b"\n")
     return f"near byte {position}, line {lines + 1}", head
-
-
-def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> pa.Schema:
-    """Return the columns of one file of a table, those of its ``key=value`` folders last.
-
-    Parameters
-    ----------
-    path : Path
-        The table: the file itself, or the folder that it is in at any depth.
-    file : Path
-    kind : {"csv", "parquet"}
-        Every column of a CSV file is text.
-    settings : TableConfig
-
-    Raises
-    ------
-    InputError
-        When two columns have one name, or one has a name that is added here.
-    """
-    if kind == "csv":
-        fields = [pa.field(name, pa.string()) for name in csv_names(file, settings)]
-    else:
-        with parquet_file(file) as reader:
-            fields = [pa.field(field.name, _plain(field.type)) for field in reader.schema_arrow]
-    names = [field.name for field in fields]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{file} has two columns named {name!r}; give each column a name of its own")
-        if name in (SOURCE_FILE, SOURCE_ROW):
-            raise InputError(f"{file} has a column {name!r}, a name that Assay adds itself; rename the column")
-    fields += [pa.field(name, pa.string()) for name in partition_values(path, file) if name not in names]
-    return pa.schema(fields)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Return the type without the ways of storing it: no dictionary, no large or view strings."""
-    if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
-    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
 
 
 def check_cells(batch: pa.RecordBatch, file: Path, start: int) -> None:

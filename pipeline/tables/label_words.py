@@ -77,7 +77,8 @@ def meanings(settings: TableConfig) -> dict[str, int | None]:
         own |= dict.fromkeys(canonical(pa.array(words, pa.string())).to_pylist(), meaning)
     if any(usual.get(word, meaning) != meaning for word, meaning in own.items() if meaning is not None):
         usual = {}
-    return {"": None, **dict.fromkeys((*NOTHING_WORDS, *PENDING_WORDS)), **usual, **own}
+    nothing = canonical(pa.array(settings.null_words, pa.string())).to_pylist()
+    return {"": None, **dict.fromkeys((*NOTHING_WORDS, *PENDING_WORDS, *nothing)), **usual, **own}
 
 
 def read_labels(cells: pa.Array, settings: TableConfig) -> tuple[pa.Array, np.ndarray]:

@@ -3,16 +3,17 @@
 Text (every CSV cell, and text in Parquet) is read strictly:
 
 - Numbers: digits with at most one decimal sign and an exponent; blanks around them are dropped; ``inf`` is
-  infinity, ``nan`` is missing.
-- Timestamps: ISO 8601 (``2018-04-01``, ``2018-04-01T12:30``, ``2018-04-01 12:30:00.5+02:00``, ``...Z``) or
+  infinity, ``nan`` is missing; ``(12.50)`` and ``12.50-`` are less than zero. Signs between thousands and of
+  currency are those of ``[table]``: pipeline/tables/digits.py.
+- Timestamps: the formats of ``[table] timestamp_formats``, and ISO 8601 (``2018-04-01``, ``2018-04-01T12:30``,
+  ``2018-04-01 12:30:00.5+02:00``, ``...Z``, ``... UTC``, ``2018/04/01 12:30``, ``20180401T123000Z``) or
   the same with the day first and dots (``01.04.2018 12:30``). A time without a zone is local time of
   ``[table] time_zone``; where clocks are put back the first of the two hours is meant, and a time that
   clocks skip when put forward moves to the first one that exists. Inside, all is UTC in microseconds
-  without a zone, for the years 1 to 9999.
+  without a zone, for the years 1 to 9999: pipeline/tables/moments.py.
+- Empty cells: none but blanks, or a word of ``[table] null_words``.
 - Labels: pipeline/tables/label_words.py.
 """
-
-import re
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,10 @@ import pyarrow.compute as pc
 
 from pipeline.errors import BatchRefused
 from pipeline.settings.config import Config, TableConfig
+from pipeline.tables.digits import read_integers, read_numbers, whole
+from pipeline.tables.headers import is_values
 from pipeline.tables.label_words import read_labels
+from pipeline.tables.moments import read_moments
 from pipeline.tables.period import TIMESTAMP
 
 RULES = {
@@ -36,14 +40,6 @@ _TYPES = {
     "timestamp": TIMESTAMP,
     "label": pa.int8(),
 }
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds since 1970 of the years 1 and 9999, both ends
-_YEAR = r"(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"  # 0001 to 9999
-_CLOCK = r"[T ]\d\d(?::\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?"
-_ZONE = r" ?(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
-_ISO = rf"^{_YEAR}-\d\d-\d\d(?:{_CLOCK}(?:{_ZONE})?)?$"
-_NAMES_A_ZONE = r"^.{11}.*[Z+-]"
-_DAY_FIRST = r"^(\d\d)\.(\d\d)\.(\d{4})"
 
 
 def typed_schema(schema: pa.Schema, config: Config) -> pa.Schema:
@@ -97,6 +93,11 @@ def check_columns(schema: pa.Schema, config: Config, name: str) -> None:
     contract = config.contract
     missing = [column for column in contract.required if column not in schema.names]
     if missing:
+        if is_values(schema.names):
+            raise BatchRefused(
+                f"{name} has no header: its first line holds values; give it one, or name its columns in [table] "
+                "columns"
+            )
         known = {*contract.columns, *contract.ignored, "source_file", "source_row"}
         others = [column for column in schema.names if column not in known]
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
@@ -109,10 +110,11 @@ def check_columns(schema: pa.Schema, config: Config, name: str) -> None:
         if column not in schema.names:
             continue
         found, wanted = schema.field(column).type, contract.type_of(column)
-        if wanted == "timestamp" and _is_plain_number(found) and not config.table.timestamp_unit:
+        has_reading = config.table.timestamp_unit or (pa.types.is_integer(found) and config.table.timestamp_formats)
+        if wanted == "timestamp" and _is_plain_number(found) and not has_reading:
             raise BatchRefused(
                 f"{name}: column {column!r} is of type {found}, not a timestamp; if it counts from 1970, set "
-                f'[table] timestamp_unit to "s", "ms" or "us"'
+                f'[table] timestamp_unit to "s", "ms" or "us", and if it is written as 20260131, timestamp_formats'
             )
         if not _can_be(found, wanted):
             raise BatchRefused(
@@ -187,15 +189,20 @@ def parse_column(column: pa.Array, wanted: str, settings: TableConfig) -> tuple[
         return read_labels(column, settings)
     present = column
     if pa.types.is_string(column.type):
+        if pc.any(pc.starts_with(column, '="')).as_py():  # how a spreadsheet is told to leave 00123 as it is
+            column = pc.replace_substring_regex(column, r'^="([^"]*)"$', r"\1")
         present = pc.utf8_trim_whitespace(column)
         missing = r"^$" if wanted == "text" else r"^(?i:[+-]?nan)?$"
         present = pc.if_else(pc.match_substring_regex(present, missing), None, present)
+        if settings.null_words:
+            words = pc.utf8_lower(pa.array(settings.null_words, pa.string()))
+            present = pc.if_else(pc.is_in(pc.utf8_lower(present), words), None, present)
     if wanted == "timestamp":
-        typed = _timestamps(present, settings)
+        typed = read_moments(present, settings)
     elif wanted == "number":
-        typed = _numbers(present, settings.decimal)
+        typed = read_numbers(present, settings)
     elif wanted == "integer":
-        typed = _integers(present, settings.decimal)
+        typed = read_integers(present, settings.decimal)
     elif pa.types.is_string(column.type):
         # Blanks around a key are kept: they are part of its value.
         typed = pc.if_else(pc.is_valid(present), column, None)
@@ -212,117 +219,9 @@ def _without_nan(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_nan(column), None, column)
 
 
-def _matching(text: pa.Array, pattern: str) -> pa.Array:
-    return pc.if_else(pc.match_substring_regex(text, pattern), text, None)
-
-
-def _numbers(column: pa.Array, decimal: str) -> pa.Array:
-    if not pa.types.is_string(column.type):
-        return column.cast(pa.float64(), safe=False)
-    sign = re.escape(decimal)
-    text = _matching(column, rf"^[+-]?(?:(?:\d+{sign}?\d*|{sign}\d+)(?:[eE][+-]?\d+)?|(?i:inf(?:inity)?))$")
-    return pc.replace_substring(text, decimal, ".").cast(pa.float64())
-
-
-def _integers(column: pa.Array, decimal: str) -> pa.Array:
-    if pa.types.is_floating(column.type):
-        return _whole(column)
-    if pa.types.is_decimal(column.type):
-        column, decimal = column.cast(pa.string()), "."
-    if not pa.types.is_string(column.type):
-        if pa.types.is_uint64(column.type):
-            column = pc.if_else(pc.less_equal(column, pa.scalar(2**63 - 1, pa.uint64())), column, None)
-        return column.cast(pa.int64())
-    if pc.all(pc.match_substring_regex(column, r"^-?\d{1,18}$")).as_py() is not False:
-        return column.cast(pa.int64())
-    parts = pc.extract_regex(column, rf"^(?P<sign>[+-]?)0*(?P<digits>\d+)(?:{re.escape(decimal)}0*)?$")
-    negative = pc.equal(pc.struct_field(parts, "sign"), "-")
-    digits = pc.struct_field(parts, "digits")
-    # Digits of one length compare as text like as numbers, which finds those beyond 64 bits.
-    length, limit = pc.utf8_length(digits), pc.if_else(negative, str(2**63), str(2**63 - 1))
-    fits = pc.or_(pc.less(length, 19), pc.and_(pc.equal(length, 19), pc.less_equal(digits, limit)))
-    signed = pc.binary_join_element_wise(pc.if_else(negative, "-", ""), digits, "")
-    return pc.if_else(fits, signed, None).cast(pa.int64())
-
-
-def _whole(column: pa.Array) -> pa.Array:
-    """Return float64 numbers as int64; those with a fraction, or beyond 64 bits, are missing."""
-    fits = pc.and_(pc.greater_equal(column, -(2.0**63)), pc.less(column, 2.0**63))
-    return pc.if_else(pc.and_(fits, pc.equal(pc.floor(column), column)), column, None).cast(pa.int64())
-
-
 def _texts(column: pa.Array) -> pa.Array:
     """Write keys that came as numbers as text: 12.0, which is what pandas makes of 12, as "12"."""
     if pa.types.is_floating(column.type):
-        return pc.coalesce(_whole(column).cast(pa.string()), column.cast(pa.string()))
+        return pc.coalesce(whole(column).cast(pa.string()), column.cast(pa.string()))
     text = column.cast(pa.string())
     return pc.replace_substring_regex(text, r"\.0+$", "") if pa.types.is_decimal(column.type) else text
-
-
-def _timestamps(column: pa.Array, settings: TableConfig) -> pa.Array:
-    kind = column.type
-    if pa.types.is_string(kind):
-        if not settings.timestamp_unit:
-            return _from_text(column, settings.time_zone)
-        counted = _from_seconds(_numbers(column, settings.decimal), settings.timestamp_unit)
-        return pc.coalesce(counted, _from_text(column, settings.time_zone))
-    if pa.types.is_timestamp(kind):
-        moments = _from_count(column.cast(pa.int64()), kind.unit)
-        return moments if kind.tz else _to_utc(moments, settings.time_zone)
-    if pa.types.is_date(kind):
-        days = column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
-        return _to_utc(_from_count(pc.multiply(days, 86_400), "s"), settings.time_zone)
-    if pa.types.is_integer(kind):
-        return _from_count(_integers(column, "."), settings.timestamp_unit)
-    return _from_seconds(column.cast(pa.float64(), safe=False), settings.timestamp_unit)
-
-
-def _from_count(count: pa.Array, unit: str) -> pa.Array:
-    """Return the moments that lie ``count`` (int64) units after 1970; missing outside the years 1 to 9999."""
-    per_second = _PER_SECOND[unit]
-    number = count.fill_null(0).to_numpy(zero_copy_only=False)
-    seconds = number // per_second
-    missing = (seconds < _FIRST) | (seconds > _LAST) | pc.is_null(count).to_numpy(zero_copy_only=False)
-    number = np.where(missing, 0, number)
-    micro = number // 1000 if unit == "ns" else number * (1_000_000 // per_second)
-    return pa.array(micro, pa.int64(), mask=missing).cast(TIMESTAMP)
-
-
-def _from_seconds(number: pa.Array, unit: str) -> pa.Array:
-    """Return the moments that lie ``number`` (float64) units after 1970, to the nearest microsecond."""
-    micro = pc.round(pc.multiply(number, 1_000_000 / _PER_SECOND[unit]))
-    inside = pc.and_(pc.greater_equal(micro, _FIRST * 1e6), pc.less(micro, (_LAST + 1) * 1e6))
-    return pc.if_else(inside, micro, None).cast(pa.int64()).cast(TIMESTAMP)
-
-
-def _to_utc(local: pa.Array, time_zone: str) -> pa.Array:
-    """Take moments (``timestamp[us]``) for local time of a zone and return them in UTC.
-
-    Of a local time that comes twice the first is taken; one that is skipped moves to the first that exists.
-    """
-    if time_zone == "UTC":
-        return local
-    import pandas as pd
-
-    # pandas brings its own time zones; Arrow needs the system's, which a bare container lacks.
-    index = pd.DatetimeIndex(local.to_numpy(zero_copy_only=False))
-    first = np.ones(len(index), dtype=bool)
-    zoned = index.tz_localize(time_zone, ambiguous=first, nonexistent="shift_forward")
-    return _from_count(pa.array(zoned.asi8.view("datetime64[us]")).cast(pa.int64()), "us")
-
-
-def _from_text(text: pa.Array, time_zone: str) -> pa.Array:
-    try:  # One well-formed way of writing in the whole column is read many times faster.
-        return _to_utc(_from_count(text.cast(TIMESTAMP).cast(pa.int64()), "us"), time_zone)
-    except pa.ArrowInvalid:
-        iso = _matching(pc.replace_substring_regex(text, _DAY_FIRST, r"\3-\2-\1"), _ISO)
-    import pandas as pd
-
-    # pandas reads neither a comma nor a small z; more than six digits would be nanoseconds, which end in 2262.
-    iso = pc.utf8_upper(pc.replace_substring_regex(iso, r"[.,](\d{1,6})\d*", r".\1"))
-    written = iso.to_numpy(zero_copy_only=False)
-    moments = pd.to_datetime(written, format="ISO8601", utc=True, errors="coerce").as_unit("us")
-    count = pa.array(moments.tz_localize(None).to_numpy()).cast(pa.int64())
-    is_zoned = pc.match_substring_regex(iso, _NAMES_A_ZONE)
-    local = _to_utc(_from_count(pc.if_else(is_zoned, None, count), "us"), time_zone)
-    return pc.if_else(is_zoned, _from_count(count, "us"), local)

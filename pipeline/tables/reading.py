@@ -5,9 +5,10 @@ sentence: :class:`pipeline.errors.InputError`, or :class:`pipeline.errors.Resour
 file but around it.
 """
 
+import csv
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,11 +22,10 @@ from pipeline.settings.config import TableConfig
 from pipeline.tables.files import (
     SOURCE_FILE,
     SOURCE_ROW,
+    Header,
     cast_column,
     check_cells,
-    csv_names,
     csv_reader,
-    file_schema,
     merge_schemas,
     parquet_file,
     partition_values,
@@ -33,8 +33,11 @@ from pipeline.tables.files import (
     refuse_open_quote,
     table_files,
 )
+from pipeline.tables.headers import file_schema, read_header, unique_names
+from pipeline.tables.made import with_made
 from pipeline.tables.parquet import ROWS_READ
 
+_LINES_AT_FIRST = 1_000  # of which none has as many cells as the header: the rest of the file is not looked at
 ACCEPTED = "a .csv, .csv.gz or .parquet file, or a folder of one of them"
 
 
@@ -59,9 +62,11 @@ class Table:
     format : {"csv", "parquet"}
     schema : pyarrow.Schema
         Columns as found: all strings in CSV; the ``key=value`` folders of a partitioned dataset are string
-        columns at the end.
+        columns at the end, and behind them the columns that the settings make of others.
     broken : list of BrokenLine
         CSV rows with a wrong number of cells, met so far by the latest :meth:`batches`.
+    renamed : dict of str to str
+        By column that is called otherwise than in the files, its name there, "" where it has none.
     """
 
     def __init__(
@@ -72,8 +77,12 @@ class Table:
         kind: Literal["csv", "parquet"],
         schema: pa.Schema,
         settings: TableConfig,
+        renamed: Mapping[str, str],
     ) -> None:
-        self.path, self.files, self.schema, self.settings = path, files, schema, settings
+        self.path, self.files, self.settings = path, files, settings
+        self._found = schema
+        self.schema = with_made(_no_rows(schema), settings).schema
+        self.renamed = renamed
         self.format: Literal["csv", "parquet"] = kind
         self.broken: list[BrokenLine] = []
 
@@ -132,27 +141,44 @@ class Table:
             with parquet_file(file) as reader:
                 for batch in reader.iter_batches(ROWS_READ):
                     check_cells(batch, file, start)
+                    batch = batch.rename_columns(unique_names(batch.schema.names))
                     yield batch, np.arange(start, start + batch.num_rows)
                     start += batch.num_rows
 
     def _csv_batches(self, file: Path, broken: list[BrokenLine]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        header, before = read_header(file, self.settings), len(broken)
+        try:
+            yield from self._whole_rows(file, header, broken)
+        except pa.ArrowInvalid:
+            lines = broken[before:]
+            if len(lines) < _LINES_AT_FIRST or lines[-1].source_row + 1 > len(lines):
+                raise
+            cells = next(csv.reader(lines[0].text.splitlines(), delimiter=header.delimiter), [])
+            raise InputError(
+                f"{file}: none of its first {len(lines):,} rows has as many cells as its header, which has "
+                f"{len(header.names)} where the first row has {len(cells)}; name each column there, or check delimiter "
+                "and quotes"
+            ) from None
+
+    def _whole_rows(
+        self, file: Path, header: Header, broken: list[BrokenLine]
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         broken_rows: list[int] = []
 
         def note(row: pacsv.InvalidRow) -> str:
-            # The parser counts rows from 1 and the header is the first; blank lines are no rows.
-            broken_rows.append(row.number - 2)
-            broken.append(BrokenLine(self._name(file), row.number - 2, row.text))
-            return "skip"
+            place = header.place_of(row.number)
+            broken_rows.append(place)
+            broken.append(BrokenLine(self._name(file), place, row.text))
+            return "error" if place + 1 == len(broken_rows) >= _LINES_AT_FIRST else "skip"
 
-        names = csv_names(file, self.settings)
         lines_checked = len(broken)
         start = lines_passed = 0
-        with csv_reader(file, self.settings, names, note) as reader:
+        with csv_reader(file, self.settings, header, note) as reader:
             last = ""
             for batch in reader:
                 lines = broken[lines_checked:]
                 lines_checked += len(lines)
-                self._refuse_open_quotes(file, lines, len(names))
+                _refuse_open_quotes(file, lines, header)
                 if not batch.num_rows:
                     continue
                 # A block is parsed before it is converted, so every broken row among these is known by now.
@@ -164,27 +190,33 @@ class Table:
                 start = int(places[-1]) + 1
                 lines_passed = bisect_left(broken_rows, start)
                 last = batch.column(batch.num_columns - 1)[-1].as_py() or ""
-                yield batch, places
-            self._refuse_open_quotes(file, broken[lines_checked:], len(names))
-            refuse_open_quote(file, max(start - 1, 0), last, columns=len(names), delimiter=self.settings.delimiter)
-
-    def _refuse_open_quotes(self, file: Path, lines: list[BrokenLine], columns: int) -> None:
-        for line in lines:
-            refuse_open_quote(file, line.source_row, line.text, columns=columns, delimiter=self.settings.delimiter)
+                yield batch.rename_columns(header.names), places
+            _refuse_open_quotes(file, broken[lines_checked:], header)
+            refuse_open_quote(file, max(start - 1, 0), last, header)
 
     def _with_source(self, file: Path, batch: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:
         cells = dict(zip(batch.schema.names, batch.columns, strict=True))
         partition = partition_values(self.path, file)
         columns = []
-        for field in self.schema:
+        for field in self._found:
             if field.name in cells:
                 column = cells[field.name]
                 columns.append(column if column.type == field.type else cast_column(column, field, file))
             else:
                 columns.append(pa.repeat(pa.scalar(partition[field.name], pa.string()), batch.num_rows))
-        columns += [pa.repeat(self._name(file), batch.num_rows), pa.array(places, pa.int64())]
+        made = with_made(pa.record_batch(columns, schema=self._found), self.settings)
+        columns = [*made.columns, pa.repeat(self._name(file), batch.num_rows), pa.array(places, pa.int64())]
         schema = self.schema.append(pa.field(SOURCE_FILE, pa.string())).append(pa.field(SOURCE_ROW, pa.int64()))
         return pa.record_batch(columns, schema=schema)
+
+
+def _refuse_open_quotes(file: Path, lines: list[BrokenLine], header: Header) -> None:
+    for line in lines:
+        refuse_open_quote(file, line.source_row, line.text, header)
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)
 
 
 def content_digest(path: str | Path, settings: TableConfig) -> str:
@@ -238,11 +270,13 @@ def open_table(path: str | Path, settings: TableConfig) -> Table:
         )
     kind = kinds[files[0]]
     table_schema: pa.Schema | None = None
+    renamed: dict[str, str] = {}
     for file in files:
         with readable(file, settings):
-            schema = file_schema(path, file, kind, settings)
+            schema, names = file_schema(path, file, kind, settings)
+            renamed |= names
             table_schema = schema if table_schema is None else merge_schemas(table_schema, schema, files[0], file)
-    table = Table(path, files, kind=kind, schema=table_schema, settings=settings)
+    table = Table(path, files, kind=kind, schema=table_schema, settings=settings, renamed=renamed)
     if not _has_rows(table):
         raise InputError(f"{path} is empty: it has no rows below its column names; give it a table with rows")
     return table
@@ -265,4 +299,6 @@ def _kind(file: Path) -> Literal["csv", "parquet"]:
         return "csv"
     if name.endswith(".parquet"):
         return "parquet"
-    raise InputError(f"{file} is no table that can be read; accepted is {ACCEPTED}")
+    raise InputError(
+        f"{file} is no table that can be read; accepted is {ACCEPTED}, and names beginning with _ are left out"
+    )

@@ -13,6 +13,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.settings.output import FIGURES
 from pipeline.settings.sensitive import STAND_INS, without_password
+from pipeline.tables.made import parts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +155,7 @@ def dataset_input(dataset: Dataset, contract: Contract) -> "DatasetInput":
     return DatasetInput(logged, [InputTag("mlflow.data.context", "training")])
 
 
-def signature(contract: Contract) -> "ModelSignature":
+def signature(config: Config) -> "ModelSignature":
     """Return what the served model takes and gives.
 
     Inputs are of type "any": with "double", MLflow refuses whole numbers, and all rows for one bad cell;
@@ -168,23 +169,24 @@ def signature(contract: Contract) -> "ModelSignature":
     kinds = {**scores, "is_flagged": "boolean", "note": "string"}
     outputs = [ColSpec(kind, name) for name, kind in kinds.items()]
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), name) for name in contract.required]),
-        outputs=Schema([ColSpec(AnyType(), contract.id), *outputs]),
+        inputs=Schema([ColSpec(AnyType(), name) for name in parts_of(config.contract.required, config.table)]),
+        outputs=Schema([ColSpec(AnyType(), config.contract.id), *outputs]),
         params=ParamSchema([ParamSpec("history", "string", "")]),
     )
 
 
-def example(rows: "pd.DataFrame", contract: Contract) -> "pd.DataFrame":
+def example(rows: "pd.DataFrame", config: Config) -> "pd.DataFrame":
     """Return the columns that the served model takes, as JSON has them, with a constant in sensitive ones.
 
     A sensitive id becomes the row's number, so that ids stay unique.
     """
-    cells = rows[list(contract.required)].reset_index(drop=True)
-    at = cells[contract.timestamp]
-    if at.dtype.kind == "M":
-        cells[contract.timestamp] = [
-            moment.isoformat() if is_there else None for moment, is_there in zip(at, at.notna(), strict=True)
-        ]
+    contract = config.contract
+    cells = rows[list(parts_of(contract.required, config.table))].reset_index(drop=True)
+    for name, at in cells.items():
+        if at.dtype.kind == "M":
+            cells[name] = [
+                moment.isoformat() if is_there else None for moment, is_there in zip(at, at.notna(), strict=True)
+            ]
     for name in contract.sensitive:
         if name == contract.id:
             cells[name] = cells.index if contract.type_of(name) == "integer" else cells.index.astype(str)

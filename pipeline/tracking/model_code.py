@@ -25,6 +25,7 @@ from pipeline.intake import features_of
 from pipeline.settings.config import Config
 from pipeline.settings.output import FIGURES
 from pipeline.tables.frame import text_cells
+from pipeline.tables.made import parts_of, with_made
 from pipeline.tables.parsing import check_columns, parse
 from pipeline.tables.period import TIMESTAMP, Period
 from pipeline.tables.reading import SOURCE_ROW
@@ -112,8 +113,9 @@ def _typed(request: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndar
     """Return the rows as the pipeline types them, and for each that cannot be scored a note that says why."""
     config = detector.config
     contract = config.contract
-    names = list(contract.required)
-    batch = pa.record_batch([_cells(request[name], config.table.decimal) for name in names], names=names)
+    names = parts_of(contract.required, config.table)
+    batch = pa.record_batch([_cells(request[name], config.table.decimal) for name in names], names=list(names))
+    batch = with_made(batch, config.table)
     notes = np.full(len(request), "", dtype=object)
     try:
         check_columns(batch.schema, config, "the request")

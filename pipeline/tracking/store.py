@@ -235,8 +235,8 @@ def _log_model(config: Config, detector_folder: Path, input_example: "pd.DataFra
             python_model=str(here / "model_code.py"),
             artifacts={"detector": str(detector_folder)},
             code_paths=[str(copy) for copy in code],
-            signature=signature(config.contract),
-            input_example=(example(input_example, config.contract), {"history": ""}),
+            signature=signature(config),
+            input_example=(example(input_example, config), {"history": ""}),
             pip_requirements=[f"{name}=={metadata.version(name).split('+')[0]}" for name in _REQUIREMENTS],
         )
 

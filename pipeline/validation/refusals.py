@@ -26,6 +26,22 @@ _TYPES = {
 }
 
 
+def check_names(table: Table, config: Config) -> None:
+    """Refuse a table with a second column of a name that the contract means one of.
+
+    Raises
+    ------
+    BatchRefused
+    """
+    contract = config.contract
+    for word, name in table.renamed.items():
+        if name in contract.columns and word not in (*contract.columns, *contract.ignored):
+            raise BatchRefused(
+                f"{table.path} has two columns named {name!r}; call one of them otherwise, or put the second, which is "
+                f"called {word!r}, into [contract]"
+            )
+
+
 def check_share(
     table: Table,
     config: Config,

@@ -28,6 +28,7 @@ from pipeline.tables.parsing import check_columns
 from pipeline.tables.period import Period
 from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import union, write_quarantine
+from pipeline.validation.refusals import check_names
 from pipeline.validation.rows import Reading, rows_at_a_time
 from pipeline.validation.verdict import StoredFiles, Verdict
 
@@ -126,6 +127,7 @@ def validate(
         When the table's own suite is wrong, with the place in its file.
     """
     check_columns(table.schema, config, str(table.path))
+    check_names(table, config)
     at = now or datetime.now(UTC)
     at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     is_new = not folder.exists()

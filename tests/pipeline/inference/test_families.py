@@ -71,3 +71,22 @@ def test_the_hour_is_suggested_for_the_entity_that_keeps_its_hours():
     found, reason = suggest_families(habits(0.5, 0.5, hours=2.0), contract)
     assert found == ("amount", "change:shop", "recent:shop", "hours:shop")
     assert "shop settles 7" in reason
+
+
+@pytest.mark.parametrize("offsets", [(0, 0), (1, 2)])
+def test_days_without_a_time_have_no_hours(offsets):
+    rows = habits(1, 1, hours=1)
+    assert (
+        "hours:shop"
+        in suggest_families(rows, Contract(id="tx", timestamp="at", amount="eur", entities=("card", "shop")))[0]
+    )
+    days = rows["at"].to_numpy().astype("datetime64[D]").astype("datetime64[us]")  # midnights of summer and of winter
+    moments = days - np.where(np.arange(len(days)) % 2, *(np.timedelta64(hours, "h") for hours in offsets))
+    rows = rows.set_column(rows.column_names.index("at"), "at", pa.array(moments))
+    assert not [
+        family
+        for family in suggest_families(
+            rows, Contract(id="tx", timestamp="at", amount="eur", entities=("card", "shop"))
+        )[0]
+        if family.startswith("hours")
+    ]

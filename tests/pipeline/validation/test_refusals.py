@@ -9,7 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import BatchRefused
+from pipeline.settings.config import Config, TableConfig
 from pipeline.tables.period import Period
+from pipeline.tables.reading import open_table
+from pipeline.validation.refusals import check_names
 from tests.pipeline.validation.batches import (
     DAY,
     GOOD,
@@ -132,3 +135,13 @@ def test_the_outcomes_of_a_refused_batch_are_told_once_its_rows_were_judged(tmp_
     assert len(told) == 1
     assert run(tmp_path, rows(3), docs=docs).docs == tmp_path / "page.html"
     assert told[1]["eur: not negative"] == 0
+
+
+def test_a_second_column_of_a_name_that_the_contract_means_one_of(tmp_path):
+    path = tmp_path / "tx.csv"
+    path.write_text("tx,at,eur,eur\n1,2025-03-01,5,7\n")
+    table = open_table(path, TableConfig())
+    contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    with pytest.raises(BatchRefused, match=r"two columns named 'eur'; .* which is called 'eur_2', into \[contract\]"):
+        check_names(table, Config.model_validate({"contract": contract}))
+    check_names(table, Config.model_validate({"contract": {**contract, "ignored": ["eur_2"]}}))
