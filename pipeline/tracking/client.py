@@ -147,9 +147,12 @@ def _make_experiment(client: "MlflowClient", config: Config, location: str | Non
     if client.get_experiment_by_name(experiment_name(config)) is not None:
         return
     is_own = config.tracking.uri and not config.tracking.experiment
-    tags = {OWNER: owner(config)} if is_own else {}
+    # MLflow's pages show what belongs to a training, and this measure first.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
     if config.contract.label:
-        tags |= {"mlflow.experiment.primaryMetric.name": "average_precision"}  # the first chart of MLflow's pages
+        tags["mlflow.experiment.primaryMetric.name"] = "average_precision"
+    if is_own:
+        tags[OWNER] = owner(config)
     try:
         client.create_experiment(experiment_name(config), artifact_location=location, tags=tags)
     except MlflowException as error:

@@ -93,6 +93,7 @@ def test_few_numbers_are_charts_and_none_is_lost(trained: Trained) -> None:
     assert everything.keys() == shown | {"auroc_low", "injected_plus_recall"}
     experiment = client.get_experiment_by_name("charts")
     assert experiment.tags["mlflow.experiment.primaryMetric.name"] == "average_precision"
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 def test_each_epoch_is_a_step_of_the_losses(trained: Trained, registered: store.Registered) -> None:
@@ -223,7 +224,7 @@ def test_nothing_in_the_artefact_is_pickled(trained: Trained, registered: store.
     files = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     kinds = {path.suffix for path in files if path.name != "MLmodel"}
     assert {".safetensors", ".json", ".parquet", ".py"} <= kinds
-    assert kinds <= {".safetensors", ".json", ".parquet", ".py", ".yaml", ".txt", ".html", ".css", ""}
+    assert kinds <= {".safetensors", ".json", ".parquet", ".py", ".yaml", ".txt", ".html", ".css", ".js", ""}
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
 
 
