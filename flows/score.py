@@ -28,6 +28,7 @@ from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.promise import held_against
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.shadow import Candidate, Shadow, load_candidate, score_in_shadow
+from pipeline.selection import recovery
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
@@ -149,6 +150,8 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
 @retried("load the Detector")
 def load_champion(config: Config, version: str) -> Champion:
     """Load a registered Detector by version or alias, with the settings to score with, and its candidate."""
+    for sentence in recovery.recover(config):  # a promotion that was killed may have moved the alias
+        console.warning(sentence)
     candidate = load_candidate(config, version)
     with console.step("load the Detector"):
         detector, number = load_detector(config, version)
