@@ -34,6 +34,7 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
+from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import Entry, lock
 from pipeline.workspace.workspace import Workspace
 
@@ -103,6 +104,7 @@ def score(
         config = read_config(config_path)
         champion = load_champion(config, version)
         with lock(config.work_dir):
+            settle_draft(champion.workspace)
             period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, champion.workspace.config, period)
@@ -124,6 +126,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
     try:
         config = read_config(config_path)
         with lock(config.work_dir):
+            settle_draft(Workspace(config))
             files = NewFiles.of(config)
             if not files.paths and not files.refused and not files.failed:
                 texts = [f"no new file in {config.table.incoming}", *files.not_looked_at]
@@ -196,10 +199,10 @@ def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
 
 def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
     """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
-    work, ledger = champion.workspace.folder, champion.workspace.ledger
-    replaced = ledger.replaced_by(batch)
-    final = work.batches / f"{batch.id}-v{champion.version}"
-    with work.staged(final) as folder:
+    replaced = champion.workspace.ledger.replaced_by(batch)
+    final = champion.workspace.folder.batches / f"{batch.id}-v{champion.version}"
+    with drafting(champion.workspace, final) as draft:
+        champion, folder = replace(champion, workspace=draft.workspace), draft.results
         intake = take_in_batch(batch, champion, replaced, folder)
         result = score_intake(intake, champion, entry, folder)
         shadow = None
@@ -207,18 +210,16 @@ def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
             shadow = in_shadow(champion.candidate, champion, result=result, intake=intake, folder=folder)
         _write_page(folder, entry, champion, intake=intake, result=result, shadow=shadow)
         stop_if_cancelled()
-    totals: dict[str, Any] = {"scored": result.scored.scored, "flagged": result.scored.flagged}
-    settled = replace(
-        entry,
-        **{**asdict(intake.validated.counts), **totals},
-        threshold=result.scored.threshold,
-        first_timestamp=intake.first,
-        last_timestamp=intake.last,
-        folder=str(final),
-    )
-    ledger.record(settled, replaces=sorted({old.batch_id for old in replaced}))
-    for old in replaced:
-        work.retire(Path(old.folder))
+        totals: dict[str, Any] = {"scored": result.scored.scored, "flagged": result.scored.flagged}
+        settled = replace(
+            entry,
+            **{**asdict(intake.validated.counts), **totals},
+            threshold=result.scored.threshold,
+            first_timestamp=intake.first,
+            last_timestamp=intake.last,
+            folder=str(final),
+        )
+        draft.publish(settled, replaced)
     counts = {**count_rows(intake.validated), **totals}
     of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow)
     show_on_server("assay-score", champion.workspace.config, of_batch.screen)

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -41,6 +40,7 @@ from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
 from pipeline.tracking.words import words_for
+from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import lock
 from pipeline.workspace.workspace import Workspace
 
@@ -149,23 +149,25 @@ def train(
 def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str) -> TrainingResult:
     work, config = workspace.folder, workspace.config
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
-    with ExitStack() as changes:
-        with work.staged(final) as folder:
-            intake = take_in_table(batch, workspace, folder)
-            training = fit_detector(
-                intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
-            )
-            shutil.rmtree(work.checkpoints, ignore_errors=True)
-            training.detector.save(folder / "detector")
-            suspects = audit(intake, training, folder)
-            block = held_out(intake, training, folder, batch.id)
-            _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
-            stop_if_cancelled()
-            registration = changes.enter_context(registering(config, final))
+    with drafting(workspace, final) as draft:
+        folder = draft.results
+        intake = take_in_table(batch, draft.workspace, folder)
+        training = fit_detector(
+            intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
+        )
+        shutil.rmtree(work.checkpoints, ignore_errors=True)
+        training.detector.save(folder / "detector")
+        suspects = audit(intake, training, folder)
+        block = held_out(intake, training, folder, batch.id)
+        _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
+        stop_if_cancelled()
+        with registering(config, final) as registration:
             registered = register(
                 batch, intake, training, block=block, folder=folder, workspace=workspace, tags=registration.tags
             )
-        registration.record(registered)
+            draft.publish()
+            registration.record(registered)
+    settle_draft(workspace)
     counts = count_rows(intake.validated)
     screen = _screen(
         final, config_path, intake=intake, training=training, measured=block.measured, registered=registered

@@ -38,6 +38,8 @@ class TakenIn:
         Accepted and quarantined rows, and their counts.
     features : Path
         Feature table of the accepted rows.
+    workspace : Workspace
+        Whose history the features look back into, with the rows of this batch where they are remembered.
     labels : Labels
         What was known of rows when the batch was opened.
     notes : tuple of str
@@ -48,6 +50,7 @@ class TakenIn:
 
     validated: Validated
     features: Path
+    workspace: Workspace
     labels: Labels
     notes: tuple[str, ...]
     first: datetime
@@ -121,7 +124,7 @@ def take_in(
     scratch : Path
         Folder that gets ``quarantine.parquet`` and, in hidden files, the accepted rows and the feature table.
     remember : bool
-        Whether the accepted rows become part of the history.
+        Whether the accepted rows become part of the workspace's history: that of a draft, for those who publish one.
     elsewhere : sequence of Path
         Parquet files whose ids may not come again.
     replaced : collection of str
@@ -158,7 +161,15 @@ def take_in(
         target = scratch / ".features.parquet"
         features = features_of(validated.accepted, workspace, target, labels=labels, lookback=lookback)
     first, last = span(validated.accepted, workspace.config.contract.timestamp)
-    return TakenIn(validated=validated, features=features, labels=labels, notes=notes, first=first, last=last)
+    return TakenIn(
+        validated=validated,
+        features=features,
+        workspace=workspace,
+        labels=labels,
+        notes=notes,
+        first=first,
+        last=last,
+    )
 
 
 def features_of(

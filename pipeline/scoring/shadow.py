@@ -15,7 +15,6 @@ from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases
 from pipeline.tracking.client import CANDIDATE, CHAMPION
 from pipeline.tracking.store import load_detector
-from pipeline.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def score_in_shadow(
         scratch.mkdir(exist_ok=True)
         rows = intake.features
         if detector.config.features != champion.config.features:
-            space, out = Workspace(detector.config), scratch / "features.parquet"
+            space, out = intake.workspace.under(detector.config), scratch / "features.parquet"
             rows = features_of(intake.validated.accepted, space, out, labels=intake.labels)
         candidate_scored = score_table(
             rows,

@@ -29,14 +29,19 @@ def hidden(parent: Path, name: str) -> Iterator[Path]:
     name : str
         What the hidden folder's name begins with, after a dot.
     """
-    for lock in parent.glob(f".*/{LOCK}"):
-        _remove_if_left(lock)
+    sweep(parent)
     folder = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
     try:
         with FileLock(folder / LOCK):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the hidden folders that killed processes left in ``parent``; where there is no such folder, nothing."""
+    for lock in parent.glob(f".*/{LOCK}"):
+        _remove_if_left(lock)
 
 
 def _remove_if_left(lock: Path) -> None:

@@ -33,6 +33,8 @@ class WorkFolder:
         One page a comparison of versions.
     searches : Path
         A lock a search over models, held by the command that runs it.
+    draft : Path
+        Rows for the history that the run at work on this table has written and no record owns yet.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,6 +48,7 @@ class WorkFolder:
         self.checkpoints = self.root / "checkpoints" / config.name
         self.comparisons = self.root / "comparisons"
         self.searches = self.root / "searches"
+        self.draft = self.history / ".draft"
 
     @contextmanager
     def staged(self, final: Path) -> Iterator[Path]:

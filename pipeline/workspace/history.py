@@ -1,9 +1,15 @@
-"""The store of accepted rows that features look back into: one folder a day, one file a batch."""
+"""The store of accepted rows that features look back into: one folder a day, one file a batch.
 
+The rows of a run enter the store when a record owns them (pipeline/workspace/draft.py). Until then they lie beside it,
+and `NextHistory` is the store as it will be with them.
+"""
+
+import copy
 import shutil
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +18,10 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from pipeline.settings.config import Config
-from pipeline.tables.parquet import read_batches
+from pipeline.tables.parquet import read_batches, span
 from pipeline.tables.scratch import hidden
 from pipeline.tables.sql import database, quote
+from pipeline.tables.writing import flush
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,6 +44,12 @@ class History:
         self.folder = Path(folder)
         self.config = config
 
+    def under(self, config: Config) -> Self:
+        """Return the same store for another configuration, whose features may look back further."""
+        other = copy.copy(self)
+        other.config = config
+        return other
+
     def append(self, rows: Path, batch_id: str) -> None:
         """Add the rows of a Parquet file, except those whose id the store already has on their day.
 
@@ -50,7 +63,7 @@ class History:
         key, at = quote(contract.id), quote(contract.timestamp)
         with (
             self._locked(),
-            hidden(self.folder, "append") as scratch,
+            hidden(self._place(""), "append") as scratch,
             database(self.config.features.memory_limit, scratch) as connection,
         ):
             # Not as a dataset, of which Arrow would read gigabytes ahead.
@@ -62,37 +75,51 @@ class History:
                 f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS {day_} FROM incoming"
             )
             for (day,) in connection.sql(f"SELECT DISTINCT {day_} FROM accepted ORDER BY 1").fetchall():
-                folder = self._partition(day)
-                folder.mkdir(exist_ok=True)
-                stored = sorted(folder.glob("*.parquet"))
+                stored = self._files(f"date={day}")
                 fresh = f"SELECT {columns} FROM accepted WHERE {day_} = DATE '{day}'"
                 if stored:
                     if contract.label in names:
-                        for file in stored:
-                            self._take_labels(connection, file, names)
-                    connection.register("stored", ds.dataset(stored))
+                        for name, file in sorted(stored.items()):
+                            self._take_labels(connection, pq.read_table(file), name, names)
+                        stored = self._files(f"date={day}")
+                    connection.register("stored", ds.dataset(sorted(stored.values())))
                     fresh += f" AND NOT EXISTS (SELECT 1 FROM stored WHERE stored.{key} = accepted.{key})"
                 rows_of_day = connection.sql(fresh).to_arrow_table()
                 if rows_of_day.num_rows:
-                    _replace(rows_of_day, folder / f"{batch_id}.parquet", scratch)
+                    self._add(rows_of_day, f"date={day}/{batch_id}.parquet", scratch)
 
     def remove(self, batch_id: str) -> None:
         """Take a batch's rows out again; a batch that is not there changes nothing."""
         with self._locked():
-            for file in self.folder.glob(f"date=*/{batch_id}.parquet"):
-                file.unlink()
-                if not any(file.parent.iterdir()):
-                    shutil.rmtree(file.parent)
+            for name in [name for name in self._files() if Path(name).stem == batch_id]:
+                self._take_out(name)
+
+    def take_over(self, folder: Path, gone: Collection[str]) -> None:
+        """Make the store what a `NextHistory` is; what an interrupted call did already is not done again.
+
+        Parameters
+        ----------
+        folder : Path
+            Where the files of the `NextHistory` lie.
+        gone : collection of str
+            Its `NextHistory.gone`.
+        """
+        with self._locked():
+            days = {self._place(str(day.relative_to(folder))) for day in folder.glob("date=*")}
+            for file in sorted(folder.glob("date=*/*.parquet")):
+                place = self._place(str(file.relative_to(folder)))
+                place.parent.mkdir(exist_ok=True)
+                file.replace(place)
+            for name in gone:
+                self._take_out(name)
+                days.add(self._place(name).parent)
+            flush(self.folder, *sorted(day for day in days if day.is_dir()))
 
     def files(self, start: datetime | None, end: datetime | None) -> list[Path]:
         """Return the files of every day that the half-open interval touches, in order; None = open."""
         first = start.date() if start else date.min
         last = (end - timedelta(microseconds=1)).date() if end else date.max
-        return [
-            file
-            for file in sorted(self.folder.glob("date=*/*.parquet"))
-            if first <= date.fromisoformat(file.parent.name.removeprefix("date=")) <= last
-        ]
+        return [file for name, file in sorted(self._files().items()) if first <= _day(name) <= last]
 
     def behind(self, first: datetime, last: datetime) -> list[Path]:
         """Return the files that features of rows from one moment to another look back into, in order.
@@ -105,48 +132,117 @@ class History:
         reach = min(timedelta(days=self.config.features.max_window_days), first - datetime.min)
         return self.files(first - reach, last + timedelta(microseconds=1))
 
-    def _take_labels(self, connection: "duckdb.DuckDBPyConnection", file: Path, names: list[str]) -> None:
+    def _take_labels(
+        self, connection: "duckdb.DuckDBPyConnection", table: pa.Table, name: str, names: list[str]
+    ) -> None:
         """Give the rows of a stored file the labels that their copies among the accepted rows have."""
         contract = self.config.contract
         key, label = quote(contract.id), quote(contract.label or "")
-        table = pq.read_table(file)
         connection.register("stored", table)
-        columns = [name for name in (contract.label, contract.labelled_at) if name in names]
+        columns = [column for column in (contract.label, contract.labelled_at) if column in names]
         labels = connection.sql(
-            f"SELECT {key}, {', '.join(quote(name or '') for name in columns)} FROM accepted "
+            f"SELECT {key}, {', '.join(quote(column or '') for column in columns)} FROM accepted "
             f"WHERE {label} IS NOT NULL AND {key} IN (SELECT {key} FROM stored)"
         ).to_arrow_table()
         if not labels.num_rows:
             return
         positions = pc.index_in(table[contract.id], labels[contract.id])
         updated = table
-        for name in columns:
-            values = labels[name].take(positions)
-            if name in table.column_names:
-                stored_values = table[name].cast(values.type)
+        for column in columns:
+            values = labels[column].take(positions)
+            if column in table.column_names:
+                stored_values = table[column].cast(values.type)
                 values = pc.if_else(pc.is_valid(positions), values, stored_values)
-                updated = updated.drop_columns([name])
-            updated = updated.append_column(name, values)
-        if not updated.equals(table.select([name for name in updated.column_names if name in table.column_names])):
-            with hidden(self.folder, "labels") as scratch:
-                _replace(updated, file, scratch)
+                updated = updated.drop_columns([column])
+            updated = updated.append_column(column, values)
+        if not updated.equals(table.select([each for each in updated.column_names if each in table.column_names])):
+            with hidden(self._place(""), "labels") as scratch:
+                _replace(updated, self._place(name), scratch)
 
     def missing_days(self, start: datetime, end: datetime) -> list[date]:
         """Return the days of the half-open interval of which the store holds no row, in order."""
-        stored = {folder.name for folder in self.folder.glob("date=*")}
+        stored = {_day(name) for name in self._files()}
         days = (start.date() + timedelta(days=n) for n in range((end - start).days + 1))
-        return [day for day in days if day < end.date() and f"date={day}" not in stored]
+        return [day for day in days if day < end.date() and day not in stored]
 
-    def _partition(self, day: date) -> Path:
-        return self.folder / f"date={day}"
+    def _files(self, days: str = "date=*") -> dict[str, Path]:
+        """Return where the files of folders of such a name lie, by their names in the store."""
+        return {str(file.relative_to(self.folder)): file for file in self.folder.glob(f"{days}/*.parquet")}
+
+    def _place(self, name: str) -> Path:
+        """Return where a file of that name is written."""
+        return self.folder / name
+
+    def _add(self, rows: pa.Table, name: str, scratch: Path) -> None:
+        """Add rows to a file, which may be there already with others."""
+        stored = self._files(str(Path(name).parent)).get(name)
+        if stored:
+            rows = pa.concat_tables([pq.read_table(stored), rows], promote_options="default")
+        _replace(rows, self._place(name), scratch)
+
+    def _take_out(self, name: str) -> None:
+        file = self._place(name)
+        file.unlink(missing_ok=True)
+        if file.parent.is_dir() and not any(file.parent.iterdir()):
+            shutil.rmtree(file.parent)
 
     def _locked(self) -> FileLock:
         self.folder.mkdir(parents=True, exist_ok=True)
         return FileLock(self.folder / ".lock")
 
 
+class NextHistory(History):
+    """A store as it will be: what is appended lies beside it, and what is removed is only noted.
+
+    Parameters
+    ----------
+    history : History
+        Stays as it is until `History.take_over`.
+    beside : Path
+        A folder that exists and is empty.
+
+    Attributes
+    ----------
+    gone : set of str
+        Names of files that leave the store.
+    moments : list of datetime
+        First and last timestamps (UTC) of rows that enter it or leave it; rows that only get a label are not among
+        them.
+    """
+
+    def __init__(self, history: History, beside: Path) -> None:
+        super().__init__(history.folder, history.config)
+        self.beside = beside
+        self.gone: set[str] = set()
+        self.moments: list[datetime] = []
+
+    def _files(self, days: str = "date=*") -> dict[str, Path]:
+        stored = {name: file for name, file in super()._files(days).items() if name not in self.gone}
+        return stored | {str(file.relative_to(self.beside)): file for file in self.beside.glob(f"{days}/*.parquet")}
+
+    def _place(self, name: str) -> Path:
+        return self.beside / name
+
+    def _add(self, rows: pa.Table, name: str, scratch: Path) -> None:
+        self.moments += pc.min_max(rows[self.config.contract.timestamp]).as_py().values()
+        super()._add(rows, name, scratch)
+        self.gone.discard(name)
+
+    def _take_out(self, name: str) -> None:
+        self.moments += span(self._files(str(Path(name).parent))[name], self.config.contract.timestamp)
+        super()._take_out(name)
+        if (self.folder / name).exists():
+            self.gone.add(name)
+
+
+def _day(name: str) -> date:
+    """Return the day of a file by its name in the store."""
+    return date.fromisoformat(Path(name).parent.name.removeprefix("date="))
+
+
 def _replace(table: pa.Table, file: Path, scratch: Path) -> None:
     """Write a file whole or not at all; `scratch` lies on the same disk."""
     staged = scratch / file.name
     pq.write_table(table, staged)
+    file.parent.mkdir(exist_ok=True)
     staged.replace(file)

@@ -1,5 +1,6 @@
 """What stays between two runs of one configuration, as one object."""
 
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -34,6 +35,18 @@ class Workspace:
         self.folder = WorkFolder(config)
         self.history = History(self.folder.history, config)
         self.reviewed = ReviewedLabels(self.folder.labels, config)
+
+    def under(self, config: Config) -> Self:
+        """Return the same rows and labels for another configuration of this table, whose features may be others."""
+        workspace = type(self)(config)
+        workspace.history = self.history.under(config)
+        return workspace
+
+    def with_history(self, history: History) -> Self:
+        """Return the same workspace with another history."""
+        workspace = copy(self)
+        workspace.history = history
+        return workspace
 
     @classmethod
     def of_history(cls, history: Path, config: Config) -> Self:

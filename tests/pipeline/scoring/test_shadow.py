@@ -12,6 +12,7 @@ from pipeline.scoring.score import score_table
 from pipeline.scoring.shadow import Candidate, load_candidate, score_in_shadow
 from pipeline.tracking.aliases import move_aliases
 from pipeline.validation.validate import Counts, Validated
+from pipeline.workspace.workspace import Workspace
 from tests.pipeline.fitted import START, config, detector_of, feature_table, transactions
 from tests.pipeline.tracking.small_training import train
 
@@ -25,7 +26,10 @@ def taken_in(features):
     counts = Counts(read=600, accepted=600, quarantined=0, outside=0, refused=0)
     validated = Validated(accepted=rows, lookback=rows, quarantine=rows, counts=counts, rules={}, docs=None)
     moments = {"first": START, "last": START + timedelta(days=30)}
-    return TakenIn(validated=validated, features=features, labels=Labels(config()), notes=(), **moments)
+    workspace = Workspace(config())
+    return TakenIn(
+        validated=validated, features=features, workspace=workspace, labels=Labels(config()), notes=(), **moments
+    )
 
 
 def test_how_the_queue_would_change_is_all_that_is_published(two, tmp_path):

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.settings.config import Config
-from pipeline.workspace.history import History
+from pipeline.settings.config import Config, FeaturesConfig
+from pipeline.workspace.history import History, NextHistory
 
 DAY = datetime(2025, 3, 1)
 
@@ -164,3 +164,47 @@ def test_the_days_without_a_row_are_missing_and_neither_the_end_nor_a_day_begun_
     assert history.missing_days(DAY, DAY + timedelta(days=6)) == [days[0], days[2], days[4], days[5]]
     assert history.missing_days(DAY + timedelta(hours=5), DAY + timedelta(days=2, hours=3)) == [days[0]]
     assert history.missing_days(DAY + timedelta(days=1), DAY + timedelta(days=2)) == []
+
+
+def test_rows_that_a_batch_gives_once_another_one_is_gone_join_those_that_it_gave_before(tmp_path):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [2], [0.5]), "first")
+    rows = write(tmp_path, "b", [1, 2], [0, 0.5], labels=[None, 0])
+    history.append(rows, "second")
+    history.remove("first")
+    history.append(rows, "second")
+    assert [file.name for file in history.files(None, None)] == ["second.parquet"]
+    assert stored(history)["tx"].to_pylist() == [1, 2]
+
+
+def test_the_next_history_shows_what_will_be_and_when_its_rows_are_and_the_store_stays(tmp_path):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [1, 2], [0, 1]), "first")
+    before = stored(history)
+    (tmp_path / "beside").mkdir()
+    following = NextHistory(history, tmp_path / "beside")
+    following.append(write(tmp_path, "b", [1], [0], labels=[1]), "second")
+    assert (following.moments, following.gone) == ([], set())  # a label only
+    following.remove("first")
+    following.append(write(tmp_path, "c", [3, 4], [2, 2.5]), "third")
+    assert [file.stem for file in following.files(None, None)] == ["third"]
+    assert stored(following)["tx"].to_pylist() == [3, 4]
+    assert following.gone == {"date=2025-03-01/first.parquet", "date=2025-03-02/first.parquet"}
+    assert sorted(following.moments) == [DAY + timedelta(days=day) for day in (0, 0, 1, 1, 2, 2.5)]
+    assert stored(history).equals(before)
+    history.take_over(tmp_path / "beside", following.gone)
+    history.take_over(tmp_path / "beside", following.gone)
+    assert [str(file.relative_to(history.folder)) for file in history.files(None, None)] == [
+        "date=2025-03-03/third.parquet"
+    ]
+    assert [path.name for path in history.folder.glob("date=*")] == ["date=2025-03-03"]
+
+
+def test_the_same_store_for_another_configuration_looks_back_as_far_as_that_one_says(tmp_path):
+    history = History(tmp_path / "history", config())
+    days = history.config.features.max_window_days
+    history.append(write(tmp_path, "a", [1], [0]), "batch")
+    moment = DAY + timedelta(days=days + 10)
+    assert history.behind(moment, moment) == []
+    further = config().model_copy(update={"features": FeaturesConfig(history_days=days + 20)})
+    assert history.under(further).behind(moment, moment) == history.files(None, None) != []
