@@ -14,7 +14,7 @@ the next start (`settle_draft`), which asks for the record and does the third st
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC
@@ -27,6 +27,7 @@ from pipeline.tables.writing import flush, write_text
 from pipeline.workspace.history import History, NextHistory
 from pipeline.workspace.intents import Intents
 from pipeline.workspace.ledger import Entry
+from pipeline.workspace.outdated import Outdated, outdated_by
 from pipeline.workspace.workspace import Workspace
 
 CHANGE = "change.json"
@@ -76,6 +77,10 @@ class Draft:
         self._workspace = workspace
         self.workspace = workspace.with_history(self._history)
 
+    def outdated(self, not_these: Collection[str]) -> Outdated:
+        """Return the batches scored before that look back to rows by which the history changes: see `outdated_by`."""
+        return outdated_by(self._history, self.workspace.ledger, not_these)
+
     def publish(self, entry: Entry | None = None, replaced: Sequence[Entry] = ()) -> None:
         """Make the record, and put everything into its place.
 
@@ -109,7 +114,7 @@ class Draft:
             return
         self.workspace.ledger.record(entry, replaces=sorted({old.batch_id for old in replaced}))
         try:
-            settle_draft(self._workspace)
+            _settle(self._workspace)
         except OSError as error:
             raise ResourceError(
                 f"{self.final.name} is recorded, and could not be put into its place ({error.strerror}: "
@@ -159,7 +164,19 @@ def settle_draft(workspace: Workspace) -> None:
     ------
     ConfigError
         When the ledger can't be asked.
+    ResourceError
+        When the work folder can't be written to.
     """
+    try:
+        _settle(workspace)
+    except OSError as error:
+        raise ResourceError(
+            f"what an earlier run left in the work folder can't be put into its place or removed ({error.strerror}: "
+            f"{error.filename}); mend that, and run this again"
+        ) from None
+
+
+def _settle(workspace: Workspace) -> None:
     work = workspace.folder
     for parent in (work.batches, work.runs, work.history):
         sweep(parent)

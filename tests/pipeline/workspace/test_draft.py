@@ -208,6 +208,8 @@ def test_what_is_recorded_and_can_not_be_put_into_its_place_is_put_there_by_the_
             draft.workspace.history.append(rows_of(folder, [4], 1), "t1")
             (space.folder.history / "date=2025-03-02").write_text("a file in the place of a folder")
             draft.publish(entry_of(space, "t1"))
+    with pytest.raises(ResourceError, match=r"can't be put into its place or removed .*date=2025-03-02"):
+        settle_draft(space)
     (space.folder.history / "date=2025-03-02").unlink()
     settle_draft(space)
     assert state(folder)["live"] == ["m1", "t1"]
