@@ -13,7 +13,7 @@ export DO_NOT_TRACK ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: demo test lint format docs mutants clean
+.PHONY: demo test soak lint format docs mutants clean
 
 demo: $(STAMP)
 	$(BIN)/assay demo
@@ -23,6 +23,10 @@ test: $(STAMP)
 	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# Every point at which a command touches the disk failed and killed in turn, where `make test` tries a few of them.
+soak: $(STAMP)
+	SOAK=1 $(BIN)/python -m pytest -o timeout=0 -rP tests/flows/test_faults.py tests/pipeline/workspace/test_draft.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -125,7 +125,8 @@ class NewFiles:
         if len(scored) > 1:
             counts = [result.counts for result in scored.values()]
             tables["All of them"] = {key: sum(each[key] for each in counts) for key in counts[0]}
-        return Screen(sentences=[*sentences, *self.not_looked_at], tables=tables)
+        commands = dict.fromkeys(command for result in scored.values() for command in result.screen.commands)
+        return Screen(sentences=[*sentences, *self.not_looked_at], tables=tables, commands=list(commands))
 
 
 def _refuse_links_out(path: Path, incoming: Path) -> None:

@@ -20,12 +20,16 @@ class BatchResult:
         Rows, in the words that people read; empty where the batch was scored before.
     shadow : str
         What the candidate would have flagged instead, in a sentence; empty without one.
+    outdated : str
+        Which batches scored before saw another history than there is now, in a sentence; empty without one. The
+        commands that score them again are those of the screen.
     """
 
     folder: Path
     screen: Screen
     counts: Mapping[str, int] = field(default_factory=dict)
     shadow: str = ""
+    outdated: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

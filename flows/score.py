@@ -35,7 +35,7 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
-from pipeline.workspace.draft import drafting, recover
+from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import Entry, lock
 from pipeline.workspace.workspace import Workspace
 
@@ -105,11 +105,11 @@ def score(
         config = read_config(config_path)
         champion = load_champion(config, version)
         with lock(config.work_dir):
-            recover(champion.workspace)
+            settle_draft(champion.workspace)
             period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, champion.workspace.config, period)
-            return _score(batch, replace(champion, is_strict=not force), force=force)
+            return _score(batch, replace(champion, is_strict=not force), config_path, force=force)
     except RunCancelled as error:
         return Cancelled(message=str(error))
     except AssayError as error:
@@ -127,7 +127,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
     try:
         config = read_config(config_path)
         with lock(config.work_dir):
-            recover(Workspace(config))
+            settle_draft(Workspace(config))
             files = NewFiles.of(config)
             if not files.paths and not files.refused and not files.failed:
                 texts = [f"no new file in {config.table.incoming}", *files.not_looked_at]
@@ -138,7 +138,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
                 with files.concerning(path):
                     with console.step("read"):
                         batch = Batch.of(path, champion.workspace.config)
-                    files.results[path.name] = _score(batch, champion)
+                    files.results[path.name] = _score(batch, champion, config_path)
             show_on_server("assay-score-incoming", config, files.page)
             return files.outcome
     except RunCancelled as error:
@@ -160,7 +160,7 @@ def load_champion(config: Config, version: str) -> Champion:
         return Champion(detector=detector, version=number, workspace=Workspace(config), candidate=candidate)
 
 
-def _score(batch: Batch, champion: Champion, *, force: bool = False) -> BatchResult:
+def _score(batch: Batch, champion: Champion, config_path: str, *, force: bool = False) -> BatchResult:
     """Score one batch and publish it, or record why it was refused."""
     ledger = champion.workspace.ledger
     entry = Entry(
@@ -179,7 +179,7 @@ def _score(batch: Batch, champion: Champion, *, force: bool = False) -> BatchRes
     if done and not force and Path(done.folder).is_dir():
         return _scored_before(batch, done)
     try:
-        return _publish(batch, champion, entry)
+        return _publish(batch, champion, entry, config_path)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
         # The days may be there tomorrow, and another version may know what this one does not.
@@ -200,13 +200,15 @@ def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
     return BatchResult(folder=Path(entry.folder), screen=Screen(sentences=[text], tables=tables))
 
 
-def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
+def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -> BatchResult:
     """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
     replaced = champion.workspace.ledger.replaced_by(batch)
     final = champion.workspace.folder.batches / f"{batch.id}-v{champion.version}"
     with drafting(champion.workspace, final) as draft:
         champion, folder = replace(champion, workspace=draft.workspace), draft.results
         intake = take_in_batch(batch, champion, replaced, folder)
+        outdated = draft.outdated([batch.id, *(old.batch_id for old in replaced)])
+        intake = replace(intake, notes=(*intake.notes, *filter(None, [outdated.sentence])))
         result = score_intake(intake, champion, entry, folder)
         shadow = None
         if champion.candidate is not None:
@@ -225,6 +227,8 @@ def _publish(batch: Batch, champion: Champion, entry: Entry) -> BatchResult:
         draft.publish(settled, replaced)
     counts = {**count_rows(intake.validated), **totals}
     of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow)
+    screen = replace(of_batch.screen, commands=outdated.commands(config_path))
+    of_batch = replace(of_batch, screen=screen, outdated=outdated.sentence)
     show_on_server("assay-score", champion.workspace.config, of_batch.screen)
     return of_batch
 

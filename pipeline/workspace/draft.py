@@ -4,16 +4,17 @@ A run writes its results and the rows that enter the history into hidden folders
 Then, in this order:
 
 1. ``change.json`` says what is to become of them, and all of it is brought to the disk.
-2. The record is made. For a scored batch it is the ledger's row; a training's is its folder of results.
+2. The record is made. For a scored batch it is the ledger's row. A training's results take their name, and whoever
+   registers its version makes the record: it stands once the folder is there and no intent to register it is left.
 3. Results, rows and replaced results move to their places, and the hidden folders go.
 
 A run that ends before the second step, however it ends, has changed nothing. One that ends after it is completed by
-the next start (`recover`), which asks for the record and does the third step, or removes what has none.
+the next start (`settle_draft`), which asks for the record and does the third step, or removes what has none.
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC
@@ -24,7 +25,9 @@ from pipeline.errors import ResourceError
 from pipeline.tables.scratch import sweep
 from pipeline.tables.writing import flush, write_text
 from pipeline.workspace.history import History, NextHistory
+from pipeline.workspace.intents import Intents
 from pipeline.workspace.ledger import Entry
+from pipeline.workspace.outdated import Outdated, outdated_by
 from pipeline.workspace.workspace import Workspace
 
 CHANGE = "change.json"
@@ -74,13 +77,18 @@ class Draft:
         self._workspace = workspace
         self.workspace = workspace.with_history(self._history)
 
+    def outdated(self, not_these: Collection[str]) -> Outdated:
+        """Return the batches scored before that look back to rows by which the history changes: see `outdated_by`."""
+        return outdated_by(self._history, self.workspace.ledger, not_these)
+
     def publish(self, entry: Entry | None = None, replaced: Sequence[Entry] = ()) -> None:
         """Make the record, and put everything into its place.
 
         Parameters
         ----------
         entry : Entry, optional
-            The ledger's row that owns results and rows; without it, the folder of results is the record.
+            The ledger's row that owns results and rows. Without it, the results take their name, and the rows wait for
+            `settle_draft`, which the caller calls once the version is recorded.
         replaced : sequence of Entry
             Whose place the entry takes: their results go to the replaced ones.
 
@@ -100,12 +108,13 @@ class Draft:
         write_text(self._rows / CHANGE, json.dumps(asdict(change)))
         for folder in (self.results, self._rows):
             flush(folder.parent.parent, folder.parent, folder, *folder.rglob("*"))
-        if entry:
-            self.workspace.ledger.record(entry, replaces=sorted({old.batch_id for old in replaced}))
-        else:
+        if entry is None:
             self.results.rename(self.final)
+            flush(self.final.parent)
+            return
+        self.workspace.ledger.record(entry, replaces=sorted({old.batch_id for old in replaced}))
         try:
-            recover(self._workspace)
+            _settle(self._workspace)
         except OSError as error:
             raise ResourceError(
                 f"{self.final.name} is recorded, and could not be put into its place ({error.strerror}: "
@@ -130,18 +139,18 @@ def drafting(workspace: Workspace, final: Path) -> Iterator[Draft]:
     ResourceError
         When the work folder can't be written to.
     """
-    recover(workspace)
+    settle_draft(workspace)
     workspace.folder.make(final.parent)
     workspace.folder.make(workspace.folder.history)
     try:
         yield Draft(workspace, final)
     except BaseException:
-        with suppress(Exception):  # the next start recovers it, and the error that is on its way says more
-            recover(workspace)
+        with suppress(Exception):  # the next start settles it, and the error that is on its way says more
+            settle_draft(workspace)
         raise
 
 
-def recover(workspace: Workspace) -> None:
+def settle_draft(workspace: Workspace) -> None:
     """Complete what a run had recorded when it ended, and remove what no record owns.
 
     The caller holds the run lock.
@@ -155,7 +164,19 @@ def recover(workspace: Workspace) -> None:
     ------
     ConfigError
         When the ledger can't be asked.
+    ResourceError
+        When the work folder can't be written to.
     """
+    try:
+        _settle(workspace)
+    except OSError as error:
+        raise ResourceError(
+            f"what an earlier run left in the work folder can't be put into its place or removed ({error.strerror}: "
+            f"{error.filename}); mend that, and run this again"
+        ) from None
+
+
+def _settle(workspace: Workspace) -> None:
     work = workspace.folder
     for parent in (work.batches, work.runs, work.history):
         sweep(parent)
@@ -190,7 +211,9 @@ def _read(path: Path) -> _Change | None:
 
 def _is_recorded(change: _Change, workspace: Workspace) -> bool:
     if not change.record:
-        return (workspace.folder.root / change.final).is_dir()
+        final = workspace.folder.root / change.final
+        intents = Intents(workspace.config).pending()
+        return final.is_dir() and str(final.absolute()) not in [intent.content.get("folder") for intent in intents]
     batch_id, version, _ = change.record
     entry = workspace.ledger.find(batch_id, version)
     return entry is not None and _record(entry) == change.record

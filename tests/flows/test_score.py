@@ -1,5 +1,6 @@
 """Scoring on real parts: a Prefect server, an MLflow store, SQLite, Parquet files."""
 
+import shlex
 import shutil
 import sqlite3
 from contextlib import closing
@@ -18,7 +19,8 @@ from pipeline.errors import AssayError
 from pipeline.settings.file import read_config
 from pipeline.tracking.aliases import move_aliases
 from pipeline.tracking.client import start
-from tests.flows.assay import DAY, review
+from tests.flows.assay import DAY, review, said
+from tests.flows.assay import run as run_command
 
 
 def score(home: Path, table: str | Path = "", day: date | None = DAY, **more: Any) -> Any:
@@ -81,6 +83,43 @@ def test_a_changed_file_under_the_same_name_replaces_its_rows(home: Path) -> Non
     history = f"{home}/assay-data/history/*/date={DAY}/*.parquet"
     found = duckdb.sql(f"SELECT count(*) FROM '{history}' WHERE TRANSACTION_ID = {gone}").fetchall()
     assert found == [(0,)]
+
+
+def test_a_late_file_names_the_batches_that_did_not_see_it_and_the_command_makes_up_for_it(home: Path) -> None:
+    files = [home / "incoming" / name for name in ("a.parquet", "b.parquet")]
+    files[0].parent.mkdir()
+
+    def deliver(place: int) -> Any:
+        pq.write_table(day_of(home, date(2025, 2, 27 + place)), files[place])
+        return run_flow(home / "assay.toml", "flows.score:score_incoming")
+
+    def scores() -> pa.Table:
+        with closing(sqlite3.connect(home / "assay-data" / "ledger.db")) as ledger:
+            ((folder,),) = ledger.execute("SELECT folder FROM batches WHERE source LIKE '%/b.parquet'").fetchall()
+        return pq.read_table(Path(folder) / "scores.parquet").drop_columns("scored_at")
+
+    def start_again() -> None:
+        shutil.rmtree(home / "assay-data")
+        shutil.copytree(home / "history", home / "assay-data" / "history")
+        for file in files:
+            file.unlink()
+
+    shutil.copytree(home / "assay-data" / "history", home / "history")
+    assert [deliver(place).screen.commands for place in (0, 1)] == [[], []]
+    in_order = scores()
+    start_again()
+    deliver(1)
+    assert not scores().equals(in_order)
+    late = deliver(0)
+    outdated = late.batches["a.parquet"].outdated
+    assert outdated.startswith("1 batch scored before (b.parquet) has rows of later days")
+    assert f"a.parquet: {outdated}" in late.screen.sentences
+    report = (late.batches["a.parquet"].folder / "report.html").read_text()
+    assert "1 batch scored before (b.parquet)" in report
+    (command,) = late.screen.commands
+    result = run_command(*shlex.split(command)[1:])
+    assert result.exit_code == 0, said(result)
+    assert scores().equals(in_order)
 
 
 def test_ids_that_another_batch_has_are_quarantined(home: Path) -> None:

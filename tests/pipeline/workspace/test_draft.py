@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.errors import ConfigError, ResourceError
 from pipeline.settings.config import Config
-from pipeline.workspace.draft import CHANGE, drafting, recover
+from pipeline.workspace.draft import CHANGE, drafting, settle_draft
+from pipeline.workspace.intents import Intents
 from pipeline.workspace.ledger import Entry
 from pipeline.workspace.workspace import Workspace
 from tests.faults import ERRORS, KILLED, Forks, Points, spread
@@ -132,15 +133,34 @@ def test_labels_that_come_with_a_draft_reach_stored_rows_when_it_is_published(fo
     assert [(row["tx"], row["fraud"]) for row in rows] == [(1, 1), (2, 1), (3, None)]
 
 
-def test_a_training_is_owned_by_its_results(folder: Path) -> None:
+def train(folder: Path) -> Workspace:
     space = workspace_of(folder)
-    final = space.folder.runs / "r1"
-    with drafting(space, final) as draft:
+    with drafting(space, space.folder.runs / "r1") as draft:
         draft.workspace.history.append(rows_of(folder, [4], 1), "r1")
         (draft.results / "report").write_text("r1")
         draft.publish()
-    assert (final / "report").read_text() == "r1"
+    return space
+
+
+def test_the_rows_of_a_training_enter_the_history_once_it_is_settled(folder: Path) -> None:
+    before, space = state(folder)["history"], train(folder)
+    assert (space.folder.runs / "r1" / "report").read_text() == "r1"
+    assert state(folder)["history"] == before
+    settle_draft(space)
     assert [file.stem for file in space.history.files(None, None)] == ["m1", "r1"]
+    assert state(folder)["hidden"] == []
+
+
+@pytest.mark.parametrize("is_undone_first", [False, True])
+def test_the_rows_of_a_training_whose_version_was_not_recorded_go(folder: Path, *, is_undone_first: bool) -> None:
+    before, space = state(folder)["history"], train(folder)
+    final, intents = space.folder.runs / "r1", Intents(space.config)
+    intent = intents.begin("registration", {"folder": str(final.absolute())})
+    if is_undone_first:
+        shutil.rmtree(final)
+        intents.end(intent)
+    settle_draft(space)
+    assert state(folder)["history"] == before
     assert state(folder)["hidden"] == []
 
 
@@ -156,7 +176,7 @@ def test_a_draft_of_another_moment_of_the_same_batch_is_not_its(folder: Path, *,
     at = entry.scored_at if is_recorded else entry.scored_at + timedelta(microseconds=1)
     change = {"final": "batches/m1-v1", "gone": [], "retired": [], "record": ["m1", "1", at.isoformat()]}
     (draft / CHANGE).write_text(json.dumps(change))
-    recover(space)
+    settle_draft(space)
     ids = pq.read_table(space.history.files(None, None)[0])["tx"].to_pylist()
     assert ids == ([3, 4] if is_recorded else [1, 2, 3])
     assert not draft.exists()
@@ -167,7 +187,7 @@ def test_a_change_that_a_power_cut_garbled_was_not_recorded(folder: Path, text: 
     before, space = state(folder), workspace_of(folder)
     space.folder.draft.mkdir()
     (space.folder.draft / CHANGE).write_text(text)
-    recover(space)
+    settle_draft(space)
     assert state(folder) == before
 
 
@@ -175,7 +195,7 @@ def test_drafts_of_tables_that_share_a_work_folder_are_not_each_others(folder: P
     cards, loans = workspace_of(folder), workspace_of(folder, "loans")
     with drafting(loans, loans.folder.batches / "x-v1") as draft:
         (draft.results / "scores").write_text("x")
-        recover(cards)
+        settle_draft(cards)
         assert (draft.results / "scores").exists()
         draft.publish(replace(entry_of(loans, "x"), model_name="loans"))
     assert (loans.folder.batches / "x-v1" / "scores").read_text() == "x"
@@ -188,8 +208,10 @@ def test_what_is_recorded_and_can_not_be_put_into_its_place_is_put_there_by_the_
             draft.workspace.history.append(rows_of(folder, [4], 1), "t1")
             (space.folder.history / "date=2025-03-02").write_text("a file in the place of a folder")
             draft.publish(entry_of(space, "t1"))
+    with pytest.raises(ResourceError, match=r"can't be put into its place or removed .*date=2025-03-02"):
+        settle_draft(space)
     (space.folder.history / "date=2025-03-02").unlink()
-    recover(space)
+    settle_draft(space)
     assert state(folder)["live"] == ["m1", "t1"]
     assert [file.stem for file in space.history.files(None, None)] == ["m1", "t1"]
 
@@ -244,7 +266,7 @@ def test_a_run_that_ends_anywhere_leaves_the_state_before_or_after_and_done_agai
             point = f"{number} {names[number]} {os.strerror(error) if error else 'killed'}"
             status, text = forks.run(act, Points(copied(folder, work), number, error), str(work), *map(str, run))
             assert status in ((0, 1) if error else (KILLED,)), (point, text)
-            recover(workspace_of(work))
+            settle_draft(workspace_of(work))
             assert state(work) in (before, after), (point, text)
             reached.add(state(work) == after)
             score(work, *run)
@@ -259,9 +281,9 @@ def test_a_run_that_can_not_ask_the_ledger_leaves_a_draft_for_the_next(forks: Fo
     (folder / "ledger.db").rename(folder / "away.db")
     (folder / "ledger.db").mkdir()
     with pytest.raises(ConfigError, match="cannot be used"):
-        recover(workspace_of(folder))
+        settle_draft(workspace_of(folder))
     (folder / "ledger.db").rmdir()
     (folder / "away.db").rename(folder / "ledger.db")
-    recover(workspace_of(folder))
+    settle_draft(workspace_of(folder))
     assert state(folder)["live"] == ["m1", "t1"]
     assert [file.stem for file in workspace_of(folder).history.files(None, None)] == ["m1", "t1"]
