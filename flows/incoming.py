@@ -57,7 +57,7 @@ class NewFiles:
             raise InputError(
                 f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
             )
-        ledger, paths = Workspace(config).ledger, sorted(incoming.iterdir())
+        handled, paths = Workspace(config).ledger.handled(), sorted(incoming.iterdir())
         ready = [
             path for path in paths if not path.name.startswith((".", "_")) and path.suffix.lower() not in UNFINISHED
         ]
@@ -65,7 +65,7 @@ class NewFiles:
         for path in ready:
             with files.concerning(path):
                 _refuse_links_out(path, incoming)
-                if ledger.handled(Batch.of(path, config)) is None:
+                if handled.entry_of(Batch.of(path, config)) is None:
                     files.paths.append(path)
         return files
 

@@ -172,19 +172,9 @@ class Ledger:
         scored = [entry for entry in entries if entry.last_timestamp is not None]
         return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
 
-    def handled(self, batch: Batch) -> Entry | None:
-        """Return the entry that makes this file old for the schedule; None for a new one.
-
-        A file is old when its content has been scored for this period by any model version, wherever it lay
-        then, or was refused when it lay here by the rules of today. It is new again when its content or the rules
-        change, and when its content went out of the ledger because a changed file took its place.
-        """
-        refused_here = sa.and_(
-            BATCHES.c.status == "refused", BATCHES.c.source == _absolute(batch.path), BATCHES.c.rules == batch.rules
-        )
-        same = _of_content(batch.digest, batch.period)
-        entries = self._select(same, sa.or_(_live(), refused_here), self._mine())
-        return max(entries, key=lambda entry: (entry.status == "scored", entry.scored_at), default=None)
+    def handled(self) -> "Handled":
+        """Return what the schedule need not look at again, as of now."""
+        return Handled(self._select(sa.or_(_live(), BATCHES.c.status == "refused"), self._mine()))
 
     def record(self, entry: Entry, replaces: Sequence[str] = ()) -> None:
         """Write one entry and mark those that it replaces, in one transaction.
@@ -235,6 +225,37 @@ class Ledger:
             rows: Sequence[Any] = connection.execute(sa.select(*columns).where(*conditions)).all()
         entries = [Entry(**row._mapping) for row in rows]
         return [replace(entry, batch_id=entry.batch_id.partition("@")[0]) for entry in entries]
+
+
+class Handled:
+    """The batches that make files old for the schedule, in memory: thousands of old files are asked for each night.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Scored and refused ones.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._scored: dict[tuple[object, ...], Entry] = {}
+        self._refused: dict[tuple[object, ...], Entry] = {}
+        for entry in sorted(entries, key=lambda entry: entry.scored_at):
+            content = (entry.digest, entry.period_start, entry.period_end)
+            if entry.status == "scored":
+                self._scored[content] = entry
+            else:
+                self._refused[*content, entry.source, entry.rules] = entry
+
+    def entry_of(self, batch: Batch) -> Entry | None:
+        """Return the entry that makes this file old; None for a new one.
+
+        A file is old when its content has been scored for this period by any model version, wherever it lay
+        then, or was refused when it lay here by the rules of today. It is new again when its content or the rules
+        change, and when its content went out of the ledger because a changed file took its place.
+        """
+        content = (batch.digest, batch.period.start, batch.period.end)
+        refused = self._refused.get((*content, _absolute(batch.path), batch.rules))
+        return self._scored.get(content, refused)
 
 
 def _live() -> sa.ColumnElement[bool]:

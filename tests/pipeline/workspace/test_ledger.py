@@ -130,7 +130,7 @@ def test_a_changed_file_replaces_what_every_version_made_of_it(ledger: Ledger) -
 def test_a_file_that_changes_back_is_scored_again_and_replaces_in_turn(ledger: Ledger) -> None:
     ledger.record(make_entry("a1"))
     ledger.record(make_entry("a9"), ["a1"])
-    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) is None
+    assert ledger.handled().entry_of(make_batch("/data/monday.parquet", digest="d-a1")) is None
     assert [entry.batch_id for entry in ledger.replaced_by(make_batch("/data/monday.parquet", id="a1"))] == ["a9"]
     ledger.record(make_entry("a1"), ["a9"])
     assert ledger.find("a1", "1") is not None
@@ -207,14 +207,14 @@ def test_a_refusal_stays_one_when_its_batch_is_replaced(ledger: Ledger) -> None:
     ledger.record(refusal)
     ledger.record(make_entry("a9", "1"), ["a1"])
     assert ledger.find("a1", "1") is None
-    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) == refusal
+    assert ledger.handled().entry_of(make_batch("/data/monday.parquet", digest="d-a1")) == refusal
 
 
 def test_a_file_that_was_scored_is_old_as_scored_also_where_another_version_refused_it_later(ledger: Ledger) -> None:
     scored = make_entry("a1", "1")
     ledger.record(scored)
     ledger.record(make_entry("a1", "2", status="refused", message="no", scored_at=datetime(2025, 3, 1)))
-    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) == scored
+    assert ledger.handled().entry_of(make_batch("/data/monday.parquet", digest="d-a1")) == scored
 
 
 def test_refused_and_replaced_batches_take_no_ids(ledger: Ledger) -> None:
@@ -227,26 +227,26 @@ def test_refused_and_replaced_batches_take_no_ids(ledger: Ledger) -> None:
 
 def test_the_schedule_sees_every_new_file_and_no_old_one(ledger: Ledger) -> None:
     monday = "/data/monday.parquet"
-    assert ledger.handled(make_batch(monday, digest="d-a1")) is None
+    assert ledger.handled().entry_of(make_batch(monday, digest="d-a1")) is None
     ledger.record(make_entry("a1", "1"))
-    scored = ledger.handled(make_batch(monday, digest="d-a1"))
+    scored = ledger.handled().entry_of(make_batch(monday, digest="d-a1"))
     assert scored is not None
     assert (scored.status, scored.model_version) == ("scored", "1")
-    assert ledger.handled(make_batch("/elsewhere/copy.parquet", digest="d-a1")) is not None
-    assert ledger.handled(make_batch(monday, digest="changed")) is None
+    assert ledger.handled().entry_of(make_batch("/elsewhere/copy.parquet", digest="d-a1")) is not None
+    assert ledger.handled().entry_of(make_batch(monday, digest="changed")) is None
     # A part of the file was scored by name; the rest of it is still to do.
     ledger.record(make_entry("b2", period_end=datetime(2025, 1, 3), source="/data/part.parquet"))
-    assert ledger.handled(make_batch("/data/part.parquet", digest="d-b2")) is None
+    assert ledger.handled().entry_of(make_batch("/data/part.parquet", digest="d-b2")) is None
 
 
 def test_a_refused_file_is_old_until_it_changes_and_may_be_tried_by_name(ledger: Ledger) -> None:
     refusal = make_entry("a1", read=50, refused=50, status="refused", message="column eur is missing", folder="")
     ledger.record(refusal)
-    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1")) == refusal
+    assert ledger.handled().entry_of(make_batch("/data/monday.parquet", digest="d-a1")) == refusal
     assert ledger.find("a1", "1") is None
-    assert ledger.handled(make_batch("/data/monday.parquet", digest="mended")) is None
+    assert ledger.handled().entry_of(make_batch("/data/monday.parquet", digest="mended")) is None
     # Two empty files have the same content: each is refused, and told of, once.
-    assert ledger.handled(make_batch("/data/tuesday.parquet", digest="d-a1")) is None
+    assert ledger.handled().entry_of(make_batch("/data/tuesday.parquet", digest="d-a1")) is None
     ledger.record(make_entry("a1"))
     assert ledger.find("a1", "1") == make_entry("a1")
 
@@ -258,8 +258,8 @@ def test_files_of_one_content_are_refused_each_and_stay_refused(ledger: Ledger) 
     ]
     for refusal in refusals:
         ledger.record(refusal)
-    assert ledger.handled(make_batch("/data/monday.parquet", digest="d")) == refusals[0]
-    assert ledger.handled(make_batch("/data/tuesday.parquet", digest="d")) == refusals[1]
+    assert ledger.handled().entry_of(make_batch("/data/monday.parquet", digest="d")) == refusals[0]
+    assert ledger.handled().entry_of(make_batch("/data/tuesday.parquet", digest="d")) == refusals[1]
     assert len(ledger._select()) == 2
 
 
@@ -267,18 +267,18 @@ def test_a_refused_file_is_new_again_under_other_rules(ledger: Ledger) -> None:
     refusal = make_entry("a1", status="refused", message="cut at ','", rules="comma")
     ledger.record(refusal)
     monday = "/data/monday.parquet"
-    assert ledger.handled(make_batch(monday, digest="d-a1", rules="comma")) == refusal
-    assert ledger.handled(make_batch(monday, digest="d-a1", rules="semicolon")) is None
+    assert ledger.handled().entry_of(make_batch(monday, digest="d-a1", rules="comma")) == refusal
+    assert ledger.handled().entry_of(make_batch(monday, digest="d-a1", rules="semicolon")) is None
     ledger.record(make_entry("a2", digest="d-a1", status="refused", message="no ids", rules="semicolon"))
-    assert ledger.handled(make_batch(monday, digest="d-a1", rules="semicolon")) is not None
+    assert ledger.handled().entry_of(make_batch(monday, digest="d-a1", rules="semicolon")) is not None
     # What was scored stays so, whatever the rules.
     ledger.record(make_entry("a1", rules="semicolon"))
-    assert ledger.handled(make_batch(monday, digest="d-a1", rules="tab")) is not None
+    assert ledger.handled().entry_of(make_batch(monday, digest="d-a1", rules="tab")) is not None
 
 
 def test_a_refusal_without_rules_keeps_no_file_from_being_tried_again(ledger: Ledger) -> None:
     ledger.record(make_entry("a1", status="refused", message="the history lacks 3 days"))
-    assert ledger.handled(make_batch("/data/monday.parquet", digest="d-a1", rules="comma")) is None
+    assert ledger.handled().entry_of(make_batch("/data/monday.parquet", digest="d-a1", rules="comma")) is None
 
 
 def test_no_refusal_stands_of_a_content_that_was_scored(ledger: Ledger) -> None:
@@ -286,13 +286,13 @@ def test_no_refusal_stands_of_a_content_that_was_scored(ledger: Ledger) -> None:
     ledger.record(make_entry("a1", "1", source=tuesday, status="refused", message="no"))
     ledger.record(make_entry("a1", "2"))
     ledger.record(make_entry("a9", "2"), ["a1"])
-    assert ledger.handled(make_batch(tuesday, digest="d-a1")) is None
+    assert ledger.handled().entry_of(make_batch(tuesday, digest="d-a1")) is None
 
 
 def test_a_name_that_is_not_utf_8_is_recorded_in_letters_that_are(ledger: Ledger) -> None:
     name = os.fsdecode(b"/data/caf\xe9.csv")
     ledger.record(make_entry("a1", source=name, status="refused", message="rename it"))
-    found = ledger.handled(make_batch(name, digest="d-a1"))
+    found = ledger.handled().entry_of(make_batch(name, digest="d-a1"))
     assert found is not None
     assert found.source == "/data/caf\\xe9.csv"
 
@@ -307,7 +307,7 @@ def test_tables_do_not_see_each_others_batches(tmp_path: Path, ledger: Ledger) -
     ledger.record(make_entry("a1"))
     other = Ledger(make_config(tmp_path, name="wires"))
     assert other.find("a1", "1") is None
-    assert other.handled(make_batch("/data/monday.parquet", digest="d-a1")) is None
+    assert other.handled().entry_of(make_batch("/data/monday.parquet", digest="d-a1")) is None
     assert other.replaced_by(make_batch("/data/monday.parquet", id="a9")) == []
     assert other.near(datetime(2025, 1, 6), datetime(2025, 1, 6), DAY) == []
     other.record(make_entry("a9", model_name="wires"), ["a1"])
