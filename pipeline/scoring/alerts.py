@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.numbers import amount, moment
 from pipeline.scoring.reasons import REASONS_TYPE, sentence
@@ -19,6 +20,8 @@ from pipeline.tables.label_words import spell_labels
 from pipeline.tables.period import local_times
 
 REASONS_IN_CSV = ("reason_1", "reason_2", "reason_3")
+DECIMALS = 6
+"""Of an amount in a spreadsheet: more are what is left of arithmetic, such as 789.1500000000001."""
 
 
 def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
@@ -45,6 +48,8 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
             columns[name] = stand_ins(column, sensitive[field.name], contract, pseudonyms)
         elif field.name == name_within(contract.timestamp, names):
             columns[name] = _at_their_precision(local_times(column, config.table.time_zone))
+        elif field.name == name_within(contract.amount, names) and pa.types.is_floating(field.type):
+            columns[name] = pc.round(column, ndigits=DECIMALS)
         elif field.name == name_within(str(contract.label), names):
             columns[name] = spell_labels(column, config.table)
         elif pa.types.is_dictionary(field.type) or pa.types.is_large_string(field.type):

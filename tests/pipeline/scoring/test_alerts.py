@@ -125,6 +125,14 @@ def test_the_spreadsheet_is_flat_with_a_column_for_each_reason():
     assert not {"reason", "reason_1"} & set(without.column_names)
 
 
+def test_an_amount_is_told_without_what_arithmetic_left_behind():
+    amounts = [789.1500000000001, 0.1 + 0.2, 12345678.9, -5.0]
+    table = alerts_table(rows=4)
+    table = table.set_column(table.schema.get_field_index("eur"), "eur", pa.array(amounts))
+    assert for_spreadsheets(table, config())["eur"].to_pylist() == [789.15, 0.3, 12345678.9, -5.0]
+    assert table["eur"].to_pylist() == amounts  # the tables for programs keep what was computed with
+
+
 def test_a_row_is_shown_in_the_table_s_zone_with_its_amount_to_the_cent_and_its_reasons():
     row = alert_rows(alerts_table(rows=1, card=None), config())[0]
     reasons = (
