@@ -16,7 +16,7 @@ from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_o
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import refuse_unusual
-from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError, UnlikeTraining
+from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
 from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
@@ -182,8 +182,7 @@ def _score(batch: Batch, champion: Champion, config_path: str, *, force: bool = 
         return _publish(batch, champion, entry, config_path)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
-        # The days may be there tomorrow, and another version may know what this one does not.
-        rules = "" if isinstance(error, HistoryGap | UnlikeTraining) else batch.rules
+        rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
         ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
         raise
 
