@@ -3,7 +3,7 @@
 import codecs
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,17 @@ def printable(path: Path) -> str:
     'caf\\xe9.csv'
     """
     return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def in_words(names: Iterable[str]) -> str:
+    r"""Return columns' names in one line, in quotes where blanks or signs in them would not be seen; "none" for none.
+
+    Examples
+    --------
+    >>> in_words(["card", " card", "\ufefftx"]), in_words([])
+    ("card, ' card', '\\ufefftx'", 'none')
+    """
+    return ", ".join(name if name.isprintable() and name == name.strip() else repr(name) for name in names) or "none"
 
 
 def parquet_file(file: Path) -> pq.ParquetFile:
@@ -261,7 +272,7 @@ def readable(file: Path, settings: TableConfig) -> Iterator[None]:
 
 
 def _explain(file: Path, settings: TableConfig, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = _spelled_out(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
     if file.name.lower().endswith(".parquet"):
         return f"{file} is truncated or no Parquet file ({reason}); write it again"
     if "mpty CSV" in reason:
@@ -327,8 +338,13 @@ def _fault(column: pa.Array) -> str:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
-        return str(error).splitlines()[0]
+        return _spelled_out(str(error).splitlines()[0])
     return ""
+
+
+def _spelled_out(reason: str) -> str:
+    """Return a library's words, in which bytes of the file may be quoted, in letters that are only shown."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in reason)
 
 
 def merge_schemas(table_schema: pa.Schema, schema: pa.Schema, first: Path, file: Path) -> pa.Schema:
@@ -352,8 +368,8 @@ def merge_schemas(table_schema: pa.Schema, schema: pa.Schema, first: Path, file:
     extra = sorted(set(schema.names) - set(table_schema.names))
     if lacks or extra:
         raise InputError(
-            f"{file} has other columns than {first} (missing: {', '.join(lacks) or 'none'}; "
-            f"more: {', '.join(extra) or 'none'}); keep tables of different kinds in folders of their own"
+            f"{file} has other columns than {first} (missing: {in_words(lacks)}; "
+            f"more: {in_words(extra)}); keep tables of different kinds in folders of their own"
         )
     try:
         return pa.unify_schemas([table_schema, schema], promote_options="permissive")

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from pipeline.errors import BatchRefused
 from pipeline.settings.config import Config, TableConfig
 from pipeline.tables.digits import read_integers, read_numbers, whole
+from pipeline.tables.files import in_words
 from pipeline.tables.headers import is_values
 from pipeline.tables.label_words import read_labels
 from pipeline.tables.moments import read_moments
@@ -102,8 +103,8 @@ def check_columns(schema: pa.Schema, config: Config, name: str) -> None:
         others = [column for column in schema.names if column not in known]
         more = f" and {len(others) - 10} more" if len(others) > 10 else ""
         raise BatchRefused(
-            f"{name} does not fit the contract, missing: {', '.join(missing)}; "
-            f"not in the contract: {', '.join(others[:10]) + more or 'none'}; "
+            f"{name} does not fit the contract, missing: {in_words(missing)}; "
+            f"not in the contract: {in_words(others[:10])}{more}; "
             + ("renamed? Change the name in the table or in [contract]" if others else "deliver them")
         )
     for column in contract.columns:

@@ -247,6 +247,7 @@ def test_one_cell_of_another_encoding_in_parquet_is_named(tmp_path, kind, place)
         (pa.ArrowMemoryError("malloc of size 64 failed"), ResourceError, r"not enough memory to read a\.csv"),
         (MemoryError(), ResourceError, r"not enough memory to read a\.csv"),
         (OSError("zlib inflate failed"), InputError, r"a\.csv cannot be read as CSV \(zlib inflate failed\)"),
+        (OSError("what type: \x0f"), InputError, r"a\.csv cannot be read as CSV \(what type: \\x0f\)"),
         (EOFError("ended early"), InputError, r"a\.csv cannot be read as CSV \(ended early\)"),
     ],
 )

@@ -404,6 +404,9 @@ def test_missing_columns_are_told_with_the_others():
     without = {name: kind for name, kind in FOUND.items() if name != "card"}
     with pytest.raises(BatchRefused, match="missing: card; not in the contract: none; deliver them"):
         check_columns(pa.schema(without), config(), "a.csv")
+    odd = {**without, " card": pa.string(), "\ufeffcard": pa.string(), "a\nb": pa.string()}
+    with pytest.raises(BatchRefused, match=r"not in the contract: ' card', '\\ufeffcard', 'a\\nb'; renamed"):
+        check_columns(pa.schema(odd), config(), "a.csv")
     many = {**without, **{f"V{i}": pa.string() for i in range(30)}}
     with pytest.raises(BatchRefused, match="V8, V9 and 20 more; renamed"):
         check_columns(pa.schema(many), config(), "a.csv")
