@@ -126,8 +126,8 @@ def first_moment(schedule: Any, since: datetime) -> datetime | None:
     --------
     >>> from prefect.schedules import Cron
     >>> nightly = Cron("0 2 * * *", timezone="Europe/Berlin")
-    >>> str(first_moment(nightly, datetime(2025, 3, 29, 12, tzinfo=UTC)))
-    '2025-03-30 03:00:00+02:00'
+    >>> str(first_moment(nightly, datetime(2025, 3, 3, 12, tzinfo=UTC)))
+    '2025-03-04 02:00:00+01:00'
     >>> first_moment(nightly, datetime.now(UTC))
     """
     cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)

@@ -89,8 +89,8 @@ def notable(config: Config) -> dict[str, object]:
     Examples
     --------
     >>> contract = Contract(id="tx", timestamp="at", amount="eur")
-    >>> notable(Config(contract=contract, name="cards", features={"max_gap_days": 3}))
-    {'features.max_gap_days': 3, 'model.name': 'denoising', 'threshold.strategy': 'false_alert_rate'}
+    >>> notable(Config(contract=contract, name="cards", features={"history_days": 3}))
+    {'features.history_days': 3, 'model.name': 'denoising', 'threshold.strategy': 'false_alert_rate'}
     """
     contract = Contract(id=config.contract.id, timestamp=config.contract.timestamp, amount=config.contract.amount)
     usual = flatten(Config(contract=contract))

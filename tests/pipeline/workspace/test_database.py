@@ -142,11 +142,11 @@ def test_a_refusal_from_before_its_rules_were_kept_is_tried_again_and_then_holds
     with raw.begin() as connection:
         connection.execute(sa.insert(before.tables["batches"]).values({**row, **counts, "message": "no amounts"}))
     ledger = Ledger(config)
-    assert ledger.handled(batch) is None
+    assert ledger.handled().entry_of(batch) is None
     period = {"period_start": None, "period_end": None}
     refusal = Entry(**{**row, **period, "message": "no amounts", "rules": batch.rules})
     ledger.record(refusal)
-    assert ledger.handled(batch) == refusal
+    assert ledger.handled().entry_of(batch) == refusal
     ledger.record(replace(refusal, status="scored"))
     assert ledger.find(batch.id, "1") is not None
     with raw.connect() as connection:
