@@ -22,7 +22,7 @@ from pipeline.errors import ResourceError
 # nothing has come to its end.
 IDLE_SECONDS = 30.0
 PROGRESS = 0.2
-REMEDY = (
+ADVICE = (
     "start a server with `prefect server start --host 127.0.0.1` and set PREFECT_API_URL=http://127.0.0.1:4200/api, or "
     "set prefect = false in assay.toml to run without one"
 )
@@ -70,12 +70,12 @@ class PrivateServer:
         busy, last = 0.0, time.monotonic()
         while not _answers(f"{self.url}/health"):
             if self._process.poll() is not None:
-                raise ResourceError(f"Prefect's private server ended at its start ({self._last_line()}); {REMEDY}")
+                raise ResourceError(f"Prefect's private server ended at its start ({self._last_line()}); {ADVICE}")
             if (seconds := self._processor_seconds(busy)) > busy + PROGRESS:
                 busy, last = seconds, time.monotonic()
             if time.monotonic() - last > IDLE_SECONDS:
                 raise ResourceError(
-                    f"Prefect's private server does not answer, and did nothing for {IDLE_SECONDS:g} seconds; {REMEDY}"
+                    f"Prefect's private server does not answer, and did nothing for {IDLE_SECONDS:g} seconds; {ADVICE}"
                 )
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ def start_server() -> PrivateServer | None:
     if settings.api.url:
         return None
     if not settings.server.ephemeral.enabled:
-        raise ResourceError(f"no Prefect server is configured, and Prefect is told to start none of its own; {REMEDY}")
+        raise ResourceError(f"no Prefect server is configured, and Prefect is told to start none of its own; {ADVICE}")
     server = PrivateServer()
     os.environ["PREFECT_API_URL"] = server.url
     context.refresh_global_settings_context()

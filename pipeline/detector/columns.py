@@ -175,7 +175,7 @@ class CategoryEncoding:
     rare : list
         Values seen among the fit rows that share the last column.
     shares : list of float
-        How many of the fit rows held each of ``values``, of 1. Empty in artefacts from before it was kept.
+        How many of the fit rows held each of ``values``, of 1.
     """
 
     def __init__(self, feature: Feature, values: list[Any], rare: list[Any], shares: list[float]) -> None:
@@ -211,7 +211,7 @@ class CategoryEncoding:
 
     def share(self, value: Any) -> float:
         """Return how many of the fit rows held a value, of 1; that of all rare ones together for any other value."""
-        known = dict(zip(self.values, self.shares, strict=False))
+        known = dict(zip(self.values, self.shares, strict=True))
         return known.get(value, max(0.0, 1 - sum(self.shares)))
 
     def transform(self, values: pa.Array) -> np.ndarray:
@@ -235,7 +235,7 @@ class CategoryEncoding:
     @classmethod
     def from_dict(cls, feature: Feature, raw: dict[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
-        return cls(feature, raw["values"], raw["rare"], raw.get("shares", []))
+        return cls(feature, raw["values"], raw["rare"], raw["shares"])
 
 
 def _scale(values: np.ndarray, feature: Feature) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import DAY_US, HOUR_US, local_times
 
-LEAST_ROWS = 30
+LEAST_COMPARED = 30
 """A batch of fewer rows, or a day of which fewer are usual, is too small to be held against anything."""
 UNUSUAL = 0.01
 """p-value at or below which a row counts as unusual, whatever the threshold."""
@@ -116,7 +116,7 @@ class Reference:
             replaced; and where ``validation.on_low_volume`` says so, when rows are lacking.
         """
         count = pq.read_metadata(rows).num_rows
-        if count >= LEAST_ROWS:
+        if count >= LEAST_COMPARED:
             for fault in (*self._amount_fault(rows, config), *self._column_faults(rows, config, encoder)):
                 raise UnlikeTraining(f"{batch.path}: {fault}", count)
         note = self._volume_note(rows, batch, config)
@@ -175,7 +175,7 @@ class Reference:
         counts = np.unique(moments.astype("datetime64[D]"), return_counts=True)
         rows_of = dict(zip(*(part.tolist() for part in counts), strict=True))
         for day, usual in self._usual_by_day(*self._covered(moments, batch, zone)).items():
-            if usual >= LEAST_ROWS and rows_of.get(day, 0) < least * usual:
+            if usual >= LEAST_COMPARED and rows_of.get(day, 0) < least * usual:
                 share = percent(rows_of.get(day, 0) / usual)
                 return f"{day} has {rows_of.get(day, 0):,} rows, {share} of the {usual:,.0f} that are usual for it"
         return ""
@@ -220,7 +220,7 @@ def refuse_unusual(p_values: np.ndarray, source: str, config: Config, read: int)
     """
     count, unusual = len(p_values), int((p_values <= UNUSUAL).sum())
     limit = config.validation.max_unusual
-    if count < LEAST_ROWS or unusual <= limit * count:
+    if count < LEAST_COMPARED or unusual <= limit * count:
         return
     raise UnlikeTraining(
         f"{source}: {unusual:,} of {count:,} rows ({percent(unusual / count)}) score higher than "

@@ -17,7 +17,7 @@ MISSING = "missing"
 REASONS = 3
 LEAST_SHARE = 0.1
 """A reason beside the best one makes up this share of the score at least: less only distracts."""
-RARE = 0.05
+RARE_VALUE = 0.05
 """A category is unusual that no more of the fit rows have, and a number beyond the rest of them on one side."""
 FAR = 0.25
 """An amount, and what is compared with a party's own, is told where the two lie this much of the larger one apart."""
@@ -317,10 +317,10 @@ class _Words:
         encoding = self.encodings[feature.name]
         if isinstance(encoding, CategoryEncoding):
             share = encoding.share(value)
-            return int(bool(encoding.shares) and share <= RARE and share <= encoding.share(usual) / 2)
+            return int(share <= RARE_VALUE and share <= encoding.share(usual) / 2)
         statistics = encoding.statistics
         if value is None:
-            return int(0 < statistics.missing <= RARE * statistics.rows)
+            return int(0 < statistics.missing <= RARE_VALUE * statistics.rows)
         if not statistics.quantiles:
             return 0
         if feature.scale == "cycle":

@@ -16,7 +16,7 @@ from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases, move_aliases
 from pipeline.tracking.client import CHAMPION
 from pipeline.tracking.withdrawal import INTENT, put_back, withdraw
-from pipeline.workspace.intents import Busy, Intent, Intents, Kind
+from pipeline.workspace.intents import Busy, Change, Intent, Intents
 
 
 class NothingDone(AssayError):
@@ -46,7 +46,7 @@ def recover(config: Config) -> list[str]:
 
 
 @contextmanager
-def changing(config: Config, kind: Kind, content: Mapping[str, object]) -> Iterator[Intent]:
+def changing(config: Config, kind: Change, content: Mapping[str, object]) -> Iterator[Intent]:
     """Hold the lock, with an intent written; what was done inside is undone where the block fails.
 
     A block that records its change takes the intent out with it; of any other, it is taken out when the block ends.

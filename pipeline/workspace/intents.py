@@ -20,7 +20,7 @@ from pipeline.settings.config import Config
 from pipeline.workspace.database import answering, connect
 from pipeline.workspace.schema import INTENTS
 
-Kind = Literal["aliases", "registration", "runs"]
+Change = Literal["aliases", "registration", "runs"]
 
 
 class Busy(AssayError):
@@ -42,7 +42,7 @@ class Intent:
     """
 
     number: int
-    kind: Kind
+    kind: Change
     content: Mapping[str, Any]
     at: datetime
 
@@ -104,7 +104,7 @@ class Intents:
             rows = connection.execute(query.where(mine).order_by(INTENTS.c.number)).all()
         return [Intent(number, kind, json.loads(content), at) for number, kind, content, at in rows]
 
-    def begin(self, kind: Kind, content: Mapping[str, Any]) -> Intent:
+    def begin(self, kind: Change, content: Mapping[str, Any]) -> Intent:
         """Write an intent, whose change may begin when this returns."""
         at = datetime.now(UTC).replace(tzinfo=None)
         row = {"model_name": self.name, "place": self.place, "kind": kind, "content": json.dumps(content), "at": at}
