@@ -1,6 +1,7 @@
 """The ``assay`` command. Every command is a few lines: the work is elsewhere, and heavy packages load when one runs."""
 
 import atexit
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -393,13 +394,18 @@ def _day(moment: datetime | None) -> date | None:
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """Print a user's error in its one sentence, and end with status 1."""
-    from pipeline.errors import INTERRUPTED, AssayError
+    """Print a user's error, or the system's, in its one sentence, and end with status 1."""
+    from pipeline.errors import INTERRUPTED, AssayError, sentence
 
     try:
         yield
     except AssayError as error:
         console.error(str(error))
+        raise typer.Exit(1) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read what is printed has gone
+            raise
+        console.error(f"{sentence(error)}; mend that, and run the same command again")
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, RuntimeError) as error:
         if isinstance(error, RuntimeError) and str(error) != INTERRUPTED:

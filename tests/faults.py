@@ -14,6 +14,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +24,48 @@ from typing import IO, Any, Self
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from pipeline.tables.scratch import LOCK, SETTLE_SECONDS
 from tests.processes import SECONDS
 
 ERRORS = (errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS, errno.ESTALE)
 """No space, no permission, broken disk, read-only disk, network disk gone: each point fails with one of them."""
+SQLITE = {
+    errno.ENOSPC: "database or disk is full",
+    errno.EACCES: "database is locked",
+    errno.EROFS: "attempt to write a readonly database",
+}
+"""What SQLite says of an error in a commit."""
 KILLED = -signal.SIGKILL
 
 
 def spread(step: int) -> int:
     """Return the step from one point to the next that is tried: `step` itself, or 1 where SOAK is set (make soak)."""
     return 1 if os.environ.get("SOAK") else step
+
+
+def settle_locks(folder: Path) -> None:
+    """Make the locks of hidden folders look as old as those of last night's run, so that the next one sweeps them."""
+    for lock in folder.rglob(f".*{LOCK}"):
+        os.utime(lock, (time.time() - 2 * SETTLE_SECONDS,) * 2)
+
+
+class Outcomes:
+    """What came of points failed and killed: a table of kinds of points, faults and outcomes."""
+
+    def __init__(self) -> None:
+        self._table: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, point: str, fault: int | str, unlike: object) -> None:
+        """Add a fault at a point, or the number of its error, 0 = killed, and what is not as it would be without it."""
+        name = fault if isinstance(fault, str) else os.strerror(fault) if fault else "killed"
+        outcome = f"{point}: {unlike}" if unlike else "same"
+        self._table[point.split(maxsplit=1)[0], name, outcome] += 1
+
+    def show(self) -> set[str]:
+        """Print the table, and return the different outcomes."""
+        for (kind, fault, outcome), count in sorted(self._table.items()):
+            print(f"{kind:8} {fault:28} {count:4} {outcome}")
+        return {outcome for _, _, outcome in self._table}
 
 
 @dataclass
@@ -111,7 +145,8 @@ class Points:
             if not self.error:
                 os.kill(os.getpid(), signal.SIGKILL)
             if kind == "commit":
-                raise sa.exc.OperationalError("COMMIT", None, sqlite3.OperationalError("disk I/O error"))
+                cause = SQLITE.get(self.error, "disk I/O error")
+                raise sa.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(cause))
             raise OSError(self.error, os.strerror(self.error), text)
 
 
@@ -121,7 +156,7 @@ def _open_path(descriptor: int) -> Path:
 
 def plain(path: str) -> str:
     """Return a path without what is drawn by chance in it: the ends of hidden names."""
-    return re.sub(r"(\.[\w.-]+?)[-.](?:[0-9a-f]{8}|[a-z0-9_]{8})(?=/|$)", r"\1", path)
+    return re.sub(r"(\.[\w.-]+?)[-.](?:[0-9a-f]{8}|[a-z0-9_]{8})(?=/|$|\.assay-scratch$)", r"\1", path)
 
 
 class Forks:

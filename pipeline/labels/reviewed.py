@@ -25,7 +25,7 @@ from pipeline.tables.period import DAY_US, TIMESTAMP, Period
 from pipeline.tables.reading import Table, open_table
 from pipeline.tables.scratch import hidden
 from pipeline.tables.sql import database, quote
-from pipeline.tables.writing import ParquetWriter
+from pipeline.tables.writing import ParquetWriter, flush
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,9 @@ class ReviewedLabels:
             if is_new:
                 with hidden(self.folder, "delivery") as scratch:
                     blank = self._write(table, columns, at, scratch / file.name)
+                    flush(scratch / file.name)
                     (scratch / file.name).replace(file)
+                flush(self.folder)
             labels = pq.read_table(file, columns=["label"])["label"]
             frauds, unknown = pc.sum(labels).as_py(), self._unknown(file, history)
             return Taken(file=file, rows=len(labels), frauds=frauds, blank=blank, unknown=unknown, is_new=is_new)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import ResourceError
 from pipeline.settings.config import Config
 from pipeline.tables.scratch import hidden
+from pipeline.tables.writing import flush
 
 
 class WorkFolder:
@@ -65,7 +66,9 @@ class WorkFolder:
             folder.chmod(_usual_mode(folder))
             if final.exists():
                 self._set_aside(final)
+            flush(folder, *folder.rglob("*"))
             folder.rename(final)
+            flush(final.parent)
 
     def retire(self, folder: Path) -> None:
         """Move the results of a replaced batch out of the way; they are kept under ``replaced``."""

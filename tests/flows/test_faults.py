@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sqlite3
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.run import run_flow
-from tests.faults import ERRORS, KILLED, Forks, Points, spread
+from tests.faults import ERRORS, KILLED, Forks, Outcomes, Points, spread
 
 FIRST, SECOND = date(2025, 2, 26), date(2025, 2, 27)
 PARTS = ("flows.score", "torch", "duckdb", "mlflow.store.tracking.sqlalchemy_store", "great_expectations")
@@ -219,7 +218,7 @@ def test_every_point_failed_and_killed_and_the_command_run_again(runner: Runner,
     source, names = runner.keep(), runner.points()
     runner.deliver()
     expected = state(runner.home)
-    table: Counter[tuple[str, str, str]] = Counter()
+    outcomes = Outcomes()
     numbers = distinct(names)
     for place, number in enumerate(numbers[:: spread(len(numbers) // 8)]):
         for error in (0, ERRORS[place % len(ERRORS)]):
@@ -229,10 +228,5 @@ def test_every_point_failed_and_killed_and_the_command_run_again(runner: Runner,
             assert status in ((0, 1) if error else (KILLED,)), (names[number], fault, text)
             assert "\n" not in text, (names[number], fault)
             assert runner.run() == (0, ""), (names[number], fault)
-            unlike = differences(state(runner.home), expected)
-            table[names[number].split()[0], fault, f"{names[number]}: {unlike}" if unlike else "same"] += 1
-    print(
-        *(f"{kind:8} {fault:28} {count:4} {outcome}" for (kind, fault, outcome), count in sorted(table.items())),
-        sep="\n",
-    )
-    assert {outcome for _, _, outcome in table} == {"same"}
+            outcomes.add(names[number], error, differences(state(runner.home), expected))
+    assert outcomes.show() == {"same"}
