@@ -27,7 +27,7 @@ test: $(STAMP)
 # Every point at which a command touches the disk or MLflow failed and killed in turn, where `make test` tries a few of them.
 soak: $(STAMP)
 	SOAK=1 $(BIN)/python -m pytest -o timeout=0 -rP tests/flows/test_faults.py tests/flows/commands/test_label.py \
-	  tests/pipeline/workspace/test_draft.py
+	  tests/pipeline/workspace/test_draft.py tests/pipeline/selection/test_recovery.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

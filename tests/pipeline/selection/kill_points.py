@@ -1,16 +1,20 @@
-"""A promotion and a registration that are killed at every point, and what the next command makes of it.
+"""A promotion and a registration that fail or are killed at every point, and what the next command makes of it.
 
 A process of its own, in which nothing runs beside the one thread, so that it can be forked: ``python -m
-tests.pipeline.selection.kill_points WORK_DIR ACTION FIRST STEP`` prints, as JSON, a line a point.
+tests.pipeline.selection.kill_points WORK_DIR ACTION FIRST STEP`` prints, as JSON, two lines a point: killed, and
+failed in one of the ways of `FAULTS`, each point in the next one.
 """
 
+import errno
 import importlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,22 +30,33 @@ from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases
 from pipeline.tracking.client import experiment_id, start
 from pipeline.workspace.intents import Intents
+from tests.faults import settle_locks
 from tests.pipeline.selection.small_registration import register
 from tests.pipeline.tracking.small_training import Trained, make_rows
 
 WRITING = ("set_", "create_", "delete_", "log_", "update_", "transition_")
 DATABASES = ("mlflow.db", "ledger.db")
+ERRNO = {"no space left on device": errno.ENOSPC, "permission denied": errno.EACCES}
+FAULTS = (*ERRNO, "database is locked", "the server is gone", "interrupted")
 
 
-def die_at(point: int) -> None:
-    """Kill this process before or after the so-manieth write to MLflow, or before a commit to the ledger."""
+def fail_at(point: int, fault: str) -> None:
+    """Fail before or after the so-manieth write to MLflow, or before a commit to the ledger, or kill this process."""
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     passed = count(1)
 
-    def hit(*_: object) -> None:
-        if next(passed) == point:
+    def hit(error: Callable[[str], Exception] = MlflowException) -> None:
+        if next(passed) != point:
+            return
+        if fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "interrupted":
+            raise KeyboardInterrupt
+        if fault in ERRNO and error is MlflowException:
+            raise OSError(ERRNO[fault], fault)
+        raise error(fault)
 
     def around(write: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*words: Any, **options: Any) -> Any:
@@ -59,7 +74,7 @@ def die_at(point: int) -> None:
     @sa.event.listens_for(sa.Engine, "commit")
     def commit(connection: sa.Connection) -> None:
         if str(connection.engine.url.database).endswith("ledger.db"):
-            hit()
+            hit(lambda text: sa.exc.OperationalError("COMMIT", None, sqlite3.OperationalError(text)))
 
 
 def promote_second(config: Config, trained: Trained) -> None:
@@ -81,8 +96,11 @@ ACTIONS: dict[str, Callable[[Config, Trained], object]] = {
 }
 
 
-def in_a_child(job: Callable[[], object]) -> int:
-    """Run a job in a fork of this process, and return its exit status, minus the signal that ended it."""
+def in_a_child(job: Callable[[], object], errors: Path) -> int:
+    """Run a job in a fork of this process; return its exit status, minus the signal that ended it.
+
+    What is said of an error for users is written to a file.
+    """
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -91,8 +109,8 @@ def in_a_child(job: Callable[[], object]) -> int:
     try:
         job()
         status = 0
-    except AssayError as error:
-        print(json.dumps({"error": str(error)}))
+    except (AssayError, KeyboardInterrupt) as error:
+        errors.write_text(str(error) or "interrupted")
     finally:
         sys.stdout.flush()
         os._exit(status)
@@ -113,11 +131,12 @@ def state(config: Config) -> dict[str, object]:
         "running": sum(run.info.status == "RUNNING" for run in runs),
         "finished": sum(run.info.status == "FINISHED" for run in runs),
         "pending": len(Intents(config).pending()),
+        "hidden": sorted(path.name for path in (Path(config.work_dir) / "runs").glob(".*")),
     }
 
 
 def main(folder: Path, action: str, first: int, step: int) -> None:
-    """Kill the action at each point, let the next command recover and do it again, and print what comes of it."""
+    """Fail the action at each point, let the next command recover and do it again, and print what comes of it."""
     trained_folder = Path((folder / "trained.txt").read_text())
     config = Config.model_validate_json((folder / "config.json").read_text())
     trained = Trained(config, make_rows(), Detector.load(trained_folder / "detector"), trained_folder)
@@ -126,22 +145,31 @@ def main(folder: Path, action: str, first: int, step: int) -> None:
     for name in DATABASES:
         shutil.copy(folder / name, folder / f"{name}.before")
 
-    def again() -> None:
+    errors = folder / "errors"
+
+    def again(fault: str, status: int, error: str) -> None:
         sentences = recover(config)
         after = state(config)
         ACTIONS[action](config, trained)
-        print(json.dumps({"said": sentences, "recovered": after, "again": state(config)}))
+        said = {"fault": fault, "status": status, "error": error, "said": sentences}
+        print(json.dumps({**said, "recovered": after, "again": state(config)}))
 
-    def once(point: int) -> None:
-        die_at(point)
+    def once(point: int, fault: str) -> None:
+        fail_at(point, fault)
         ACTIONS[action](config, trained)
 
-    for point in count(first, step):
-        for name in DATABASES:
-            shutil.copy(folder / f"{name}.before", folder / name)
-        if in_a_child(lambda point=point: once(point)) == 0:
-            return
-        in_a_child(again)
+    for place, point in enumerate(count(first, step)):
+        for fault in ("killed", FAULTS[place % len(FAULTS)]):
+            shutil.rmtree(folder / "runs", ignore_errors=True)
+            for name in DATABASES:
+                shutil.copy(folder / f"{name}.before", folder / name)
+            errors.write_text("")
+            status = in_a_child(partial(once, point, fault), errors)
+            if status == 0 and fault == "killed":
+                return
+            settle_locks(folder)
+            error = errors.read_text()
+            assert in_a_child(partial(again, fault, status, error), errors) == 0, (point, fault, errors.read_text())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.tracking.aliases import find_aliases, move_aliases
 from pipeline.tracking.client import experiment_id, start
 from pipeline.tracking.groups import Child, log_child, open_group
 from pipeline.workspace.intents import Intents
+from tests.faults import Outcomes, spread
 from tests.pipeline.selection.kill_points import DATABASES
 from tests.pipeline.selection.small_registration import register
 from tests.pipeline.tracking.small_training import Trained
@@ -39,15 +41,27 @@ def config(two_versions: Config, tmp_path: Path) -> Config:
 
 
 def killed(config: Config, trained: Trained, action: str, *, first: int, step: int) -> list[dict]:
-    """Kill an action at some of its points, and return what came of each."""
+    """Fail and kill an action at some of its points, and return what came of each; an error was one sentence."""
     folder = Path(config.work_dir)
     (folder / "config.json").write_text(config.model_dump_json())
     (folder / "trained.txt").write_text(str(trained.folder))
-    words = [sys.executable, "-m", "tests.pipeline.selection.kill_points", folder, action, str(first), str(step)]
+    points = ["1", "1"] if spread(step) == 1 else [str(first), str(step)]
+    words = [sys.executable, "-m", "tests.pipeline.selection.kill_points", folder, action, *points]
     process = run(*words, cwd=Path(__file__).parents[3])
     assert process.status == 0, process
     lines = [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
     assert lines, process
+    outcomes = Outcomes()
+    for line in lines:
+        if line["fault"] == "killed":
+            assert (line["status"], line["error"]) == (-signal.SIGKILL, "")
+        else:
+            assert line["error"].count("\n") == 0
+            assert line["status"] == (1 if line["error"] else 0), line
+            assert line["said"] == []  # it was undone at once
+        assert line["again"]["hidden"] == []
+        outcomes.add(action, line["fault"], "")
+    outcomes.show()
     return lines
 
 
@@ -76,7 +90,7 @@ def test_a_registration_that_is_killed_leaves_no_version_and_no_run_that_seems_t
     config: Config, trained: Trained
 ) -> None:
     before = find_aliases(config)
-    for result in killed(config, trained, "register", first=2, step=15):
+    for result in killed(config, trained, "register", first=2, step=20):
         recovered, again = result["recovered"], result["again"]
         for there in (recovered, again):
             assert there["aliases"] == there["records"], result
