@@ -22,6 +22,7 @@ from pipeline.inference.giveaways import refuse_giveaways
 from pipeline.intake import TakenIn, take_in
 from pipeline.pages.backtest import agreements, render_backtest
 from pipeline.pages.validation import data_docs
+from pipeline.selection.recovery import at_work, recover, tags_of
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
@@ -109,6 +110,8 @@ def backtest(
             stability=stability,
         )
         _check_segment(segment, config)
+        for sentence in recover(config):
+            console.warning(sentence)
         with console.step("read"):
             batch = Batch.of(table or config.table.path, config, Period.of_days(first, last, config.table.time_zone))
         return _backtest(batch, Workspace(config), design, first=first, last=last)
@@ -145,7 +148,8 @@ def _backtest(
         intake = take_in_period(batch, workspace, folder, check)
         moment = intake.labels.latest_moment(intake.last)
         settings = {**asdict(design), "from": str(plan[0].train_first), "to": str(plan[-1].test_last)}
-        with backtest_run(config, settings, {"batch_id": batch.id, "data_digest": batch.digest}) as tracked:
+        tags = {"batch_id": batch.id, "data_digest": batch.digest}
+        with at_work(config) as intent, backtest_run(config, settings, tags | tags_of(intent)) as tracked:
             tested, measured = fit_and_test(intake, plan, design, folder=folder, moment=moment, tracked=tracked)
             with console.step("measure all blocks"):
                 result = summarise(tested, measured)

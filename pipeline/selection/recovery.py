@@ -8,11 +8,13 @@ not have two versions.
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from secrets import token_hex
 
 from pipeline.errors import AssayError
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.settings.config import Config
+from pipeline.tables.scratch import hidden, in_use, sweep
 from pipeline.tracking.aliases import find_aliases, move_aliases
 from pipeline.tracking.client import CHAMPION
 from pipeline.tracking.withdrawal import INTENT, put_back, withdraw
@@ -36,11 +38,12 @@ def recover(config: Config) -> list[str]:
         When there is something to complete or undo and the store does not answer.
     """
     intents = Intents(config)
-    if not intents.pending():
+    sweep(Path(intents.place))
+    if not _left(intents):
         return []
     try:
         with intents.alone(timeout=0):
-            return [_settle(config, intents, intent) for intent in intents.pending()]
+            return [_settle(config, intents, intent) for intent in _left(intents)]
     except Busy:
         return []
 
@@ -60,7 +63,7 @@ def changing(config: Config, kind: Change, content: Mapping[str, object]) -> Ite
     """
     intents = Intents(config)
     with intents.alone():
-        for left in intents.pending():
+        for left in _left(intents):
             _settle(config, intents, left)
         intent = intents.begin(kind, {**content, "token": token_hex(8)})
         try:
@@ -77,6 +80,24 @@ def changing(config: Config, kind: Change, content: Mapping[str, object]) -> Ite
             raise
 
 
+@contextmanager
+def at_work(config: Config) -> Iterator[Intent]:
+    """Let runs be logged inside the block for as long as it takes; where it fails, or is killed, they end as killed.
+
+    Others may change versions meanwhile: the intent is held by the lock of a hidden folder of its own.
+    """
+    intents = Intents(config)
+    with hidden(Path(intents.place), "runs") as folder:
+        intent = intents.begin("runs", {"token": token_hex(8), "held_by": str(folder)})
+        try:
+            yield intent
+        except BaseException:
+            with suppress(AssayError):
+                _undo(config, intents, intent)
+            raise
+        intents.end(intent)
+
+
 def tags_of(intent: Intent) -> dict[str, str]:
     """Return the tags by which the runs made under an intent are found again."""
     return {INTENT: str(intent.content["token"])}
@@ -86,6 +107,15 @@ def holder(config: Config, alias: str) -> str | None:
     """Return the version that has an alias by the records."""
     versions = [change.version for change in AliasRecords(config).all() if change.alias == alias]
     return versions[-1] if versions else None
+
+
+def _left(intents: Intents) -> list[Intent]:
+    """Return those pending but for those of long commands at work."""
+    return [intent for intent in intents.pending() if not _is_at_work(intent)]
+
+
+def _is_at_work(intent: Intent) -> bool:
+    return "held_by" in intent.content and in_use(Path(intent.content["held_by"]))
 
 
 def _settle(config: Config, intents: Intents, intent: Intent) -> str:

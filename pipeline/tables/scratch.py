@@ -49,6 +49,18 @@ def sweep(parent: Path) -> None:
         _remove_if_left(lock)
 
 
+def in_use(folder: Path) -> bool:
+    """Return whether the process that made a hidden folder is still at work in it."""
+    lock = folder.with_name(folder.name + LOCK)
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def _remove_if_left(lock: Path) -> None:
     try:
         if time.time() - lock.stat().st_mtime < SETTLE_SECONDS:

@@ -16,7 +16,7 @@ from pipeline.tracking.aliases import find_aliases, move_aliases
 from pipeline.tracking.client import experiment_id, start
 from pipeline.tracking.groups import Child, log_child, open_group
 from pipeline.workspace.intents import Intents
-from tests.faults import Outcomes, spread
+from tests.faults import Outcomes, settle_locks, spread
 from tests.pipeline.selection.kill_points import DATABASES
 from tests.pipeline.selection.small_registration import register
 from tests.pipeline.tracking.small_training import Trained
@@ -140,6 +140,39 @@ def test_an_intent_of_a_command_at_work_is_left_to_it(config: Config) -> None:
     what = f"what was begun at {intent.at:%Y-%m-%d %H:%M} UTC and stopped on the way"
     assert recover(config) == [f"{what} was undone: its runs in MLflow are marked as killed"]
     assert intents.pending() == []
+
+
+KILLED_IN_THE_MIDDLE = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.selection.promotion import promote
+from pipeline.selection.recovery import at_work, recover, tags_of
+from pipeline.settings.config import Config
+from pipeline.tracking.groups import open_group
+folder = Path(sys.argv[1])
+config = Config.model_validate_json((folder / "config.json").read_text())
+with at_work(config) as intent:
+    (folder / "group").write_text(open_group(config, "backtest", tags_of(intent)))
+    assert recover(config) == []
+    promote(config, "2", "better", over="1")  # nobody waits for the other
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_runs_that_take_long_are_left_to_whoever_logs_them_and_end_as_killed_without_them(config: Config) -> None:
+    folder = Path(config.work_dir)
+    (folder / "config.json").write_text(config.model_dump_json())
+    process = run(sys.executable, "-c", KILLED_IN_THE_MIDDLE, folder, cwd=Path(__file__).parents[3])
+    assert process.status == -signal.SIGKILL, process
+    group = (folder / "group").read_text()
+    assert start(config).get_run(group).info.status == "RUNNING"
+    (sentence,) = recover(config)
+    assert sentence.endswith("was undone: its runs in MLflow are marked as killed")
+    assert start(config).get_run(group).info.status == "KILLED"
+    assert find_aliases(config)["champion"] == "2"
+    settle_locks(folder)
+    assert recover(config) == []
+    assert (Intents(config).pending(), list(folder.glob(".*"))) == ([], [])
 
 
 def test_a_version_that_somebody_deleted_meanwhile_keeps_no_intent_alive(config: Config) -> None:

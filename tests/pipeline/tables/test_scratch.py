@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.tables.scratch import LOCK, SETTLE_SECONDS, hidden
+from pipeline.tables.scratch import LOCK, SETTLE_SECONDS, hidden, in_use
 from tests.processes import run
 
 
@@ -32,6 +32,7 @@ def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> No
     left = kill_in_a_hidden_folder(tmp_path)
     with hidden(tmp_path, "scores"):
         assert left.exists()  # its lock may be about to be taken
+        assert not in_use(left)
     settle(left)
     with hidden(tmp_path, "scores") as folder:
         assert {path.name for path in tmp_path.iterdir()} == {folder.name, f"{folder.name}{LOCK}"}
@@ -46,6 +47,7 @@ def test_a_folder_that_is_worked_in_stays(tmp_path: Path) -> None:
             with hidden(tmp_path, "three"):
                 assert one.exists()
                 assert two.exists()
+        assert (in_use(one), in_use(two)) == (True, False)
 
 
 def test_hidden_folders_of_others_stay(tmp_path: Path) -> None:
