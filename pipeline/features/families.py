@@ -1,6 +1,8 @@
 """The families of features that a configuration can name: what each one is, in words and as expressions."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 from pipeline.features.plan import CLOCK_UNIT, HOUR, LOG_UNIT, SIGNED_LOG, Feature, Party, Plan, party, unit
 from pipeline.settings.config import Config
@@ -10,6 +12,11 @@ PRIOR_RATE = 0.01
 PRIOR_ROWS = 100
 QUARTILES_OF_NORMAL = 1.349
 """Distance between the quartiles of a normal distribution, in standard deviations."""
+
+OF_USUAL = ("activity", "change", "robust", "velocity")
+"""Families that hold what is against what is usual; ``change_counts`` says whether less of it counts."""
+ABOVE = (*OF_USUAL, "highest", "recent", "hours", "risk")
+"""Families whose low values are nothing unusual: there is no less of them than in a quiet account."""
 
 
 def list_features(config: Config) -> list[Feature]:
@@ -38,15 +45,34 @@ def plan_of(config: Config, *, reviewed: bool = False) -> Plan:
     for item in config.features.families:
         family, _, only = item.partition(":")
         if family in OF_A_ROW:
+            before = len(plan.features)
             OF_A_ROW[family](plan, config)
+            _mark(plan, before, family, config)
             continue
         for name in [only] if only else config.contract.entities:
+            before, who = len(plan.features), party(config, name)
             if family == "risk":
-                _risk(plan, config, party(config, name), reviewed=reviewed)
+                _risk(plan, config, who, reviewed=reviewed)
             else:
-                OF_A_PARTY[family](plan, config, party(config, name))
+                OF_A_PARTY[family](plan, config, who)
+            _mark(plan, before, family, config, who=who.name)
     plan.features = list({feature.name: feature for feature in plan.features}.values())
     return plan
+
+
+def _mark(plan: Plan, before: int, family: str, config: Config, *, who: str = "") -> None:
+    """Say of the features from the place `before` on which family made them, of whom, and which values are odd."""
+    both = family not in ABOVE or (family in OF_USUAL and config.features.change_counts == "both")
+    direction: Literal["both", "above"] = "both" if both else "above"
+    plan.features[before:] = [
+        replace(
+            feature,
+            family=family,
+            party=who,
+            direction="above" if feature.unit == "yes or no" else direction,
+        )
+        for feature in plan.features[before:]
+    ]
 
 
 def _amount(plan: Plan, config: Config) -> None:

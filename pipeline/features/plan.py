@@ -43,6 +43,12 @@ class Feature:
         What its values are, where they are neither money nor a plain number: a "share" of 1, a "risk", which is one of
         which only a high one is odd, "spreads" (standard deviations of the usual), "times", "days", "hours", "yes or
         no".
+    family : str
+        The family that declares it, such as "change".
+    party : str
+        Whose past it is of, such as "CUSTOMER"; "" for one of the row itself.
+    direction : {"both", "above"}
+        Which values speak for fraud where they are unusual: "above", high ones only; "both", low ones as well.
     """
 
     name: str
@@ -54,6 +60,9 @@ class Feature:
     expected: str | None = None
     column: str = ""
     unit: Literal["", "share", "risk", "spreads", "times", "days", "hours", "yes or no"] = ""
+    family: str = ""
+    party: str = ""
+    direction: Literal["both", "above"] = "both"
 
     def __post_init__(self) -> None:
         if not self.column:

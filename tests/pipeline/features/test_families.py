@@ -1,5 +1,7 @@
 """The families of features that a configuration can name."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.features import list_features
@@ -35,8 +37,29 @@ def declared(*families, **settings):
     return list_features(config(contract, families=families, aggregates=AGGREGATES, **days, **settings))
 
 
+def unmarked(features):
+    """Features as their family declares them, without what all of the family's have in common."""
+    return [replace(feature, family="", party="", direction="both") for feature in features]
+
+
+def marks(*families, **settings):
+    return {(item.family, item.party, item.direction) for item in declared(*families, **settings)}
+
+
+def test_a_feature_says_its_family_its_party_and_whether_low_values_are_odd_as_well():
+    of_rows = ("amount", "calendar", "columns", "peers")
+    assert marks(*of_rows) == {(family, "", "both") for family in of_rows}
+    assert marks("rank:card", "rhythm:shop") == {("rank", "card", "both"), ("rhythm", "shop", "both")}
+    always, against = ("highest", "recent", "hours", "risk"), ("activity", "change", "robust", "velocity")
+    named = [f"{family}:card+shop" for family in always + against]
+    assert marks(*named) == {(family, "card + shop", "above") for family in always + against}
+    both = {(family, "card + shop", "both") for family in against}
+    assert marks(*named, change_counts="both") == {(family, "card + shop", "above") for family in always} | both
+    assert [feature.direction for feature in declared("recency:card")] == ["both", "above"]
+
+
 def test_what_is_of_the_row_itself_is_declared_with_how_it_is_read_and_what_it_is():
-    assert declared("amount", "calendar", "columns", "peers") == [
+    assert unmarked(declared("amount", "calendar", "columns", "peers")) == [
         Feature("eur", "number", "linear", "eur", "The amount."),
         Feature("eur (log)", "number", "log", "eur", "The amount's logarithm.", column="eur"),
         Feature("hour of day", "number", "cycle", "hour of day", "The hour of day, 0 to 24.", period=24),
@@ -66,7 +89,7 @@ def test_activity_is_declared_with_its_window_and_merged_over_windows():
         ("different shop", "How many different shop the same card had in the 1 day before."),
     ]
     ratio = "The amount over the mean of the same card in the 1 day before."
-    assert declared("activity:card") == [
+    assert unmarked(declared("activity:card")) == [
         *(Feature(f"card: {what} in 1 day", "number", "log", f"card: {what}", text) for what, text in features),
         Feature("eur over the mean of card", "number", "log", "eur", ratio, expected="card: mean eur in 1 day"),
     ]
@@ -170,7 +193,7 @@ def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, le
     units = {"recent eur": "spreads", "night": "share", "weekend": "share", "hours": "hours", "pace": "times"}
     units = {f"card: {source}": unit for source, unit in {**units, "risk": "risk"}.items()}
     units |= {"card: days since the last": "days", "card: first in 5 days": "yes or no"}
-    assert features == [
+    assert unmarked(features) == [
         Feature(
             *(name, "number", scale, source, text),
             expected=expected[0] if expected else None,
