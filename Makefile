@@ -24,9 +24,11 @@ test: $(STAMP)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# Every point at which a command touches the disk failed and killed in turn, where `make test` tries a few of them.
+# Every point at which a command touches the disk failed and killed in turn, where `make test` tries a few of them;
+# and 1,000 broken files validated and scored.
 soak: $(STAMP)
 	SOAK=1 $(BIN)/python -m pytest -o timeout=0 -rP tests/flows/test_faults.py tests/pipeline/workspace/test_draft.py
+	SOAK=1 $(BIN)/python -m pytest -rP tests/test_broken_files.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
