@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.errors import InputError
 from pipeline.inference.column_names import name_score
 from pipeline.inference.currencies import CODES
+from pipeline.inference.marks import count_marks, sides, without_marks
 from pipeline.inference.parts import date_and_time, in_and_out
 from pipeline.inference.profiles import FITS, read_sample
 from pipeline.inference.shapes import MOST_SHAPES, count_fields, count_shapes, date_format, shapes
@@ -56,7 +57,7 @@ NOTHING = ("null", "(null)", "<null>", "#null!", "n/a", "#n/a", "<na>", "\\n", "
 MAYBE_NOTHING = ("na", "none", "nil", "missing", "unknown", "-", "--", "?", ".", "n.a.", "k.a.")
 """Words that do so in a column of numbers, dates or keys, and may be a value of another one."""
 _CODES = {*CODES, "Fr.", "Fr", "kr", "kr.", "Rs", "Rs.", "zł", "Kč", "lei", "TL"}
-_NUMBER = r"^[^\d]{0,6}\d[\d.,'’\s\x{a0}\x{202f}\x{2009}]*[^\d]{0,6}$"
+_NUMBER = r"^[^\d]{0,10}\d[\d.,'’\s\x{a0}\x{202f}\x{2009}]*[^\d]{0,10}$"
 _OF_MONEY = r"[.,]99?\D*$|[.,]9{4,}$|^\(9.*\)$|9 ?-$"  # a fraction, not a group of three, or less than zero
 _PAIRS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (",", " "), (".", " "), (",", "'"))
 
@@ -181,7 +182,7 @@ def _find_dates(table: Table, cells: dict[str, pa.Array], formats: Formats) -> N
     candidates = [name for name, column in cells.items() if _looks_like_dates(name, column, formats.settings)]
     counts = count_shapes(table, candidates)
     fields = count_fields(table, [*counts])
-    dates: dict[str, str] = {}
+    dates: dict[str, tuple[str, str]] = {}
     for name, shapes_of in counts.items():
         numeric = [shape for shape in shapes_of if re.match(r"9{1,2}([/.-])9{1,2}\1", shape)]
         order = _order(table, name, fields[name]) if numeric else "dmy"
@@ -190,10 +191,12 @@ def _find_dates(table: Table, cells: dict[str, pa.Array], formats: Formats) -> N
         for shape, _ in shapes_of.most_common():
             form = date_format(shape, order=order) if order else None
             if form and form not in ("%Y-%m-%d", "%d.%m.%Y"):  # which need no format
-                dates.setdefault(form, name)
+                # Names are read in full and short alike.
+                dates.setdefault(form.replace("%B", "%b").replace("%A", "%a"), (form, name))
     if dates:
-        columns = ", ".join(repr(name) for name in dict.fromkeys(dates.values()))
-        formats.set("timestamp_formats", tuple(dates), f"{', '.join(dates)}: as {columns} has dates and times")
+        written, places = zip(*dates.values(), strict=True)
+        columns = ", ".join(repr(name) for name in dict.fromkeys(places))
+        formats.set("timestamp_formats", written, f"{', '.join(written)}: as {columns} has dates and times")
 
 
 def _looks_like_dates(name: str, column: pa.Array, settings: TableConfig) -> bool:
@@ -257,12 +260,13 @@ def _find_numbers(table: Table, cells: dict[str, pa.Array], formats: Formats) ->
         return
     counts = count_shapes(table, numbers)
     counts = {name: shapes_of for name, shapes_of in counts.items() if name in decorated or _has_decimals(shapes_of)}
-    found = [currency_of(shape) for name in decorated for shape in counts.get(name, ())]
+    columns = ", ".join(repr(name) for name in decorated)
+    marks = _find_marks([counts[name] for name in decorated if name in counts], columns, formats)
+    found = [currency_of(without_marks(shape, marks)) for name in decorated for shape in counts.get(name, ())]
     signs = dict.fromkeys(filter(None, found))
     settings = formats.settings.model_copy(update={"currency_signs": tuple(sorted(signs, key=len, reverse=True))})
     fits = {pair: sum(_fits(shapes_of, settings, pair) for shapes_of in counts.values()) for pair in _PAIRS}
     best = max(_PAIRS, key=lambda pair: fits[pair])
-    columns = ", ".join(repr(name) for name in decorated)
     if signs:
         formats.set(
             "currency_signs", settings.currency_signs, f"{', '.join(map(repr, signs))} beside numbers of {columns}"
@@ -282,6 +286,23 @@ def _find_numbers(table: Table, cells: dict[str, pa.Array], formats: Formats) ->
         )
 
 
+def _find_marks(counts: list[Counter[str]], columns: str, formats: Formats) -> Counter[str]:
+    """Find which words beside numbers mean less than zero, and say that it may be the other way round."""
+    total = sum(counts, Counter[str]())
+    marks = count_marks(total)
+    if not marks or formats.settings.plus_words or formats.settings.minus_words:
+        return marks
+    plus, minus = sides(marks, total.total() - marks.total())
+    rows = " and ".join(f"{mark!r} in {count:,} rows" for mark, count in marks.most_common())
+    formats.set("plus_words", plus, f"{rows} beside numbers of {columns}")
+    formats.set("minus_words", minus, f"{rows} beside numbers of {columns}")
+    formats.warnings.append(
+        f"amounts in {columns} are marked {rows}, and those of {' and '.join(map(repr, minus))} are read as less than "
+        "zero; if it is the other way round, exchange plus_words and minus_words in [table]"
+    )
+    return marks
+
+
 def _looks_like_numbers(column: pa.Array, settings: TableConfig) -> bool:
     if not len(column) or pc.mean(parse_column(column, "timestamp", settings)[0].is_valid()).as_py() >= FITS:
         return False
@@ -293,9 +314,11 @@ def _is_quantity(name: str, column: pa.Array) -> bool:
     if name_score("code", name) > 0 or (name_score("id", name) > 0 and name_score("amount", name) <= 0):
         return False
     found = pc.unique(shapes(column)).to_pylist()
-    if any(currency_of(shape) is None for shape in found[:MOST_SHAPES]):
+    marks = count_marks(dict.fromkeys(found, 1))
+    signs = [currency_of(without_marks(shape, marks)) for shape in found]
+    if None in signs[:MOST_SHAPES]:
         return False
-    says_so = any(currency_of(shape) or re.search(_OF_MONEY, shape) for shape in found)
+    says_so = any(signs) or any(re.search(_OF_MONEY, shape) for shape in found)
     return says_so or name_score("amount", name) > 0
 
 

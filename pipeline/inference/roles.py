@@ -181,6 +181,7 @@ class _Roles:
         return InputError(
             f"{self.table.path}: no column can be the {role}, {rule}; looked at {_first(candidates)}; "
             f"name one with --{role}"
+            + (", and how it is written with --timestamp-format" if role == "timestamp" else "")
         )
 
     def find_label(self, column: str | None) -> None:

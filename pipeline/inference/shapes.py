@@ -7,21 +7,30 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.settings.formats import MONTHS, WEEKDAYS
 from pipeline.tables.cells import as_text
 from pipeline.tables.reading import Table
 
 MOST_SHAPES = 300
 """A column of more shapes is free text."""
 _BATCH_ROWS = 65_536
+_SHORT = 4  # letters of the longest short name of a month or weekday, such as "sept"
+
+
+def _alone(names: Iterable[str]) -> str:
+    """Return a regular expression of names that stand by themselves, with what is beside them."""
+    return rf"(^|[^\pL])(?i:{'|'.join(sorted(names, key=len, reverse=True))})([^\pL]|$)"
+
+
+def _both(mark: str, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    full, short = ([name for name in names if (len(name) > _SHORT) == is_full] for is_full in (True, False))
+    return (_alone(full), rf"\1<{mark.upper()}>\2"), (_alone(short), rf"\1<{mark}>\2")
+
+
 _WORDS = (
-    (
-        r"(?i)(^|[^a-z])(?:january|february|march|april|june|july|august|september|october|november|december)([^a-z]|$)",
-        r"\1<B>\2",
-    ),
-    (r"(?i)(^|[^a-z])(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)([^a-z]|$)", r"\1<b>\2"),
-    (r"(?i)(^|[^a-z])(?:mon|tues|wednes|thurs|fri|satur|sun)day([^a-z]|$)", r"\1<A>\2"),
-    (r"(?i)(^|[^a-z])(?:mon|tue|wed|thu|fri|sat|sun)([^a-z]|$)", r"\1<a>\2"),
-    (r"(?i)(^|[^a-z])[ap]m([^a-z]|$)", r"\1<p>\2"),
+    *_both("b", " ".join(MONTHS).split()),
+    *_both("a", WEEKDAYS.split()),
+    (_alone(("am", "pm")), r"\1<p>\2"),
     (r"\d", "9"),
 )
 
@@ -84,10 +93,12 @@ _END = r"(?P<end> ?(?:Z|UTC|GMT))?"
 _NUMERIC = rf"(?P<one>9{{1,2}})(?P<sign>[/.-])9{{1,2}}(?P=sign)(?P<year>9999|99)(?:{_CLOCK}{_END})?"
 _YEAR_FIRST = rf"9999(?P<sign>[/.-])9{{1,2}}(?P=sign)9{{1,2}}(?:{_CLOCK}{_END})?"
 _CLOSE = rf"99999999(?:{_CLOCK}{_END})?"
+_WEEK = r"(?P<week>(?:<[aA]>|<b>)\.?,? )?"  # "mar" is a month and a weekday
 _MONTH_SECOND = (
-    rf"(?P<week><[aA]>,? )?9{{1,2}}(?P<sign>[ /.-]?)(?P<month><[bB]>)(?P=sign)(?P<year>9999|99)(?:{_CLOCK}{_END})?"
+    rf"{_WEEK}9{{1,2}}(?P<sign>[ /.-]?|\. |er | de )(?P<month><[bB]>)\.??(?P<sign2>[ /.-]?| de | del )"
+    rf"(?P<year>9999|99)(?:{_CLOCK}{_END})?"
 )
-_MONTH_FIRST = rf"(?P<week><[aA]>,? )?(?P<month><[bB]>) 9{{1,2}}(?P<comma>,?) (?P<year>9999)(?:{_CLOCK}{_END})?"
+_MONTH_FIRST = rf"{_WEEK}(?P<month><[bB]>)\.? 9{{1,2}}(?P<comma>,?) (?P<year>9999)(?:{_CLOCK}{_END})?"
 
 
 def date_format(shape: str, *, order: str) -> str | None:
@@ -116,9 +127,8 @@ def date_format(shape: str, *, order: str) -> str | None:
 
 def _day_format(pattern: str, parts: dict[str, str | None], order: str) -> str:
     sign, year = parts.get("sign") or "", "%Y" if parts.get("year") == "9999" else "%y"
-    week, month = (
-        text.replace("<", "%").replace(">", "") for text in (parts.get("week") or "", parts.get("month") or "")
-    )
+    week, month = ((parts.get(name) or "").replace("<", "%").replace(">", "") for name in ("week", "month"))
+    week = week.replace(".", "").replace("%b", "%a")  # a full stop belongs to the name
     if pattern == _NUMERIC:
         orders = {"dmy": ("%d", "%m", year), "mdy": ("%m", "%d", year), "ymd": ("%y", "%m", "%d")}
         return sign.join(orders["dmy" if order == "ymd" and year == "%Y" else order])
@@ -126,9 +136,9 @@ def _day_format(pattern: str, parts: dict[str, str | None], order: str) -> str:
         return sign.join(("%Y", "%m", "%d"))
     if pattern == _CLOSE:
         return "%Y%m%d"
-    return (
-        f"{week}%d{sign}{month}{sign}{year}" if pattern == _MONTH_SECOND else f"{week}{month} %d{parts['comma']} {year}"
-    )
+    if pattern == _MONTH_SECOND:
+        return f"{week}%d{sign}{month}{parts['sign2']}{year}"
+    return f"{week}{month} %d{parts['comma']} {year}"
 
 
 def _clock_format(parts: dict[str, str | None]) -> str | None:

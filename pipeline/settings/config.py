@@ -50,6 +50,12 @@ class TableConfig(_Section):
     currency_signs: tuple[ColumnName, ...] = Field(
         default=(), description='Signs before or behind a number that are dropped, such as "$" or "EUR".'
     )
+    plus_words: tuple[ColumnName, ...] = Field(
+        default=(), description='Words beside a number that leave it as it is, in any case, such as "CR".'
+    )
+    minus_words: tuple[ColumnName, ...] = Field(
+        default=(), description='Words beside a number that mean less than zero, in any case, such as "DR".'
+    )
     null_words: tuple[ColumnName, ...] = Field(
         default=(), description='Words that mean an empty cell, in any case and any column, such as "NULL" or "-".'
     )
@@ -57,7 +63,8 @@ class TableConfig(_Section):
         default=(),
         description=(
             'How dates and times are written, such as "%d/%m/%Y %H:%M"; the first that fits a cell holds, and ISO 8601 '
-            "is read, too."
+            "is read, too. %b and %B are names of months in English, German, French, Spanish, Italian, Portuguese or "
+            "Dutch."
         ),
     )
     timestamp_unit: Literal["", "s", "ms", "us"] = Field(
@@ -123,6 +130,9 @@ class TableConfig(_Section):
     def _settings_fit(self) -> "TableConfig":
         if bool(self.currency) != bool(self.currency_rates) or (self.currency and not self.amount_from):
             raise ValueError("table.currency, table.currency_rates and table.amount_from go together; set all three")
+        both = {_mark(word) for word in self.plus_words} & {_mark(word) for word in self.minus_words}
+        if both:
+            raise ValueError(f"table.plus_words and table.minus_words both hold {min(both)!r}; keep it in one of them")
         if self.thousands == self.decimal:
             raise ValueError(f"table.decimal and table.thousands are both {self.decimal!r}; keep one of them")
         return self
@@ -150,6 +160,10 @@ class TableConfig(_Section):
             near = difflib.get_close_matches(value, available_timezones(), 1)
             raise ValueError(f"{value!r} is no time zone" + (f"; did you mean {near[0]!r}?" if near else ""))
         return value
+
+
+def _mark(word: str) -> str:
+    return word.upper().rstrip(".")
 
 
 class ValidationConfig(_Section):

@@ -2,11 +2,50 @@
 
 import re
 
+MONTHS = (
+    "january jan januar jänner jaenner jän janvier janv enero ene gennaio gen janeiro januari",
+    "february feb februar febr février fevrier févr fevr fév fev febrero febbraio fevereiro februari",
+    "march mar märz maerz marz mär mrz mars marzo março marco maart maa mrt",
+    "april apr avril avr abril abr aprile",
+    "may mai mayo maggio mag maio mei",
+    "june jun juni juin junio giugno giu junho",
+    "july jul juli juillet juil juill julio luglio lug julho",
+    "august aug août aout aoû aou agosto ago augustus",
+    "september sep sept septembre septiembre setiembre set settembre sett setembro",
+    "october oct oktober okt octobre octubre ottobre ott outubro out",
+    "november nov novembre noviembre novembro",
+    "december dec dezember dez décembre decembre déc diciembre dic dicembre dezembro",
+)
+"""Names of the months, full and short, in English, German, French, Spanish, Italian, Portuguese and Dutch."""
+WEEKDAYS = (
+    "monday mon tuesday tues tue wednesday wed thursday thurs thu friday fri saturday sat sunday sun "
+    "montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag "
+    "lundi lun mardi mercredi mer jeudi jeu vendredi ven samedi sam dimanche dim "
+    "lunes martes miércoles miercoles mié mie jueves jue viernes vie sábado sabado sáb sab domingo dom "
+    "lunedì lunedi martedì martedi mercoledì mercoledi giovedì giovedi gio venerdì venerdi sabato domenica "
+    "segunda segunda-feira seg terça terça-feira ter quarta quarta-feira qua quinta quinta-feira qui "
+    "sexta sexta-feira sex maandag dinsdag woensdag donderdag vrijdag zaterdag zondag"
+)
+"""Names of the days of the week in these languages, of three letters and more; "mar", a Tuesday, is a month, too."""
+
+
+def any_of(words: str) -> str:
+    """Return a regular expression of any of some words, in any case, with or without a full stop behind it.
+
+    Examples
+    --------
+    >>> any_of("mai may")
+    '(?i:mai|may)[.]?'
+    """
+    return f"(?i:{'|'.join(sorted(words.split(), key=len, reverse=True))})[.]?"
+
+
 _ZONE = r"(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
 _PARTS = {
-    "%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}", "%b": "[A-Za-z]{3}", "%B": "[A-Za-z]{3,}",
+    "%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}", "%b": any_of(" ".join(MONTHS)),
+    "%B": any_of(" ".join(MONTHS)),
     "%H": r"\d{1,2}", "%I": r"\d{1,2}", "%M": r"\d{1,2}", "%S": r"\d{1,2}", "%f": r"\d{1,6}", "%p": "[AaPp][Mm]",
-    "%z": _ZONE, "%a": "[A-Za-z]{3}", "%A": "[A-Za-z]{6,}",
+    "%z": _ZONE, "%a": any_of(f"mar {WEEKDAYS}"), "%A": any_of(f"mar {WEEKDAYS}"),
 }  # fmt: skip
 _TOKEN = re.compile(r"%.|[^%]+|%", re.DOTALL)
 _SWAP = {"%d": "%m", "%m": "%d"}
@@ -43,12 +82,23 @@ def _swapped(text: str) -> str:
 
 
 def pattern_of(text: str) -> str:
-    r"""Return a regular expression of the text that a format fits.
+    r"""Return a regular expression of the text that a format fits; names of months are those of several languages.
 
     Examples
     --------
     >>> pattern_of("%d/%m/%Y"), pattern_of("%Y%m%d")
     ('^\\d{1,2}/\\d{1,2}/\\d{4}$', '^\\d{4}\\d{2}\\d{2}$')
+    """
+    return f"^{''.join(piece for _, piece in pieces_of(text))}$"
+
+
+def pieces_of(text: str) -> list[tuple[str, str]]:
+    r"""Return the parts of a format, each with a regular expression of the text that it fits.
+
+    Examples
+    --------
+    >>> pieces_of("%d/%Y")
+    [('%d', '\\d{1,2}'), ('/', '/'), ('%Y', '\\d{4}')]
     """
     parts = _TOKEN.findall(text)
     pieces = []
@@ -57,8 +107,8 @@ def pattern_of(text: str) -> str:
         piece = _PARTS.get(part, re.escape(part))
         # Without a sign between them, parts must have a fixed number of digits.
         is_closed = any(other in _PARTS and other not in ("%p", "%z") for other in beside)
-        pieces.append(r"\d{2}" if is_closed and piece == r"\d{1,2}" else piece)
-    return f"^{''.join(pieces)}$"
+        pieces.append((part, r"\d{2}" if is_closed and piece == r"\d{1,2}" else piece))
+    return pieces
 
 
 def names_a_zone(text: str) -> bool:

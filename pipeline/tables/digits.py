@@ -26,7 +26,7 @@ def read_numbers(column: pa.Array, settings: TableConfig) -> pa.Array:
     column : pyarrow.Array
         n_rows numbers, or text without blanks around it.
     settings : TableConfig
-        Decimal sign, sign between thousands and signs of currency.
+        Decimal sign, sign between thousands, signs of currency, and words for more and less than zero.
 
     Examples
     --------
@@ -35,6 +35,9 @@ def read_numbers(column: pa.Array, settings: TableConfig) -> pa.Array:
     >>> settings = TableConfig(decimal=",", thousands=".", currency_signs=("€",))
     >>> read_numbers(pa.array(["1.234,50 €", "-€ 7", "1.23"]), settings).to_pylist()
     [1234.5, -7.0, None]
+    >>> settings = TableConfig(plus_words=("CR",), minus_words=("DR",))
+    >>> read_numbers(pa.array(["12.50 CR", "Dr. 7", "-7 DR"]), settings).to_pylist()
+    [12.5, -7.0, None]
     """
     if not pa.types.is_string(column.type):
         return column.cast(pa.float64(), safe=False)
@@ -47,16 +50,18 @@ def read_numbers(column: pa.Array, settings: TableConfig) -> pa.Array:
 
 
 def _decorated(text: pa.Array, settings: TableConfig) -> pa.Array:
-    """Return numbers with brackets, a minus behind them, signs of currency or between thousands."""
+    """Return numbers with brackets, a minus or a word behind them, signs of currency or between thousands."""
     decimal, thousands = re.escape(settings.decimal), settings.thousands
     text = pc.replace_substring_regex(pc.replace_substring_regex(text, _BLANKS, " "), _MINUS, "-")
-    parts = pc.extract_regex(text, rf"^(?P<front>\D*?)(?P<body>(?:{decimal})?\d(?:.*\d)?(?:{decimal})?)(?P<end>\D*)$")
+    body = rf"(?:{decimal})?\d(?:.*\d)?(?:{decimal})?"
+    # The full stop of "Rs.500" belongs to the word.
+    parts = pc.extract_regex(text, rf"^(?P<front>\D*?(?:\pL\.)?)(?P<body>{body})(?P<end>\D*)$")
     around = pc.binary_join_element_wise(pc.struct_field(parts, "front"), pc.struct_field(parts, "end"), "#")
     for word in settings.currency_signs:
         around = pc.replace_substring(around, word, "", max_replacements=1)
-    around = pc.replace_substring(around, " ", "")
-    is_less = pc.is_in(around, pa.array(["-#", "#-", "(#)"]))
-    fits = pc.or_(is_less, pc.is_in(around, pa.array(["#", "+#"])))
+    around = pc.utf8_upper(pc.replace_substring(around, " ", ""))
+    is_less = pc.is_in(around, pa.array(["-#", "#-", "(#)", *_beside(settings.minus_words)]))
+    fits = pc.or_(is_less, pc.is_in(around, pa.array(["#", "+#", *_beside(settings.plus_words)])))
     body = pc.struct_field(parts, "body")
     if thousands:
         body = pc.replace_substring(body, "\u2019", "'") if thousands == "'" else body
@@ -69,6 +74,13 @@ def _decorated(text: pa.Array, settings: TableConfig) -> pa.Array:
     body = matching(pc.if_else(fits, body, None), rf"^(?:\d+(?:{decimal})?\d*|{decimal}\d+)$")
     number = pc.replace_substring(body, settings.decimal, ".").cast(pa.float64())
     return pc.if_else(is_less, pc.negate(number), number)
+
+
+def _beside(words: tuple[str, ...]) -> list[str]:
+    """Return how words stand beside a number, "#", where each may be shortened by a full stop or be in brackets."""
+    marks = [word.upper().replace(" ", "").rstrip(".") for word in words]
+    marks = [form for mark in marks for form in (mark, f"{mark}.")]
+    return [form for mark in marks for form in (f"#{mark}", f"{mark}#", f"#({mark})")]
 
 
 def read_integers(column: pa.Array, decimal: str) -> pa.Array:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.settings.config import TableConfig
-from pipeline.settings.formats import names_a_zone, pattern_of
+from pipeline.settings.formats import MONTHS, names_a_zone, pattern_of, pieces_of
 from pipeline.tables.digits import matching, read_integers, read_numbers
 from pipeline.tables.period import TIMESTAMP
 
@@ -15,6 +15,8 @@ _YEAR = r"(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"  # 0001 to 9999
 _CLOCK = r"[T ]\d\d(?::\d\d(?::\d\d(?:[.,]\d{1,9})?)?)?"
 _ZONE = r" ?(?:[Zz]|[+-]\d\d(?::?\d\d)?)"
 _ISO = rf"^{_YEAR}-\d\d-\d\d(?:{_CLOCK}(?:{_ZONE})?)?$"
+_MONTH_NAMES = [name for names in MONTHS for name in names.split()]
+_MONTH_NUMBERS = [f"{number:02d}" for number, names in enumerate(MONTHS, start=1) for _ in names.split()]
 _NAMES_A_ZONE = r"^.{11}.*[Z+-]"
 _DAY_FIRST = r"^(\d\d)\.(\d\d)\.(\d{4})"
 _SPELLINGS = (
@@ -118,10 +120,31 @@ def _by_format(text: pa.Array, form: str, time_zone: str) -> pa.Array:
         return pa.nulls(len(text), TIMESTAMP)
     # Days repeat, and are read once each.
     words = written.dictionary_encode()
-    read = pd.to_datetime(words.dictionary.to_numpy(zero_copy_only=False), format=form, utc=True, errors="coerce")
+    spelled, in_numbers = _in_numbers(words.dictionary, form)
+    read = pd.to_datetime(spelled.to_numpy(zero_copy_only=False), format=in_numbers, utc=True, errors="coerce")
     count = pa.array(read.as_unit("us").tz_localize(None).to_numpy()).cast(pa.int64()).take(words.indices)
     moments = _from_count(count, "us")
     return moments if names_a_zone(form) else _to_utc(moments, time_zone)
+
+
+def _in_numbers(text: pa.Array, form: str) -> tuple[pa.Array, str]:
+    """Return text of a format with numbers for names of months and without those of weekdays, and its format then."""
+    pieces = pieces_of(form)
+    names = {f"p{place}": part for place, (part, _) in enumerate(pieces)}
+    if not {"%a", "%A", "%b", "%B"} & set(names.values()):
+        return text, form
+    pattern = "".join(f"(?P<p{place}>{piece})" for place, (_, piece) in enumerate(pieces))
+    parts, columns, formats = pc.extract_regex(text, f"^{pattern}$"), [], []
+    for name, part in names.items():
+        if part in ("%a", "%A"):
+            continue
+        column = pc.struct_field(parts, name)
+        if part in ("%b", "%B"):
+            word = pc.utf8_rtrim(pc.utf8_lower(column), ".")
+            column = pa.array(_MONTH_NUMBERS, pa.string()).take(pc.index_in(word, pa.array(_MONTH_NAMES)))
+        columns.append(column)
+        formats.append("%m" if part in ("%b", "%B") else part)
+    return pc.binary_join_element_wise(*columns, ""), "".join(formats)
 
 
 def _from_iso(text: pa.Array, time_zone: str, *, day_first: bool) -> pa.Array:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.errors import InputError
@@ -55,6 +56,34 @@ def test_dates_of_many_programs_are_read_to_the_letter(tmp_path, form, zone):
     named = ZoneInfo("UTC" if form.endswith(("Z", "UTC")) else zone)
     expected = [moment.replace(tzinfo=named).astimezone(UTC).replace(tzinfo=None) for moment in local]
     assert typed["TX_DATETIME"].to_pylist() == expected
+
+
+MONTHS = {
+    "de": "Jan Feb Mär Apr Mai Jun Jul Aug Sep Okt Nov Dez",
+    "de full": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "fr": "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc.",
+    "es": "ene feb mar abr may jun jul ago sept oct nov dic",
+    "it": "gen feb mar apr mag giu lug ago set ott nov dic",
+    "pt": "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
+    "nl": "jan. feb. mrt. apr. mei jun. jul. aug. sep. okt. nov. dec.",
+}
+DAYS = {"de": "%d. {} %Y %H:%M", "es": "%d-{}-%y %H:%M", "pt": "%d de {} de %Y, %H:%M", "nl": "{} %d, %Y %I:%M %p"}
+
+
+@pytest.mark.parametrize("language", MONTHS)
+def test_names_of_months_are_read_in_many_languages(tmp_path, language):
+    frame = transactions(600)
+    moments = pd.Series(pd.date_range("2023-01-01", periods=600, freq="29h")).dt.floor("min")
+    form = DAYS.get(language, "%d {} %Y %H:%M")
+    names = MONTHS[language].split()
+    written = [moment.strftime(form).format(names[moment.month - 1]) for moment in moments]
+    path = save(tmp_path, frame.assign(TX_DATETIME=written))
+    config, reasons, _ = infer_file(path)
+    assert config.contract.timestamp == "TX_DATETIME"
+    assert "as 'TX_DATETIME' has dates and times" in reasons["timestamp_formats"]
+    typed, failed = parse(next(open_table(path, config.table).batches(1_000)), config)
+    assert not failed
+    assert typed["TX_DATETIME"].to_pylist() == moments.tolist()
 
 
 def test_dates_of_several_formats_in_one_table(tmp_path):
@@ -120,6 +149,41 @@ def test_amounts_of_many_programs_are_read_to_the_cent(tmp_path, style):
     assert not failed
     sign = np.where((amounts < 20) & (style in ("-$5", "(5.00)", "5.00-", "\u22125")), -1, 1)
     assert typed["TX_AMOUNT"].to_pylist() == (amounts * sign).tolist()
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "words"),
+    [
+        ("{} CR", "{} DR", (("CR",), ("DR",))),
+        ("Cr. {}", "Dr. {}", (("CR",), ("DR",))),
+        ("{}C", "{}D", (("C",), ("D",))),
+        ("{} EUR H", "{} EUR S", (("H",), ("S",))),
+        ("{}", "{} CR", (("DR",), ("CR",))),
+        ("{}", "{} (DR)", (("CR",), ("DR",))),
+    ],
+)
+def test_words_beside_amounts_say_which_are_less_than_zero(tmp_path, more, less, words):
+    frame = transactions(600)
+    is_less = np.arange(600) % 4 == 0
+    written = [(less if low else more).format(f"{a:.2f}") for a, low in zip(frame["TX_AMOUNT"], is_less, strict=True)]
+    path = save(tmp_path, frame.assign(TX_AMOUNT=written))
+    config, reasons, warnings = infer_file(path)
+    assert config.contract.amount == "TX_AMOUNT"
+    assert (config.table.plus_words, config.table.minus_words) == words
+    assert "in 150 rows" in reasons["minus_words"]
+    assert any(f"of '{words[1][0]}' are read as less than zero; if it is the other way" in text for text in warnings)
+    assert config.validation.negative_amounts
+    typed, failed = parse(next(open_table(path, config.table).batches(1_000)), config)
+    assert not failed
+    assert typed["TX_AMOUNT"].to_pylist() == (frame["TX_AMOUNT"].round(2) * np.where(is_less, -1, 1)).tolist()
+
+
+def test_letters_before_keys_are_no_words_beside_amounts(tmp_path):
+    frame = transactions(600)
+    frame["CUSTOMER_ID"] = [f"{'CD'[key % 2]}{key}" for key in frame["CUSTOMER_ID"]]
+    config = infer_file(save(tmp_path, frame))[0]
+    assert "CUSTOMER_ID" in config.contract.entities
+    assert not config.table.minus_words
 
 
 def test_a_sign_that_may_be_either_is_said(tmp_path):

@@ -7,6 +7,8 @@ from pipeline.settings.config import TableConfig
 from pipeline.tables.digits import read_integers, read_numbers
 
 EURO = TableConfig(decimal=",", thousands=".", currency_signs=("EUR", "€"))
+MARKED = TableConfig(decimal=",", currency_signs=("EUR",), plus_words=("H", "Cr."), minus_words=("S", "debit"))
+RUPEES = TableConfig(thousands=",", currency_signs=("Rs.", "Rs"), plus_words=("CR",), minus_words=("DR",))
 DOLLAR = TableConfig(thousands=",", currency_signs=("US$", "$"))
 
 
@@ -37,6 +39,18 @@ DOLLAR = TableConfig(thousands=",", currency_signs=("US$", "$"))
         (DOLLAR, "1,234,5", None),
         (DOLLAR, ",234", None),
         (DOLLAR, "1e3", 1000),
+        (RUPEES, "Rs.500", 500),
+        (RUPEES, "Rs.1,500.50 Dr", -1500.5),
+        (RUPEES, "500 (dr.)", -500),
+        (RUPEES, "CR 5.00", 5),
+        (RUPEES, "-5 DR", None),
+        (RUPEES, "5 DR DR", None),
+        (RUPEES, "5 XDR", None),
+        (RUPEES, "EUR.50", None),
+        (MARKED, "7,5 EUR H", 7.5),
+        (MARKED, "7,5 cr", 7.5),
+        (MARKED, "Debit 7", -7),
+        (MARKED, "7 C", None),
         (TableConfig(decimal=",", thousands=" "), "12\u00a0345\u202f678,9", 12_345_678.9),
         (TableConfig(thousands="'"), "1’234'567", 1_234_567),
     ],

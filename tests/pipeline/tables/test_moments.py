@@ -44,6 +44,16 @@ def test_a_format_is_local_time_unless_it_names_a_zone():
     assert hours == [10, 12, 7]
 
 
+def test_names_of_months_and_weekdays_of_several_languages():
+    days = [datetime(2026, month, 2) for month in (3, 5, 8, 10, 12)]
+    full = ["lundi 2 mars 2026", "Samstag 2 Mai 2026", "domingo 2 agosto 2026", "venerdì 2 OTTOBRE 2026", "2 dec. 2026"]
+    assert read(full, "%A %d %B %Y", "%d %b %Y") == days
+    assert (
+        read(["2 Mär 2026", "2-mag.-2026", "2 août 2026", "2 out. 2026", "2 déc 2026"], "%d %b %Y", "%d-%b-%Y") == days
+    )
+    assert read(["31 febbraio 2026", "2 brumaire 2026"], "%d %b %Y") == [None, None]
+
+
 def test_day_first_with_dots_holds_until_a_format_has_the_month_there():
     assert read(["13.06.2026"], "%d/%m/%Y") == [datetime(2026, 6, 13)]
     assert read(["13.06.2026"], "%m.%d.%Y") == [None]
