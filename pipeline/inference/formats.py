@@ -22,6 +22,7 @@ from pipeline.inference.shapes import MOST_SHAPES, count_fields, count_shapes, d
 from pipeline.settings.config import TableConfig
 from pipeline.tables.files import list_files, readable
 from pipeline.tables.headers import is_values, read_header
+from pipeline.tables.packed import is_csv
 from pipeline.tables.parsing import parse_column
 from pipeline.tables.reading import Table, open_table
 
@@ -39,7 +40,7 @@ def name_columns(path: str | Path, settings: TableConfig) -> tuple[TableConfig, 
     path = Path(path)
     with readable(path, settings):
         file = next(iter(list_files(path)), path) if path.is_dir() else path
-        if settings.columns or not file.is_file() or not file.name.lower().endswith((".csv", ".csv.gz")):
+        if settings.columns or not file.is_file() or not is_csv(file):
             return settings, []
         cells = read_header(file, settings).cells
     if not is_values(cells):

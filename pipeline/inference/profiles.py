@@ -13,6 +13,7 @@ from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
 from pipeline.tables.files import DELIMITERS, list_files, readable
 from pipeline.tables.headers import header_line
+from pipeline.tables.packed import is_csv
 from pipeline.tables.parsing import parse_column
 from pipeline.tables.reading import Table
 
@@ -121,7 +122,7 @@ def sniff(path: str | Path, settings: TableConfig | None = None) -> TableConfig:
         file = next(iter(list_files(path)), path) if path.is_dir() else path
         if "delimiter" in settings.model_fields_set or not file.is_file():
             return settings
-    if not file.name.lower().endswith((".csv", ".csv.gz")):
+    if not is_csv(file):
         return settings
     line = re.sub(r'"[^"]*"', "", header_line(file, settings))
     counts = {sign: line.count(sign) for sign in DELIMITERS}

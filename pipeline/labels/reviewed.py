@@ -20,6 +20,7 @@ from pipeline.tables.cells import describe_cells
 from pipeline.tables.files import DELIMITERS, encoding_of, list_files, readable
 from pipeline.tables.headers import header_line
 from pipeline.tables.label_words import describe_words
+from pipeline.tables.packed import is_csv
 from pipeline.tables.parsing import RULES, check_columns, parse_column
 from pipeline.tables.period import DAY_US, TIMESTAMP, Period
 from pipeline.tables.reading import Table, open_table
@@ -136,7 +137,7 @@ class ReviewedLabels:
         settings = settings.model_copy(update={"label_normal": tuple(word for word in settings.label_normal if word)})
         with readable(path, settings):
             file = next(iter(list_files(path)), path) if path.is_dir() else path
-            if not file.is_file() or not file.name.lower().endswith((".csv", ".csv.gz")):
+            if not file.is_file() or not is_csv(file):
                 return settings
             settings = settings.model_copy(update={"encoding": encoding_of(file, settings)})
         header = header_line(file, settings)

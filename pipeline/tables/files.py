@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import InputError, ResourceError
 from pipeline.settings.config import TableConfig
 from pipeline.tables.lakes import live_files
+from pipeline.tables.packed import FAULTS, unpacked, unpacked_ahead
 
 SOURCE_FILE, SOURCE_ROW = "source_file", "source_row"
 """The columns that say where a row came from."""
@@ -163,7 +164,7 @@ def csv_reader(
     # utf-8-sig drops a byte-order mark and, unlike plain utf-8, is checked before the cells are cut.
     encoding = "utf-8-sig" if name == "utf-8" else name
     return pacsv.open_csv(
-        file,
+        unpacked_ahead(file),
         read_options=pacsv.ReadOptions(
             use_threads=False,  # only the parser of one thread knows the numbers of broken rows
             block_size=BLOCK_BYTES,
@@ -208,7 +209,7 @@ def encoding_of(file: Path, settings: TableConfig) -> str:
         Its encoding is the first that is tried.
     """
     decoder = codecs.getincrementaldecoder(codec(settings))()
-    with pa.input_stream(str(file)) as stream:
+    with unpacked(file) as stream:
         block = stream.read(1 << 20)
         if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return "utf-16"
@@ -264,7 +265,7 @@ def readable(file: Path, settings: TableConfig) -> Iterator[None]:
         raise ResourceError(f"{file} does not exist any more; check the path") from None
     except MemoryError:
         raise ResourceError(f"there is not enough memory to read {file}; run this again with more") from None
-    except (pa.ArrowException, UnicodeError, OSError, EOFError) as error:
+    except (pa.ArrowException, UnicodeError, OSError, EOFError, *FAULTS) as error:
         # Arrow's own complaints about a file are OSErrors, too, but without the system's number.
         if isinstance(error, OSError) and error.errno is not None:
             raise ResourceError(f"{file} can't be read ({error.strerror}); mend that, then run this again") from None
@@ -291,7 +292,7 @@ def _first_undecodable(file: Path, encoding: str) -> tuple[str, bytes]:
     decoder = codecs.getincrementaldecoder(encoding)()
     position = lines = 0
     head = b""
-    with pa.input_stream(str(file)) as stream:
+    with unpacked(file) as stream:
         while block := stream.read(1 << 20):
             head = head or block[:4]
             try:
@@ -387,6 +388,33 @@ def merge_schemas(table_schema: pa.Schema, schema: pa.Schema, first: Path, file:
         raise
 
 
+def _decoded(column: pa.Array) -> pa.Array:
+    """Return a column without a dictionary, and bytes of one length as any others."""
+    column = column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+    return column.cast(pa.binary()) if pa.types.is_fixed_size_binary(column.type) else column
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Return whether a column holds bytes, which may be text that other programs wrote without saying so."""
+    types = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    return any(is_kind(kind) for is_kind in types)
+
+
+def is_text(column: pa.Array) -> bool:
+    r"""Return whether all bytes of a column are text in UTF-8.
+
+    Examples
+    --------
+    >>> is_text(pa.array([b"AB", None])), is_text(pa.array([b"\xff"]))
+    (True, False)
+    """
+    try:
+        _decoded(column).cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
     """Return a file's column in the type that the table has it in.
 
@@ -395,8 +423,10 @@ def cast_column(column: pa.Array, field: pa.Field, file: Path) -> pa.Array:
     InputError
         When a value does not fit that type.
     """
+    if is_bytes(_decoded(column).type) and pa.types.is_string(field.type) and not is_text(column):
+        raise InputError(f"{file}: column {field.name!r} holds bytes that are no text in UTF-8; write it as text")
     try:
-        return column.cast(field.type)
+        return _decoded(column).cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InputError(
             f"{file}: column {field.name!r} of type {column.type} does not fit the other files' "

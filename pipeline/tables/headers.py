@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
@@ -16,12 +17,16 @@ from pipeline.tables.files import (
     SOURCE_ROW,
     Header,
     codec,
+    is_bytes,
+    is_text,
     parquet_file,
     partition_values,
     readable,
 )
+from pipeline.tables.packed import unpacked
 
 _HEAD_BYTES = 1 << 20  # the header must end within them
+_HEAD_ROWS = 1_000  # of Parquet, looked at to tell text from other bytes
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
 _VALUE = re.compile(
     r"\s*(?:[+-]?\d+[.,]\d+|\d{4}[-/.]\d\d?[-/.]\d\d?\b.*|\d\d?[-/.](?:\d\d?|[A-Za-z]{3})[-/.]\d{2,4}\b.*)\s*"
@@ -75,7 +80,7 @@ def read_header(file: Path, settings: TableConfig) -> Header:
 
 def _head(file: Path, settings: TableConfig) -> str:
     decoder = codecs.getincrementaldecoder(codec(settings))()
-    with pa.input_stream(str(file)) as stream:
+    with unpacked(file) as stream:
         return decoder.decode(stream.read(_HEAD_BYTES)).removeprefix("\ufeff")
 
 
@@ -136,7 +141,7 @@ def is_values(cells: Sequence[str]) -> bool:
 
 def header_line(file: Path, settings: TableConfig) -> str:
     """Return the first line of a CSV file that is not blank, whatever its delimiter; ``sep=`` is none."""
-    with readable(file, settings), pa.input_stream(str(file)) as stream:
+    with readable(file, settings), unpacked(file) as stream:
         text = stream.read(_HEAD_BYTES).decode(codec(settings), errors="replace").lstrip("\ufeff")
     lines = (line for line in text.splitlines() if line.strip() and not _SEPARATOR.fullmatch(line))
     return next(lines, "")
@@ -172,7 +177,7 @@ def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> tup
     else:
         with parquet_file(file) as reader:
             found = tuple(reader.schema_arrow.names)
-            kinds = [_plain(kind) for kind in reader.schema_arrow.types]
+            kinds = _kinds(reader)
         fields = [pa.field(name, kind) for name, kind in zip(unique_names(found), kinds, strict=True)]
     names = {field.name.casefold() for field in fields}
     for field in fields:
@@ -180,6 +185,17 @@ def file_schema(path: Path, file: Path, kind: str, settings: TableConfig) -> tup
             raise InputError(f"{file} has a column {field.name!r}, a name that Assay adds itself; rename the column")
     partition = (name for name in partition_values(path, file) if name.casefold() not in names)
     return pa.schema([*fields, *(pa.field(name, pa.string()) for name in partition)]), renamed(found)
+
+
+def _kinds(reader: pq.ParquetFile) -> list[pa.DataType]:
+    """Return the types of a Parquet file's columns; bytes are text where those of the first rows are."""
+    kinds = [_plain(kind) for kind in reader.schema_arrow.types]
+    if any(is_bytes(kind) for kind in kinds):
+        head = next(reader.iter_batches(_HEAD_ROWS), None)
+        for place, kind in enumerate(kinds):
+            if is_bytes(kind) and (head is None or is_text(head.column(place))):
+                kinds[place] = pa.string()
+    return kinds
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

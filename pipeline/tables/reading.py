@@ -35,10 +35,11 @@ from pipeline.tables.files import (
 )
 from pipeline.tables.headers import file_schema, read_header, unique_names
 from pipeline.tables.made import with_made
+from pipeline.tables.packed import PACKED, is_csv
 from pipeline.tables.parquet import ROWS_READ
 
 _LINES_AT_FIRST = 1_000  # of which none has as many cells as the header: the rest of the file is not looked at
-ACCEPTED = "a .csv, .csv.gz or .parquet file, or a folder of one of them"
+ACCEPTED = f"a .csv or .parquet file, CSV packed as {PACKED}, or a folder of one of them"
 
 
 @dataclass(frozen=True)
@@ -245,8 +246,9 @@ def open_table(path: str | Path, settings: TableConfig) -> Table:
     Parameters
     ----------
     path : str or Path
-        A ``.csv``, ``.csv.gz`` or ``.parquet`` file, or a folder with files of one of the two kinds at any
-        depth. Names that begin with ``.`` or ``_`` are left out; ``key=value`` folders become columns.
+        A ``.csv`` or ``.parquet`` file, or a folder with files of one of the two kinds at any depth. CSV may be packed
+        (gzip, bzip2, zstd, xz, a zip archive of one file). Names that begin with ``.`` or ``_`` are left out;
+        ``key=value`` folders become columns.
     settings : TableConfig
         Delimiter and encoding of CSV files.
 
@@ -261,7 +263,7 @@ def open_table(path: str | Path, settings: TableConfig) -> Table:
     path = Path(path)
     files = table_files(path, settings)
     if not files:
-        raise InputError(f"{path} is a folder without tables; put .csv, .csv.gz or .parquet files into it")
+        raise InputError(f"{path} is a folder without tables; put .csv or .parquet files into it")
     kinds = {file: _kind(file) for file in files}
     if len(set(kinds.values())) > 1:
         other = next(file for file in files if kinds[file] != kinds[files[0]])
@@ -294,10 +296,9 @@ def _parquet_rows(file: Path, settings: TableConfig) -> int:
 
 
 def _kind(file: Path) -> Literal["csv", "parquet"]:
-    name = file.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
+    if is_csv(file):
         return "csv"
-    if name.endswith(".parquet"):
+    if file.name.lower().endswith(".parquet"):
         return "parquet"
     raise InputError(
         f"{file} is no table that can be read; accepted is {ACCEPTED}, and names beginning with _ are left out"

@@ -1,4 +1,5 @@
 import random
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -120,7 +121,7 @@ def test_folders_that_do_not_fit_together(tmp_path):
     with pytest.raises(InputError, match=r"holds both a\.csv and b\.parquet"):
         open_table(tmp_path / "b", SETTINGS)
     write(tmp_path / "c" / "a.xlsx", b"")
-    with pytest.raises(InputError, match=r"a\.xlsx is no table .*\.csv, \.csv\.gz or \.parquet"):
+    with pytest.raises(InputError, match=r"a\.xlsx is no table .*\.csv or \.parquet file, CSV packed as \.csv\.gz"):
         open_table(tmp_path / "c", SETTINGS)
     (tmp_path / "d" / "sub").mkdir(parents=True)
     with pytest.raises(InputError, match="is a folder without tables"):
@@ -149,3 +150,61 @@ def test_the_digest_tells_content_not_names(tmp_path):
     assert digest(tmp_path / "f") != folder
     with pytest.raises(ResourceError, match="does not exist"):
         content_digest(tmp_path / "none", SETTINGS)
+
+
+def test_bytes_in_parquet_are_text_where_they_are(tmp_path):
+    keys = pa.array([b"AB1", None, "caf\u00e9".encode()])
+    columns = {
+        "plain": keys,
+        "large": keys.cast(pa.large_binary()),
+        "view": keys.cast(pa.binary_view()),
+        "coded": keys.dictionary_encode(),
+        "words": pa.array(["AB1", None, "caf\u00e9"]).dictionary_encode(),
+        "fixed": pa.array([b"AB1", None, b"CD2"], pa.binary(3)),
+        "digest": pa.array([b"\xff\xfe", b"AB", None]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    rows = rows_of(tmp_path / "a.parquet")
+    for name in ("plain", "large", "view", "coded", "words"):
+        assert (rows[name].type, rows[name].to_pylist()) == (pa.string(), ["AB1", None, "caf\u00e9"]), name
+    assert rows["fixed"].to_pylist() == ["AB1", None, "CD2"]
+    assert rows["digest"].to_pylist() == columns["digest"].to_pylist()  # carried along; no role can have it
+
+
+def test_bytes_that_turn_out_to_be_no_text(tmp_path):
+    keys = pa.array([b"AB"] * 2_000 + [b"\xff"])
+    pq.write_table(pa.table({"key": keys}), tmp_path / "a.parquet")
+    with pytest.raises(
+        InputError, match=r"a\.parquet: column 'key' holds bytes that are no text in UTF-8; write it as"
+    ):
+        rows_of(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": [1]}, {"a": ["x"]}),
+        ({"a": [1]}, {"a": [b"x"]}),
+        ({"a": [True]}, {"a": ["x"]}),
+        ({"a": [datetime(2026, 6, 1)]}, {"a": ["2026-06-01"]}),
+        ({"a": [datetime(2026, 6, 1)]}, {"a": [1]}),
+        ({"a": [datetime(2026, 6, 1)]}, {"a": [datetime(2026, 6, 1, tzinfo=UTC)]}),
+        ({"a": [[1]]}, {"a": ["x"]}),
+        ({"a": [1], "b": [1]}, {"a": [1]}),
+        ({"a": [1]}, {"b": [1], "a": [1]}),
+    ],
+)
+def test_files_of_a_folder_that_do_not_fit_name_file_and_column(tmp_path, one, other):
+    pq.write_table(pa.table(one), tmp_path / "1.parquet")
+    pq.write_table(pa.table(other), tmp_path / "2.parquet")
+    with pytest.raises(InputError, match=r"2\.parquet has (?:column 'a' as|other columns than .*: b\b)") as error:
+        rows_of(tmp_path)
+    assert "1.parquet" in str(error.value)
+
+
+def test_files_of_a_folder_go_by_name_and_by_the_wider_type(tmp_path):
+    pq.write_table(pa.table({"a": pa.array([1], pa.int32()), "b": ["x"]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"b": ["y"], "a": [2.5]}), tmp_path / "2.parquet")
+    pq.write_table(pa.table({"b": pa.array([None], pa.null()), "a": pa.array([7], pa.int64())}), tmp_path / "3.parquet")
+    rows = rows_of(tmp_path)
+    assert (rows["a"].to_pylist(), rows["b"].to_pylist()) == ([1.0, 2.5, 7.0], ["x", "y", None])
