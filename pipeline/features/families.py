@@ -12,6 +12,8 @@ PRIOR_RATE = 0.01
 PRIOR_ROWS = 100
 QUARTILES_OF_NORMAL = 1.349
 """Distance between the quartiles of a normal distribution, in standard deviations."""
+BURST_US = HOUR_US // 6
+"""The shortest time that velocity looks at: cards are tested, and accounts emptied, within minutes."""
 
 OF_USUAL = ("activity", "change", "robust", "velocity")
 """Families that hold what is against what is usual; ``change_counts`` says whether less of it counts."""
@@ -126,6 +128,22 @@ def _days(days: int) -> str:
     return "1 day" if days == 1 else f"{days} days"
 
 
+def _before(config: Config) -> str:
+    """Return the time of a party's own past in words."""
+    hours = config.features.past_gap_hours
+    but = f", the last {'hour' if hours == 1 else f'{hours:g} hours'} left out" if hours else ""
+    return f"in the {_days(config.features.history_days)} before{but}"
+
+
+def _past(plan: Plan, config: Config, who: Party, aggregate: str) -> str:
+    """Return the alias of an aggregate over the party's own past, whose last hours do not count.
+
+    A burst of payments would else become usual while it lasts.
+    """
+    gap = round(config.features.past_gap_hours * HOUR_US)
+    return plan.over(who, aggregate, config.features.history_days * DAY_US - gap, delay=gap)
+
+
 def _drawn(total: str, count: str, everybody: str, config: Config) -> str:
     """Return a mean that is drawn towards everybody's: (n own mean + w everybody's mean) / (n + w)."""
     weight = config.features.past_weight
@@ -183,10 +201,10 @@ def _aggregate(plan: Plan, config: Config, who: Party, *, days: int, aggregate: 
 
 
 def _change(plan: Plan, config: Config, who: Party) -> None:
-    amount, days = config.contract.amount, config.features.history_days
+    amount = config.contract.amount
     mean, deviation = _usual(plan, config, who)
     expected = f"{who.name}: usual {amount}"
-    past = f"in the {_days(days)} before, drawn towards everybody's where there are few"
+    past = f"{_before(config)}, drawn towards everybody's where there are few"
     less = "" if config.features.change_counts == "both" else "; 0 for less than usual"
     for name, expression, text in (
         (
@@ -205,10 +223,9 @@ def _change(plan: Plan, config: Config, who: Party) -> None:
 
 def _robust(plan: Plan, config: Config, who: Party) -> None:
     """Median and quartiles instead of mean and standard deviation: a few frauds in the past do not move them."""
-    amount, length = config.contract.amount, config.features.history_days * DAY_US
+    amount, weight = config.contract.amount, config.features.past_weight
     plan.histogram = True
-    count, weight = plan.over(who, "count", length), config.features.past_weight
-    low, middle, high = (plan.over(who, item, length) for item in ("q25", "q50", "q75"))
+    count, low, middle, high = (_past(plan, config, who, item) for item in ("count", "q25", "q50", "q75"))
     median = f"((coalesce({count} * {middle}, 0) + {weight} * all_q50) / ({count} + {weight}))"
     spread = (
         f"((coalesce({count} * ({high} - {low}), 0) + {weight} * (all_q75 - all_q25)) "
@@ -218,7 +235,7 @@ def _robust(plan: Plan, config: Config, who: Party) -> None:
     plan.columns[expected] = median
     less = "" if config.features.change_counts == "both" else "; 0 for less than usual"
     text = (
-        f"The amount less the median of the same {who.name} in the {_days(config.features.history_days)} before, over "
+        f"The amount less the median of the same {who.name} {_before(config)}, over "
         f"the distance of the quartiles / {QUARTILES_OF_NORMAL}, drawn towards everybody's where there are few{less}."
     )
     feature = Feature(f"{amount} against the median of {who.name}", "number", "linear", amount, text, expected=expected)
@@ -226,11 +243,11 @@ def _robust(plan: Plan, config: Config, who: Party) -> None:
 
 
 def _rank(plan: Plan, config: Config, who: Party) -> None:
-    amount, length = config.contract.amount, config.features.history_days * DAY_US
-    count, weight = plan.over(who, "count", length), config.features.past_weight
-    lower, higher = (f"({plan.over(who, item, length)} - 1)" for item in ("place", "place_from_above"))
+    amount, weight = config.contract.amount, config.features.past_weight
+    count = _past(plan, config, who, "count")
+    lower, higher = (f"({_past(plan, config, who, item)} - 1)" for item in ("place", "place_from_above"))
     text = (
-        f"Share of lower amounts of the same {who.name} in the {_days(config.features.history_days)} before, equal "
+        f"Share of lower amounts of the same {who.name} {_before(config)}, equal "
         "ones counted half, drawn towards a half where there are few."
     )
     plan.add(
@@ -240,16 +257,16 @@ def _rank(plan: Plan, config: Config, who: Party) -> None:
 
 
 def _highest(plan: Plan, config: Config, who: Party) -> None:
-    amount, days = config.contract.amount, config.features.history_days
+    amount = config.contract.amount
     _, deviation = _usual(plan, config, who)
     text = (
-        f"How far the amount lies above the highest of the same {who.name} in the {_days(days)} before, in "
+        f"How far the amount lies above the highest of the same {who.name} {_before(config)}, in "
         "standard deviations; 0 below it."
     )
     expected = f"{who.name}: usual {amount}"
     plan.add(
         Feature(f"{amount} above the highest of {who.name}", "number", "linear", amount, text, expected=expected),
-        f"greatest(amount - {plan.over(who, 'max', days * DAY_US)}, 0) / nullif({deviation}, 0)",
+        f"greatest(amount - {_past(plan, config, who, 'max')}, 0) / nullif({deviation}, 0)",
     )
 
 
@@ -275,8 +292,8 @@ def _usual(plan: Plan, config: Config, who: Party) -> tuple[str, str]:
     With n rows in the party's past and weight w, each is what n own rows and w of everybody's would give:
     (n own mean + w everybody's mean) / (n + w), for the variance likewise.
     """
-    length, size, weight = config.features.history_days * DAY_US, unit(config), config.features.past_weight
-    count, total, squares = (plan.over(who, item, length) for item in ("count", "sum", "squares"))
+    size, weight = unit(config), config.features.past_weight
+    count, total, squares = (_past(plan, config, who, item) for item in ("count", "sum", "squares"))
     mean = f"({_drawn(total, count, 'all_sum', config)} * {size})"
     scatter = f"coalesce({squares} - {total} * {total} / nullif({count}, 0), 0)"
     everybody = "(all_squares / all_count - (all_sum / all_count) ** 2)"
@@ -310,12 +327,11 @@ def _recency(plan: Plan, config: Config, who: Party) -> None:
 
 
 def _rhythm(plan: Plan, config: Config, who: Party) -> None:
-    days = config.features.history_days
-    count = plan.over(who, "count", days * DAY_US)
+    count = _past(plan, config, who, "count")
     for item, what, now in (("night", "at night (22 to 6 h)", "night"), ("weekend", "on weekends", "weekend")):
-        share = _drawn(plan.over(who, item, days * DAY_US), count, f"all_{item}", config)
+        share = _drawn(_past(plan, config, who, item), count, f"all_{item}", config)
         source = f"{who.name}: {item}"
-        past = f"of the same {who.name} in the {_days(days)} before, drawn towards everybody's where there are few"
+        past = f"of the same {who.name} {_before(config)}, drawn towards everybody's where there are few"
         plan.add(
             Feature(
                 f"{who.name}: share {what}",
@@ -335,16 +351,15 @@ def _rhythm(plan: Plan, config: Config, who: Party) -> None:
 
 def _hours(plan: Plan, config: Config, who: Party) -> None:
     """The hour against the party's mean direction on the clock (Mardia and Jupp, "Directional Statistics", 2.2)."""
-    days = config.features.history_days
-    count = plan.over(who, "count", days * DAY_US)
+    count = _past(plan, config, who, "count")
     cosine, sine = (
-        _drawn(plan.over(who, item, days * DAY_US), count, f"all_{item}", config) for item in ("cosines", "sines")
+        _drawn(_past(plan, config, who, item), count, f"all_{item}", config) for item in ("cosines", "sines")
     )
     along = f"clock_cosine * {cosine} + clock_sine * {sine}"
     length = f"(sqrt({cosine} ** 2 + {sine} ** 2) * {CLOCK_UNIT!r})"
     text = (
-        f"How many hours, 0 to 12, the time of day lies from the mean one of the same {who.name} in the {_days(days)} "
-        "before, drawn towards everybody's where there are few."
+        f"How many hours, 0 to 12, the time of day lies from the mean one of the same {who.name} "
+        f"{_before(config)}, drawn towards everybody's where there are few."
     )
     plan.add(
         Feature(f"hours from the usual of {who.name}", "number", "linear", f"{who.name}: hours", text, unit="hours"),
@@ -353,19 +368,30 @@ def _hours(plan: Plan, config: Config, who: Party) -> None:
 
 
 def _velocity(plan: Plan, config: Config, who: Party) -> None:
-    days = config.features.history_days
-    past = plan.over(who, "count", days * DAY_US)
+    amount, hours = config.contract.amount, config.features.history_days * 24 - config.features.past_gap_hours
+    past = _past(plan, config, who, "count")
     less = "" if config.features.change_counts == "both" else "; 1 for fewer than usual"
-    for length, span in ((HOUR_US, "hour"), (DAY_US, "day")):
+    for length, span in ((BURST_US, "10 minutes"), (HOUR_US, "hour"), (DAY_US, "day")):
         recent = plan.over(who, "count", length)
+        usual = "usual ones" if span == "10 minutes" else f"a usual {span}"
         text = (
-            f"Transactions of the same {who.name} in the {span} before over those of a usual {span} of its last "
-            f"{_days(days)}, one added to both{less}."
+            f"Transactions of the same {who.name} in the {span} before over those of {usual} {_before(config)}, one "
+            f"added to both{less}."
         )
         plan.add(
             Feature(f"{who.name}: pace of the last {span}", "number", "log", f"{who.name}: pace", text, unit="times"),
-            _counted(f"({recent} + 1) / ({past} * {length / (days * DAY_US)!r} + 1)", config, least=1),
+            _counted(f"({recent} + 1) / ({past} * {length / (hours * HOUR_US)!r} + 1)", config, least=1),
         )
+    _, deviation = _usual(plan, config, who)
+    name = f"{who.name}: {amount} of the last hour"
+    text = (
+        f"Sum of the amounts of the same {who.name} in the hour before, over the standard deviation of its amounts "
+        f"{_before(config)}, drawn towards everybody's where there are few; 0 for less than none."
+    )
+    plan.add(
+        Feature(name, "number", "log", name, text, unit="spreads"),
+        f"greatest({plan.over(who, 'sum', HOUR_US)} * {unit(config)}, 0) / nullif({deviation}, 0)",
+    )
 
 
 def _risk(plan: Plan, config: Config, who: Party, *, reviewed: bool) -> None:

@@ -167,7 +167,8 @@ class Plan:
         >>> list(plan.aggregates)
         ['e0_count_86400000000']
         """
-        alias = f"{'_'.join(who.keys)}_{aggregate}_{length}" + ("" if of is None else f"_e{of}")
+        alias = f"{'_'.join(who.keys)}_{aggregate}_{length}"
+        alias += (f"_to_{delay}" if delay else "") + ("" if of is None else f"_e{of}")
         function = AGGREGATES[aggregate] if of is None else f"count(DISTINCT e{of})"
         frame = f"RANGE BETWEEN {delay + length} PRECEDING AND {delay + 1} PRECEDING"
         value = f"CAST({function} OVER (PARTITION BY {', '.join(who.keys)} ORDER BY us {frame}) AS DOUBLE)"

@@ -21,6 +21,8 @@ RARE_VALUE = 0.05
 """A category is unusual that no more of the fit rows have, and a number beyond the rest of them on one side."""
 FAR = 0.25
 """An amount, and what is compared with a party's own, is told where the two lie this much of the larger one apart."""
+NOTHING = 1e-6
+"""A value nearer to 0 is what arithmetic left of 0."""
 UNITS = {"spreads": "times the usual spread", "times": "times", "days": "days", "hours": "hours"}
 SOURCES_TRIED = 24
 TOLERANCE = 0.1
@@ -377,6 +379,8 @@ class _Words:
         if feature.unit == "yes or no":
             return "yes" if value >= 0.5 else "no"
         statistics = self.detector.encoder.statistics(feature.name)
+        if feature.unit and abs(value) < NOTHING:
+            value = 0.0
         number = quantity(value, is_whole=statistics is not None and statistics.whole)
         return f"{number} {UNITS[feature.unit]}" if feature.unit else number
 

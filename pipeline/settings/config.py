@@ -250,8 +250,8 @@ class FeaturesConfig(_Section):
             "peers (the amount against others of its category); of an entity: activity (the aggregates over the "
             "windows), change, robust, rank and highest (the amount against the entity's own past), recent (the "
             "highest amount of the last days against it), recency (when it was last seen), rhythm (nights and "
-            "weekends), hours (the time of day against its usual one), velocity (an hour and a day against its usual "
-            'pace), risk (known labels over the windows). "change:CUSTOMER" takes one entity, '
+            "weekends), hours (the time of day against its usual one), velocity (minutes, an hour and "
+            'a day against its usual pace), risk (known labels over the windows). "change:CUSTOMER" takes one entity, '
             '"recency:CUSTOMER+TERMINAL" a pair, "change" every entity.'
         ),
     )
@@ -270,6 +270,14 @@ class FeaturesConfig(_Section):
         default=60,
         ge=2,
         description="An entity's own past, for change, in days.",
+    )
+    past_gap_hours: float = Field(
+        default=24,
+        ge=0,
+        description=(
+            "The last hours before a row that are no part of the own past it is held against, so that a burst does not "
+            "become usual while it lasts."
+        ),
     )
     recent_days: int = Field(default=7, ge=1, description="What counts as recent, for the family recent, in days.")
     change_counts: Literal["above", "both"] = Field(
@@ -313,6 +321,15 @@ class FeaturesConfig(_Section):
                 )
                 raise ValueError(f"{item!r} is no family of features; {hint}")
         return value
+
+    @model_validator(mode="after")
+    def _some_past(self) -> "FeaturesConfig":
+        if self.past_gap_hours >= 24 * self.history_days:
+            raise ValueError(
+                f"features.past_gap_hours = {self.past_gap_hours:g} leaves nothing of history_days = "
+                f"{self.history_days}; lower it, or look further back"
+            )
+        return self
 
     @staticmethod
     def pair(name: str, entities: tuple[str, ...]) -> tuple[str, ...]:

@@ -152,8 +152,10 @@ def _of_a_party(row, keys, *, same, everybody, limits):
         for other in {"card", "shop"} - set(keys):
             out[f"{name}: different {other} in {span}"] = len({r[other] for r in recent})
     out[f"eur over the mean of {name}"] = eur / mean if some else None
-    past = [r for r in before if r["at"] >= now - limits.history_days * DAY]
-    out |= _recency_and_pace(now, name, before=before, past=past, limits=limits)
+    out |= _recency(now, name, [r for r in before if r["at"] >= now - limits.history_days * DAY], limits)
+    settled = now - timedelta(hours=limits.past_gap_hours)
+    past = [r for r in before if now - limits.history_days * DAY <= r["at"] < settled]
+    out |= _pace(now, name, before=before, past=past, limits=limits)
     amounts, n = np.array([r["eur"] for r in past]), len(past)
     rank = (sum(amounts < eur) + (sum(amounts == eur) + weight) / 2) / (n + weight)
     out[f"eur: rank for {name}"] = rank
@@ -161,7 +163,7 @@ def _of_a_party(row, keys, *, same, everybody, limits):
     against += [f"eur against the median of {name}", f"{name}: usual eur", f"{name}: median eur"]
     against += [f"{name}: highest of {_days(limits.recent_days)} above usual eur", f"hours from the usual of {name}"]
     against += [f"{name}: share at night (22 to 6 h)", f"night against {name}"]
-    against += [f"{name}: share on weekends", f"weekend against {name}"]
+    against += [f"{name}: share on weekends", f"weekend against {name}", f"{name}: eur of the last hour"]
     if not everybody:
         return out | dict.fromkeys(against)
     all_amounts = np.array([r["eur"] for r in everybody])
@@ -187,18 +189,26 @@ def _of_a_party(row, keys, *, same, everybody, limits):
     for happened in (_at_night, _on_a_weekend):
         share = (sum(map(happened, past)) + weight * np.mean([happened(r) for r in everybody])) / (n + weight)
         values += [share, happened(row) - share]
+    hour = sum(r["eur"] for r in before if r["at"] >= now - timedelta(hours=1))
+    values.append(hour / deviation if deviation else None)
     return out | dict(zip(against, values, strict=True))
 
 
-def _recency_and_pace(now, name, *, before, past, limits):
-    least = 0 if limits.change_counts == "both" else 1
-    hour, day = (len([r for r in before if r["at"] >= now - timedelta(hours=h)]) for h in (1, 24))
+def _recency(now, name, past, limits):
     return {
         f"{name}: days since the last": (now - max(r["at"] for r in past)) / DAY if past else limits.history_days,
         f"{name}: first in {limits.history_days} days": int(not past),
-        f"{name}: pace of the last hour": max((hour + 1) / (len(past) / limits.history_days / 24 + 1), least),
-        f"{name}: pace of the last day": max((day + 1) / (len(past) / limits.history_days + 1), least),
     }
+
+
+def _pace(now, name, *, before, past, limits):
+    least = 0 if limits.change_counts == "both" else 1
+    hours = limits.history_days * 24 - limits.past_gap_hours
+    out = {}
+    for span, length in (("10 minutes", 1 / 6), ("hour", 1), ("day", 24)):
+        recent = len([r for r in before if r["at"] >= now - timedelta(hours=length)])
+        out[f"{name}: pace of the last {span}"] = max((recent + 1) / (len(past) / hours * length + 1), least)
+    return out
 
 
 def _quartiles(amounts):
@@ -209,7 +219,7 @@ def _quartiles(amounts):
 
 def _hours_away(row, past, everybody, weight):
     def hands(rows):
-        return np.exp(2j * np.pi * np.array([r["at"].hour for r in rows]) / 24)
+        return np.exp(2j * np.pi * np.array([r["at"].hour + r["at"].minute / 60 for r in rows]) / 24)
 
     usual = hands(past).sum() + weight * hands(everybody).mean()
     return abs(np.angle(hands([row])[0] / usual)) * 12 / np.pi

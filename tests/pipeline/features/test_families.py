@@ -10,7 +10,8 @@ from pipeline.settings.config import FAMILIES
 from tests.pipeline.features.by_hand import AGGREGATES, config
 
 FEW = "drawn towards everybody's where there are few"
-BEFORE = "of the same card in the 5 days before"
+PAST = "in the 5 days before, the last 24 hours left out"
+BEFORE = f"of the same card {PAST}"
 
 
 def test_features_are_declared_by_family_and_entity():
@@ -100,7 +101,7 @@ def test_activity_is_declared_with_its_window_and_merged_over_windows():
 def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, less, fewer):
     families = ("change", "robust", "rank", "highest", "recent", "recency", "rhythm", "hours", "velocity", "risk")
     usual = "card: usual eur"
-    change = f"the mean of the same card in the 5 days before, {FEW}"
+    change = f"the mean of the same card {PAST}, {FEW}"
     lines = [
         ("eur against card", "linear", "eur", f"The amount less {change}, in standard deviations{less}.", usual),
         ("eur against card (log)", "linear", "eur", f"The amount's logarithm less that of {change}{less}.", usual),
@@ -175,12 +176,23 @@ def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, le
             "log",
             "card: pace",
             (
-                f"Transactions of the same card in the {span} before over those of a usual {span} of its last 5 days, "
-                f"one added to both{fewer}."
+                f"Transactions of the same card in the {span} before over those of {usual} {PAST}, one added to "
+                f"both{fewer}."
             ),
         )
-        for span in ("hour", "day")
+        for span, usual in (("10 minutes", "usual ones"), ("hour", "a usual hour"), ("day", "a usual day"))
     ]
+    lines.append(
+        (
+            "card: eur of the last hour",
+            "log",
+            "card: eur of the last hour",
+            (
+                "Sum of the amounts of the same card in the hour before, over the standard deviation of its amounts "
+                f"{PAST}, {FEW}; 0 for less than none."
+            ),
+        )
+    )
     lines.append(
         (
             "card: risk over 1 day",
@@ -191,6 +203,7 @@ def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, le
     )
     features = declared(*(f"{family}:card" for family in families), change_counts=counts)
     units = {"recent eur": "spreads", "night": "share", "weekend": "share", "hours": "hours", "pace": "times"}
+    units["eur of the last hour"] = "spreads"
     units = {f"card: {source}": unit for source, unit in {**units, "risk": "risk"}.items()}
     units |= {"card: days since the last": "days", "card: first in 5 days": "yes or no"}
     assert unmarked(features) == [
@@ -201,3 +214,12 @@ def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, le
         )
         for name, scale, source, text, *expected in lines
     ]
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(0, "before,"), (1, "before, the last hour left out,"), (1.5, "before, the last 1.5 hours left out,")],
+)
+def test_what_is_left_out_of_the_own_past_is_said(hours, words):
+    (feature, _) = declared("change:card", past_gap_hours=hours)
+    assert f"in the 5 days {words} drawn towards" in feature.text

@@ -34,7 +34,7 @@ def test_an_aggregate_has_a_name_of_its_party_window_and_entity():
     plan = Plan()
     assert plan.over(PAIR, "max", 5) == "e0_e1_max_5"
     assert plan.over(CARD, "distinct", 5, of=1) == "e0_distinct_5_e1"
-    assert plan.over(CARD, "known", 5, delay=3) == "e0_known_5"
+    assert plan.over(CARD, "known", 5, delay=3) == "e0_known_5_to_3"
     assert plan.aggregates == {
         "e0_e1_max_5": (
             "CASE WHEN e0 IS NOT NULL AND e1 IS NOT NULL THEN CAST(max(amount) OVER (PARTITION BY e0, e1 ORDER BY us "
@@ -44,7 +44,7 @@ def test_an_aggregate_has_a_name_of_its_party_window_and_entity():
             "CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(DISTINCT e1) OVER (PARTITION BY e0 ORDER BY us "
             "RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE), 0) END"
         ),
-        "e0_known_5": (
+        "e0_known_5_to_3": (
             "CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(fraud) OVER (PARTITION BY e0 ORDER BY us "
             "RANGE BETWEEN 8 PRECEDING AND 4 PRECEDING) AS DOUBLE), 0) END"
         ),
@@ -53,7 +53,7 @@ def test_an_aggregate_has_a_name_of_its_party_window_and_entity():
 
 def test_a_risk_is_a_window_over_rows_where_all_labels_take_as_long_and_over_labels_where_not():
     plan = Plan()
-    assert plan.risk(CARD, 2, 7) == (f"e0_known_{2 * DAY_US}", f"e0_frauds_{2 * DAY_US}")
+    assert plan.risk(CARD, 2, 7) == (f"e0_known_{2 * DAY_US}_to_7", f"e0_frauds_{2 * DAY_US}_to_7")
     assert (plan.risks, len(plan.aggregates)) == ([], 2)
     assert plan.risk(PAIR, 2, None) == known_aliases(PAIR, 2) == ("e0_e1_known_2", "e0_e1_frauds_2")
     assert (plan.risks, len(plan.aggregates)) == ([(PAIR, 2)], 2)

@@ -32,15 +32,18 @@ from tests.pipeline.features.by_hand import (
     "changes",
     [
         {},
-        {"change_counts": "both", "past_weight": 0.5, "risk_weight": 7},
+        {"change_counts": "both", "past_weight": 0.5, "risk_weight": 7, "past_gap_hours": 0},
         {"label_delay_days": 0},
         {"label_delay_days": 0.75, "windows_days": (2,), "history_days": 2},
+        {"past_gap_hours": 1.5},
     ],
 )
 def test_features_are_those_of_a_plain_loop(tmp_path, changes):
     settings = config({"categorical": ("channel",)}, families=EVERY_FAMILY_AND_PAIR, aggregates=AGGREGATES, **changes)
     table = transactions()
     random = np.random.default_rng(1)
+    minutes = random.choice([0, 10, 50], table.num_rows).astype("timedelta64[m]")
+    table = table.set_column(1, "at", pa.array(table["at"].to_numpy() + minutes))
     channels = pa.array(
         random.choice(["web", "shop", "phone"], table.num_rows), mask=random.random(table.num_rows) < 0.1
     )

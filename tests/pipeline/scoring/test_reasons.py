@@ -267,7 +267,8 @@ def test_what_is_unusual_only_together_is_told_together(detector, table):
 UNITS = {
     "card: recent eur": r"highest of \d+ days above usual eur [\d.,e+]+ times the usual spread, expected about ",
     "card: last seen": r"(the last [\d.,e-]+ days, expected about [\d.,e-]+ days|first in \d+ days yes, expected no)$",
-    "card: pace": r"pace of the last (hour|day) [\d.,]+ times, expected about [\d.,]+ times$",
+    "card: eur of the last hour": r"hour [\d.,]+ times the usual spread, expected about [\d.,]+ times",
+    "card: pace": r"pace of the last (10 minutes|hour|day) [\d.,]+ times, expected about [\d.,]+ times$",
     "card: night": r"[\d.e-]+ %, expected about [\d.e-]+ %$",
     "card: hours": r"hours from the usual of card [\d.,]+ hours, expected about [\d.,]+ hours$",
     "eur": r"eur [\d.,]+\d\d, expected about [\d.,]+\d\d$",

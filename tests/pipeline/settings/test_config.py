@@ -25,6 +25,12 @@ def test_nothing_looks_back_further_than_windows_delay_and_history():
     assert furthest(windows_days=[1], label_delay_days=7, history_days=30, recent_days=40) == 40
 
 
+def test_the_own_past_is_longer_than_what_is_left_out_of_it():
+    assert FeaturesConfig(history_days=2, past_gap_hours=47.5).past_gap_hours == 47.5
+    with pytest.raises(ValidationError, match="past_gap_hours = 48 leaves nothing of history_days = 2; lower it"):
+        FeaturesConfig(history_days=2, past_gap_hours=48)
+
+
 def test_a_pair_is_two_different_entities_whatever_their_names_hold():
     entities = ("a", "b", "a+b", "c")
     assert FeaturesConfig.pair("a+b", entities) == ("a", "b")
