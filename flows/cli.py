@@ -82,12 +82,30 @@ def simulate(
     days: Annotated[int, typer.Option(min=1, help="Calendar days.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same table.")] = 0,
     clean: Annotated[bool, typer.Option("--clean", help="Without the rows that are malformed on purpose.")] = False,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How frauds come about, e.g. card_testing; may be repeated. Left out: high amounts, compromised "
+            "terminals, leaked credentials. A name that is none lists all."
+        ),
+    ] = None,
+    scenario_column: Annotated[
+        bool, typer.Option("--scenario-column", help="Also write how each row came to be a fraud. It is no input.")
+    ] = False,
 ) -> None:
     """Simulate card transactions with known fraud."""
     from flows.commands.start import simulate_table
 
     with _plain_errors(), console.live():
-        simulate_table(out, rows=rows, days=days, seed=seed, malformed=not clean)
+        simulate_table(
+            out,
+            rows=rows,
+            days=days,
+            seed=seed,
+            malformed=not clean,
+            scenarios=scenario or (),
+            scenario_column=scenario_column,
+        )
 
 
 @app.command(epilog="Example: assay validate new.parquet --config assay.toml")

@@ -1,6 +1,7 @@
 """`assay init` and `assay simulate`: a table to begin with, and a configuration for it."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,30 @@ def _relative(config: Config, table: Path, out: Path) -> Config:
     return config.model_copy(update={"table": config.table.model_copy(update={"path": path})})
 
 
-def simulate_table(out: Path, *, rows: int, days: int, seed: int, malformed: bool) -> None:
-    """Write a simulated table and say what is in it."""
-    from pipeline.simulation import simulate
+def simulate_table(
+    out: Path,
+    *,
+    rows: int,
+    days: int,
+    seed: int,
+    malformed: bool,
+    scenarios: Sequence[str] = (),
+    scenario_column: bool = False,
+) -> None:
+    """Write a simulated table, with its usual frauds where no scenario is named, and say what is in it."""
+    from pipeline.simulation import FRAUD_SHARES, simulate
 
     with console.live(), console.step("simulate", total=rows) as on_rows:
-        simulation = simulate(out, rows=rows, days=days, seed=seed, malformed=malformed, on_rows=on_rows)
+        simulation = simulate(
+            out,
+            rows=rows,
+            days=days,
+            seed=seed,
+            malformed=malformed,
+            scenarios=scenarios or tuple(FRAUD_SHARES),
+            scenario_column=scenario_column,
+            on_rows=on_rows,
+        )
     console.table(
         f"Wrote {out}",
         {
@@ -79,4 +98,5 @@ def simulate_table(out: Path, *, rows: int, days: int, seed: int, malformed: boo
             "malformed": ", ".join(f"{count:,} {name}" for name, count in simulation.malformed.items()) or "none",
         },
     )
-    console.commands("Next", [f"assay init {out} --label TX_FRAUD"])
+    ignore = " --ignore TX_FRAUD_SCENARIO" if scenario_column else ""
+    console.commands("Next", [f"assay init {out} --label TX_FRAUD{ignore}"])

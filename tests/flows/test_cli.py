@@ -49,12 +49,25 @@ def test_mistakes_end_in_one_sentence_and_status_1(small: Path, tmp_path: Path) 
         ("init", small / "transactions.parquet", "--time-zone", "Mars", "--out", tmp_path / "a.toml"): "no time zone",
         ("init", small / "transactions.parquet", "--delimiter", "ab", "--out", tmp_path / "a.toml"): "delimiter",
         ("simulate", tmp_path / "a.xlsx"): ".parquet or .csv",
+        ("simulate", tmp_path / "a.csv", "--scenario", "colusion"): "no scenario of fraud; did you mean 'collusion'?",
     }.items():
         result = run(*words)
         assert result.exit_code == 1, words
         assert message in " ".join(result.output.split()), result.output
         assert "Traceback" not in result.output
     assert not (tmp_path / "a.toml").exists()
+
+
+def test_simulates_the_scenarios_that_are_named(tmp_path: Path) -> None:
+    words = ("--rows", "5000", "--days", "10", "--scenario", "refund_fraud", "--scenario-column")
+    result = run("simulate", tmp_path / "a.csv", *words)
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.output.split())
+    assert "5 refund fraud" in text
+    assert "--label TX_FRAUD --ignore TX_FRAUD_SCENARIO" in text
+    lines = (tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].endswith('"TX_FRAUD","TX_FRAUD_SCENARIO"')
+    assert sum(line.endswith(',1,"refund_fraud"') for line in lines) == 5
 
 
 def test_schedule_without_a_server_says_how_to_start_one(

@@ -1,4 +1,4 @@
-"""pipeline/simulation.py: what holds for every seed, read back from the written table."""
+"""pipeline/simulation/table.py: what holds for every seed, read back from the written table."""
 
 from datetime import date
 
@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.evaluation.metrics import auroc
-from pipeline.simulation import FRAUD_SHARES, MALFORMED, MALFORMED_TEXT, simulate
+from pipeline.simulation import FRAUD_SHARES, MALFORMED, MALFORMED_TEXT, SCENARIOS, simulate
 
 ROWS, DAYS = 20_000, 30
 
@@ -160,3 +160,44 @@ def test_refuses_another_suffix_and_no_rows(tmp_path):
     with pytest.raises(InputError, match="rows is 0"):
         simulate(tmp_path / "a.csv", rows=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_has_the_scenarios_that_are_named_and_says_so_only_when_told_to(tmp_path):
+    named = ("card_testing", "leaked_credentials")
+    result = simulate(tmp_path / "a.parquet", rows=20_000, days=30, scenarios=named, scenario_column=True)
+    frame = pq.read_table(tmp_path / "a.parquet").to_pandas().drop_duplicates("TRANSACTION_ID")
+    frauds = frame[frame["TX_FRAUD"] == 1]
+    assert frauds["TX_FRAUD_SCENARIO"].value_counts().to_dict() == result.scenarios
+    assert result.scenarios == {"leaked_credentials": 60, "card_testing": 60}
+    assert frame.loc[frame["TX_FRAUD"] == 0, "TX_FRAUD_SCENARIO"].isna().all()
+    for name in named:
+        ids = frauds.loc[frauds["TX_FRAUD_SCENARIO"] == name, "TRANSACTION_ID"]
+        assert sorted(ids) == result.frauds[name].tolist()
+    simulate(tmp_path / "b.parquet", rows=2_000, days=30, scenarios=named)
+    assert pq.read_schema(tmp_path / "b.parquet").names == [name for name in frame if name != "TX_FRAUD_SCENARIO"]
+
+
+def test_a_malformed_row_is_no_refund_where_refunds_are_right(tmp_path):
+    result = simulate(tmp_path / "a.parquet", rows=20_000, days=30, scenarios=SCENARIOS)
+    assert set(result.malformed) == set(MALFORMED) - {"negative amount"}
+    frame = pq.read_table(tmp_path / "a.parquet").to_pandas()
+    amount = frame.loc[np.isfinite(frame["TX_AMOUNT"]), "TX_AMOUNT"]
+    assert ((amount < 0) & (frame.loc[amount.index, "TX_FRAUD"] == 0)).mean() == pytest.approx(0.02, abs=0.005)
+    assert amount.abs().min() >= 0.5
+
+
+def test_names_the_scenario_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="'card_tests' is no scenario of fraud; did you mean 'card_testing'"):
+        simulate(tmp_path / "a.csv", rows=10, scenarios=["card_tests"])
+    with pytest.raises(InputError, match=r"'x' is no scenario of fraud; valid are amount_above_habit, .*, collusion$"):
+        simulate(tmp_path / "a.csv", rows=10, scenarios=["x"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rows", [1, 100, 999])
+def test_small_tables_with_every_scenario_have_exactly_the_rows_asked_for(tmp_path, rows):
+    result = simulate(tmp_path / "a.parquet", rows=rows, days=1, scenarios=SCENARIOS)
+    frame = pq.read_table(tmp_path / "a.parquet").to_pandas()
+    assert len(frame) == rows
+    assert frame["TX_FRAUD"].sum() == sum(result.scenarios.values())
+    assert set(frame["TX_DATETIME"].dt.day) == {1}
