@@ -85,7 +85,7 @@ def scenarios(
     contract = detector.config.contract
     rows = pq.read_table(test)
     matrix = detector.encoder.transform(rows)
-    flagged = detector.model.anomaly_score(matrix) > detector.threshold
+    flagged = detector.matrix_scores(matrix) > detector.threshold
     top = assign(detector, matrix[flagged]).top
     ids = rows.column(contract.id).to_numpy(zero_copy_only=False)
     right = {

@@ -330,6 +330,7 @@ def _screen(
                 "registered": f"{registered.name} version {registered.version}, alias {registered.alias}",
                 "family": detector.summary["model"],
                 "fitted on": f"{detector.summary['fit_rows']:,} normal rows",
+                **({"labels": detector.summary["feedback"]} if "feedback" in detector.summary else {}),
                 "expect": detector.promise,
                 **measured.texts,
             },

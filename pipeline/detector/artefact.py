@@ -19,6 +19,7 @@ from pipeline.calibration.strategies.choice import row_cuts, solve
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder, Rows
 from pipeline.detector.family import build_model
+from pipeline.detector.feedback import Feedback, learn
 from pipeline.detector.files import check_finite, read_json, seal, unseal, write_json
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.detector.reference import Reference
@@ -63,6 +64,8 @@ class Detector:
         The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
     reference : Reference
         What the training period was like, to hold a batch against.
+    feedback : Feedback, optional
+        What known frauds add to the model's score; None where they add nothing.
     """
 
     config: Config
@@ -75,6 +78,7 @@ class Detector:
     calibration_start: datetime
     held_out: ScoredRows
     reference: Reference
+    feedback: Feedback | None = None
 
     @property
     def threshold(self) -> float:
@@ -85,6 +89,11 @@ class Detector:
     def promise(self) -> str:
         """One sentence: what alert volume to expect."""
         return self.cut.promise
+
+    @property
+    def one_class(self) -> Calibration:
+        """The p-values of the one-class model's own score."""
+        return self.calibration if self.feedback is None else self.feedback.alone
 
     @property
     def features(self) -> list[Feature]:
@@ -141,7 +150,10 @@ class Detector:
         on_epoch: "OnEpoch | None" = None,
         checkpoint: Path | None = None,
     ) -> Self:
-        """Fit encoder, model, calibration and threshold, each on its own part of the training period.
+        """Fit encoder, model, second stage, calibration and threshold, each on its own part of the training period.
+
+        Where frauds are known, `pipeline.detector.feedback.learn` says what they add; the p-values and the threshold
+        are those of the score with what they add.
 
         The table is streamed. Of a row, memory holds about 50 bytes while the parts are drawn (its id as a number, a
         text more; its moment, label and place in time) and about 30 after, whatever the columns, and of one of the
@@ -177,15 +189,16 @@ class Detector:
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
         _fit_model(model, encoder, parts, features=features, seed=config.model.seed)
         held_out, sample = _score_block(model, encoder, parts, features=features, config=config)
-        normal_scores = held_out.scores[held_out.normal]
-        _check_useful(model, normal_scores, sample)
+        _check_useful(model, held_out.scores[held_out.normal], sample)
+        lesson = learn(features, config, parts, encoder=encoder, held_out=held_out)
+        held_out = lesson.held_out
         trimmed = (model.trimmed_ if isinstance(model, WithTrim) else None) or {}
         return cls(
             config=config,
             as_of=parts.as_of,
             encoder=encoder,
             model=model,
-            calibration=Calibration.fit(normal_scores),
+            calibration=Calibration.fit(held_out.scores[held_out.normal]),
             cut=solve(held_out, config.threshold),
             summary={
                 **parts.summary,
@@ -193,10 +206,12 @@ class Detector:
                 **{f"trimmed_{name}": value for name, value in trimmed.items()},
                 "columns": len(encoder.columns),
                 "unused_features": ", ".join(encoder.unused),
+                **lesson.summary,
             },
             calibration_start=parts.start,
             held_out=held_out,
             reference=Reference.fit(features, config, parts, encoder),
+            feedback=lesson.feedback,
         )
 
     def with_threshold(self, settings: ThresholdConfig) -> Self:
@@ -231,7 +246,12 @@ class Detector:
         """Return the score of each row of a feature table, float64 of shape (n_rows,); higher = more anomalous."""
         if not rows.num_rows:
             return np.empty(0)
-        return np.asarray(self.model.anomaly_score(self.encoder.transform(rows)), dtype=np.float64)
+        return self.matrix_scores(self.encoder.transform(rows))
+
+    def matrix_scores(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the score of each encoded row, float64 of shape (n_rows,), with what known frauds add to it."""
+        scores = np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
+        return scores if self.feedback is None else self.feedback.scores(scores, matrix)
 
     def figures(self, scores: np.ndarray) -> dict[str, pa.Array]:
         """Return what follows from scores of shape (n_rows,): the columns `FIGURES` of pipeline/settings/output.py."""
@@ -309,9 +329,11 @@ class Detector:
         return config.model_copy(update={"features": features})
 
     def save(self, folder: Path) -> None:
-        """Write the artefact: detector.json, encoder.json, calibration.parquet and the model's own folder."""
+        """Write the artefact: detector.json, encoder.json, calibration.parquet, folders of model and feedback."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model")
+        if self.feedback is not None:
+            self.feedback.save(folder / "feedback")
         write_json(folder / "encoder.json", self.encoder.to_dict())
         pq.write_table(self.held_out.to_table(), folder / "calibration.parquet")
         # Last, so that a save that was interrupted cannot be loaded.
@@ -371,12 +393,8 @@ class Detector:
             calibration_start=datetime.fromisoformat(content["calibration_start"]),
             held_out=held_out,
             reference=Reference.from_dict(content["reference"]),
+            feedback=Feedback.load(folder / "feedback") if (folder / "feedback").is_dir() else None,
         )
-
-
-def _columns(encoder: Encoder) -> list[str]:
-    """Return the columns of the feature table that an encoder reads."""
-    return list(dict.fromkeys(feature.column for feature in encoder.features))
 
 
 def _fit_model(model: "OneClassModel", encoder: Encoder, parts: Parts, *, features: Path, seed: int) -> None:
@@ -386,9 +404,9 @@ def _fit_model(model: "OneClassModel", encoder: Encoder, parts: Parts, *, featur
     held_out = {}
     if isinstance(model, WithEarlyStopping):
         sample = parts.sample(features, EARLY_STOPPING, EARLY_STOPPING_ROWS)
-        held_out["X_held_out"] = encoder.transform(sample.read(_columns(encoder)))
+        held_out["X_held_out"] = encoder.transform(sample.read(encoder.table_columns))
     try:
-        with _matrix(encoder, parts, features, columns=_columns(encoder), seed=seed) as matrix:
+        with _matrix(encoder, parts, features, columns=encoder.table_columns, seed=seed) as matrix:
             model.fit(matrix, **held_out)
     except ValueError as error:
         raise TrainingError(f"training failed: {error}") from error
@@ -404,7 +422,9 @@ def _score_block(
     is_sample = np.zeros(len(block), dtype=bool)
     is_sample[normal[:: -(-len(normal) // CHECKED_ROWS)]] = True
     scores, samples, tables, start = np.full(len(block), np.nan), [], [], 0
-    for batch in read_batches(features, columns=list(dict.fromkeys([*_columns(encoder), *ScoredRows.columns(config)]))):
+    for batch in read_batches(
+        features, columns=list(dict.fromkeys([*encoder.table_columns, *ScoredRows.columns(config)]))
+    ):
         places = np.flatnonzero(block[start : start + batch.num_rows])
         if len(places):
             rows = batch.take(pa.array(places))

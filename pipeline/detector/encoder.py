@@ -88,6 +88,11 @@ class Encoder:
         return [encoding.feature for encoding in self.encodings]
 
     @property
+    def table_columns(self) -> list[str]:
+        """The columns of the feature table that the features read, each once."""
+        return list(dict.fromkeys(feature.column for feature in self.features))
+
+    @property
     def unused(self) -> list[str]:
         """Features that got no column because they never varied among the fit rows."""
         return [encoding.feature.name for encoding in self.encodings if not encoding.columns]

@@ -114,7 +114,7 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = PERTURBED_ROWS, s
     list of Injected
         In the order of `KINDS`; a kind that no feature takes is left out, and all where every row is flagged already.
     """
-    calm = matrix[detector.model.anomaly_score(matrix) <= detector.threshold] if len(matrix) else matrix
+    calm = matrix[detector.matrix_scores(matrix) <= detector.threshold] if len(matrix) else matrix
     return _inject(detector, calm, rows, seed)
 
 
@@ -128,7 +128,7 @@ def _inject(detector: Detector, calm: np.ndarray, rows: int, seed: int) -> list[
         perturbed, features = change(detector, calm, rows, rng)
         if not len(perturbed):
             continue
-        flagged = detector.model.anomaly_score(perturbed) > detector.threshold
+        flagged = detector.matrix_scores(perturbed) > detector.threshold
         sources = {feature.name: feature.source for feature in detector.features}
         named = assign(detector, perturbed).top == np.array([sources[name] for name in features], dtype=object)
         results.append(

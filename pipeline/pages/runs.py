@@ -82,6 +82,7 @@ def training_report(
             "Labels known": f"{labelled:,} of {summary['rows']:,} rows, {summary['fraud_rows']:,} of them fraud",
             "Columns of the model": f"{summary['columns']:,}",
             "Model": _model(detector),
+            **({"Known frauds": str(summary["feedback"])} if "feedback" in summary else {}),
             **_trimmed(detector),
             **facts,
         },

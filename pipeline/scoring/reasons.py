@@ -48,10 +48,11 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
 
     A source is the better a reason, the more of the row's score goes away when all its features take a usual
     value and the rest of the row stays as it is; its share is of the sum of what goes away over all sources.
-    Looked at are the 24 sources with the largest contributions to the score. (Where nothing goes away, shares are
-    of the contributions, those below zero counting as none. Alone they mislead where a model answers an odd
-    column with odd reconstructions of others.) For a model without contributions it is the sources farthest from
-    their most usual value, and shares are of these distances.
+    Looked at are the 24 sources with the largest contributions to the score; where known frauds count in it, those
+    whose most usual value takes most of it away. (Where nothing goes away, shares are of the contributions, those below
+    zero counting as none. Alone they mislead where a model answers an odd column with odd reconstructions of others.)
+    For a model without contributions it is the sources farthest from their most usual value, and shares are of these
+    distances.
 
     Told is what is unusual: the feature of the source that is farthest from its usual value, of those that lie beyond
     95 % of the fit rows (a category: that at most 5 % of them have) on the side on which they lie from usual, and
@@ -138,9 +139,9 @@ def assign(detector: Detector, matrix: np.ndarray) -> Blame:
         Encoded rows; they need not come from a table.
     """
     encoder = detector.encoder
-    own = detector.model.anomaly_score(matrix)
+    own = detector.matrix_scores(matrix)
     sources = list(dict.fromkeys(feature.source for feature in detector.features))
-    parts = _parts(detector, matrix, sources)
+    parts = _parts(detector, matrix, own, sources)
     tried = np.zeros(parts.shape, dtype=bool)
     np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], values=True, axis=1)
     gains, features = np.empty(parts.shape), []
@@ -221,7 +222,7 @@ def most_usual(
     # All in one call: the model scores blocks of one size, and a few rows cost as much as a whole block.
     trials = np.tile(rows, (len(candidates), 1))
     trials[:, columns] = np.repeat(candidates, len(rows), axis=0)
-    scores = detector.model.anomaly_score(trials).reshape(len(candidates), len(rows)).T
+    scores = detector.matrix_scores(trials).reshape(len(candidates), len(rows)).T
     lowest = scores.min(axis=1)
     enough = scores <= (lowest + TOLERANCE * (before - lowest))[:, None]
     rows[:, columns] = candidates[enough.argmax(axis=1)]
@@ -230,11 +231,13 @@ def most_usual(
     return settled, least
 
 
-def _parts(detector: Detector, matrix: np.ndarray, sources: list[str]) -> np.ndarray:
+def _parts(detector: Detector, matrix: np.ndarray, own: np.ndarray, sources: list[str]) -> np.ndarray:
     """Return how much each source is to blame at first sight, shape (n_rows, len(sources))."""
     from models.capabilities import WithContributions
 
     encoder = detector.encoder
+    if detector.feedback is not None:  # contributions know nothing of what its trees look at
+        return _falls(detector, matrix, own, sources)
     if isinstance(detector.model, WithContributions):
         contributions = detector.model.contributions(matrix)
         return np.column_stack([contributions[:, encoder.places(source)].sum(axis=1) for source in sources])
@@ -244,6 +247,17 @@ def _parts(detector: Detector, matrix: np.ndarray, sources: list[str]) -> np.nda
         if len(usual):
             parts[:, place] = np.abs(matrix[:, columns] - usual[0]).max(axis=1)
     return parts
+
+
+def _falls(detector: Detector, matrix: np.ndarray, own: np.ndarray, sources: list[str]) -> np.ndarray:
+    """Return how far each row's score falls where a source takes its most usual value, shape (n_rows, len(sources))."""
+    trials = np.tile(matrix, (len(sources), 1, 1))
+    for trial, source in zip(trials, sources, strict=True):
+        columns, usual = detector.encoder.usual(source)
+        if len(usual):
+            trial[:, columns] = usual[0]
+    scores = detector.matrix_scores(trials.reshape(-1, matrix.shape[1]))
+    return own[:, None] - scores.reshape(len(sources), len(matrix)).T
 
 
 def _distances(detector: Detector, matrix: np.ndarray, settled: np.ndarray, members: list[int]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The most suspect of the rows that were taken for normal and fitted on: what to look at where labels may be wrong."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ def write_suspects(features: Path, detector: Detector, parts: Parts, out: Path, 
 
     A row that is no normal one, for want of a label or through a wrong one, teaches the model that such rows are
     normal. The table has the contract's key columns, timestamp and amount, ``rank``, ``anomaly_score``, ``p_value``
-    (against the calibration block), ``reasons`` and ``reason``, as the alerts table has them.
+    (against the calibration block), ``reasons`` and ``reason``, as the alerts table has them. Score, p-value and
+    reasons are those of the one-class model, whatever known frauds add.
 
     Parameters
     ----------
@@ -52,14 +54,14 @@ def write_suspects(features: Path, detector: Detector, parts: Parts, out: Path, 
             scores, worst = scores[first], worst[first]
         start += batch.num_rows
     rows = take_rows(features, worst)
-    reasons = explain(detector, rows)
+    reasons = explain(replace(detector, feedback=None), rows)
     keys = dict.fromkeys([*contract.key_columns, contract.timestamp, contract.amount])
     table = pa.table(
         {
             **{name: rows.column(name) for name in keys},
             "rank": np.arange(1, len(worst) + 1),
             "anomaly_score": scores,
-            "p_value": detector.calibration.p_value(scores),
+            "p_value": detector.one_class.p_value(scores),
             "reasons": reasons,
             "reason": sentence(reasons),
         }

@@ -440,6 +440,21 @@ class TrainingConfig(_Section):
     )
 
 
+class FeedbackConfig(_Section):
+    """What known frauds teach: a second stage beside the one-class model, which learns from normal rows alone."""
+
+    enabled: bool = Field(
+        default=True,
+        description=(
+            "Whether known frauds count: for as much as they prove worth on the last days of the training period, with "
+            "nothing among the choices. false: the one-class score alone."
+        ),
+    )
+    min_frauds: int = Field(
+        default=30, ge=20, description="Known frauds in the training period that boosted trees are fitted from."
+    )
+
+
 class ReportConfig(_Section):
     """What the page of a run shows."""
 
@@ -498,6 +513,7 @@ class Config(_Section):
     encoding: EncodingConfig = EncodingConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
     threshold: ThresholdConfig = ThresholdConfig()
     promotion: PromotionConfig = PromotionConfig()
     tuning: TuningConfig = TuningConfig()

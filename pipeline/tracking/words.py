@@ -64,6 +64,8 @@ def words_for(detector: "Detector", measures: Mapping[str, str], dataset: Datase
     period = f"{summary['first_timestamp']:.10} to {summary['last_timestamp']:.10}"
     cut = threshold_in_words(detector.cut)
     lines = [detector.promise, "", f"Fitted on {summary['fit_rows']:,} normal rows of {period}."]
+    if "feedback" in summary:
+        lines += ["", f"Labels: {summary['feedback']}."]
     if measures:
         lines += [
             "",

@@ -42,6 +42,7 @@ def small_bounds(monkeypatch):
     """Make small what is bounded anyway, so that what grows shows."""
     monkeypatch.setattr("pipeline.detector.artefact.ENCODER_ROWS", 10_000)
     monkeypatch.setattr("pipeline.detector.artefact.EARLY_STOPPING_ROWS", 2_000)
+    monkeypatch.setattr("pipeline.detector.feedback.TREE_ROWS", 4_000)
     monkeypatch.setattr("models.networks.SCORE_CELLS", 10**6)
     monkeypatch.setattr("models.training.WINDOW_CELLS", 2**20)
 

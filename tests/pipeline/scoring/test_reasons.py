@@ -10,7 +10,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.features import list_features
 from pipeline.scoring.reasons import REASONS_TYPE, _distances, assign, explain, most_usual, sentence
 from pipeline.settings.sensitive import MASK
-from tests.pipeline.fitted import config, detector_of, feature_table, replace, transactions
+from tests.pipeline.fitted import config, detector_of, feature_table, quiet_frauds, replace, transactions
 
 ROWS = 2000
 COUNT, MEAN, RISK = "card: transactions in 7 days", "card: mean eur in 7 days", "card: risk over 7 days"
@@ -371,6 +371,19 @@ def test_a_model_without_contributions_is_explained_by_how_much_its_score_falls(
     for source, share in told.items():
         assert share == pytest.approx(gains[source] / sum(gains.values()))
     assert set(list(told)[:2]) == {"km", "card: transactions"}
+
+
+def test_where_known_frauds_count_reasons_are_of_the_whole_score(tmp_path):
+    features = feature_table(tmp_path, quiet_frauds(), config())
+    detector, frauds = detector_of(features, config()), pq.read_table(features, filters=[("fraud", "=", 1)])
+    assert detector.feedback is not None
+    matrix = detector.encoder.transform(frauds)
+    own, tried = detector.matrix_scores(matrix), np.ones(len(matrix), dtype=bool)
+    shares = assign(detector, matrix).shares
+    sources = list(dict.fromkeys(feature.source for feature in detector.features))
+    gains = [own - most_usual(detector, matrix, own, source=source, tried=tried)[1] for source in sources]
+    np.testing.assert_allclose(shares, np.column_stack(gains) / np.sum(gains, axis=0)[:, None])
+    assert {reason["column"] for row in explain(detector, frauds).to_pylist() for reason in row} >= {"channel", "eur"}
 
 
 def test_where_nothing_goes_away_what_is_farthest_from_usual_is_told(without_contributions, table, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from pipeline.detector.parts import FIT, split
 from pipeline.labels.known import Labels
 from pipeline.scoring.suspects import write_suspects
-from tests.pipeline.fitted import AFTER, config, detector_of, feature_table, replace, transactions
+from tests.pipeline.fitted import AFTER, config, detector_of, feature_table, quiet_frauds, replace, transactions
 
 
 def fitted(folder, table):
@@ -34,6 +34,17 @@ def test_frauds_that_were_labelled_normal_are_found_among_the_fit_rows(tmp_path)
     assert found.num_rows == 20
     assert np.isin(found["tx"].to_numpy(), hidden).sum() > 10
     assert all(reason.startswith("eur ") for reason in found["reason"].to_pylist()[:5])
+
+
+def test_they_are_the_one_class_models_whatever_known_frauds_add(tmp_path):
+    tables = []
+    for enabled in (True, False):
+        features = feature_table(tmp_path, quiet_frauds(), config())
+        detector = detector_of(features, config(feedback={"enabled": enabled}))
+        assert (detector.feedback is not None) == enabled
+        out = write_suspects(features, detector, parts_of(features, detector), tmp_path / "suspects.parquet")
+        tables.append(pq.read_table(out))
+    assert tables[0].equals(tables[1])
 
 
 @pytest.mark.parametrize("n", [7, 5000])

@@ -1,0 +1,226 @@
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
+
+from pipeline.calibration.held_out import ScoredRows
+from pipeline.detector.artefact import Detector
+from pipeline.detector.feedback import LEAST_FRAUDS, WEIGHTS, choose
+from pipeline.detector.parts import CALIBRATION, split
+from pipeline.labels.known import Labels
+from tests.pipeline.fitted import AFTER, config, contents, detector_of, feature_table, quiet_frauds, replace
+
+ROWS = 4000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture(scope="module")
+def features(folder):
+    return feature_table(folder, quiet_frauds(), config())
+
+
+@pytest.fixture(scope="module")
+def later(folder):
+    """Rows of the next weeks, that no fit has seen."""
+    return pq.read_table(feature_table(folder, quiet_frauds(seed=1, first_id=ROWS), config(), "later"))
+
+
+@pytest.fixture(scope="module")
+def detector(features):
+    return detector_of(features, config())
+
+
+@pytest.fixture(scope="module")
+def alone(features):
+    return detector_of(features, config(feedback={"enabled": False}))
+
+
+def precision(detector, rows, scores=None):
+    scores = detector.anomaly_scores(rows) if scores is None else scores
+    return average_precision_score(rows["fraud"].to_numpy(), scores)
+
+
+def test_known_frauds_raise_what_is_found_among_later_rows(detector, alone, later):
+    assert detector.feedback.weight > 0
+    assert precision(alone, later) < 0.3
+    assert precision(detector, later) > 0.7
+    summary = detector.summary
+    assert summary["feedback_average_precision"] > summary["feedback_average_precision_alone"]
+    assert f"count {detector.feedback.weight:g}" in summary["feedback"]
+
+
+def test_the_one_class_model_is_the_same_with_known_frauds_and_without(detector, alone, later, tmp_path):
+    matrix = detector.encoder.transform(later)
+    assert (detector.model.anomaly_score(matrix) == alone.anomaly_scores(later)).all()
+    assert (detector.one_class.scores == alone.calibration.scores).all()
+    assert alone.one_class is alone.calibration
+    assert alone.feedback is None
+    assert "feedback" not in alone.summary
+    alone.save(tmp_path)
+    assert not (tmp_path / "feedback").exists()
+
+
+def test_the_blend_is_the_weighted_mean_of_what_both_say_of_normal_rows(detector, features):
+    block = pq.read_table(features).slice(3000)
+    stage, scores = detector.feedback, detector.model.anomaly_score(detector.encoder.transform(block))
+    normal = block["fraud"].to_numpy() == 0
+    # Among the lower nine tenths -log p is by rank; equal margins share one.
+    level = -np.log1p(-(rankdata(scores[normal], "min") - 1) / normal.sum())
+    body = level < -np.log(0.15)
+    model = dataclasses.replace(stage, weight=0.0).blend(scores[normal], np.zeros(normal.sum()))
+    np.testing.assert_allclose(model[body], level[body], atol=0.02)
+    margins = stage.trees.margin(detector.encoder.transform(block))
+    trees = dataclasses.replace(stage, weight=1.0).blend(scores, margins)
+    both = dataclasses.replace(stage, weight=0.25).blend(scores, margins)
+    model = dataclasses.replace(stage, weight=0.0).blend(scores, margins)
+    np.testing.assert_allclose(both, 0.25 * trees + 0.75 * model)
+    assert (np.diff(trees[np.argsort(margins)]) >= 0).all()
+
+
+def test_the_block_is_scored_by_trees_that_never_saw_it(detector, features, folder):
+    table = pq.read_table(features)
+    flipped = table["fraud"].to_numpy().copy()
+    flipped[3000:] = np.random.default_rng(5).permutation(flipped[3000:])
+    pq.write_table(replace(table, "fraud", flipped), folder / "flipped.parquet")
+    other = detector_of(folder / "flipped.parquet", config())
+    # With labels at random in the block, trees are worth nothing there.
+    assert other.feedback is None
+    assert other.summary["feedback_weight"] == 0
+    assert "count nothing" in other.summary["feedback"]
+    scores = other.model.anomaly_score(other.encoder.transform(table.slice(3000)))
+    assert (other.held_out.scores == scores).all()
+
+
+def test_p_values_and_the_cut_are_of_the_blended_scores(detector, later):
+    held_out = detector.held_out
+    assert (detector.calibration.scores == np.sort(held_out.scores[held_out.normal])).all()
+    scores = detector.anomaly_scores(later)
+    normal = later["fraud"].to_numpy() == 0
+    assert 0 < (scores[normal] > detector.threshold).mean() < 0.03  # 1 % was promised
+    assert (scores[~normal] > detector.threshold).mean() > 0.8
+
+
+def test_a_saved_detector_scores_as_before(detector, later, tmp_path):
+    detector.save(tmp_path / "artefact")
+    again = Detector.load(tmp_path / "artefact")
+    assert (again.anomaly_scores(later) == detector.anomaly_scores(later)).all()
+    assert (again.one_class.scores == detector.one_class.scores).all()
+    again.save(tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(tmp_path / "artefact")
+    assert {name.rpartition(".")[2] for name in contents(tmp_path)} == {"json", "parquet", "safetensors"}
+
+
+def test_rows_in_another_order_teach_the_same(detector, features, later, folder):
+    table = pq.read_table(features)
+    pq.write_table(table.take(np.random.default_rng(0).permutation(ROWS)), folder / "shuffled.parquet")
+    other = detector_of(folder / "shuffled.parquet", config())
+    assert (other.anomaly_scores(later) == detector.anomaly_scores(later)).all()
+
+
+def test_labels_that_are_not_known_yet_teach_nothing(features, later, folder):
+    table = pq.read_table(features)
+    moments = table["at"].to_numpy()
+    as_of = moments[3600]
+    unknown = moments + np.timedelta64(7, "D") > as_of
+    labels = np.where(unknown, 1 - table["fraud"].to_numpy(), table["fraud"].to_numpy())
+    pq.write_table(replace(table, "fraud", labels), folder / "changed.parquet")
+    ours, other = (detector_of(path, config(), as_of.astype(object)) for path in (features, folder / "changed.parquet"))
+    assert ours.feedback is not None
+    assert (ours.anomaly_scores(later) == other.anomaly_scores(later)).all()
+
+
+def test_few_known_frauds_change_nothing_and_are_told(features, folder, later, alone):
+    settings = config(feedback={"min_frauds": 200})
+    few = detector_of(features, settings)
+    assert (few.feedback, few.summary["feedback_weight"]) == (None, 0)
+    assert "trees learn from 200" in few.summary["feedback"]
+    assert (few.anomaly_scores(later) == alone.anomaly_scores(later)).all()
+    # All of them early: none in the block says what trees are worth.
+    table = pq.read_table(features)
+    labels = np.where(np.arange(ROWS) < 3000, table["fraud"].to_numpy(), 0)
+    pq.write_table(replace(table, "fraud", labels), folder / "early.parquet")
+    assert f"{LEAST_FRAUDS} in it" in detector_of(folder / "early.parquet", config()).summary["feedback"]
+
+
+def test_many_normal_rows_are_thinned_and_weighted(features, monkeypatch, detector, later):
+    monkeypatch.setattr("pipeline.detector.feedback.TREE_ROWS", 1000)
+    thinned = detector_of(features, config())
+    assert thinned.feedback is not None
+    margins = [d.feedback.trees.margin(d.encoder.transform(later)) for d in (thinned, detector)]
+    assert not (margins[0] == margins[1]).all()
+    shares = [np.median(1 / (1 + np.exp(-margin))) for margin in margins]
+    assert shares[0] == pytest.approx(shares[1], abs=0.02)
+
+
+def scored(labels, customers=None):
+    """Rows of one day with labels, in the order given."""
+    n_rows = len(labels)
+    settings = config()
+    table = pa.table(
+        {
+            "at": pa.array(np.datetime64("2025-03-01", "us") + np.arange(n_rows)),
+            "card": pa.array([f"card-{number}" for number in (range(n_rows) if customers is None else customers)]),
+            "eur": np.ones(n_rows),
+            "channel": pa.array(["web"] * n_rows),
+        }
+    )
+    return ScoredRows.of(table, settings, scores=np.zeros(n_rows), labels=labels, normal=labels == 0)
+
+
+def test_the_weight_is_the_best_on_the_known_rows():
+    generator = np.random.default_rng(0)
+    labels = (generator.random(5000) < 0.03).astype(float)
+    model, trees = generator.exponential(size=(2, 5000)) + 3 * labels
+    labels[::7] = np.nan  # what is not known counts for nothing
+    choice = choose(model, trees, scored(labels), seed=0)
+    known = ~np.isnan(labels)
+    found = [average_precision_score(labels[known], (w * trees + (1 - w) * model)[known]) for w in WEIGHTS]
+    assert choice.weight == WEIGHTS[int(np.argmax(found))]
+    assert (choice.precision, choice.alone) == (pytest.approx(max(found)), pytest.approx(found[0]))
+    assert 0 < choice.weight < 1
+
+
+def test_trees_that_are_no_better_count_nothing():
+    generator = np.random.default_rng(1)
+    labels = (generator.random(5000) < 0.02).astype(float)
+    rows = scored(labels)
+    choices = [
+        choose(generator.exponential(size=5000) + 2 * labels, generator.exponential(size=5000), rows, seed=seed)
+        for seed in range(10)
+    ]
+    assert [choice.weight for choice in choices] == [0] * 10
+    assert all(choice.precision == choice.alone for choice in choices)
+
+
+def test_what_one_customer_shows_is_an_accident():
+    generator = np.random.default_rng(2)
+    labels = np.zeros(2000)
+    labels[:40] = 1
+    model, trees = generator.exponential(size=(2, 2000)) + 2 * labels
+    model[:8] -= 2  # eight frauds that the trees alone find
+    trees[:8] += 4
+    customers = np.arange(2000)
+    apart = choose(model, trees, scored(labels, customers), seed=0)
+    customers[:8] = 0
+    assert apart.weight > 0
+    customers[8:40] = np.arange(32) + 1
+    together = choose(model, trees - 2 * (np.arange(2000) >= 8) * labels, scored(labels, customers), seed=0)
+    assert together.weight == 0
+
+
+def test_parts_of_the_block_are_in_the_order_of_time(features, folder, detector):
+    table = pq.read_table(features)
+    pq.write_table(table.take(np.arange(ROWS)[::-1]), folder / "backwards.parquet")
+    parts = split(folder / "backwards.parquet", config(), Labels(config()), AFTER)
+    places = parts.places(CALIBRATION)
+    assert places[0] == len(places) - 1
+    other = detector_of(folder / "backwards.parquet", config())
+    assert (other.held_out.scores == detector.held_out.scores).all()
