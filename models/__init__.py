@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from models.base import Autoencoder
     from models.baselines import IsolationTrees, NearestNeighbours, OneClassSVM, PrincipalComponents
     from models.belief import DeepBeliefAutoencoder
+    from models.committee import Committee
     from models.contractive import ContractiveAutoencoder
     from models.convolutional import ConvolutionalAutoencoder
     from models.denoising import DenoisingAutoencoder
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MODELS",
     "Autoencoder",
+    "Committee",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "DeepBeliefAutoencoder",

@@ -140,6 +140,58 @@ class MemberTail:
         return body + (scores / self.scores[-1]).clamp_(min=1).log_().div_(self.xi)
 
 
+class ExponentialTail:
+    """Turns a score of any sign into minus the log of its tail probability, straight beyond the highest hundredth.
+
+    Up to the 99 % quantile u it is the empirical ``-log P(score >= s)``, straight between quantiles. Beyond, scores are
+    taken to fall off exponentially, at the rate that the mean excess over u says: ``-log 0.01 + (s - u) / mean``, the
+    generalised Pareto tail of shape 0 (Pickands, "Statistical inference using extreme order statistics", 1975). What is
+    far beyond all that was seen goes on to count, where ``MemberTail`` takes its logarithm.
+
+    Parameters
+    ----------
+    scores, levels : ndarrays of float64, shape (n_knots,)
+        Rising scores, the last one u, and ``-log P`` at each.
+    excess : float
+        Mean of ``s - u`` over the scores above u, above 0.
+
+    Examples
+    --------
+    >>> tail = ExponentialTail.fit(np.arange(1.0, 1001.0))
+    >>> np.exp(tail(np.array([-5.0, 501.0, 990.01]))).round(decimals=1).tolist()
+    [1.0, 2.0, 100.0]
+    """
+
+    def __init__(self, scores: np.ndarray, levels: np.ndarray, excess: float) -> None:
+        self.scores, self.levels, self.excess = scores, levels, excess
+
+    @classmethod
+    def fit(cls, scores: np.ndarray) -> Self:
+        """Fit to the scores of normal rows that took no part in making them, one at least."""
+        # As many knots in each tenfold of rarity.
+        share = 1 - np.geomspace(1, 0.01, min(TAIL_KNOTS, len(scores) + 1))
+        knots = np.quantile(scores, share)
+        above = scores[scores > knots[-1]] - knots[-1]
+        values, first = np.unique(knots, return_index=True)
+        # Scores that are all alike say nothing of a tail; then it falls off as fast as it can.
+        least = max(1e-6 * float(np.abs(values).max()), np.finfo(np.float32).tiny)
+        return cls(values, -np.log1p(-share)[first], max(float(above.mean()) if len(above) else 0.0, least))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Rebuild from ``arrays()``."""
+        return cls(arrays["scores"], arrays["levels"], float(arrays["excess"][0]))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return ``scores``, ``levels`` and ``excess``."""
+        return {"scores": self.scores, "levels": self.levels, "excess": np.array([self.excess])}
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """Return minus the log of the tail probability of each score, 0 or more; float64 of the same shape."""
+        beyond = np.maximum(scores - self.scores[-1], 0) / self.excess
+        return np.interp(scores, self.scores, self.levels) + beyond
+
+
 def _rising(scores: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return one knot a score, with the lowest level, and one at zero before them."""
     scores, first = np.unique(scores, return_index=True)

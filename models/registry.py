@@ -20,6 +20,7 @@ MODELS = {
     "belief": "models.belief.DeepBeliefAutoencoder",
     "memory": "models.memory.MemoryAutoencoder",
     "ensemble": "models.ensemble.EnsembleAutoencoder",
+    "committee": "models.committee.Committee",
     "pca": "models.baselines.PrincipalComponents",
     "knn": "models.baselines.NearestNeighbours",
     "isolation_forest": "models.baselines.IsolationTrees",

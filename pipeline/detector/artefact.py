@@ -24,7 +24,7 @@ from pipeline.detector.files import check_finite, read_json, seal, unseal, write
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.detector.reference import Reference
 from pipeline.errors import ConfigError, ResourceError, TrainingError
-from pipeline.features import Feature, list_features
+from pipeline.features import Feature, core_features, list_features
 from pipeline.labels.known import Labels
 from pipeline.settings.config import Config, ThresholdConfig, TrackingConfig
 from pipeline.tables.parquet import read_batches
@@ -186,7 +186,8 @@ class Detector:
         from models.capabilities import WithTrim
 
         encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), list_features(config), config.encoding)
-        model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint)
+        views = encoder.views(core_features(config))
+        model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint, views=views)
         _fit_model(model, encoder, parts, features=features, seed=config.model.seed)
         held_out, sample = _score_block(model, encoder, parts, features=features, config=config)
         _check_useful(model, held_out.scores[held_out.normal], sample)

@@ -114,6 +114,34 @@ class Encoder:
         runs = groupby(self.columns, lambda column: (kinds.get(column.role, "number"), _group(column)))
         return [(kind, len(list(run))) for (kind, _), run in runs]
 
+    def views(self, core: Collection[str] = ()) -> dict[str, list[int]]:
+        """Return the positions of columns that belong together, by the name of a model's parameter for them.
+
+        Parameters
+        ----------
+        core : collection of str
+            Names of the features whose combination says something; none stands for all.
+
+        Returns
+        -------
+        dict
+            "core", the columns of these features; "behaviour", those that hold what a row is against what is usual,
+            which a column of the table, a place on the clock and a mark of a missing value are not; "above", those of
+            features of which only high values speak for fraud. A view that would be empty is left out.
+        """
+        features = {feature.name: feature for feature in self.features}
+        names = {name for name in features if not core or name in core}
+        views: dict[str, list[int]] = {"core": [], "behaviour": [], "above": []}
+        for place, column in enumerate(self.columns):
+            feature = features[column.feature]
+            if column.feature in names:
+                views["core"].append(place)
+            if feature.family != "columns" and feature.scale != "cycle" and column.role != "missing":
+                views["behaviour"].append(place)
+            if feature.direction == "above" and column.role != "missing":
+                views["above"].append(place)
+        return {name: places for name, places in views.items() if places}
+
     def places(self, source: str) -> list[int]:
         """Return the positions of a source's columns in the matrix (`Feature.source`)."""
         names = {feature.name for feature in self.features if feature.source == source}

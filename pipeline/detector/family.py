@@ -1,7 +1,7 @@
 """Which model a configuration asks for: a family of the library by its short name, with the settings it takes."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -28,7 +28,7 @@ SETTINGS = {
     "trim": "trim",
 }
 # Parameters that no configuration sets: they follow from the table and the run.
-GIVEN = ("column_groups", "checkpoint", "on_epoch", "contamination")
+GIVEN = ("column_groups", "core", "behaviour", "above", "checkpoint", "on_epoch", "contamination")
 # Where a family does better on transactions with another value than the library's, chosen on development weeks.
 OWN: dict[str, dict[str, Any]] = {"denoising": {"noise": 0.02, "learning_rate": 3e-3}}
 
@@ -38,6 +38,8 @@ def build_model(
     column_groups: Sequence[tuple[str, int]] | None = None,
     on_epoch: "OnEpoch | None" = None,
     checkpoint: Path | None = None,
+    *,
+    views: Mapping[str, Sequence[int]] | None = None,
 ) -> "OneClassModel":
     """Return the model that a configuration asks for, not fitted.
 
@@ -52,6 +54,8 @@ def build_model(
         Called after each epoch with its number, the most there can be, and the losses.
     checkpoint : Path, optional
         Folder that a killed training goes on from.
+    views : mapping of str to sequence of int, optional
+        Which of the matrix's columns each part of a model looks at (`Encoder.views`), for a model of several parts.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def build_model(
             "set it to 0, or choose an autoencoder"
         )
     model = family(**OWN.get(settings.name, {}) | options | shared)
-    run: dict[str, Any] = {"on_epoch": on_epoch, "checkpoint": checkpoint}
+    run: dict[str, Any] = {"on_epoch": on_epoch, "checkpoint": checkpoint, **(views or {})}
     if model.get_params().get("loss", "mixed") == "mixed":
         run["column_groups"] = column_groups
     return model.set_params(**{name: value for name, value in run.items() if name in parameters})

@@ -34,6 +34,22 @@ def list_features(config: Config) -> list[Feature]:
     return plan_of(config).features
 
 
+def core_features(config: Config) -> list[str]:
+    """Return the names of the features of ``features.core``, none where it names none.
+
+    Examples
+    --------
+    >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    >>> families = {"families": ["amount", "calendar"], "core": ["amount"]}
+    >>> core_features(Config.model_validate({"contract": contract, "features": families}))
+    ['eur', 'eur (log)']
+    """
+    if not config.features.core:
+        return []
+    features = config.features.model_copy(update={"families": config.features.core})
+    return [feature.name for feature in list_features(config.model_copy(update={"features": features}))]
+
+
 def plan_of(config: Config, *, reviewed: bool = False) -> Plan:
     """Return the features that a configuration declares and the SQL behind them.
 

@@ -284,7 +284,7 @@ def _try(trial: "Trial", config: Config, material: Material, metric: str) -> flo
 
     began = monotonic()
     settings = suggest(trial, config)
-    model = build_model(settings, material.column_groups)
+    model = build_model(settings, material.column_groups, views=material.views)
     if isinstance(model, WithProgress):
         model.set_params(
             on_epoch=_watch(trial, model, material=material, metric=metric, rate=config.threshold.false_alert_rate)

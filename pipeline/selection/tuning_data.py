@@ -18,7 +18,7 @@ from pipeline.detector.encoder import Encoder
 from pipeline.detector.parts import EARLY_STOPPING, FIT, split
 from pipeline.errors import InputError
 from pipeline.evaluation.injection import CHANGES
-from pipeline.features import list_features
+from pipeline.features import core_features, list_features
 from pipeline.intake import accept, take_in
 from pipeline.numbers import minute
 from pipeline.selection.figures import FAR_OUT
@@ -99,6 +99,8 @@ class Material:
     injected : array of shape (n_injected_rows, n_columns)
         Normal rows of the validation block, one number far out.
     column_groups : list of (kind, width)
+    views : dict of str to list of int
+        Which columns each part of a model looks at (`Encoder.views`).
     """
 
     fit: np.ndarray
@@ -107,6 +109,7 @@ class Material:
     labels: np.ndarray
     injected: np.ndarray
     column_groups: list[tuple[str, int]]
+    views: dict[str, list[int]]
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -116,8 +119,9 @@ class Material:
             path = folder / f"{name}.npy"
             from_disk = name == "fit" and path.stat().st_size > MATRIX_BYTES
             arrays[name] = np.load(path, mmap_mode="r" if from_disk else None, allow_pickle=False)
-        groups = json.loads((folder / "column_groups.json").read_text(encoding="utf-8"))
-        return cls(**arrays, column_groups=[(kind, width) for kind, width in groups])
+        columns = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
+        groups = [(kind, width) for kind, width in columns["groups"]]
+        return cls(**arrays, column_groups=groups, views=columns["views"])
 
 
 def period_of(
@@ -199,8 +203,8 @@ def prepare(
     np.save(folder / "validation.npy", validation)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "injected.npy", _injected(encoder, validation[labels != 1], config.model.seed))
-    groups = json.dumps(encoder.column_groups)
-    (folder / "column_groups.json").write_text(groups, encoding="utf-8")
+    columns = {"groups": encoder.column_groups, "views": encoder.views(core_features(config))}
+    (folder / "columns.json").write_text(json.dumps(columns), encoding="utf-8")
 
 
 def _made(folder: Path) -> Path:

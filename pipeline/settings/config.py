@@ -255,6 +255,13 @@ class FeaturesConfig(_Section):
             '"recency:CUSTOMER+TERMINAL" a pair, "change" every entity.'
         ),
     )
+    core: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Those of the families whose combination says something, which one member of the model committee learns by "
+            "itself; [] takes all."
+        ),
+    )
     aggregates: tuple[Aggregate, ...] = Field(
         default=("count", "mean"),
         min_length=1,
@@ -309,7 +316,7 @@ class FeaturesConfig(_Section):
         description="Memory for DuckDB; beyond it, it spills to disk.",
     )
 
-    @field_validator("families")
+    @field_validator("families", "core")
     @classmethod
     def _known_families(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for item in value:
@@ -321,6 +328,15 @@ class FeaturesConfig(_Section):
                 )
                 raise ValueError(f"{item!r} is no family of features; {hint}")
         return value
+
+    @model_validator(mode="after")
+    def _core_is_computed(self) -> "FeaturesConfig":
+        for item in self.core:
+            if item not in self.families and item.partition(":")[0] not in self.families:
+                raise ValueError(
+                    f"features.core names {item!r}, which is not among features.families; name it in both, or in none"
+                )
+        return self
 
     @model_validator(mode="after")
     def _some_past(self) -> "FeaturesConfig":
@@ -371,8 +387,8 @@ class ModelConfig(_Section):
         default="denoising",
         min_length=1,
         description=(
-            "Family: denoising, dense, linear, sparse, contractive, variational, convolutional, belief, memory, "
-            "ensemble; to compare with: pca, knn, isolation_forest, one_class_svm."
+            "Family: committee, denoising, dense, linear, sparse, contractive, variational, convolutional, belief, "
+            "memory, ensemble; to compare with: pca, knn, isolation_forest, one_class_svm."
         ),
     )
     hidden: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
@@ -523,12 +539,13 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _families_name_entities(self) -> "Config":
-        for item in self.features.families:
+        for item in (*self.features.families, *self.features.core):
             entity = item.partition(":")[2]
             known = self.contract.entities
             if entity and entity not in known and not self.features.pair(entity, known):
                 raise ValueError(
-                    f"features.families names {item!r}, but the contract's entities are {', '.join(known) or 'none'}"
+                    f"features.families or features.core names {item!r}, but the contract's entities are "
+                    f"{', '.join(known) or 'none'}"
                 )
         return self
 

@@ -19,6 +19,7 @@ EXPECTED = {
     **dict.fromkeys(MODELS, SURFACE | {WithEarlyStopping, WithEpochs, WithProgress, WithTrim}),
     "ensemble": SURFACE | {WithEarlyStopping, WithEpochs, WithProgress},
     "memory": SURFACE,
+    "committee": {WithEarlyStopping, WithEpochs, WithProgress},
     **{name: set() for name in ("pca", "knn", "isolation_forest", "one_class_svm")},
 }
 ALL = {kind for kind in vars(capabilities).values() if getattr(kind, "_is_runtime_protocol", False)} - {

@@ -32,6 +32,7 @@ TRAINED = {
     "contractive": [{}],
     "belief": [{}],
     "ensemble": [{}],
+    "committee": [{}],
 }
 UNTRAINED = {"memory", "pca", "knn", "isolation_forest", "one_class_svm"}
 CASES = [(name, settings) for name, cases in TRAINED.items() for settings in cases]

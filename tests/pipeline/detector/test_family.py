@@ -107,7 +107,7 @@ def test_reading_a_configuration_does_not_import_the_library():
 
 def test_the_section_that_the_documentation_shows_gives_a_model():
     page = (Path(__file__).parents[3] / "docs" / "data-scientist.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (block,) = re.findall(r"```toml\n(\[model\].*?)```", page, re.DOTALL)
     model = build_model(ModelConfig.model_validate(tomllib.loads(block)["model"]))
     assert (type(model).__name__, model.hidden, model.beta) == ("VariationalAutoencoder", (64, 32), 0.5)
     assert all(f"`{name}`" in page for name in MODELS)

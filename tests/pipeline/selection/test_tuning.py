@@ -78,7 +78,7 @@ def on_a_plane(folder):
     folder.mkdir()
     for name, part in {**parts, "labels": np.repeat([0.0, 1.0], [500, 100])}.items():
         np.save(folder / f"{name}.npy", part)
-    (folder / "column_groups.json").write_text('[["number", 6]]')
+    (folder / "columns.json").write_text('{"groups": [["number", 6]], "views": {}}')
     return folder
 
 
