@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
-from pipeline.features.plan import CLOCK_UNIT, HOUR, LOG_UNIT, SIGNED_LOG, Feature, Party, Plan, party, unit
+from pipeline.features.plan import CLOCK_UNIT, HOUR, LOG_UNIT, NOBODY, SIGNED_LOG, Feature, Party, Plan, party, unit
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US, HOUR_US
 
@@ -17,7 +17,7 @@ BURST_US = HOUR_US // 6
 
 OF_USUAL = ("activity", "change", "robust", "velocity")
 """Families that hold what is against what is usual; ``change_counts`` says whether less of it counts."""
-ABOVE = (*OF_USUAL, "highest", "recent", "hours", "risk")
+ABOVE = (*OF_USUAL, "highest", "recent", "hours", "seen", "risk")
 """Families whose low values are nothing unusual: there is no less of them than in a quiet account."""
 
 
@@ -151,13 +151,13 @@ def _before(config: Config) -> str:
     return f"in the {_days(config.features.history_days)} before{but}"
 
 
-def _past(plan: Plan, config: Config, who: Party, aggregate: str) -> str:
+def _past(plan: Plan, config: Config, who: Party, aggregate: str, *, same: str = "") -> str:
     """Return the alias of an aggregate over the party's own past, whose last hours do not count.
 
     A burst of payments would else become usual while it lasts.
     """
     gap = round(config.features.past_gap_hours * HOUR_US)
-    return plan.over(who, aggregate, config.features.history_days * DAY_US - gap, delay=gap)
+    return plan.over(who, aggregate, config.features.history_days * DAY_US - gap, delay=gap, same=same)
 
 
 def _drawn(total: str, count: str, everybody: str, config: Config) -> str:
@@ -383,6 +383,28 @@ def _hours(plan: Plan, config: Config, who: Party) -> None:
     )
 
 
+def _seen(plan: Plan, config: Config, who: Party) -> None:
+    """How rare a value is for the party, as under a Dirichlet prior of `past_weight` rows at everybody's shares."""
+    weight = config.features.past_weight
+    others = {f"e{place}": name for place, name in enumerate(config.contract.entities) if place not in who.places}
+    others |= {f"c{place}": name for place, name in enumerate(config.contract.categorical)}
+    past = _past(plan, config, who, "count")
+    for key, other in others.items():
+        same, everybody = (_past(plan, config, each, "count", same=key) for each in (who, NOBODY))
+        # The least of a number and of what is not known is the number.
+        share = f"CASE WHEN all_count > 0 THEN least(({everybody} + 1) / (all_count + 1), 1) END"
+        name, alike = f"{who.name}: {other} rarity", f"{who.name}: transactions with this {other}"
+        plan.columns[alike] = same
+        text = (
+            f"The logarithm of one over the share that the row's {other} has in the rows of the same {who.name} "
+            f"{_before(config)}, drawn towards its share in everybody's where there are few; none is a value, too."
+        )
+        plan.add(
+            Feature(name, "number", "linear", name, text, expected=alike, unit="rarity", of=other),
+            f"ln(({past} + {weight}) / ({same} + {weight} * {share}))",
+        )
+
+
 def _velocity(plan: Plan, config: Config, who: Party) -> None:
     amount, hours = config.contract.amount, config.features.history_days * 24 - config.features.past_gap_hours
     past = _past(plan, config, who, "count")
@@ -439,6 +461,7 @@ OF_A_PARTY: dict[str, Callable[[Plan, Config, Party], None]] = {
     "recency": _recency,
     "rhythm": _rhythm,
     "hours": _hours,
+    "seen": _seen,
     "velocity": _velocity,
 }
 OF_A_ROW: dict[str, Callable[[Plan, Config], None]] = {

@@ -41,14 +41,16 @@ class Feature:
         Column of the feature table that it reads, in the raw unit; the name where none is given.
     unit : str
         What its values are, where they are neither money nor a plain number: a "share" of 1, a "risk", which is one of
-        which only a high one is odd, "spreads" (standard deviations of the usual), "times", "days", "hours", "yes or
-        no".
+        which only a high one is odd, "rarity" (the logarithm of one over a share), "spreads" (standard deviations of
+        the usual), "times", "days", "hours", "yes or no".
     family : str
         The family that declares it, such as "change".
     party : str
         Whose past it is of, such as "CUSTOMER"; "" for one of the row itself.
     direction : {"both", "above"}
         Which values speak for fraud where they are unusual: "above", high ones only; "both", low ones as well.
+    of : str
+        Of a rarity, the column whose value it is; `expected` then holds how many of the party's rows had that value.
     """
 
     name: str
@@ -59,10 +61,11 @@ class Feature:
     period: float = 0.0
     expected: str | None = None
     column: str = ""
-    unit: Literal["", "share", "risk", "spreads", "times", "days", "hours", "yes or no"] = ""
+    unit: Literal["", "share", "risk", "rarity", "spreads", "times", "days", "hours", "yes or no"] = ""
     family: str = ""
     party: str = ""
     direction: Literal["both", "above"] = "both"
+    of: str = ""
 
     def __post_init__(self) -> None:
         if not self.column:
@@ -104,6 +107,8 @@ def party(config: Config, name: str) -> Party:
     return Party(" + ".join(names), tuple(entities.index(item) for item in names))
 
 
+NOBODY = Party("", ())
+"""The party of an aggregate over everybody's rows."""
 AGGREGATES = {
     "count": "count(*)",
     "sum": "sum(x)",
@@ -153,11 +158,21 @@ class Plan:
     peers: set[int] = field(default_factory=set)
     histogram: bool = False
 
-    def over(self, who: Party, aggregate: str, length: int, *, delay: int = 0, of: int | None = None) -> str:
+    def over(
+        self,
+        who: Party,
+        aggregate: str,
+        length: int,
+        *,
+        delay: int = 0,
+        of: int | None = None,
+        same: str = "",
+    ) -> str:
         """Return the alias of an aggregate over the party's rows of the `length` microseconds that end `delay` ago.
 
         The frame is t - delay - length <= timestamp < t - delay. The aggregate "distinct" is `of` the contract's
-        entity at that place.
+        entity at that place. Where a column of the events has to be the `same`, such as "e1" or "c0", only rows count
+        that have the row's value of it; none is a value, too.
 
         Examples
         --------
@@ -167,14 +182,16 @@ class Plan:
         >>> list(plan.aggregates)
         ['e0_count_86400000000']
         """
-        alias = f"{'_'.join(who.keys)}_{aggregate}_{length}"
+        keys = [*who.keys, *([same] if same else [])]
+        alias = f"{'_'.join(who.keys)}{f'_same_{same}' if same else ''}_{aggregate}_{length}"
         alias += (f"_to_{delay}" if delay else "") + ("" if of is None else f"_e{of}")
         function = AGGREGATES[aggregate] if of is None else f"count(DISTINCT e{of})"
         frame = f"RANGE BETWEEN {delay + length} PRECEDING AND {delay + 1} PRECEDING"
-        value = f"CAST({function} OVER (PARTITION BY {', '.join(who.keys)} ORDER BY us {frame}) AS DOUBLE)"
+        value = f"CAST({function} OVER (PARTITION BY {', '.join(keys)} ORDER BY us {frame}) AS DOUBLE)"
         if aggregate in SUMS:
             value = f"coalesce({value}, 0)"
-        self.aggregates[alias] = f"CASE WHEN {' AND '.join(f'{key} IS NOT NULL' for key in who.keys)} THEN {value} END"
+        present = " AND ".join(f"{key} IS NOT NULL" for key in who.keys)
+        self.aggregates[alias] = f"CASE WHEN {present} THEN {value} END" if present else value
         return alias
 
     def risk(self, who: Party, days: int, delay: int | None) -> tuple[str, str]:

@@ -201,7 +201,9 @@ def _event(schema: pa.Schema, config: Config, plan: Plan) -> str:
     expressions = [*plan.aggregates.values(), *plan.columns.values(), *(TOTALS[name] for name in _totals(plan))]
     expressions += ["x l l2"] if plan.peers else []
     columns |= {name: extras[name] for name in _mentioned(extras, expressions)}
-    columns |= {f"c{place}": quote(contract.categorical[place]) for place in sorted(plan.peers)}
+    categories = {f"c{place}": quote(name) for place, name in enumerate(contract.categorical)}
+    peers = [f"c{place}" for place in plan.peers]
+    columns |= {name: categories[name] for name in _mentioned(categories, [*expressions, *peers])}
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
 

@@ -1,5 +1,6 @@
 """Why a row was flagged: actual value, expected value and share of the score, in words."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -305,6 +306,8 @@ class _Words:
 
     def _unusual(self, row: int, teller: Feature) -> dict[str, str] | None:
         """Return actual, expected and text of a feature; None where what they say is not unusual."""
+        if teller.unit == "rarity":
+            return self._rare(row, teller)
         feature = self._readable(teller)
         actual = self._cell(feature.column, row)
         expected = None if teller.expected is None else self._cell(teller.expected, row)
@@ -327,6 +330,22 @@ class _Words:
             text += " (never seen in training)"
         about = "about " if feature.kind == "number" and feature.unit != "yes or no" and expected is not None else ""
         return {**words, "text": f"{text}, expected {about}{words['expected']}"}
+
+    def _rare(self, row: int, feature: Feature) -> dict[str, str] | None:
+        """Return actual, expected and text of a value that is rare for its party; None where it is not."""
+        value, usual = self._cell(feature.column, row), self._usual(feature, row)
+        words = {"actual": self._word(feature, value), "expected": self._word(feature, usual)}
+        if self._side(feature, value, usual) != 1 or words["actual"] == words["expected"]:
+            return None
+        config = self.detector.config
+        if is_telling(feature.source, config.contract):
+            return hidden_reason(feature.name)
+        text = f"{feature.of} that makes up {words['actual']} for this {feature.party}"
+        if self._cell(str(feature.expected), row) == 0:
+            days, hours = config.features.history_days, config.features.past_gap_hours
+            aside = f", the last {hours:g} hours aside" if hours else ""
+            text = f"new {feature.of} for this {feature.party} (none in {days} days{aside})"
+        return {**words, "text": f"{text}, expected about {words['expected']}"}
 
     def _side(self, feature: Feature, value: Any, usual: Any) -> int:
         """Return 1 for a value that is unusual, -1 for one that is unusually low, 0 for one that is not unusual."""
@@ -390,6 +409,8 @@ class _Words:
             return amount(value)
         if feature.unit in ("share", "risk"):
             return percent(value)
+        if feature.unit == "rarity":
+            return percent(math.exp(-value))
         if feature.unit == "yes or no":
             return "yes" if value >= 0.5 else "no"
         statistics = self.detector.encoder.statistics(feature.name)

@@ -15,7 +15,7 @@ from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
 
 OF_THE_AMOUNT = ("change", "robust", "rank", "highest", "recent")
-ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "velocity", "risk")
+ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "seen", "velocity", "risk")
 FAMILIES = ("amount", "calendar", "columns", "peers", *ENTITY_FAMILIES)
 Aggregate = Literal["count", "sum", "mean", "std", "max", "distinct"]
 
@@ -250,7 +250,8 @@ class FeaturesConfig(_Section):
             "peers (the amount against others of its category); of an entity: activity (the aggregates over the "
             "windows), change, robust, rank and highest (the amount against the entity's own past), recent (the "
             "highest amount of the last days against it), recency (when it was last seen), rhythm (nights and "
-            "weekends), hours (the time of day against its usual one), velocity (minutes, an hour and "
+            "weekends), hours (the time of day against its usual one), seen (how rare its other "
+            "entities and categories are for it, new ones most), velocity (minutes, an hour and "
             'a day against its usual pace), risk (known labels over the windows). "change:CUSTOMER" takes one entity, '
             '"recency:CUSTOMER+TERMINAL" a pair, "change" every entity.'
         ),

@@ -110,6 +110,7 @@ def by_hand(table, settings, labelled=own_label, reviewed=()):
         for keys in (("card",), ("shop",), ("card", "shop")):
             same = [r for r in rows if all(r[key] == row[key] for key in keys)]
             out |= _of_a_party(row, keys, same=same, everybody=everybody, limits=limits)
+            out |= _rarity(row, keys, rows, everybody, settings=settings)
             held = [label for label in _holding(labels, row["at"]) if all(label[0][key] == row[key] for key in keys)]
             for days in limits.windows_days:
                 frauds = [fraud for _, at, _, fraud in held if at >= row["at"] - days * DAY]
@@ -208,6 +209,20 @@ def _pace(now, name, *, before, past, limits):
     for span, length in (("10 minutes", 1 / 6), ("hour", 1), ("day", 24)):
         recent = len([r for r in before if r["at"] >= now - timedelta(hours=length)])
         out[f"{name}: pace of the last {span}"] = max((recent + 1) / (len(past) / hours * length + 1), least)
+    return out
+
+
+def _rarity(row, keys, rows, everybody, *, settings):
+    limits, name, out = settings.features, " + ".join(keys), {}
+    last = row["at"] - timedelta(hours=limits.past_gap_hours)
+    past = [r for r in rows if row["at"] - limits.history_days * DAY <= r["at"] < last]
+    own = [r for r in past if all(r[key] == row[key] for key in keys)]
+    for other in {*settings.contract.entities, *settings.contract.categorical} - set(keys):
+        alike = sum(r[other] == row[other] for r in own)
+        share = min((sum(r[other] == row[other] for r in past) + 1) / (len(everybody) + 1), 1)
+        weight = limits.past_weight
+        rarity = -math.log((alike + weight * share) / (len(own) + weight)) if everybody else None
+        out |= {f"{name}: {other} rarity": rarity, f"{name}: transactions with this {other}": alike}
     return out
 
 

@@ -51,7 +51,7 @@ def test_a_feature_says_its_family_its_party_and_whether_low_values_are_odd_as_w
     of_rows = ("amount", "calendar", "columns", "peers")
     assert marks(*of_rows) == {(family, "", "both") for family in of_rows}
     assert marks("rank:card", "rhythm:shop") == {("rank", "card", "both"), ("rhythm", "shop", "both")}
-    always, against = ("highest", "recent", "hours", "risk"), ("activity", "change", "robust", "velocity")
+    always, against = ("highest", "recent", "hours", "seen", "risk"), ("activity", "change", "robust", "velocity")
     named = [f"{family}:card+shop" for family in always + against]
     assert marks(*named) == {(family, "card + shop", "above") for family in always + against}
     both = {(family, "card + shop", "both") for family in against}
@@ -214,6 +214,27 @@ def test_what_goes_by_the_past_is_declared_with_what_it_compares_with(counts, le
         )
         for name, scale, source, text, *expected in lines
     ]
+
+
+def test_how_rare_a_value_is_for_its_party_is_declared_with_its_column_and_the_rows_that_had_it():
+    described = (
+        "The logarithm of one over the share that the row's {} has in the rows {}, drawn towards its share in "
+        "everybody's where there are few; none is a value, too."
+    )
+    assert unmarked(declared("seen:card")) == [
+        Feature(
+            f"card: {other} rarity",
+            "number",
+            "linear",
+            f"card: {other} rarity",
+            described.format(other, BEFORE),
+            expected=f"card: transactions with this {other}",
+            unit="rarity",
+            of=other,
+        )
+        for other in ("shop", "channel")
+    ]
+    assert [feature.of for feature in declared("seen:card+shop")] == ["channel"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.features.plan import Feature, Party, Plan, known_aliases, party, unit
+from pipeline.features.plan import NOBODY, Feature, Party, Plan, known_aliases, party, unit
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US
 from tests.pipeline.features.by_hand import config
@@ -48,6 +48,16 @@ def test_an_aggregate_has_a_name_of_its_party_window_and_entity():
             "CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(fraud) OVER (PARTITION BY e0 ORDER BY us "
             "RANGE BETWEEN 8 PRECEDING AND 4 PRECEDING) AS DOUBLE), 0) END"
         ),
+    }
+
+
+def test_an_aggregate_over_rows_with_the_same_value_counts_none_as_a_value_and_may_be_everybodys():
+    plan = Plan()
+    frame = "ORDER BY us RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE), 0)"
+    own, every = plan.over(CARD, "count", 5, same="c0"), plan.over(NOBODY, "count", 5, same="c0")
+    assert plan.aggregates == {
+        own: f"CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(*) OVER (PARTITION BY e0, c0 {frame} END",
+        every: f"coalesce(CAST(count(*) OVER (PARTITION BY c0 {frame}",
     }
 
 

@@ -56,7 +56,7 @@ def test_features_are_those_of_a_plain_loop(tmp_path, changes):
 def test_families_for_one_entity_or_a_pair_are_those_among_all_families(tmp_path):
     table = transactions(seed=9)
     every = features_of(table, config(families=EVERY_FAMILY_AND_PAIR), tmp_path)
-    for family in ("velocity:card", "recency:card+shop", "rank:shop", "risk:card+shop"):
+    for family in ("velocity:card", "recency:card+shop", "rank:shop", "seen:card", "risk:card+shop"):
         found = features_of(table, config(families=("amount", family)), tmp_path)
         assert found.num_columns > table.num_columns
         assert found.equals(every.select(found.column_names))
@@ -122,6 +122,7 @@ def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bi
             "rank:card",
             "recency:card+shop",
             "rhythm",
+            "seen:card",
             "risk",
         ),
         aggregates=("count", "std", "distinct"),

@@ -286,6 +286,28 @@ def test_a_reason_has_the_unit_that_a_person_uses(tmp_path):
         assert [text for text in texts if not re.search(pattern, text)] == []
 
 
+def test_a_value_that_is_new_or_rare_for_its_party_is_told_as_that(tmp_path):
+    random = np.random.default_rng(3)
+    rarity = random.uniform(0.1, 0.5, ROWS)
+    rarity[:2] = -np.log([0.002, 0.004])
+    alike = np.full(ROWS, 40.0)
+    alike[:2] = 0, 1
+    table = drawn().append_column("card: channel rarity", pa.array(rarity))
+    table = table.append_column("card: transactions with this channel", pa.array(alike))
+    pq.write_table(table, tmp_path / "features.parquet")
+    features = {"families": ("amount", "seen:card")}
+    known = config(
+        contract={"entities": ("card",), "categorical": ("channel",)}, features=features, model={"name": "pca"}
+    )
+    detector = detector_of(tmp_path / "features.parquet", known)
+    new, rare = (row[0] for row in explain(detector, table.slice(0, 2)).to_pylist())
+    assert new["text"] == "new channel for this card (none in 60 days, the last 24 hours aside), expected about 73.7 %"
+    assert (rare["actual"], rare["expected"]) == ("0.4 %", "73.7 %")
+    assert rare["text"] == "channel that makes up 0.4 % for this card, expected about 73.7 %"
+    secret = masked(detector, "channel")
+    assert explain(secret, table.slice(0, 1)).to_pylist()[0][0]["text"].startswith("card: channel rarity •••")
+
+
 def test_a_row_is_explained_alike_alone_and_among_others(detector, table):
     whole = explain(detector, table.slice(0, 40)).to_pylist()
     assert [explain(detector, table.slice(row, 1))[0].as_py() for row in range(40)] == whole
