@@ -17,9 +17,15 @@ def take_labels(config_path: Path, labels: str) -> None:
     workspace.folder.make(workspace.folder.labels)
     with console.live(), console.step("take in the labels"):
         taken = workspace.reviewed.append(path, workspace.history.files(None, None))
-    counts = {"labels": taken.rows, "frauds": taken.frauds, "ids not in the history": taken.unknown}
+    counts: dict[str, int | str] = {
+        "labels": taken.rows,
+        "frauds": taken.frauds,
+        "ids not in the history": taken.unknown,
+    }
     if taken.blank:
         counts["rows without a label yet"] = taken.blank
+    if taken.words:
+        counts["understood"] = taken.words
     if taken.is_new:
         console.table(f"Took in {path}", {**counts, "kept as": taken.file})
         console.say("They are used from their moment on, by the features of later batches and by the next training.")

@@ -1,5 +1,6 @@
 """The store of labels that arrive later, from review: one file a delivery, none of them ever changed."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +17,10 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.numbers import minute
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.sensitive import mask
-from pipeline.tables.cells import describe_cells
+from pipeline.tables.cells import as_text, describe_cells
 from pipeline.tables.files import DELIMITERS, encoding_of, list_files, readable
 from pipeline.tables.headers import header_line
-from pipeline.tables.label_words import describe_words
+from pipeline.tables.label_words import describe_words, read_labels
 from pipeline.tables.packed import is_csv
 from pipeline.tables.parsing import RULES, check_columns, parse_column
 from pipeline.tables.period import DAY_US, TIMESTAMP, Period
@@ -27,6 +28,8 @@ from pipeline.tables.reading import Table, open_table
 from pipeline.tables.scratch import hidden
 from pipeline.tables.sql import database, quote
 from pipeline.tables.writing import ParquetWriter, flush
+
+_SHOWN = 5  # words of a meaning that are told
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Taken:
         Rows of the delivery that say nothing yet, and are not kept.
     unknown : int
         Different ids in it that no row of the history has. Their labels are kept: a row may come after its label.
+    words : str
+        The cells that say something, with their rows, and what they were understood to say.
     is_new : bool
         Whether this delivery brought them, or the very same one before it.
     """
@@ -52,6 +57,7 @@ class Taken:
     frauds: int
     blank: int
     unknown: int
+    words: str
     is_new: bool
 
 
@@ -128,7 +134,9 @@ class ReviewedLabels:
                 flush(self.folder)
             labels = pq.read_table(file, columns=["label"])["label"]
             frauds, unknown = pc.sum(labels).as_py(), self._unknown(file, history)
-            return Taken(file=file, rows=len(labels), frauds=frauds, blank=blank, unknown=unknown, is_new=is_new)
+            words = self._words(table, columns["label"])
+            rows = len(labels)
+            return Taken(file=file, rows=rows, frauds=frauds, blank=blank, unknown=unknown, words=words, is_new=is_new)
 
     def _reading(self, path: Path) -> TableConfig:
         """Return how a delivery is read: the table's settings, but for the signs and letters of a spreadsheet's CSV."""
@@ -161,6 +169,22 @@ class ReviewedLabels:
             )
         self._refuse_contradictions(table, file)
         return rows - labels
+
+    def _words(self, table: Table, column: str) -> str:
+        """Return which cells say something, with their rows, and what they say."""
+        counts: Counter[str] = Counter()
+        for batch in table.batches(self.config.validation.batch_rows):
+            values = pc.utf8_trim_whitespace(as_text(batch.column(column)).drop_null())
+            for item in pc.value_counts(values).to_pylist():
+                counts[item["values"]] += item["counts"]
+        labels = read_labels(pa.array(list(counts), pa.string()), table.settings)[0].to_pylist()
+        parts = []
+        for meaning, text in ((1, "for fraud"), (0, "for none")):
+            words = [word for word, label in zip(counts, labels, strict=True) if label == meaning]
+            cells = [f"{mask(repr(word), self.config.contract, column)} ({counts[word]:,})" for word in words[:_SHOWN]]
+            if words:
+                parts.append(f"{', '.join(cells)}{' and others' if len(words) > _SHOWN else ''} {text}")
+        return "; ".join(parts)
 
     def _refuse_contradictions(self, table: Table, file: Path) -> None:
         """Refuse a delivery that says fraud and not fraud of one id at the same moment."""
@@ -227,7 +251,7 @@ class ReviewedLabels:
         first = Period.of_days(limits.earliest, None, self.config.table.time_zone).start or datetime.min
         last = (now - datetime(1970, 1, 1)).total_seconds() * 1e6 + limits.latest_days_ahead * DAY_US
         start = 0
-        words = describe_words(table.settings)
+        words = f"{describe_words(table.settings)}, or a word of label_fraud, label_normal or label_unknown in [table]"
         for batch in table.batches(limits.batch_rows):
             typed = {}
             for name, column in columns.items():

@@ -12,17 +12,19 @@ import pyarrow.compute as pc
 from pipeline.settings.config import TableConfig
 
 FRAUD_WORDS = (
-    "1", "true", "yes", "y", "fraud", "fraudulent", "confirmed fraud", "is fraud", "scam", "chargeback", "illicit",
-    "bad", "ja", "j", "wahr", "betrug", "betrügerisch", "oui", "vrai", "fraude", "sí", "si", "waar",
+    "1", "true", "yes", "y", "fraud", "fraudulent", "confirmed fraud", "is fraud", "true positive", "scam",
+    "chargeback", "illicit", "bad", "ja", "j", "wahr", "betrug", "betrügerisch", "oui", "vrai", "fraude",
+    "sí", "si", "waar",
 )  # fmt: skip
 NORMAL_WORDS = (
     "0", "false", "no", "n", "legit", "legitimate", "genuine", "normal", "not fraud", "no fraud", "non fraud",
-    "nonfraud", "notfraud", "not fraudulent", "non fraudulent", "licit", "good", "clean", "ok",
-    "nein", "falsch", "kein betrug", "non", "faux", "nee", "onwaar", "legitim",
+    "nonfraud", "notfraud", "not fraudulent", "non fraudulent", "false positive", "false alarm", "licit",
+    "good", "clean", "ok", "nein", "falsch", "kein betrug", "non", "faux", "nee", "onwaar", "legitim",
 )  # fmt: skip
 NOTHING_WORDS = ("null", "na", "n/a", "#n/a", "<na>", "\\n")
 """What other programs write into a cell that is empty."""
 PENDING_WORDS = (
+    "?", "unsure", "not sure",
     "unknown", "unlabelled", "unlabeled", "undecided", "pending", "open", "review", "in review", "under review",
     "not reviewed", "unreviewed", "unbekannt", "offen", "inconnu",
 )  # fmt: skip

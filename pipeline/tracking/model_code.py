@@ -2,10 +2,13 @@
 
 MLflow runs this file by its path when it loads a registered version. Rows take the way of every batch:
 parsing, features over the rows and the history, the Detector. A row that cannot be scored gets no score and
-a note that says why; the others are scored all the same.
+a note that says why; the others are scored all the same. A request that cannot be answered gets one sentence, without
+paths of this machine: the server shows callers the trace of any other error.
 """
 
+import logging
 import os
+import re
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +19,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from pipeline.detector.artefact import Detector
-from pipeline.errors import AssayError, ConfigError
+from pipeline.errors import AssayError, ConfigError, InputError
 from pipeline.intake import features_of
 from pipeline.settings.config import Config
 from pipeline.settings.output import FIGURES
@@ -33,6 +38,7 @@ from pipeline.workspace.workspace import Workspace
 
 ALLOWED = "ASSAY_HISTORY"
 """The environment variable that names the folder within which callers may name a history."""
+_log = logging.getLogger(__name__)
 
 
 class ServedDetector(PythonModel):
@@ -44,8 +50,11 @@ class ServedDetector(PythonModel):
         Raises
         ------
         ConfigError
-            When its threshold is drawn for each batch as a whole.
+            When its threshold is drawn for each batch as a whole, or `ALLOWED` names no folder.
         """
+        root = os.environ.get(ALLOWED, "")
+        if root and not Path(root).is_dir():
+            raise ConfigError(f"{ALLOWED} = {root!r} is no folder; name the one that histories are in, or unset it")
         self.detector = Detector.load(Path(context.artifacts["detector"]))
         if self.detector.cut.is_per_batch:
             raise ConfigError(
@@ -68,15 +77,32 @@ class ServedDetector(PythonModel):
             ``history``: folder of the history store, such as ``assay-data/history/assay``; labels from review are
             read from ``assay-data/labels/assay`` then. Without one the entities have no past, and the notes say so.
             A folder is read only where whoever runs this process allows it: the environment variable `ALLOWED` names
-            it, or one that it is in.
+            it, or one that it is in. Any other is refused, whether it exists or not.
 
         Returns
         -------
         pandas.DataFrame
             n_rows rows in the order given: the id, anomaly_score, p_value, tail_p_value, is_flagged, note.
             A row that cannot be scored has missing values and a note.
+
+        Raises
+        ------
+        mlflow.exceptions.MlflowException
+            With one sentence, when the request as a whole cannot be answered.
         """
-        detector, folder = self.detector, _allowed((params or {}).get("history", ""))
+        try:
+            return self._answer(model_input, _allowed((params or {}).get("history", "")))
+        except AssayError as error:
+            raise MlflowException(_without_paths(error), INVALID_PARAMETER_VALUE) from None
+        except Exception as error:  # noqa: BLE001 (the server shows callers the trace)
+            _log.exception("rows could not be scored")
+            name = type(error).__name__
+            message = f"the rows can't be scored ({name}); the log of the server says where it went wrong"
+            raise MlflowException(message, INTERNAL_ERROR) from None
+
+    def _answer(self, model_input: pd.DataFrame, folder: str) -> pd.DataFrame:
+        """Return the scores of rows, with a folder of the history store, or "" for none."""
+        detector = self.detector
         rows, notes = _typed(model_input, detector)
         values = {name: np.full(len(model_input), np.nan) for name in FIGURES}
         scored = np.flatnonzero(notes == "")
@@ -85,7 +111,7 @@ class ServedDetector(PythonModel):
                 has_past = _score(rows.take(pa.array(scored)), detector, folder, values)
                 notes[scored] = "" if has_past else "no history: entities have no past"
             except AssayError as error:
-                notes[scored] = f"not scored: {error}"
+                notes[scored] = f"not scored: {_without_paths(error)}"
         cuts = detector.cuts(values["anomaly_score"], _segments(rows, notes, detector))
         flags, _ = detector.flag(values["anomaly_score"], cuts=cuts)
         missing = np.isnan(values["anomaly_score"])
@@ -102,11 +128,23 @@ class ServedDetector(PythonModel):
 
 
 def _allowed(folder: str) -> str:
-    """Return a folder that a caller names, or "" for one that is not within the allowed one."""
+    """Return a folder that a caller names, or "" where none is named; one that is not to be read is refused."""
     root = os.environ.get(ALLOWED, "")
-    if not folder or not root or "\0" in folder:
+    if not folder:
         return ""
-    return folder if Path(folder).resolve().is_relative_to(Path(root).resolve()) else ""
+    is_within = root and "\0" not in folder and Path(folder).resolve().is_relative_to(Path(root).resolve())
+    if not is_within or not Path(folder).is_dir():
+        # The same sentence for each reason, so that nobody learns what is on this machine.
+        raise InputError(
+            f"the history that the request names is no folder within the one that {ALLOWED} names where the model is "
+            "served; name one of those, or leave history out"
+        )
+    return folder
+
+
+def _without_paths(error: Exception) -> str:
+    """Return an error's sentence with the names of files for their paths."""
+    return re.sub(r"(?<![\w/])/(?:[^\s/'\"]+/)*([^\s/'\"]*)", r"\1", str(error))
 
 
 def _typed(request: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndarray]:
@@ -167,7 +205,10 @@ def _segments(rows: pa.Table, notes: np.ndarray, detector: Detector) -> pa.Array
 
 def _cells(column: pd.Series, decimal: str) -> pa.Array:
     """Return a column as Arrow has it; one of any other kind than numbers and times as text, judged cell by cell."""
-    return pa.array(column, from_pandas=True) if column.dtype.kind in "biufM" else text_cells(column, decimal)
+    try:
+        return pa.array(column, from_pandas=True) if column.dtype.kind in "biufM" else text_cells(column, decimal)
+    except UnicodeError:
+        raise InputError(f"column {column.name!r} holds a cell that is no text in UTF-8; leave it empty") from None
 
 
 def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np.ndarray]) -> bool:
@@ -176,7 +217,7 @@ def _score(rows: pa.Table, detector: Detector, folder: str, values: dict[str, np
     moments = rows[config.contract.timestamp]
     with tempfile.TemporaryDirectory() as scratch:
         # Path("") is the current folder.
-        stored = Path(folder) if folder and Path(folder).is_dir() else Path(scratch) / "history" / config.name
+        stored = Path(folder) if folder else Path(scratch) / "history" / config.name
         workspace = Workspace.of_history(stored, config)
         has_past = bool(workspace.history.behind(pc.min(moments).as_py(), pc.max(moments).as_py()))
         typed = Path(scratch) / "rows.parquet"

@@ -74,6 +74,26 @@ def test_what_a_spreadsheet_makes_of_a_delivery_is_read(tmp_path, text):
     assert (taken.rows, taken.frauds, taken.blank) == (2, 1, text.strip().count("\n") - 2)
 
 
+@pytest.mark.parametrize(
+    ("words", "understood"),
+    [
+        ("yes no yes", "'yes' (2) for fraud; 'no' (1) for none"),
+        ("Y n N", "'Y' (1) for fraud; 'n' (1), 'N' (1) for none"),
+        ("Fraud legit genuine", "'Fraud' (1) for fraud; 'legit' (1), 'genuine' (1) for none"),
+        ("1 0 1.0", "'1' (1), '1.0' (1) for fraud; '0' (1) for none"),
+        ("FALSE FALSE ?", "'FALSE' (2) for none"),
+        ("true_positive False-Positive OK", "'true_positive' (1) for fraud; 'False-Positive' (1), 'OK' (1) for none"),
+    ],
+)
+def test_the_words_that_were_understood_are_told(tmp_path, words, understood):
+    cells = "".join(f"{row},{word},\n" for row, word in enumerate(words.split()))
+    delivery = written(tmp_path, f"tx,fraud,note\n{cells}7,,\n8,,later\n")
+    taken = store(tmp_path).append(delivery, now=NOW)
+    assert taken.words == understood
+    assert (taken.rows, taken.blank) == (3 - words.count("?"), 2 + words.count("?"))
+    assert store(tmp_path).append(delivery, now=NOW).words == taken.words
+
+
 @pytest.mark.parametrize(("encoding", "sign"), [("cp1252", ";"), ("utf-16", "\t")])
 def test_a_spreadsheets_letters_do_not_refuse_a_delivery(tmp_path, encoding, sign):
     text = "tx,fraud,note\n7,1,gestohlen in Köln\n8,0,\n".replace(",", sign)
@@ -87,7 +107,9 @@ def test_a_label_is_read_in_the_words_of_the_table(tmp_path):
     labels = store(tmp_path, config(table={"label_fraud": ["2"], "label_normal": ["1", ""]}))
     assert labels.append(written(tmp_path, "tx,fraud\n7,2\n8,1\n9,\n"), now=NOW).blank == 1
     assert [(row["id"], row["label"]) for row in rows_of(labels)] == [(7, 1), (8, 0)]
-    with pytest.raises(InputError, match=r"holds 'yes' .* 2 for fraud, 1 for none, or empty, in every row"):
+    with pytest.raises(
+        InputError, match=r"holds 'yes' .* 2 for fraud, 1 for none, or empty, or a word of label_fraud, .* in every row"
+    ):
         labels.append(written(tmp_path, "tx,fraud\n7,yes\n"), now=NOW)
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow.exceptions import MlflowException
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, ResourceError
 from pipeline.settings.config import ThresholdConfig
 from pipeline.tracking import store
 from pipeline.tracking.client import start
@@ -24,6 +24,7 @@ from tests.pipeline.tracking.small_training import Trained
 from tests.processes import SECONDS, free_port, running
 
 NO_HISTORY = "no history: entities have no past"
+NO_FOLDER = "the history that the request names is no folder within the one that ASSAY_HISTORY names"
 Scores = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -106,16 +107,64 @@ def test_a_caller_has_no_folder_read_that_the_server_does_not_allow(
         monkeypatch.setenv("ASSAY_HISTORY", str(tmp_path) if allowed == "elsewhere" else allowed)
     (tmp_path / "link").symlink_to(trained.history)
     for folder in (trained.history, f"{tmp_path}/link", f"{tmp_path}/../{Path(trained.history).name}"):
-        answer = model.predict(trained.rows.tail(3), params={"history": folder})
-        has_past = allowed == "/" and Path(folder).is_dir()
-        assert answer["note"].tolist() == ["" if has_past else NO_HISTORY] * 3
+        if allowed == "/" and Path(folder).is_dir():
+            assert set(model.predict(trained.rows.tail(3), params={"history": folder})["note"]) == {""}
+            continue
+        with pytest.raises(MlflowException, match=NO_FOLDER):
+            model.predict(trained.rows.tail(3), params={"history": folder})
 
 
-@pytest.mark.parametrize("folder", ["", "/nowhere/at/all", "\0"])
-def test_a_history_that_is_not_there_is_noted(trained: Trained, model: mlflow.pyfunc.PyFuncModel, folder: str) -> None:
-    answer = model.predict(trained.rows.head(3), params={"history": folder})
-    assert answer["note"].tolist() == [NO_HISTORY] * 3
-    assert answer["anomaly_score"].notna().all()
+def test_no_history_is_noted_and_one_that_is_not_there_refused(
+    trained: Trained, model: mlflow.pyfunc.PyFuncModel
+) -> None:
+    for params in (None, {}, {"history": ""}):
+        answer = model.predict(trained.rows.head(3), params=params)
+        assert answer["note"].tolist() == [NO_HISTORY] * 3
+        assert answer["anomaly_score"].notna().all()
+    for folder in ("/nowhere/at/all", "\0", f"{trained.history}/none", str(trained.folder / "features.parquet")):
+        with pytest.raises(MlflowException, match=NO_FOLDER):
+            model.predict(trained.rows.head(3), params={"history": folder})
+
+
+def test_a_server_whose_folder_of_histories_is_not_there_does_not_start(
+    trained: Trained, registered: store.Registered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(trained.config)
+    monkeypatch.setenv("ASSAY_HISTORY", "/nowhere/at/all")
+    with pytest.raises(ConfigError, match="ASSAY_HISTORY = '/nowhere/at/all' is no folder; name the one that"):
+        mlflow.pyfunc.load_model("models:/cards@champion")
+
+
+def test_a_request_that_fails_is_answered_in_a_sentence_without_paths_or_traces(
+    trained: Trained, model: mlflow.pyfunc.PyFuncModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = model.unwrap_python_model()
+
+    def reply(rows: pd.DataFrame) -> str:
+        with pytest.raises(MlflowException) as raised:
+            served.predict(None, rows)
+        text = raised.value.serialize_as_json()
+        assert "Traceback" not in text
+        assert ".py" not in text
+        return text
+
+    rows = trained.rows.head(3).drop(columns="fraud")
+    text = reply(rows.assign(eur=pd.Series(["1.5", "\ud800", "2"], dtype=object)))
+    assert "INVALID_PARAMETER_VALUE" in text
+    assert "column 'eur' holds a cell that is no text in UTF-8; leave it empty" in text
+
+    def fail(error: Exception) -> None:
+        def raise_it(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(served, "_answer", raise_it)
+
+    fail(ResourceError("/tmp/tmpx1/features.parquet can't be read (disk full); mend that"))
+    assert '"features.parquet can\'t be read (disk full); mend that"' in reply(rows)
+    fail(KeyError("/srv/secret.csv"))
+    text = reply(rows)
+    assert "the rows can't be scored (KeyError); the log of the server says where it went wrong" in text
+    assert "secret" not in text
 
 
 @pytest.mark.parametrize(
