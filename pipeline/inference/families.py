@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.numbers import percent
+from pipeline.settings.config import FAMILIES
 from pipeline.settings.contract import Contract
 from pipeline.tables.period import DAY_US
 
@@ -65,6 +66,32 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
             families.append(f"risk:{entity}")
             reasons.append(f"known frauds of a {entity} may be followed by others")
     return tuple(families), "; ".join(reasons) or "without entities there is no past to look at"
+
+
+def every_family(rows: pa.Table, contract: Contract) -> tuple[str, ...]:
+    """Return the families that hold anything of a table, for a model that can tell what says something from the rest.
+
+    All but the aggregates of `activity`, which are levels, and those that measure what another does: `robust`, `rank`.
+
+    Parameters
+    ----------
+    rows : pa.Table
+        A sample, typed.
+    contract : Contract
+        With entities.
+    """
+    has_times, others = _has_times(rows[contract.timestamp]), len(contract.entities) > 1 or contract.categorical
+    wanted = {
+        "calendar": has_times,
+        "columns": contract.numeric or contract.categorical,
+        "peers": contract.categorical,
+        "rhythm": has_times,
+        "hours": has_times,
+        "seen": others,
+        "risk": contract.label is not None,
+        **dict.fromkeys(("activity", "robust", "rank"), False),
+    }
+    return tuple(family for family in FAMILIES if wanted.get(family, True))
 
 
 def likeness(rows: pa.Table, entity: str, amount: str) -> float:

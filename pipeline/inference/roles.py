@@ -22,7 +22,7 @@ from pipeline.errors import InputError
 from pipeline.inference.clock import Clock
 from pipeline.inference.column_names import name_score, names_fraud, personal_data
 from pipeline.inference.currencies import several_currencies
-from pipeline.inference.families import suggest_families
+from pipeline.inference.families import every_family, suggest_families
 from pipeline.inference.formats import find_formats, name_columns
 from pipeline.inference.giveaways import giveaways
 from pipeline.inference.label_values import MOST_WORDS, LabelReading, count_words, read_words, speaks_of_fraud
@@ -131,8 +131,7 @@ def infer(
         is_amount = column == config.contract.amount
         way_out = "name another with --amount" if is_amount else f"leave it out with --ignore {column}"
         roles.warnings.append(f"{reason}; unless it is known when the transaction happens, {way_out}")
-    families, reason = suggest_families(rows, config.contract)
-    config = config.model_copy(update={"features": config.features.model_copy(update={"families": families})})
+    config, reason = _with_families(config, rows)
     reasons = {**formats.reasons, **roles.reasons(), "families": reason}
     reasons |= {
         role: f"{column!r}: made of others"
@@ -140,6 +139,18 @@ def infer(
         if (column := getattr(config.contract, role)) in made
     }
     return config, reasons, [*notes, *_names(table), *formats.warnings, *roles.warnings]
+
+
+def _with_families(config: Config, rows: pa.Table) -> tuple[Config, str]:
+    """Return the configuration with the families of features, and the model, that suit a table, and why."""
+    core, reason = suggest_families(rows, config.contract)
+    if not config.contract.entities:
+        return config.model_copy(update={"features": config.features.model_copy(update={"families": core})}), reason
+    families = every_family(rows, config.contract)
+    core += tuple(family for family in families if family == "seen")
+    features = config.features.model_copy(update={"families": families, "core": core})
+    model = config.model.model_copy(update={"name": "committee"})
+    return config.model_copy(update={"features": features, "model": model}), f"of the core, {reason}"
 
 
 def _names(table: Table) -> list[str]:
