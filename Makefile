@@ -27,8 +27,8 @@ test: $(STAMP)
 # Every point at which a command touches the disk or MLflow failed and killed in turn, where `make test` tries a few of
 # them; and 1,000 broken files validated and scored.
 soak: $(STAMP)
-	SOAK=1 $(BIN)/python -m pytest -o timeout=0 -rP tests/flows/test_faults.py tests/flows/commands/test_label.py \
-	  tests/pipeline/workspace/test_draft.py tests/pipeline/selection/test_recovery.py
+	SOAK=1 $(BIN)/python -m pytest -o timeout=0 -rP tests/flows/test_faults.py tests/flows/test_faults_of_versions.py \
+	  tests/flows/commands/test_label.py tests/pipeline/workspace/test_draft.py tests/pipeline/selection/test_recovery.py
 	SOAK=1 $(BIN)/python -m pytest -rP tests/test_broken_files.py
 
 lint: $(STAMP)

@@ -40,7 +40,7 @@ from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import Dataset, Registered, log_training
 from pipeline.tracking.words import words_for
-from pipeline.workspace.draft import drafting, settle_draft
+from pipeline.workspace.draft import drafting
 from pipeline.workspace.ledger import lock
 from pipeline.workspace.workspace import Workspace
 
@@ -167,7 +167,7 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
             )
             draft.publish()
             registration.record(registered)
-    settle_draft(workspace)
+        draft.complete()
     counts = count_rows(intake.validated)
     screen = _screen(
         final, config_path, intake=intake, training=training, measured=block.measured, registered=registered

@@ -182,18 +182,24 @@ class Forks:
             raise AssertionError("the process that forks has failed")
         self._process.stdout.close()
 
-    def run(self, action: Callable[..., None], points: Points, *values: str | int) -> tuple[int, str]:
+    def run(self, action: Callable[..., None], points: Points | None, *values: str | int) -> tuple[int, str]:
         """Run an action in a process that passes the points; return its exit status and what it raised.
+
+        Without points, it runs in the process that forks, which then has all that the next actions import late.
 
         Parameters
         ----------
         action : callable
             Of the top level of a module. What it raises makes the status 1.
-        points : Points
+        points : Points, optional
         *values
             The action's.
         """
-        task = {"action": f"{action.__module__}:{action.__name__}", "points": points.told, "values": values}
+        task = {
+            "action": f"{action.__module__}:{action.__name__}",
+            "points": points and points.told,
+            "values": values,
+        }
         self._process.stdin.write(json.dumps(task) + "\n")
         self._process.stdin.flush()
         status, text = json.loads(self._process.stdout.readline())
@@ -206,29 +212,34 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what actions print is no answer
     for line in sys.stdin:
+        task = json.loads(line)
         with tempfile.TemporaryFile("w+") as words:
-            child = os.fork()
-            if not child:
-                _act(json.loads(line), words)
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            status = _in_a_child(task, words) if task["points"] else _act(task, words)
             words.seek(0)
             answers.write(json.dumps([status, words.read()]) + "\n")
             answers.flush()
 
 
-def _act(task: dict[str, Any], words: IO[str]) -> None:
-    module, name = task["action"].split(":")
-    action = getattr(importlib.import_module(module), name)
-    points = Points(**{**task["points"], "folder": Path(task["points"]["folder"])})
-    points.install()
-    status = 0
+def _in_a_child(task: dict[str, Any], words: IO[str]) -> int:
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
     try:
-        action(*task["values"])
-    except Exception as error:  # noqa: BLE001 - whatever it is, the status says so
-        status = 1
+        Points(**{**task["points"], "folder": Path(task["points"]["folder"])}).install()
+        status = _act(task, words)
+    finally:
+        os._exit(status)
+
+
+def _act(task: dict[str, Any], words: IO[str]) -> int:
+    module, name = task["action"].split(":")
+    try:
+        getattr(importlib.import_module(module), name)(*task["values"])
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, the status says so
         words.write(f"{type(error).__name__}: {error}")
         words.flush()
-    os._exit(status)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Tuning: validate what lies before the test block, encode it once, search, log every trial, show the best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 import tomlkit
 
 from flows import console
+from flows.commands.compare import say_recovered
 from flows.run import table_or_default
 from pipeline.errors import ConfigError
+from pipeline.selection.recovery import at_work, tags_of
 from pipeline.selection.search_space import check_space
-from pipeline.selection.tuning import Best, metric_of, open_study, search, search_name
+from pipeline.selection.tuning import Best, metric_of, open_study, search, search_name, searching
 from pipeline.selection.tuning_data import Blocks, Material, period_of, prepare
 from pipeline.settings.config import Config, ModelConfig
 from pipeline.settings.file import read_config
 from pipeline.tables.reading import content_digest
 from pipeline.tables.scratch import hidden
 from pipeline.tables.writing import write_text
-from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
+from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group, reopen_group
 from pipeline.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def tune_model(
     if out is not None and (out.suffix != ".toml" or out.resolve().parent != config_path.resolve().parent):
         raise ConfigError(f"--out {out} must name a .toml file beside {config_path}, for relative paths start there")
     check_space(config)
+    say_recovered(config)
     path, workspace = table_or_default(table, config), Workspace(config)
     work = workspace.folder
     work.make(work.root)
@@ -65,8 +68,21 @@ def tune_model(
         with console.step("validate and encode") as on_rows:
             prepare(workspace, path, blocks, folder, on_rows=on_rows)
         metric = metric_of(config, Material.load(folder))
-        name = search_name(config, digest, blocks)
-        group, logged = _group(config, name, blocks, metric)
+        best, group = _search(config, search_name(config, digest, blocks), blocks, folder=folder, metric=metric)
+    _show(config, config_path, blocks, best=best, group=group, out=out)
+    return best
+
+
+def _with(config: Config, **given: float | None) -> Config:
+    changed = {name: value for name, value in given.items() if value is not None}
+    return config.model_copy(update={"tuning": config.tuning.model_copy(update=changed)})
+
+
+def _search(config: Config, name: str, blocks: Blocks, *, folder: Path, metric: str) -> tuple[Best, str]:
+    """Run the trials that the search still lacks; return the best one, and the search's run in MLflow."""
+    with searching(config, name), at_work(config) as intent:
+        group = _group(config, name, {"metric": metric, **blocks.in_words()}, tags_of(intent))
+        logged = children(config, group, "trial")
         with console.step("try", total=config.tuning.trials, unit="trials") as on_trial:
             best = search(
                 config,
@@ -77,23 +93,19 @@ def tune_model(
             )
         log_group(config, group, metrics={f"best_{metric}": best.value}, tags={"best_trial": str(best.number)})
         close_group(config, group)
-    _show(config, config_path, blocks, best=best, group=group, out=out)
-    return best
+    return best, group
 
 
-def _with(config: Config, **given: float | None) -> Config:
-    changed = {name: value for name, value in given.items() if value is not None}
-    return config.model_copy(update={"tuning": config.tuning.model_copy(update=changed)})
-
-
-def _group(config: Config, name: str, blocks: Blocks, metric: str) -> tuple[str, set[str]]:
-    """Return the search's run in MLflow, and the trials that are logged under it already."""
+def _group(config: Config, name: str, words: Mapping[str, str], tags: Mapping[str, str]) -> str:
+    """Begin the search's run in MLflow, or let it go on, and return it."""
     study = open_study(config, name)
     group = study.user_attrs.get("mlflow_run")
     if group is None:
-        group = open_group(config, f"tune {name}", {"kind": "tuning", "metric": metric, **blocks.in_words()})
+        group = open_group(config, f"tune {name}", {"kind": "tuning", **words, **tags})
         study.set_user_attr("mlflow_run", group)
-    return group, children(config, group, "trial")
+    else:
+        reopen_group(config, group, tags)
+    return str(group)
 
 
 def _log(

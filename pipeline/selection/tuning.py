@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import OperationalError
 
 from pipeline.detector.artefact import CHECKED_ROWS
 from pipeline.detector.family import build_model
@@ -27,7 +28,7 @@ from pipeline.evaluation.metrics import average_precision
 from pipeline.selection.search_space import settings_of, suggest
 from pipeline.selection.tuning_data import Blocks, Material
 from pipeline.settings.config import Config, ModelConfig
-from pipeline.workspace.database import database_url
+from pipeline.workspace.database import answering, connect, database_url
 from pipeline.workspace.folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -116,8 +117,43 @@ def finished(study: "Study") -> "list[FrozenTrial]":
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
+@contextmanager
+def searching(config: Config, name: str) -> Iterator[None]:
+    """Hold a search inside the block; the system gives it back when the process ends, however.
+
+    Raises
+    ------
+    AssayError
+        When another command runs this search.
+    ConfigError
+        When the database that keeps it fails.
+    """
+    from optuna.exceptions import StorageInternalError
+
+    work = WorkFolder(config)
+    work.make(work.searches)
+    lock = FileLock(work.searches / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AssayError(
+            f"another command runs this search, {name}: wait for its end, which this one then goes on from, or stop "
+            "it; --jobs lets one command use more cores"
+        ) from None
+    try:
+        with answering(connect(config)):
+            yield
+    except StorageInternalError as error:
+        with answering(connect(config)):
+            raise OperationalError("", None, getattr(error.__cause__, "orig", error)) from None
+    finally:
+        lock.release()
+
+
 def search(config: Config, name: str, *, folder: Path, metric: str, on_trial: "Callable[[FrozenTrial], None]") -> Best:
     """Run the trials that a search still lacks, for as long as ``tuning.seconds`` allows, and return the best of all.
+
+    The caller holds the search (`searching`).
 
     Parameters
     ----------
@@ -131,24 +167,9 @@ def search(config: Config, name: str, *, folder: Path, metric: str, on_trial: "C
 
     Raises
     ------
-    AssayError
-        When another command runs this search.
     TrainingError
         When no trial ended well.
     """
-    work = WorkFolder(config)
-    work.make(work.searches)
-    try:
-        with FileLock(work.searches / f"{name}.lock", timeout=0):
-            return _search(config, name, folder=folder, metric=metric, on_trial=on_trial)
-    except Timeout:
-        raise AssayError(
-            f"another command runs this search, {name}: wait for its end, which this one then goes on from, or stop "
-            "it; --jobs lets one command use more cores"
-        ) from None
-
-
-def _search(config: Config, name: str, *, folder: Path, metric: str, on_trial: "Callable[[FrozenTrial], None]") -> Best:
     from optuna.trial import TrialState
 
     study = open_study(config, name)

@@ -58,15 +58,24 @@ def open_group(config: Config, name: str, tags: Mapping[str, str], params: Mappi
         return run_id
 
 
+def reopen_group(config: Config, group: str, tags: Mapping[str, str]) -> None:
+    """Let a run that has ended go on, with tags of now."""
+    client = start(config)
+    with store_answering(config):
+        for name, text in tags.items():
+            client.set_tag(group, name, text)
+        client.update_run(group, "RUNNING")
+
+
 def children(config: Config, group: str, tag: str) -> set[str]:
-    """Return the values of a tag that the runs under a run have."""
+    """Return the values of a tag that the runs under a run have; those that were killed while logged are none."""
     client = start(config)
     with store_answering(config):
         within = f"tags.`mlflow.parentRunId` = '{group}'"
         values, token = [], None
         while True:
             page = client.search_runs([experiment_id(client, config)], within, page_token=token)
-            values += [run.data.tags[tag] for run in page if tag in run.data.tags]
+            values += [run.data.tags[tag] for run in page if tag in run.data.tags and run.info.status == "FINISHED"]
             token = page.token
             if not token:
                 return set(values)
@@ -114,7 +123,7 @@ def log_group(
 
 
 def close_group(config: Config, group: str, *, is_failed: bool = False) -> None:
-    """End a run; it may be opened again by logging more runs under it."""
+    """End a run; `reopen_group` lets it go on."""
     client = start(config)
     with store_answering(config):
         client.set_terminated(group, "FAILED" if is_failed else "FINISHED")

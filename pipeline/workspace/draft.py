@@ -88,7 +88,7 @@ class Draft:
         ----------
         entry : Entry, optional
             The ledger's row that owns results and rows. Without it, the results take their name, and the rows wait for
-            `settle_draft`, which the caller calls once the version is recorded.
+            `complete`, which the caller calls once the version is recorded.
         replaced : sequence of Entry
             Whose place the entry takes: their results go to the replaced ones.
 
@@ -113,6 +113,10 @@ class Draft:
             flush(self.final.parent)
             return
         self.workspace.ledger.record(entry, replaces=sorted({old.batch_id for old in replaced}))
+        self.complete()
+
+    def complete(self) -> None:
+        """Put everything that is recorded into its place."""
         try:
             _settle(self._workspace)
         except OSError as error:

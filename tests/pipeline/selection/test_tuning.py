@@ -1,17 +1,18 @@
 """A search: it goes on where it was, never sees the test block, and judges as plain NumPy does."""
 
 import signal
+import sqlite3
 import sys
 from datetime import date
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from filelock import FileLock
+import sqlalchemy as sa
 from sklearn.metrics import average_precision_score
 
-from pipeline.errors import AssayError, TrainingError
-from pipeline.selection.tuning import finished, judge, metric_of, open_study, search, search_name
+from pipeline.errors import AssayError, ConfigError, TrainingError
+from pipeline.selection.tuning import finished, judge, metric_of, open_study, search, search_name, searching
 from pipeline.selection.tuning_data import Blocks, Material
 from tests.pipeline.fitted import contents, replace, transactions
 from tests.pipeline.selection.small_search import DAYS, settings, write_material
@@ -82,17 +83,34 @@ def on_a_plane(folder):
     return folder
 
 
-def test_a_search_is_run_by_one_command_at_a_time(small_search, tmp_path):
-    _, folder = small_search
-    given = settings(tmp_path, trials=2)
-    run(given, folder)
+def test_a_search_is_run_by_one_command_at_a_time(tmp_path):
+    given = settings(tmp_path)
     with (
-        FileLock(tmp_path / "work" / "searches" / "a search.lock"),
+        searching(given, "a search"),
+        searching(given, "another"),
         pytest.raises(AssayError, match=r"^another command runs this search, a search: wait for its end"),
+        searching(given, "a search"),
     ):
-        run(with_tuning(given, trials=4), folder)
-    assert len(finished(open_study(given, "a search"))) == 2
-    assert len(run(with_tuning(given, trials=4), folder)[1]) == 4
+        pytest.fail("two commands hold the same search")
+    with searching(given, "a search"):
+        pass
+
+
+def test_a_database_of_searches_that_fails_is_told_in_a_sentence(tmp_path):
+    given = settings(tmp_path)
+
+    def fail_to_commit():
+        with searching(given, "a search"):
+            study = open_study(given, "a search")
+
+            @sa.event.listens_for(sa.Engine, "commit", once=True)
+            def fail(connection):
+                raise sa.exc.OperationalError("COMMIT", None, sqlite3.OperationalError("database is locked"))
+
+            study.set_user_attr("mlflow_run", "1")
+
+    with pytest.raises(ConfigError, match=r"^the ledger of scored batches at .* cannot be used: database is locked; "):
+        fail_to_commit()
 
 
 SEARCH = """

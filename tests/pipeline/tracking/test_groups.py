@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.tracking.client import start
-from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group
+from pipeline.tracking.client import experiment_id, start
+from pipeline.tracking.groups import Child, children, close_group, log_child, log_group, open_group, reopen_group
 from tests.pipeline.tracking.small_training import Trained
 
 
@@ -47,3 +47,10 @@ def test_children_carry_the_same_metrics_series_and_pictures(trained: Trained, t
     assert [file.path for file in client.list_artifacts(group)] == ["page.html"]
     assert children(config, group, "version") == {"1", "2"}
     assert children(config, group, "trial") == set()
+    reopen_group(config, group, {"verdict": "not yet"})
+    tags = {"version": "3", "mlflow.parentRunId": group}
+    killed = client.create_run(experiment_id(client, config), tags=tags).info.run_id
+    client.set_terminated(killed, "KILLED")
+    parent = client.get_run(group)
+    assert (parent.info.status, parent.data.tags["verdict"]) == ("RUNNING", "not yet")
+    assert children(config, group, "version") == {"1", "2"}
