@@ -1,6 +1,5 @@
 """What a person sees in the terminal while a flow runs: a progress bar a step, then short tables."""
 
-import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,11 +11,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline.errors import plain
+
 # Without emoji: a cell such as root:x:0 is no picture.
 OUT = Console(highlight=False, emoji=False)
 ERR = Console(stderr=True, highlight=False, emoji=False)
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line ends among them, and what turns the direction of writing: a terminal acts on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +60,6 @@ class Screen:
 
 _progress: Progress | None = None
 _waiting: TaskID | None = None
-
-
-def plain(text: str) -> str:
-    r"""Return a text that a terminal only shows: what it would act on, such as an escape, is spelled out.
-
-    Names of files and columns, and cells, may hold anything.
-
-    Examples
-    --------
-    >>> print(plain("a\x1b[31mb\r"), plain("\u202eb"))
-    a\x1b[31mb\r \u202eb
-    """
-    return UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
 
 
 def _safe(text: str) -> str:

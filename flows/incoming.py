@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from traceback import format_exception
 
 from prefect.logging import get_logger
 from prefect.states import Failed, State
@@ -11,7 +12,7 @@ from prefect.states import Failed, State
 from flows.console import Screen
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled
-from pipeline.errors import INTERRUPTED, InputError, sentence
+from pipeline.errors import INTERRUPTED, InputError, plain, sentence
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
@@ -72,15 +73,17 @@ class NewFiles:
     @contextmanager
     def concerning(self, path: Path) -> Iterator[None]:
         """Keep whatever goes wrong inside the block as this file's affair."""
+        name = plain(printable(path))
         try:
             yield
         except InputError as error:
-            self.refused[printable(path)] = str(error)
+            self.refused[name] = str(error)
         except Exception as error:
             if str(error) == INTERRUPTED or isinstance(error, RunCancelled):
                 raise
-            get_logger("assay").warning("%s was not scored", printable(path), exc_info=error)
-            self.failed[printable(path)] = sentence(error)
+            trace = "".join(format_exception(error)).splitlines()
+            get_logger("assay").warning("%s was not scored\n%s", name, "\n".join(map(plain, trace)))
+            self.failed[name] = sentence(error)
 
     @property
     def outcome(self) -> IncomingResult | State:

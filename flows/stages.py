@@ -18,7 +18,7 @@ from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.console import Screen
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, plain
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tracking.client import StoreError
@@ -114,7 +114,7 @@ def run_name(action: str) -> Callable[[], str]:
         try:
             config = read_config(path)
         except AssayError:  # the run itself says what is wrong
-            return f"{action}-{path}"
+            return plain(f"{action}-{path}")
         moment = start.astimezone(ZoneInfo(config.table.time_zone))
         return f"{action}-{name_on_server(config, path)}-{moment:%Y-%m-%dT%H:%M}"
 
@@ -159,5 +159,5 @@ def say_what_to_do(flow: Any, flow_run: Any, state: Any) -> None:
         "%s failed: %s What had not ended well was not published, and nothing is half written. Mend what the message "
         "names and run it again: the same command is safe to repeat.",
         flow.name,
-        (state.message or "").strip(),
+        plain((state.message or "").strip()),
     )

@@ -5,9 +5,33 @@ refused for it, and remembered. Whatever else comes up, an error of a library in
 it may do better the next time.
 """
 
+import re
+
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+"""Control characters, line ends among them, and what turns the direction of writing: a terminal acts on them."""
+
+
+def plain(text: str) -> str:
+    r"""Return a text that is only shown, wherever it is: what would be acted on, such as an escape, is spelled out.
+
+    Names of files and columns, and cells, may hold anything.
+
+    Examples
+    --------
+    >>> print(plain("a\x1b[31mb\r"), plain("\u202eb"))
+    a\x1b[31mb\r \u202eb
+    """
+    return UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+
 
 class AssayError(Exception):
-    """An error with a message for the user; the commands print it without a traceback."""
+    """An error with a message for the user, in one line; the commands print it without a traceback.
+
+    Names and cells in the message are plain: it goes to terminals, logs, servers and databases.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(plain(message))
 
 
 class ConfigError(AssayError):
@@ -72,6 +96,6 @@ def sentence(error: Exception) -> str:
         return "there is not enough memory"
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror[0].lower() + error.strerror[1:]
-        return f"{error.filename}: {reason}" if error.filename else reason
+        return plain(f"{error.filename}: {reason}") if error.filename else reason
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return plain(f"{type(error).__name__}: {lines[0]}") if lines else type(error).__name__

@@ -27,7 +27,7 @@ from pipeline.tables.period import DAY_US, TIMESTAMP, Period
 from pipeline.tables.reading import Table, open_table
 from pipeline.tables.scratch import hidden
 from pipeline.tables.sql import database, quote
-from pipeline.tables.writing import ParquetWriter, flush
+from pipeline.tables.writing import ParquetWriter, flush, read_back
 
 _SHOWN = 5  # words of a meaning that are told
 
@@ -258,6 +258,8 @@ class ReviewedLabels:
                 typed[name], failed = parse_column(batch.column(column), kinds[name], table.settings)
                 rule = f"is {words}," if name == "label" else RULES.get(kinds[name], "")
                 self._check(table, column, start, broken=failed, rule=rule)
+            if kinds["id"] == "text":
+                typed["id"] = read_back(typed["id"])
             is_labelled = typed["label"].is_valid()
             missing = pc.and_(is_labelled, typed["id"].is_null()).to_numpy(zero_copy_only=False)
             self._check(table, columns["id"], start, broken=missing, rule="is needed")

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from pipeline.calibration.threshold import CutCurve
+from pipeline.errors import plain
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.curves import Curve
 from pipeline.evaluation.metrics import PrecisionRecall
@@ -360,7 +361,7 @@ def _spread(values: np.ndarray, start: float, end: float, *, is_log: bool) -> Ax
 
 
 def _svg(parts: Iterable[str], label: str, height: float = HEIGHT) -> Markup:
-    head = f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{escape(label)}">'
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{_escaped(label)}">'
     return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 (every text in the parts went through escape)
 
 
@@ -384,7 +385,7 @@ def _bar(across: tuple[float, float], down: tuple[float, float], kind: str, tip:
     (left, right), (top, bottom) = across, down
     width, height = max(0.8, right - left), max(1.0, bottom - top)
     box = f'x="{left:.1f}" y="{bottom - height:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect class="{kind}" {box} rx="{min(2.0, width / 3):.1f}"><title>{escape(tip)}</title></rect>'
+    return f'<rect class="{kind}" {box} rx="{min(2.0, width / 3):.1f}"><title>{_escaped(tip)}</title></rect>'
 
 
 def _line(points: Sequence[tuple[float, float]], x: Axis, y: Axis, kind: str) -> str:
@@ -394,8 +395,12 @@ def _line(points: Sequence[tuple[float, float]], x: Axis, y: Axis, kind: str) ->
 
 
 def _dot(x: float, y: float, kind: str, tip: str) -> str:
-    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"><title>{escape(tip)}</title></circle>'
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"><title>{_escaped(tip)}</title></circle>'
+
+
+def _escaped(text: str) -> Markup:
+    return escape(plain(text))
 
 
 def _text(x: float, y: float, text: str, *, kind: str = "", anchor: str = "middle") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_escaped(text)}</text>'

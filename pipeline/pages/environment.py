@@ -5,9 +5,10 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import numbers
+from pipeline.errors import plain
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -16,19 +17,29 @@ if TYPE_CHECKING:
 
 @cache
 def environment() -> "Environment":
-    """Return what fills in the templates, with text from data escaped."""
+    """Return what fills in the templates, with text from data escaped and plain."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
         loader=PackageLoader("pipeline.pages"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_plain_lines,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     filters = ("number", "percent", "p_value", "metric", "interval")
     templates.filters |= {name: getattr(numbers, name) for name in filters}
     return templates
+
+
+def _plain_lines(value: Any) -> Any:
+    """Return a text from data plain, line by line; anything else as it is."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(map(plain, value.split("\n")))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import codecs
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+
+from pipeline.errors import plain
 
 
 @contextmanager
@@ -85,7 +88,8 @@ def write_csv(path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: 
     batches : iterable of pyarrow.RecordBatch or pyarrow.Table
     schema : pyarrow.Schema
         The columns written, none of them nested. Text (names of columns too) that a spreadsheet would take
-        for a formula, because it begins with ``= + - @``, tab or a line end, gets a leading ``'``.
+        for a formula, because it begins with ``= + - @``, tab or a line end, gets a leading ``'``. Control
+        characters, but for tabs and line ends, and what turns the direction of writing are spelled out.
         The file begins with a byte-order mark, without which spreadsheets garble letters beyond ASCII.
     """
     safe = pa.schema([pa.field(_harmless(pa.array([field.name]))[0].as_py(), field.type) for field in schema])
@@ -98,5 +102,38 @@ def write_csv(path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: 
                 writer.write(type(rows).from_arrays(columns, schema=safe))
 
 
+def read_back(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    r"""Return text that `write_csv` has written as it was before, such as ids by which labels come back.
+
+    Examples
+    --------
+    >>> read_back(pa.array(["'=A1", "a\\x1bb", "it's", None])).to_pylist()
+    ['=A1', 'a\x1bb', "it's", None]
+    """
+
+    def sign(match: re.Match[str]) -> str:
+        letter = chr(int(match[1], 16))
+        return letter if plain(letter) == match[0] else match[0]
+
+    text = _changed(text, r"\\[xu]", lambda value: re.sub(r"\\[xu]((?<=x)[0-9a-f]{2}|(?<=u)[0-9a-f]{4})", sign, value))
+    return pc.replace_substring_regex(text, r"\A'([=+\-@\t\r\n])", r"\1")
+
+
+_ACTING = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\x{61c}\x{200e}\x{200f}\x{2028}-\x{202e}\x{2066}-\x{2069}\x{feff}]"
+"""What is spelled out in a spreadsheet, for RE2: a cell may have tabs and several lines."""
+
+
 def _harmless(text: pa.Array) -> pa.Array:
+    text = _changed(text, _ACTING, lambda value: re.sub(r"[^\t\r\n]+", lambda part: plain(part[0]), value))
     return pc.replace_substring_regex(text, r"\A([=+\-@\t\r\n])", r"'\1")
+
+
+def _changed(
+    text: pa.Array | pa.ChunkedArray, pattern: str, change: Callable[[str], str]
+) -> pa.Array | pa.ChunkedArray:
+    """Return text whose values that a pattern of RE2 finds are changed."""
+    if not pc.any(pc.match_substring_regex(text, pattern)).as_py():
+        return text
+    values = text.unique()
+    changed = pa.array([value if value is None else change(value) for value in values.to_pylist()], text.type)
+    return changed.take(pc.index_in(text, values))

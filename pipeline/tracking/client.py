@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from filelock import FileLock
 
-from pipeline.errors import AssayError, ConfigError
+from pipeline.errors import AssayError, ConfigError, plain
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import without_password
 
@@ -184,7 +184,7 @@ def log_in_batches(
     """Log parameters, as text, and metrics of a run, as many at a time as MLflow takes."""
     from mlflow.entities import Param
 
-    entries = [Param(name, str(value)) for name, value in params.items()]
+    entries = [Param(name, plain(str(value))) for name, value in params.items()]
     for begin in range(0, len(entries), 100):  # MLflow takes 100 at a time, and 1000 metrics
         client.log_batch(run_id, params=entries[begin : begin + 100])
     for begin in range(0, len(metrics), 1000):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from pipeline.errors import plain
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.settings.output import FIGURES
@@ -145,7 +146,7 @@ def dataset_input(dataset: Dataset, contract: Contract) -> "DatasetInput":
         for name in contract.columns
     ]
     logged = Logged(
-        name=Path(dataset.source).name,
+        name=plain(Path(dataset.source).name),
         digest=dataset.digest[:36],  # MLflow keeps no more
         source_type="local",
         source=json.dumps({"uri": dataset.source}),

@@ -1,10 +1,13 @@
 """What a run and its version are called, described and tagged with, as people see them on MLflow's pages."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import plain
 from pipeline.tracking.content import Dataset
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def words_for(detector: "Detector", measures: Mapping[str, str], dataset: Datase
     family = str(summary["model"])
     period = f"{summary['first_timestamp']:.10} to {summary['last_timestamp']:.10}"
     cut = threshold_in_words(detector.cut)
-    lines = [detector.promise, "", f"Fitted on {summary['fit_rows']:,} normal rows of {period}."]
+    lines = [_as_text(detector.promise), "", f"Fitted on {summary['fit_rows']:,} normal rows of {period}."]
     if "feedback" in summary:
         lines += ["", f"Labels: {summary['feedback']}."]
     if measures:
@@ -71,12 +74,17 @@ def words_for(detector: "Detector", measures: Mapping[str, str], dataset: Datase
             "",
             "| on rows held out | |",
             "|---|---|",
-            *(f"| {name} | {text} |" for name, text in measures.items()),
+            *(f"| {_as_text(name)} | {_as_text(text)} |" for name, text in measures.items()),
         ]
     tags = {"family": family, "period": period, "threshold": cut}
     if dataset:
-        tags["table"] = Path(dataset.source).name
+        tags["table"] = plain(Path(dataset.source).name)
     return Words(f"{family}, {period}, {cut}", "\n".join(lines), tags)
+
+
+def _as_text(text: str) -> str:
+    """Return a text, in which names of columns and files are, for Markdown: what looks like markup in it is none."""
+    return re.sub(r"([|`\[\]\\])", r"\\\1", escape(plain(text), quote=False))
 
 
 def threshold_in_words(cut: "Threshold") -> str:

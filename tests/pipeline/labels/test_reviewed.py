@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.labels.known import Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.settings.config import Config
+from pipeline.tables.writing import write_csv
 from pipeline.workspace.history import History
 
 NOW = datetime(2025, 3, 10, 12)
@@ -92,6 +93,16 @@ def test_the_words_that_were_understood_are_told(tmp_path, words, understood):
     assert taken.words == understood
     assert (taken.rows, taken.blank) == (3 - words.count("?"), 2 + words.count("?"))
     assert store(tmp_path).append(delivery, now=NOW).words == taken.words
+
+
+def test_ids_come_back_as_they_were_before_a_spreadsheet(tmp_path):
+    ids = ["=A1", "-7", "a\x1bb", "\u200e12", "'quoted'"]
+    write_csv(
+        tmp_path / "alerts.csv", [pa.table({"tx": ids, "fraud": [1] * 5})], pa.schema({"tx": "string", "fraud": "int8"})
+    )
+    labels = store(tmp_path, config(key="text"))
+    labels.append(tmp_path / "alerts.csv", now=NOW)
+    assert [row["id"] for row in rows_of(labels)] == ids
 
 
 @pytest.mark.parametrize(("encoding", "sign"), [("cp1252", ";"), ("utf-16", "\t")])

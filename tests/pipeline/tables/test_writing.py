@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.tables.parquet import read_batches
-from pipeline.tables.writing import ParquetWriter, write_csv, write_text
+from pipeline.tables.writing import ParquetWriter, read_back, write_csv, write_text
 
 
 def test_a_parquet_file_is_there_as_a_whole(tmp_path):
@@ -67,3 +67,15 @@ def test_spreadsheets_get_no_formulas(tmp_path):
         'say "hi", x',
     ]
     assert [float(row[1]) for row in found] == rows["n"].to_pylist()
+
+
+def test_spreadsheets_get_nothing_that_acts_and_it_is_read_back(tmp_path):
+    cells = ["\x1b[2Ja", "b\x9bc", "\u202egnp", "\ufeffd", "two\nlines\tand a tab", "plain \\x41", "=A1", "it's", None]
+    write_csv(tmp_path / "a.csv", [pa.table({"id": cells})], pa.schema({"id": pa.string()}))
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8-sig") as stream:
+        _, *rows = csv.reader(stream)
+    texts = [row[0] if row else None for row in rows]
+    spelled = ["\\x1b[2Ja", "b\\x9bc", "\\u202egnp", "\\ufeffd", "two\nlines\tand a tab", "plain \\x41", "'=A1", "it's"]
+    assert texts[:8] == spelled
+    assert read_back(pa.array([*spelled, None])).to_pylist() == cells
+    assert read_back(pa.chunked_array([spelled[:3], spelled[3:]])).to_pylist() == cells[:8]

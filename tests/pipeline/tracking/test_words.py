@@ -38,3 +38,9 @@ def test_a_description_begins_with_the_promise_and_has_a_line_a_measure(trained:
     assert lines[2] == f"Fitted on {rows} normal rows of 2025-01-01 to 2025-01-20."
     assert words.tags["table"] == "monday.parquet"
     assert "|" not in words_for(trained.detector, {}).text
+
+
+def test_what_looks_like_markup_in_a_name_is_none(trained: Trained) -> None:
+    words = words_for(trained.detector, {"alerts": "of day|\x1b[2J<b>.csv [x](y)"}, Dataset("/a/\x9b2J.csv", "ab", {}))
+    assert words.text.splitlines()[-1] == r"| alerts | of day\|\\x1b\[2J&lt;b&gt;.csv \[x\](y) |"
+    assert words.tags["table"] == r"\x9b2J.csv"
