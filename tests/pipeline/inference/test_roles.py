@@ -334,10 +334,10 @@ def test_one_stray_cell_among_all_rows_leaves_the_label_what_it_is(tmp_path):
     config, _, warnings = infer_file(save(tmp_path, frame))
     assert config.contract.label == "TX_FRAUD"
     assert warnings == ["the label 'TX_FRAUD' holds 'NULL' in 1 row, which is read as not known yet"]
-    frame.loc[700, "TX_FRAUD"] = "?"
+    frame.loc[700, "TX_FRAUD"] = "#"
     config, _, warnings = infer_file(save(tmp_path, frame))
     assert config.contract.label == "TX_FRAUD"
-    assert "holds '?' in 1 row, which nobody understands, so that these rows will be quarantined" in warnings[0]
+    assert "holds '#' in 1 row, which nobody understands, so that these rows will be quarantined" in warnings[0]
 
 
 def test_a_column_that_speaks_of_fraud_in_unknown_words_is_left_out_and_told(tmp_path):
