@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from typing import Literal
 
 from pipeline.features.plan import CLOCK_UNIT, HOUR, LOG_UNIT, NOBODY, SIGNED_LOG, Feature, Party, Plan, party, unit
@@ -12,12 +13,16 @@ PRIOR_RATE = 0.01
 PRIOR_ROWS = 100
 QUARTILES_OF_NORMAL = 1.349
 """Distance between the quartiles of a normal distribution, in standard deviations."""
+EARTH_KM = 6371
+"""Mean radius."""
+LEAST_HOURS = 0.25
+"""Added to the time of a way: two shops of one street, paid in within a minute, are no journey."""
 BURST_US = HOUR_US // 6
 """The shortest time that velocity looks at: cards are tested, and accounts emptied, within minutes."""
 
 OF_USUAL = ("activity", "change", "robust", "velocity")
 """Families that hold what is against what is usual; ``change_counts`` says whether less of it counts."""
-ABOVE = (*OF_USUAL, "highest", "recent", "hours", "seen", "risk")
+ABOVE = (*OF_USUAL, "highest", "recent", "hours", "seen", "distance", "travel", "risk")
 """Families whose low values are nothing unusual: there is no less of them than in a quiet account."""
 
 
@@ -112,10 +117,34 @@ def _calendar(plan: Plan, config: Config) -> None:
 
 
 def _columns(plan: Plan, config: Config) -> None:
+    families = {item.partition(":")[0] for item in config.features.families}
+    # A latitude alone says little; where distances are looked at, it is an input through them.
+    places = config.contract.places.values() if families & {"distance", "travel"} else ()
+    coordinates = {name for place in places for name in place}
     for name in config.contract.numeric:
+        if name in coordinates:
+            continue
         plan.features.append(Feature(name, "number", "linear", name, f"The column {name}."))
     for name in config.contract.categorical:
         plan.features.append(Feature(name, "category", "linear", name, f"The column {name}."))
+
+
+def _distance(plan: Plan, config: Config) -> None:
+    for (one, here), (other, there) in combinations(enumerate(config.contract.places), 2):
+        name = f"km from {here} to {there}"
+        plan.add(
+            Feature(name, "number", "log", name, f"Kilometres from {here} to {there} of the row.", unit="km"),
+            _kilometres(f"lat{one}", f"lon{one}", f"lat{other}", f"lon{other}"),
+        )
+
+
+def _kilometres(latitude: str, longitude: str, other_latitude: str, other_longitude: str) -> str:
+    """Return the expression of the distance on a sphere as large as the earth, by the haversine formula."""
+    height = (
+        f"(sin(radians({other_latitude} - {latitude}) / 2) ** 2 + cos(radians({latitude})) "
+        f"* cos(radians({other_latitude})) * sin(radians({other_longitude} - {longitude}) / 2) ** 2)"
+    )
+    return f"(CASE WHEN {height} < 1 THEN asin(sqrt({height})) WHEN {height} >= 1 THEN pi() / 2 END * {2 * EARTH_KM})"
 
 
 def _peers(plan: Plan, config: Config) -> None:
@@ -405,6 +434,26 @@ def _seen(plan: Plan, config: Config, who: Party) -> None:
         )
 
 
+def _travel(plan: Plan, config: Config, who: Party) -> None:
+    length = config.features.history_days * DAY_US
+    for number, place in enumerate(config.contract.places):
+        latitude, longitude, then = (
+            plan.over(who, item, length, of=number) for item in ("latitude", "longitude", "there")
+        )
+        away = _kilometres(f"lat{number}", f"lon{number}", latitude, longitude)
+        source = f"{who.name}: way from the last {place}"
+        past = f"from the last known {place} of the same {who.name} in the {_days(config.features.history_days)} before"
+        plan.add(
+            Feature(f"{who.name}: km from the last {place}", "number", "log", source, f"Kilometres {past}.", unit="km"),
+            away,
+        )
+        text = f"Kilometres {past} over the hours since and a quarter of one."
+        plan.add(
+            Feature(f"{who.name}: km/h from the last {place}", "number", "log", source, text, unit="km/h"),
+            f"{away} / ((us - {then}) / {float(HOUR_US)} + {LEAST_HOURS})",
+        )
+
+
 def _velocity(plan: Plan, config: Config, who: Party) -> None:
     amount, hours = config.contract.amount, config.features.history_days * 24 - config.features.past_gap_hours
     past = _past(plan, config, who, "count")
@@ -462,11 +511,13 @@ OF_A_PARTY: dict[str, Callable[[Plan, Config, Party], None]] = {
     "rhythm": _rhythm,
     "hours": _hours,
     "seen": _seen,
+    "travel": _travel,
     "velocity": _velocity,
 }
 OF_A_ROW: dict[str, Callable[[Plan, Config], None]] = {
     "amount": _amount,
     "calendar": _calendar,
     "columns": _columns,
+    "distance": _distance,
     "peers": _peers,
 }

@@ -42,7 +42,7 @@ class Feature:
     unit : str
         What its values are, where they are neither money nor a plain number: a "share" of 1, a "risk", which is one of
         which only a high one is odd, "rarity" (the logarithm of one over a share), "spreads" (standard deviations of
-        the usual), "times", "days", "hours", "yes or no".
+        the usual), "times", "days", "hours", "km", "km/h", "yes or no".
     family : str
         The family that declares it, such as "change".
     party : str
@@ -61,7 +61,7 @@ class Feature:
     period: float = 0.0
     expected: str | None = None
     column: str = ""
-    unit: Literal["", "share", "risk", "rarity", "spreads", "times", "days", "hours", "yes or no"] = ""
+    unit: Literal["", "share", "risk", "rarity", "spreads", "times", "days", "hours", "km", "km/h", "yes or no"] = ""
     family: str = ""
     party: str = ""
     direction: Literal["both", "above"] = "both"
@@ -127,6 +127,13 @@ AGGREGATES = {
     "known": "count(fraud)",
     "frauds": "sum(fraud)",
 }
+OF_ONE = {
+    "distinct": "count(DISTINCT e{})",
+    "latitude": "last_value(lat{} ORDER BY us, id IGNORE NULLS)",
+    "longitude": "last_value(lon{} ORDER BY us, id IGNORE NULLS)",
+    "there": "max(us) FILTER (WHERE lat{} IS NOT NULL)",
+}
+"""Aggregates of one of the contract's entities or places, by its number; the last three are of the last known place."""
 SUMS = (*(name for name, sql in AGGREGATES.items() if sql.startswith(("count", "sum", "rank"))), "distinct")
 """Aggregates that are 0 over no row; the others are then not known."""
 
@@ -170,9 +177,9 @@ class Plan:
     ) -> str:
         """Return the alias of an aggregate over the party's rows of the `length` microseconds that end `delay` ago.
 
-        The frame is t - delay - length <= timestamp < t - delay. The aggregate "distinct" is `of` the contract's
-        entity at that place. Where a column of the events has to be the `same`, such as "e1" or "c0", only rows count
-        that have the row's value of it; none is a value, too.
+        The frame is t - delay - length <= timestamp < t - delay. Those of `OF_ONE` are `of` the contract's
+        entity, or place, of that number. Where a column of the events has to be the `same`, such as "e1" or "c0", only
+        rows count that have the row's value of it; none is a value, too.
 
         Examples
         --------
@@ -184,8 +191,8 @@ class Plan:
         """
         keys = [*who.keys, *([same] if same else [])]
         alias = f"{'_'.join(who.keys)}{f'_same_{same}' if same else ''}_{aggregate}_{length}"
-        alias += (f"_to_{delay}" if delay else "") + ("" if of is None else f"_e{of}")
-        function = AGGREGATES[aggregate] if of is None else f"count(DISTINCT e{of})"
+        alias += (f"_to_{delay}" if delay else "") + ("" if of is None else f"_of_{of}")
+        function = AGGREGATES[aggregate] if of is None else OF_ONE[aggregate].format(of)
         frame = f"RANGE BETWEEN {delay + length} PRECEDING AND {delay + 1} PRECEDING"
         value = f"CAST({function} OVER (PARTITION BY {', '.join(keys)} ORDER BY us {frame}) AS DOUBLE)"
         if aggregate in SUMS:

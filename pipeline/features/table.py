@@ -198,6 +198,11 @@ def _event(schema: pa.Schema, config: Config, plan: Plan) -> str:
     angle = f"({HOUR.replace('local', local)}) * pi() / 12"
     for name, function in (("clock_cosine", "cos"), ("clock_sine", "sin")):
         extras[name] = f"CAST(round({function}({angle}) * {CLOCK_UNIT!r}) AS BIGINT)"
+    for number, (latitude, longitude) in enumerate((quote(a), quote(b)) for a, b in contract.places.values()):
+        # 0 and 0 is what is written where nothing is known.
+        known = f"abs({latitude}) <= 90 AND abs({longitude}) <= 180 AND ({latitude} <> 0 OR {longitude} <> 0)"
+        extras[f"lat{number}"] = f"CASE WHEN {known} THEN {latitude} END"
+        extras[f"lon{number}"] = f"CASE WHEN {known} THEN {longitude} END"
     expressions = [*plan.aggregates.values(), *plan.columns.values(), *(TOTALS[name] for name in _totals(plan))]
     expressions += ["x l l2"] if plan.peers else []
     columns |= {name: extras[name] for name in _mentioned(extras, expressions)}
@@ -266,7 +271,11 @@ def _peers(connection: "duckdb.DuckDBPyConnection", place: int, config: Config) 
 
 def _past(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, *, reviewed: bool) -> None:
     """Make the views seen and known: the aggregates of each row asked for, over rows and over labels."""
-    columns = ["id", "us", "amount", "copy", *_mentioned(OF_THE_CLOCK, plan.columns.values())]
+    own = [
+        *OF_THE_CLOCK,
+        *(f"{half}{number}" for number in range(len(config.contract.places)) for half in ("lat", "lon")),
+    ]
+    columns = ["id", "us", "amount", "copy", *_mentioned(own, plan.columns.values())]
     columns += [f"c{place}" for place in sorted(plan.peers)]
     aggregates = "".join(f", {expression} AS {alias}" for alias, expression in plan.aggregates.items())
     connection.execute(

@@ -24,7 +24,14 @@ FAR = 0.25
 """An amount, and what is compared with a party's own, is told where the two lie this much of the larger one apart."""
 NOTHING = 1e-6
 """A value nearer to 0 is what arithmetic left of 0."""
-UNITS = {"spreads": "times the usual spread", "times": "times", "days": "days", "hours": "hours"}
+UNITS = {
+    "spreads": "times the usual spread",
+    "times": "times",
+    "days": "days",
+    "hours": "hours",
+    "km": "km",
+    "km/h": "km/h",
+}
 SOURCES_TRIED = 24
 TOLERANCE = 0.1
 LONGEST = 80

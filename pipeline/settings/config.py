@@ -15,8 +15,8 @@ from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
 
 OF_THE_AMOUNT = ("change", "robust", "rank", "highest", "recent")
-ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "seen", "velocity", "risk")
-FAMILIES = ("amount", "calendar", "columns", "peers", *ENTITY_FAMILIES)
+ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "seen", "travel", "velocity", "risk")
+FAMILIES = ("amount", "calendar", "columns", "distance", "peers", *ENTITY_FAMILIES)
 Aggregate = Literal["count", "sum", "mean", "std", "max", "distinct"]
 
 
@@ -247,12 +247,14 @@ class FeaturesConfig(_Section):
         min_length=1,
         description=(
             "What the model sees: amount, calendar (hour and weekday), columns (numeric and categorical ones), "
-            "peers (the amount against others of its category); of an entity: activity (the aggregates over the "
-            "windows), change, robust, rank and highest (the amount against the entity's own past), recent (the "
-            "highest amount of the last days against it), recency (when it was last seen), rhythm (nights and "
-            "weekends), hours (the time of day against its usual one), seen (how rare its other "
-            "entities and categories are for it, new ones most), velocity (minutes, an hour and "
-            'a day against its usual pace), risk (known labels over the windows). "change:CUSTOMER" takes one entity, '
+            "distance (between the row's places, told by names such as lat and long, which then are no columns of "
+            "their own), peers (the amount against others of its category); of an entity: activity (the aggregates "
+            "over the windows), change, robust, rank and highest (the amount against the entity's own past), recent "
+            "(the highest amount of the last days against it), recency (when it was last seen), rhythm (nights and "
+            "weekends), hours (the time of day against its usual one), seen (how rare its other entities and "
+            "categories are for it, new ones most), travel (way and speed from its last place), velocity (minutes, an "
+            "hour and a day against its usual pace), risk (known labels over the windows). "
+            '"change:CUSTOMER" takes one entity, '
             '"recency:CUSTOMER+TERMINAL" a pair, "change" every entity.'
         ),
     )

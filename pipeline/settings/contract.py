@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.settings.output import SCORES
+from pipeline.settings.places import find_places
 
 Type = Literal["integer", "text"]
 ColumnName = Annotated[str, Field(min_length=1)]
@@ -67,6 +68,11 @@ class Contract(BaseModel):
     def numbers(self) -> tuple[str, ...]:
         """Columns that are numbers: the amount first, then the numeric ones."""
         return (self.amount, *self.numeric)
+
+    @property
+    def places(self) -> dict[str, tuple[str, str]]:
+        """Latitude and longitude of each place, by the place's name: numeric columns, told by their names."""
+        return find_places(self.numeric)
 
     @property
     def required(self) -> tuple[str, ...]:

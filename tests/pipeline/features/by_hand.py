@@ -117,6 +117,9 @@ def by_hand(table, settings, labelled=own_label, reviewed=()):
                 weight = limits.risk_weight
                 risk = (sum(frauds) + weight * prior) / (len(frauds) + weight)
                 out[f"{' + '.join(keys)}: risk over {_days(days)}"] = risk
+            out |= _ways(row, keys, same, limits)
+        if "lat" in row:
+            out["km from home to place"] = _apart(_place(row, "home_lat", "home_lon"), _place(row))
         for name in settings.contract.categorical:
             out |= _against_peers(row, name, everybody, limits)
         made.append(out)
@@ -223,6 +226,34 @@ def _rarity(row, keys, rows, everybody, *, settings):
         weight = limits.past_weight
         rarity = -math.log((alike + weight * share) / (len(own) + weight)) if everybody else None
         out |= {f"{name}: {other} rarity": rarity, f"{name}: transactions with this {other}": alike}
+    return out
+
+
+def _place(row, latitude="lat", longitude="lon"):
+    """The place as a point on the ball, or None."""
+    north, east = row.get(latitude), row.get(longitude)
+    if north is None or east is None or north == east == 0 or not (abs(north) <= 90 and abs(east) <= 180):
+        return None
+    north, east = math.radians(north), math.radians(east)
+    return np.array([math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)])
+
+
+def _apart(one, other):
+    """The arc over the chord between two points."""
+    if one is None or other is None:
+        return None
+    return 2 * 6371 * math.asin(min(np.linalg.norm(one - other) / 2, 1))
+
+
+def _ways(row, keys, same, limits):
+    name, now, out = " + ".join(keys), row["at"], {}
+    for place, columns in {"home": ("home_lat", "home_lon"), "place": ("lat", "lon")}.items():
+        past = [r for r in same if now - limits.history_days * DAY <= r["at"] < now and _place(r, *columns) is not None]
+        last = max(past, key=lambda r: (r["at"], r["tx"]), default=None)
+        away = _apart(_place(row, *columns), _place(last, *columns)) if last else None
+        hours = (now - last["at"]) / timedelta(hours=1) if last else None
+        out[f"{name}: km from the last {place}"] = away
+        out[f"{name}: km/h from the last {place}"] = away / (hours + 0.25) if away is not None else None
     return out
 
 

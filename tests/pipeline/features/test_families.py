@@ -237,6 +237,30 @@ def test_how_rare_a_value_is_for_its_party_is_declared_with_its_column_and_the_r
     assert [feature.of for feature in declared("seen:card+shop")] == ["channel"]
 
 
+def test_ways_are_declared_for_every_two_places_and_coordinates_are_no_columns_beside_them():
+    places = {"numeric": ("home_lat", "home_lon", "shop_lat", "shop_lon", "age")}
+    families = ("columns", "distance", "travel:card")
+    features = list_features(config(places, families=families, history_days=5))
+    before = "the same card in the 5 days before"
+    assert [(item.name, item.source, item.unit) for item in features] == [
+        ("age", "age", ""),
+        ("km from home to shop", "km from home to shop", "km"),
+        ("card: km from the last home", "card: way from the last home", "km"),
+        ("card: km/h from the last home", "card: way from the last home", "km/h"),
+        ("card: km from the last shop", "card: way from the last shop", "km"),
+        ("card: km/h from the last shop", "card: way from the last shop", "km/h"),
+    ]
+    assert [item.text for item in features[1:4]] == [
+        "Kilometres from home to shop of the row.",
+        f"Kilometres from the last known home of {before}.",
+        f"Kilometres from the last known home of {before} over the hours since and a quarter of one.",
+    ]
+    assert {item.scale for item in features[1:]} == {"log"}
+    assert {item.direction for item in features[1:]} == {"above"}
+    alone = list_features(config(places, families=("columns",)))
+    assert [feature.name for feature in alone] == list(places["numeric"])
+
+
 @pytest.mark.parametrize(
     ("hours", "words"),
     [(0, "before,"), (1, "before, the last hour left out,"), (1.5, "before, the last 1.5 hours left out,")],

@@ -33,14 +33,14 @@ def test_amounts_up_to_a_billion_are_counted_in_millionths_and_none_in_more_than
 def test_an_aggregate_has_a_name_of_its_party_window_and_entity():
     plan = Plan()
     assert plan.over(PAIR, "max", 5) == "e0_e1_max_5"
-    assert plan.over(CARD, "distinct", 5, of=1) == "e0_distinct_5_e1"
+    assert plan.over(CARD, "distinct", 5, of=1) == "e0_distinct_5_of_1"
     assert plan.over(CARD, "known", 5, delay=3) == "e0_known_5_to_3"
     assert plan.aggregates == {
         "e0_e1_max_5": (
             "CASE WHEN e0 IS NOT NULL AND e1 IS NOT NULL THEN CAST(max(amount) OVER (PARTITION BY e0, e1 ORDER BY us "
             "RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE) END"
         ),
-        "e0_distinct_5_e1": (
+        "e0_distinct_5_of_1": (
             "CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(DISTINCT e1) OVER (PARTITION BY e0 ORDER BY us "
             "RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE), 0) END"
         ),

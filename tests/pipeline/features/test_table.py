@@ -39,7 +39,9 @@ from tests.pipeline.features.by_hand import (
     ],
 )
 def test_features_are_those_of_a_plain_loop(tmp_path, changes):
-    settings = config({"categorical": ("channel",)}, families=EVERY_FAMILY_AND_PAIR, aggregates=AGGREGATES, **changes)
+    places = ("home_lat", "home_lon", "lat", "lon")
+    contract = {"categorical": ("channel",), "numeric": places}
+    settings = config(contract, families=EVERY_FAMILY_AND_PAIR, aggregates=AGGREGATES, **changes)
     table = transactions()
     random = np.random.default_rng(1)
     minutes = random.choice([0, 10, 50], table.num_rows).astype("timedelta64[m]")
@@ -48,8 +50,11 @@ def test_features_are_those_of_a_plain_loop(tmp_path, changes):
         random.choice(["web", "shop", "phone"], table.num_rows), mask=random.random(table.num_rows) < 0.1
     )
     table = table.append_column("channel", channels)
+    for name in places:
+        degrees = random.choice([0, 0, -60.25, 12.5, 89.9, 120, np.inf], table.num_rows)
+        table = table.append_column(name, pa.array(degrees, mask=random.random(table.num_rows) < 0.1))
     found = features_of(table, settings, tmp_path)
-    assert found.num_columns > 75
+    assert found.num_columns > 100
     assert_alike(found, by_hand(table, settings), table.column_names)
 
 
@@ -109,12 +114,15 @@ def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bi
             "eur": [row[3] for row in rows],
             "fraud": pa.array([row[4] for row in rows], pa.int8()),
             "channel": pa.array([[None, "web", "phone"][row[2]] for row in rows], pa.string()),
+            "lat": [[None, 50.5, -3.25][row[2]] for row in rows],
+            "lon": [float(row[0]) for row in rows],
         }
     )
     reviewed = reviews([(key % len(rows), label, START + timedelta(hours=3 * late)) for key, label, late in verdicts])
     setup = config(
-        {"categorical": ("channel",)},
+        {"categorical": ("channel",), "numeric": ("lat", "lon")},
         families=(
+            "travel:card",
             "peers",
             "activity",
             "change:card",
