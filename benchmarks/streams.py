@@ -17,8 +17,9 @@ counted and not measured. No card is left out. The rivals, all as of that day:
   all families of all entities, and on the columns as they are with the hour of day
 - rows sorted by amount, by their rarest category, by the number of rows that the same entity had just before
 
-Intervals hold nine of ten bootstrap draws: of whole cards, or of days for card precision@100; a difference takes both
-models on the same draws. The last lines are geometric means of average precision over the streams.
+Intervals hold nine of ten bootstrap draws: of whole cards, or of days for card precision@100. A difference is that of
+assay, or of its one-class score alone, to a rival, both on the same draws. The last lines are geometric means over the
+streams, of average precision.
 """
 
 import argparse
@@ -59,7 +60,8 @@ SLOW = ("rank", "robust")
 """Families that cost more time than all others together, and that are left out of "all features"."""
 MOST_VALUES = 250
 """Of a category with more values, the rarer ones are one."""
-OURS = "assay"
+OURS, ALONE = "assay", "assay, no labels but in risks"
+"""With what the labels of the training days add, and the one-class score alone."""
 HOUR, RAW = "hour of day", "columns and hour"
 MEMORY = "6GB"
 
@@ -333,9 +335,11 @@ class Run:
     """What one seed of assay said of the test rows."""
 
     scores: np.ndarray
+    alone: np.ndarray
     flags: np.ndarray
     promise: float
     calibration_rows: int
+    labels: str
 
 
 def assay(ready: Prepared, seed: int, folder: Path) -> Run:
@@ -348,26 +352,36 @@ def assay(ready: Prepared, seed: int, folder: Path) -> Run:
     scored = detector.score(read_batches(folder / "test.parquet"))
     scores = np.concatenate([batch.column("anomaly_score").to_numpy() for batch in scored])
     flags, _ = detector.flag(scores)
-    return Run(scores, flags, config.threshold.false_alert_rate, int(detector.held_out.normal.sum()))
+    return Run(
+        scores=scores,
+        alone=np.asarray(detector.model.anomaly_score(detector.encoder.transform(part.test)), np.float64),
+        flags=flags,
+        promise=config.threshold.false_alert_rate,
+        calibration_rows=int(detector.held_out.normal.sum()),
+        labels=str(detector.summary.get("feedback", "")),
+    )
 
 
 def measure(ready: Prepared, scores: Mapping[str, list[np.ndarray]], draws: int) -> list[dict[str, Any]]:
-    """Return AUROC, average precision and card precision of each model, and how far the first one is ahead."""
+    """Return AUROC, average precision and card precision of each model, and how far the two of ours are ahead."""
     fraud, cards, days = ready.fraud, ready.cards, ready.days
     rankings = [[Ranking(each, fraud) for each in by_seed] for by_seed in scores.values()]
 
     def metrics(draw: np.ndarray) -> np.ndarray:
         values = np.array([np.mean([each.auroc_and_ap(draw) for each in by_seed], axis=0) for by_seed in rankings])
-        return np.concatenate([values[:, 0], values[:, 1], values[0, 1] - values[:, 1]])
+        precision = values[:, 1]
+        return np.concatenate([values[:, 0], precision, *(precision[place] - precision for place in ours)])
 
-    ends = np.array(bootstrap_all(metrics, cards, draws=draws)).T.reshape(3, len(scores), 3)
+    ours = [list(scores).index(name) for name in (OURS, ALONE)]
+    ends = np.array(bootstrap_all(metrics, cards, draws=draws)).T.reshape(4, len(scores), 3)
     records = []
     for place, (name, by_seed) in enumerate(scores.items()):
         daily = [card_precision_by_day(days, cards, each, fraud, k=K) for each in by_seed]
         precision = np.mean([each.precision for each in daily], axis=0)
         queue = bootstrap(_mean_of(precision), daily[0].days, draws=draws)
         record: dict[str, Any] = {"stream": ready.stream.name, "role": ready.stream.role, "model": name}
-        named = {"auroc": ends[0, place], "average_precision": ends[1, place], "assay_ahead": ends[2, place]}
+        names = ("auroc", "average_precision", "assay_ahead", "alone_ahead")
+        named = {each: ends[row, place] for row, each in enumerate(names)}
         named[f"card_precision_at_{K}"] = np.array([queue.value, queue.low, queue.high])
         for metric, (value, low, high) in named.items():
             record |= {metric: float(value), f"{metric}_low": float(low), f"{metric}_high": float(high)}
@@ -436,10 +450,11 @@ def run(streams: Sequence[Stream], *, seeds: int, draws: int) -> list[dict[str, 
             except InputError as error:
                 raise SystemExit(f"{stream.name}: {error}") from None
             note(f"{stream.name}: rivals, {seeds} seeds")
-            scores = {OURS: [each.scores for each in runs], **rivals(ready, seeds)}
+            ours = {OURS: [each.scores for each in runs], ALONE: [each.alone for each in runs]}
+            scores = {**ours, **rivals(ready, seeds)}
             note(f"{stream.name}: measures")
             of_stream = [setup(ready), *measure(ready, scores, draws), *alerts(ready, runs)]
-        show(of_stream)
+        show(of_stream, runs[0].labels)
         records += of_stream
     means = geometric_means(records)
     show_means(means, [stream.name for stream in streams])
@@ -451,8 +466,8 @@ def interval(record: Mapping[str, Any], metric: str) -> str:
     return str(Interval(*(record[f"{metric}{end}"] for end in ("", "_low", "_high"))))
 
 
-def show(records: Sequence[Mapping[str, Any]]) -> None:
-    """Print what became of one stream."""
+def show(records: Sequence[Mapping[str, Any]], labels: str) -> None:
+    """Print what became of one stream, and what its labels bought."""
     first, models = records[0], [record for record in records if "auroc" in record]
     role = f", for {first['role']}" if first["role"] else ""
     print(f"\n{first['stream']}{role}: train {' to '.join(first['train'])}, test {' to '.join(first['test'])}")
@@ -461,11 +476,15 @@ def show(records: Sequence[Mapping[str, Any]]) -> None:
         print(f"  {name}: {', '.join(first[name]) or 'none'}")
     if first["quarantined"]:
         print(f"  kept out by validation: {first['quarantined']:,} test rows, {first['quarantined_frauds']:,} frauds")
-    print(f"\n  {'':42}{'AUROC':22}{'average precision':22}{f'card precision@{K}':22}assay ahead in AP by")
+    if labels:
+        print(f"  labels: {labels}")
+    heads = ("AUROC", "average precision", f"card precision@{K}", "ahead of it in AP:", "without labels:")
+    print(f"\n  {'':42}{''.join(f'{head:24}' for head in heads)}".rstrip())
     for record in models:
-        figures = "".join(f"{interval(record, name):22}" for name in ("auroc", "average_precision"))
-        ahead = "" if record["model"] == OURS else interval(record, "assay_ahead")
-        print(f"  {record['model']:42}{figures}{interval(record, f'card_precision_at_{K}'):22}{ahead}")
+        figures = [interval(record, name) for name in ("auroc", "average_precision", f"card_precision_at_{K}")]
+        if record["model"] not in (OURS, ALONE):
+            figures += [interval(record, name) for name in ("assay_ahead", "alone_ahead")]
+        print(f"  {record['model']:42}{''.join(f'{figure:24}' for figure in figures)}".rstrip())
     for record in records:
         if "false_alert_rate" in record:
             print(

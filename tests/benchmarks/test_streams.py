@@ -58,12 +58,15 @@ def test_prints_every_model_with_intervals_beside_ours(folder, tmp_path):
     expected = {f"{rival}, {kind}" for rival in ("isolation forest", "boosted trees (labels)") for kind in kinds}
     assert set(models) == expected | {
         "assay",
+        "assay, no labels but in risks",
         *(f"sort by {what}" for what in ("amount", "rarest category", "velocity")),
     }
     for name, record in models.items():
         assert record["average_precision_low"] <= record["average_precision"] <= record["average_precision_high"]
         ahead = models["assay"]["average_precision"] - record["average_precision"]
         assert record["assay_ahead"] == pytest.approx(ahead, abs=1e-12)
+        alone = models["assay, no labels but in risks"]["average_precision"] - record["average_precision"]
+        assert record["alone_ahead"] == pytest.approx(alone, abs=1e-12)
         assert f"{name} " in process.output
         assert 0.2 < record["auroc"] <= 1
     # The same by hand, for what needs no model.
