@@ -35,7 +35,7 @@ class Feedback:
     Parameters
     ----------
     trees : BoostedTrees
-        Fitted on every labelled row of the training period.
+        Fitted on every fraud and normal row of the training period.
     weight : float
         What the trees count, above 0 and below 1; the one-class score counts the rest.
     tails : mapping of str to MemberTail
@@ -131,10 +131,11 @@ class Lesson:
 def learn(features: Path, config: Config, parts: Parts, *, encoder: Encoder, held_out: ScoredRows) -> Lesson:
     """Fit trees on what is known of the training period, and let them count as much as its last days say.
 
-    Trees fitted on the labelled rows before the calibration block score the block. The weight with the highest average
-    precision there is taken, and only where the gain over the one-class score alone is no accident: 90 % of 200 draws
-    of its customers (of its rows, without entities) have one. The trees that score new rows are then fitted on all
-    labelled rows, block included.
+    Trees fitted on the frauds and normal rows before the calibration block (`Parts.normal`: a row without a label is
+    neither, unless it is overdue) score the block. The weight with the highest average precision there is taken, and
+    only where the gain over the one-class score alone is no accident: 90 % of 200 draws of its customers (of its rows,
+    without entities) have one. The trees that score new rows are then fitted on all frauds and normal rows, block
+    included.
 
     Parameters
     ----------
@@ -213,10 +214,10 @@ def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int)
     model, trees : arrays of shape (n_rows,)
         -log p of the one-class score, and of the trees.
     rows : ScoredRows
-        The same rows, with labels of both kinds, and customers where the contract has entities.
+        The same rows, frauds and normal ones among them, and customers where the contract has entities.
     seed : int
     """
-    known = ~np.isnan(rows.labels)
+    known = rows.normal | (rows.labels == 1)
     labels, one, two = rows.labels[known] == 1, model[known], trees[known]
     ranks = [_Ranking.of(weight * two + (1 - weight) * one, labels) for weight in WEIGHTS]
     once = np.ones(len(labels))
@@ -262,12 +263,12 @@ def _draws(customers: np.ndarray | None, n_rows: int, seed: int) -> Iterator[np.
 
 
 def _fit(features: Path, parts: Parts, among: np.ndarray, *, encoder: Encoder, seed: int) -> "BoostedTrees":
-    """Return trees fitted on the labelled rows among some, given as a mask in the file's order."""
+    """Return trees fitted on the frauds and normal rows among some, given as a mask in the file's order."""
     from models.trees import BoostedTrees
 
     labels = parts.labels[parts.order]
     frauds = np.flatnonzero((labels == 1) & among[parts.order])
-    normal = np.flatnonzero((labels == 0) & among[parts.order])
+    normal = np.flatnonzero((parts.normal & among)[parts.order])
     step = -(-len(normal) // TREE_ROWS)
     places = np.sort(np.concatenate([frauds, normal[::step]]))
     in_file, order = np.unique(parts.order[places], return_inverse=True)
