@@ -98,7 +98,7 @@ class Fit:
     seconds : float
         That fitting took.
     notes : tuple of str
-        Where it went on from, if a training was killed.
+        Which rows were taken for normal for want of a label; where it went on from, if a training was killed.
     """
 
     detector: Detector
@@ -218,9 +218,9 @@ def fit_detector(intake: TakenIn, config: Config, as_of: datetime, checkpoint: P
 
         parts = split(intake.features, config, intake.labels, as_of)
         detector = Detector.fit_parts(intake.features, config, parts, on_epoch=on_epoch, checkpoint=checkpoint)
-    notes: tuple[str, ...] = ()
+    notes = parts.notes
     if epochs and epochs[0] > 1:
-        notes = (f"The training went on from epoch {epochs[0] - 1}, after which an earlier run of it was stopped.",)
+        notes += (f"The training went on from epoch {epochs[0] - 1}, after which an earlier run of it was stopped.",)
     return Fit(detector=detector, parts=parts, seconds=perf_counter() - start, notes=notes)
 
 

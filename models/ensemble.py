@@ -225,6 +225,10 @@ class EnsembleAutoencoder(Autoencoder):
             checkpoints.clear(self.checkpoint)
         return self
 
+    def member_scores(self, X: ArrayLike | RowSource) -> np.ndarray:
+        """Return ``-log P`` of each of the five scores, float64 of shape (n_rows, 5), in the order of ``MEMBERS``."""
+        return in_blocks(self._check_rows(X), self._levels)
+
     def _memory(self, seed: int) -> MemoryAutoencoder:
         names = ("n_prototypes", "bandwidth", "smoothing")
         return MemoryAutoencoder(**{name: getattr(self, name) for name in names}, random_state=seed)
@@ -281,6 +285,12 @@ class EnsembleAutoencoder(Autoencoder):
     def _fit_row_contributions(self, block: Tensor) -> Tensor:
         """Return those of fit rows, each by the memories without it; by the networks as any row."""
         return self._combined(block, leave_out=True)
+
+    def _levels(self, block: Tensor) -> Tensor:
+        members = self._members(block, leave_out=False, network_residuals=self._network_residuals(block))
+        return torch.stack(
+            [self.tails_[name](score) for name, score in zip(MEMBERS, self._sums_of(members), strict=True)], dim=1
+        )
 
     def _combined(self, block: Tensor, *, leave_out: bool) -> Tensor:
         members = self._members(block, leave_out=leave_out, network_residuals=self._network_residuals(block))

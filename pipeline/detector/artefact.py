@@ -19,8 +19,9 @@ from pipeline.calibration.strategies.choice import row_cuts, solve
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder, Rows
 from pipeline.detector.family import build_model
-from pipeline.detector.feedback import Feedback, learn
+from pipeline.detector.feedback import Feedback, learn, load_feedback
 from pipeline.detector.files import check_finite, read_json, seal, unseal, write_json
+from pipeline.detector.members import MemberWeights
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.detector.reference import Reference
 from pipeline.errors import ConfigError, ResourceError, TrainingError
@@ -64,7 +65,7 @@ class Detector:
         The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
     reference : Reference
         What the training period was like, to hold a batch against.
-    feedback : Feedback, optional
+    feedback : Feedback or MemberWeights, optional
         What known frauds add to the model's score; None where they add nothing.
     """
 
@@ -78,7 +79,7 @@ class Detector:
     calibration_start: datetime
     held_out: ScoredRows
     reference: Reference
-    feedback: Feedback | None = None
+    feedback: Feedback | MemberWeights | None = None
 
     @property
     def threshold(self) -> float:
@@ -191,7 +192,7 @@ class Detector:
         _fit_model(model, encoder, parts, features=features, seed=config.model.seed)
         held_out, sample = _score_block(model, encoder, parts, features=features, config=config)
         _check_useful(model, held_out.scores[held_out.normal], sample)
-        lesson = learn(features, config, parts, encoder=encoder, held_out=held_out)
+        lesson = learn(features, config, parts, encoder=encoder, model=model, held_out=held_out)
         held_out = lesson.held_out
         trimmed = (model.trimmed_ if isinstance(model, WithTrim) else None) or {}
         return cls(
@@ -251,8 +252,9 @@ class Detector:
 
     def matrix_scores(self, matrix: np.ndarray) -> np.ndarray:
         """Return the score of each encoded row, float64 of shape (n_rows,), with what known frauds add to it."""
-        scores = np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
-        return scores if self.feedback is None else self.feedback.scores(scores, matrix)
+        if self.feedback is not None:
+            return self.feedback.scores(self.model, matrix)
+        return np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
 
     def figures(self, scores: np.ndarray) -> dict[str, pa.Array]:
         """Return what follows from scores of shape (n_rows,): the columns `FIGURES` of pipeline/settings/output.py."""
@@ -394,7 +396,7 @@ class Detector:
             calibration_start=datetime.fromisoformat(content["calibration_start"]),
             held_out=held_out,
             reference=Reference.from_dict(content["reference"]),
-            feedback=Feedback.load(folder / "feedback") if (folder / "feedback").is_dir() else None,
+            feedback=load_feedback(folder / "feedback"),
         )
 
 

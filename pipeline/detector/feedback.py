@@ -1,6 +1,6 @@
 """The second stage: what known frauds teach, beside the one-class score, for as much as it proves worth later on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,10 +11,12 @@ from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.p_values import Calibration
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.files import read_json, write_json
-from pipeline.detector.parts import CALIBRATION, Parts, Sample
+from pipeline.detector.members import MemberWeights, fit_shares, members_of
+from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, Parts, Sample
 from pipeline.settings.config import Config
 
 if TYPE_CHECKING:
+    from models.one_class import OneClassModel
     from models.ranks import MemberTail
     from models.trees import BoostedTrees
 
@@ -24,6 +26,8 @@ LEAST_FRAUDS = 10
 """Known frauds that there are before the calibration block, and in it, for trees to be tried at all."""
 TREE_ROWS = 200_000
 """Trees are fitted on all frauds and about as many normal rows, evenly taken in time and weighted, at most."""
+FRAUDS_TO_WEIGH, ROWS_TO_WEIGH = 10, 20_000
+"""Known frauds from which on a model's members are weighed; on as many of them, and of normal rows, at most."""
 DRAWS, LOWER_END = 200, 0.1
 """The trees count when this quantile of what they gain, over as many draws of customers, lies above zero."""
 
@@ -35,7 +39,7 @@ class Feedback:
     Parameters
     ----------
     trees : BoostedTrees
-        Fitted on every labelled row of the training period.
+        Fitted on every fraud and normal row of the training period.
     weight : float
         What the trees count, above 0 and below 1; the one-class score counts the rest.
     tails : mapping of str to MemberTail
@@ -53,13 +57,13 @@ class Feedback:
     floor: float
     alone: Calibration
 
-    def scores(self, one_class: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    def scores(self, model: "OneClassModel", matrix: np.ndarray) -> np.ndarray:
         """Return the blended score of each row.
 
         Parameters
         ----------
-        one_class : array of shape (n_rows,)
-            Scores of the one-class model.
+        model : OneClassModel
+            The one that it was fitted beside.
         matrix : array of shape (n_rows, n_columns)
             Encoded rows.
 
@@ -68,7 +72,7 @@ class Feedback:
         array of shape (n_rows,), float64
             Mean -log p, 0 or more; higher = more anomalous.
         """
-        return self.blend(one_class, self.trees.margin(matrix))
+        return self.blend(np.asarray(model.anomaly_score(matrix), dtype=np.float64), self.trees.margin(matrix))
 
     def blend(self, one_class: np.ndarray, margins: np.ndarray) -> np.ndarray:
         """Return the blended score of rows of shape (n_rows,), by their one-class scores and margins."""
@@ -115,7 +119,7 @@ class Lesson:
 
     Parameters
     ----------
-    feedback : Feedback or None
+    feedback : Feedback, MemberWeights or None
         None where the labels changed nothing.
     held_out : ScoredRows
         The calibration block with the scores that a row of it would have got, in the order of time.
@@ -123,18 +127,24 @@ class Lesson:
         What a person wants to know of it.
     """
 
-    feedback: Feedback | None
+    feedback: Feedback | MemberWeights | None
     held_out: ScoredRows
     summary: dict[str, float | int | str]
 
 
-def learn(features: Path, config: Config, parts: Parts, *, encoder: Encoder, held_out: ScoredRows) -> Lesson:
-    """Fit trees on what is known of the training period, and let them count as much as its last days say.
+def learn(
+    features: Path, config: Config, parts: Parts, *, encoder: Encoder, model: "OneClassModel", held_out: ScoredRows
+) -> Lesson:
+    """Fit what known frauds teach of the training period, and let it count as much as the period's last days say.
 
-    Trees fitted on the labelled rows before the calibration block score the block. The weight with the highest average
-    precision there is taken, and only where the gain over the one-class score alone is no accident: 90 % of 200 draws
-    of its customers (of its rows, without entities) have one. The trees that score new rows are then fitted on all
-    labelled rows, block included.
+    Trees fitted on the frauds and normal rows before the calibration block (`Parts.normal`: a row without a label is
+    neither, unless it is overdue) score the block. The weight with the highest average precision there is taken, and
+    only where the gain over the one-class score alone is no accident: 90 % of 200 draws of its customers (of its rows,
+    without entities) have one. The trees that score new rows are then fitted on all frauds and normal rows, block
+    included.
+
+    Where frauds are too few for trees, or trees count nothing, and the model has members, those that the frauds stand
+    out in count more, and less is asked: ten frauds, and that the block is ranked no worse if it has ten of them.
 
     Parameters
     ----------
@@ -145,26 +155,37 @@ def learn(features: Path, config: Config, parts: Parts, *, encoder: Encoder, hel
         Which row takes which part, and what is known of it.
     encoder : Encoder
         Fitted on these parts.
+    model : OneClassModel
+        Likewise.
     held_out : ScoredRows
-        The calibration block, in the order of time, with the scores of the one-class model.
+        The calibration block, in the order of time, with the scores of the model.
     """
-    from models.ranks import MemberTail
+    from models.capabilities import WithMembers
 
     is_fraud, block = parts.labels == 1, parts.role == CALIBRATION
     frauds, later = int(is_fraud.sum()), int((is_fraud & block).sum())
     if not config.feedback.enabled or not frauds:
         return Lesson(None, held_out, {})
-    facts: dict[str, float | int | str] = {"feedback_weight": 0.0}
     least = max(config.feedback.min_frauds, 2 * LEAST_FRAUDS)
-    if frauds < least or min(later, frauds - later) < LEAST_FRAUDS:
+    if frauds >= least and min(later, frauds - later) >= LEAST_FRAUDS:
+        lesson = _by_trees(features, config, parts, encoder=encoder, held_out=held_out)
+    else:
         text = (
             f"{frauds:,} frauds are known, {later:,} of them in the calibration block; trees learn from {least:,}, "
             f"with {LEAST_FRAUDS} before the block and {LEAST_FRAUDS} in it"
         )
-        return Lesson(None, held_out, facts | {"feedback": text})
-    seed = config.model.seed
+        lesson = Lesson(None, held_out, {"feedback_weight": 0.0, "feedback": text})
+    if lesson.feedback is None and isinstance(model, WithMembers) and frauds >= FRAUDS_TO_WEIGH:
+        return _by_members(features, parts, lesson, encoder=encoder, model=model)
+    return lesson
+
+
+def _by_trees(features: Path, config: Config, parts: Parts, *, encoder: Encoder, held_out: ScoredRows) -> Lesson:
+    from models.ranks import MemberTail
+
+    seed, block = config.model.seed, parts.role == CALIBRATION
     normal, floor = held_out.normal, float(held_out.scores[held_out.normal].min())
-    margins = _block_margins(_fit(features, parts, ~block, encoder=encoder, seed=seed), encoder, parts, features)
+    margins = _of_block(_fit(features, parts, ~block, encoder=encoder, seed=seed).margin, encoder, parts, features)
     tails = {
         "model": MemberTail.fit(held_out.scores[normal] - floor),
         "trees": MemberTail.fit(_odds(margins[normal])),
@@ -172,19 +193,10 @@ def learn(features: Path, config: Config, parts: Parts, *, encoder: Encoder, hel
     choice = choose(
         _levels(tails["model"], held_out.scores - floor), _levels(tails["trees"], _odds(margins)), held_out, seed=seed
     )
-    facts |= {
-        "feedback_weight": choice.weight,
-        "feedback_average_precision_alone": choice.alone,
-        "feedback_average_precision": choice.precision,
-    }
+    frauds = f"{np.count_nonzero(parts.labels == 1):,} known frauds; trees fitted on them"
     if not choice.weight:
-        text = f"{frauds:,} known frauds; trees fitted on them find no more in the calibration block, and count nothing"
-        return Lesson(None, held_out, facts | {"feedback": text})
-    text = (
-        f"{frauds:,} known frauds; trees fitted on them count {choice.weight:g}, the one-class score "
-        f"{1 - choice.weight:g}: average precision {choice.precision:.3f} in the calibration block, "
-        f"{choice.alone:.3f} without them"
-    )
+        text = f"{frauds} find no more in the calibration block, and count nothing"
+        return Lesson(None, held_out, choice.facts | {"feedback": text})
     feedback = Feedback(
         trees=_fit(features, parts, np.ones_like(block), encoder=encoder, seed=seed),
         weight=choice.weight,
@@ -192,8 +204,33 @@ def learn(features: Path, config: Config, parts: Parts, *, encoder: Encoder, hel
         floor=floor,
         alone=Calibration(held_out.scores[normal]),
     )
+    text = f"{frauds} count {choice.weight:g}, the one-class score {1 - choice.weight:g}: {choice.text}"
     blended = replace(held_out, scores=feedback.blend(held_out.scores, margins))
-    return Lesson(feedback, blended, facts | {"feedback": text})
+    return Lesson(feedback, blended, choice.facts | {"feedback": text})
+
+
+def _by_members(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encoder, model: "OneClassModel") -> Lesson:
+    """Return the lesson of a model's members, or the one there is where they rank the block worse."""
+
+    def levels(mask: np.ndarray) -> np.ndarray:
+        step = -(-np.count_nonzero(mask) // ROWS_TO_WEIGH)
+        rows = _sample(features, parts, np.flatnonzero(mask[parts.order])[::step])
+        return members_of(model, encoder.transform(rows.read(encoder.table_columns)))
+
+    is_fraud, held_out = parts.labels == 1, lesson.held_out
+    shares = fit_shares(levels(parts.role == EARLY_STOPPING), levels(is_fraud))
+    weights = MemberWeights(shares, Calibration(held_out.scores[held_out.normal]))
+    scores = _of_block(lambda matrix: weights.scores(model, matrix), encoder, parts, features)
+    choice = Choice(0.0, *(_precision(part, held_out) for part in (scores, held_out.scores)))
+    is_told = np.count_nonzero(held_out.labels == 1) >= LEAST_FRAUDS
+    if is_told and choice.precision < choice.alone:
+        return lesson
+    text = (
+        f"{np.count_nonzero(is_fraud):,} known frauds; the model's members count "
+        f"{', '.join(f'{share:.2f}' for share in shares)} for them" + (f": {choice.text}" if is_told else "")
+    )
+    facts = choice.facts if is_told else {"feedback_weight": 0.0}
+    return Lesson(weights, replace(held_out, scores=scores), facts | {"feedback": text})
 
 
 @dataclass(frozen=True)
@@ -204,6 +241,20 @@ class Choice:
     precision: float
     alone: float
 
+    @property
+    def facts(self) -> dict[str, float | int | str]:
+        """For the summary of a training."""
+        return {
+            "feedback_weight": self.weight,
+            "feedback_average_precision_alone": self.alone,
+            "feedback_average_precision": self.precision,
+        }
+
+    @property
+    def text(self) -> str:
+        """What labels bought, in words."""
+        return f"average precision {self.precision:.3f} in the calibration block, {self.alone:.3f} without them"
+
 
 def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int) -> Choice:
     """Return what the trees count.
@@ -213,10 +264,10 @@ def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int)
     model, trees : arrays of shape (n_rows,)
         -log p of the one-class score, and of the trees.
     rows : ScoredRows
-        The same rows, with labels of both kinds, and customers where the contract has entities.
+        The same rows, frauds and normal ones among them, and customers where the contract has entities.
     seed : int
     """
-    known = ~np.isnan(rows.labels)
+    known = rows.normal | (rows.labels == 1)
     labels, one, two = rows.labels[known] == 1, model[known], trees[known]
     ranks = [_Ranking.of(weight * two + (1 - weight) * one, labels) for weight in WEIGHTS]
     once = np.ones(len(labels))
@@ -253,6 +304,12 @@ class _Ranking:
         return float((steps * frauds / np.maximum(rows, 1)).sum() / max(frauds[-1], 1))
 
 
+def _precision(scores: np.ndarray, rows: ScoredRows) -> float:
+    """Return the average precision of frauds among the normal rows."""
+    known = rows.normal | (rows.labels == 1)
+    return _Ranking.of(scores[known], rows.labels[known] == 1).average_precision(np.ones(known.sum()))
+
+
 def _draws(customers: np.ndarray | None, n_rows: int, seed: int) -> Iterator[np.ndarray]:
     """Yield how many times each row is in a draw of customers, or of rows, with replacement."""
     groups = np.arange(n_rows) if customers is None else np.unique(customers, return_inverse=True)[1]
@@ -262,28 +319,35 @@ def _draws(customers: np.ndarray | None, n_rows: int, seed: int) -> Iterator[np.
 
 
 def _fit(features: Path, parts: Parts, among: np.ndarray, *, encoder: Encoder, seed: int) -> "BoostedTrees":
-    """Return trees fitted on the labelled rows among some, given as a mask in the file's order."""
+    """Return trees fitted on the frauds and normal rows among some, given as a mask in the file's order."""
     from models.trees import BoostedTrees
 
     labels = parts.labels[parts.order]
     frauds = np.flatnonzero((labels == 1) & among[parts.order])
-    normal = np.flatnonzero((labels == 0) & among[parts.order])
+    normal = np.flatnonzero((parts.normal & among)[parts.order])
     step = -(-len(normal) // TREE_ROWS)
     places = np.sort(np.concatenate([frauds, normal[::step]]))
-    in_file, order = np.unique(parts.order[places], return_inverse=True)
-    mask = np.zeros(len(labels), dtype=bool)
-    mask[in_file] = True
-    rows = Sample(features, mask, order).read(encoder.table_columns)
+    rows = _sample(features, parts, places).read(encoder.table_columns)
     is_fraud = labels[places] == 1
     return BoostedTrees.fit(encoder.transform(rows), is_fraud, np.where(is_fraud, 1.0, step), seed=seed)
 
 
-def _block_margins(trees: "BoostedTrees", encoder: Encoder, parts: Parts, features: Path) -> np.ndarray:
-    """Return the margins of the rows of the calibration block, in the order of time."""
-    margins = np.empty(np.count_nonzero(parts.role == CALIBRATION))
+def _sample(features: Path, parts: Parts, places: np.ndarray) -> Sample:
+    """Return rows by their places in the order of time."""
+    in_file, order = np.unique(parts.order[places], return_inverse=True)
+    mask = np.zeros(len(parts.order), dtype=bool)
+    mask[in_file] = True
+    return Sample(features, mask, order)
+
+
+def _of_block(
+    function: Callable[[np.ndarray], np.ndarray], encoder: Encoder, parts: Parts, features: Path
+) -> np.ndarray:
+    """Return what a function makes of the encoded rows of the calibration block, in the order of time."""
+    values = np.empty(np.count_nonzero(parts.role == CALIBRATION))
     for places, rows in parts.batches(features, encoder.table_columns, CALIBRATION):
-        margins[places] = trees.margin(encoder.transform(rows))
-    return margins
+        values[places] = function(encoder.transform(rows))
+    return values
 
 
 def _odds(margins: np.ndarray) -> np.ndarray:
@@ -297,3 +361,10 @@ def _levels(tail: "MemberTail", scores: np.ndarray) -> np.ndarray:
 
     levels: Any = tail(torch.from_numpy(np.maximum(scores, 0.0)))
     return np.asarray(levels.numpy(), dtype=np.float64)
+
+
+def load_feedback(folder: Path) -> Feedback | MemberWeights | None:
+    """Read what a training with known frauds saved in a folder; None where there is none."""
+    if not folder.is_dir():
+        return None
+    return MemberWeights.load(folder) if (folder / "members.json").is_file() else Feedback.load(folder)

@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import TrainingError
 from pipeline.labels.known import Labels, available_at, taken_for_normal
-from pipeline.numbers import minute
+from pipeline.numbers import minute, percent
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import read_batches
 
 FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
+PARTLY = 0.1
+"""A period is partly labelled when this share of its rows has no label although it is overdue."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class Parts:
     labels : array of float64
         In the file's order: 1 fraud, 0 normal, NaN not known as of then.
     normal : array of bool
-        In the file's order: the label is known as of then and says not fraud; in a table without labels, review has
-        not found it to be fraud.
+        In the file's order: the label is known as of then and says not fraud. In a table without labels, review has
+        not found it to be fraud; in a period that is partly labelled, the label may also be overdue.
     order : array of int64
         File positions in the order of time, ties by id.
     start : datetime
@@ -92,6 +94,20 @@ class Parts:
     before: datetime
     days: float
     summary: dict[str, float | int | str]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person has to know of the labels: how many rows without one were taken for normal."""
+        rows = self.summary.get("taken_for_normal_rows")
+        if not rows:
+            return ()
+        share = self.summary.get("contamination")
+        known = "" if share is None else f" (by the days whose rows all have one, {percent(float(share))} of them are)"
+        text = (
+            f"{rows:,} rows whose label is overdue were taken for normal. Those that are fraud{known} score high among "
+            "the normal rows that p-values and thresholds rest on: of the rest, fewer are flagged than promised."
+        )
+        return (text,)
 
     def places(self, role: int) -> np.ndarray:
         """Return, for each row of one part in the file's order, its place in the order of time, ties by id."""
@@ -126,9 +142,10 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
 
     The last ``training.calibration_share`` of all rows in time is the calibration block, with every row of
     its first timestamp. In a table with labels, that is a share of the rows old enough for theirs to be available,
-    and the later ones are part of the block, too: their scores say how many alerts there are to expect. Of the earlier
-    normal rows a random ``training.early_stopping_share``, drawn with ``model.seed``, is for early stopping, and the
-    rest to fit on.
+    and the later ones are part of the block, too: their scores say how many alerts there are to expect. Where more
+    than a tenth of the rows that old have none all the same, as where only alerts are reviewed, those count as normal,
+    unless the table says when labels became known. Of the earlier normal rows a random
+    ``training.early_stopping_share``, drawn with ``model.seed``, is for early stopping, and the rest to fit on.
 
     Parameters
     ----------
@@ -150,12 +167,15 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     has_labels = contract.label in rows.column_names
     known = labels.known(rows, as_of)
     normal = taken_for_normal(known, in_table=has_labels)
+    moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]", copy=False)
+    waits = has_labels and contract.labelled_at is None
+    silent = _silent(moments <= _latest_labelled(config, as_of), known) if waits else np.zeros_like(normal)
+    normal |= silent
     if not normal.any():
         raise TrainingError(_why_no_normal_rows(rows, known, labels, as_of))
 
     by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
     order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().view(np.int64)
-    moments = rows.column(contract.timestamp).to_numpy().astype("datetime64[us]", copy=False)
     del rows  # the ids have done their part, and Arrow would keep their memory
     pa.default_memory_pool().release_unused()
     ordered = moments[order]
@@ -173,6 +193,7 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     days = _days(ordered[ordered >= start])
     source = str(contract.label) if has_labels else "none" if np.isnan(known).all() else "from review"
     summary = _summary(role, known, normal, days=days, source=source, ends=(ordered[0], ordered[-1]))
+    summary |= _about_silent(silent, known, moments) if silent.any() else {}
     _check(summary, config, as_of)
     return Parts(
         as_of=as_of,
@@ -185,6 +206,29 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
         days=days,
         summary=summary,
     )
+
+
+def _silent(is_old: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return which rows lack a label that is overdue, where these are so many that few of them can be pending."""
+    silent = is_old & np.isnan(known)
+    is_partly = np.isfinite(known).any() and silent.sum() > PARTLY * is_old.sum()
+    return silent if is_partly else np.zeros_like(silent)
+
+
+def _about_silent(silent: np.ndarray, known: np.ndarray, moments: np.ndarray) -> dict[str, float | int | str]:
+    """Return how many rows without a label are taken for normal, and how many of them are fraud, as far as can be told.
+
+    On days of which every row has a label, one share is fraud; of the other days' frauds, the rest are not known.
+    """
+    days = moments.astype("datetime64[D]").astype(np.int64)
+    days -= days.min()
+    rows, frauds, unknown = (np.bincount(days, part) for part in (np.ones(len(days)), known == 1, np.isnan(known)))
+    whole, some = (rows > 0) & (unknown == 0), np.bincount(days, silent) > 0
+    facts: dict[str, float | int | str] = {"taken_for_normal_rows": int(silent.sum())}
+    if not whole.any():
+        return facts
+    expected = frauds[whole].sum() / rows[whole].sum() * rows[some].sum()
+    return facts | {"contamination": float(max(expected - frauds[some].sum(), 0) / silent.sum())}
 
 
 def _read(features: Path, config: Config) -> pa.Table:

@@ -1,4 +1,8 @@
-"""The labels behind the risks, each from the moment at which it became known, until another one replaces it."""
+"""The labels behind the risks, each from the moment at which it became known, until another one replaces it.
+
+A row whose label is overdue counts as normal, unless the table says when labels became known. Where only alerts are
+reviewed, the share of fraud among the labels of a terminal would be that of its alerts, far above that of its rows.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,9 @@ def longest_wait(config: Config) -> int:
 def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewed: bool) -> None:
     """Make the relation verdicts: one row a label, with `us`, when it became known, and `next_us`, until when it held.
 
+    A row without a label has one that says not fraud, from the label delay on, unless review gave one by then, or the
+    table says when labels became known: then a label that is not known yet may still come.
+
     Parameters
     ----------
     connection : DuckDBPyConnection
@@ -27,6 +34,10 @@ def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewe
     """
     keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
     labels = f"SELECT id{keys}, known_us AS us, fraud, 0 AS later FROM events WHERE fraud IS NOT NULL"
+    if config.contract.labelled_at is None:
+        silent = f"SELECT id{keys}, known_us AS us, CAST(0 AS TINYINT) AS fraud, 0 AS later FROM events"
+        by_then = "SELECT 1 FROM reviewed WHERE id = events.id AND epoch_us(labelled_at) <= known_us"
+        labels += f" UNION ALL {silent} WHERE fraud IS NULL" + (f" AND NOT EXISTS ({by_then})" if reviewed else "")
     if not reviewed:
         connection.execute(f"CREATE TEMP VIEW verdicts AS SELECT *, CAST(NULL AS BIGINT) AS next_us FROM ({labels})")
         return

@@ -150,6 +150,17 @@ def test_few_known_frauds_change_nothing_and_are_told(features, folder, later, a
     assert f"{LEAST_FRAUDS} in it" in detector_of(folder / "early.parquet", config()).summary["feedback"]
 
 
+def test_where_only_some_frauds_are_labelled_the_other_rows_are_normal(features, folder, later, detector):
+    table = pq.read_table(features)
+    labels, days = table["fraud"].to_numpy(), np.arange(ROWS)
+    hidden = (days > 1000) & ((labels == 0) | (np.cumsum(labels) % 4 == 0))
+    pq.write_table(replace(table, "fraud", pa.array(labels, mask=hidden)), folder / "partly.parquet")
+    partly = detector_of(folder / "partly.parquet", config())
+    assert partly.summary["taken_for_normal_rows"] == hidden.sum()
+    assert partly.feedback is not None
+    assert precision(partly, later) > 0.8 * precision(detector, later)
+
+
 def test_many_normal_rows_are_thinned_and_weighted(features, monkeypatch, detector, later):
     monkeypatch.setattr("pipeline.detector.feedback.TREE_ROWS", 1000)
     thinned = detector_of(features, config())

@@ -157,6 +157,55 @@ def test_labels_that_come_too_late_are_refused_with_the_time_at_which_they_come(
         )
 
 
+def only_reviewed(features, folder, days=10):
+    """The feature table whose rows have labels on the first days only, but for every third fraud, as of `AFTER`."""
+    table = pq.read_table(features)
+    labels, late = table["fraud"].to_numpy(), table["at"].to_numpy() >= np.datetime64(START + timedelta(days=days))
+    hidden = late & ((labels == 0) | (np.cumsum(labels) % 3 > 0))
+    pq.write_table(replace(table, "fraud", pa.array(labels, mask=hidden)), folder / "partly.parquet")
+    return folder / "partly.parquet", labels, late, hidden
+
+
+def test_rows_whose_label_is_overdue_are_normal_where_many_have_none(features, tmp_path):
+    path, labels, late, hidden = only_reviewed(features, tmp_path)
+    parts = split(path, config(), Labels(config()), AFTER)
+    assert (parts.normal == (hidden | (labels == 0))).all()
+    assert (np.isnan(parts.labels) == hidden).all()
+    assert parts.summary["taken_for_normal_rows"] == hidden.sum() > 900
+    # The share of fraud on the whole days, on all rows of the others, less those that are known there.
+    expected = labels[~late].mean() * late.sum() - (labels[late & ~hidden] == 1).sum()
+    assert parts.summary["contamination"] == pytest.approx(expected / hidden.sum())
+    assert f"{hidden.sum():,} rows whose label is overdue were taken for normal" in parts.notes[0]
+    assert split(features, config(), Labels(config()), AFTER).notes == ()
+
+
+def test_without_a_day_of_labels_nothing_is_said_of_how_many_are_fraud(features, tmp_path):
+    path, _, _, hidden = only_reviewed(features, tmp_path, days=0)
+    parts = split(path, config(), Labels(config()), AFTER)
+    assert parts.summary["taken_for_normal_rows"] == hidden.sum()
+    assert "contamination" not in parts.summary
+    assert "Those that are fraud score high" in parts.notes[0]
+
+
+def test_a_few_rows_whose_label_is_overdue_are_neither(features, tmp_path):
+    table = pq.read_table(features)
+    for share, taken in ((0.1, 0), (0.11, 165)):
+        hidden = np.arange(1500) < share * 1500
+        labels = pa.array(table["fraud"].to_numpy(), mask=hidden)
+        pq.write_table(replace(table, "fraud", labels), tmp_path / "features.parquet")
+        parts = split(tmp_path / "features.parquet", config(), Labels(config()), AFTER)
+        assert parts.normal[hidden].sum() == taken
+        assert parts.summary.get("taken_for_normal_rows", 0) == taken
+
+
+def test_only_rows_as_old_as_the_delay_are_taken_for_normal(features, tmp_path):
+    path, _, _, hidden = only_reviewed(features, tmp_path)
+    as_of = START + timedelta(days=DAYS)
+    parts = split(path, config(), Labels(config()), as_of)
+    old = pq.read_table(path)["at"].to_numpy() <= np.datetime64(as_of - timedelta(days=7))
+    assert (parts.normal[hidden] == old[hidden]).all()
+
+
 def review(folder, ids, labels, moments):
     table = {
         "id": pa.array(ids, pa.int64()),

@@ -95,6 +95,11 @@ def by_hand(table, settings, labelled=own_label, reviewed=()):
     longest = max(limits.windows_days)
     reach = (limits.max_window_days - longest) * DAY
     labels = [(r, max(labelled(r, settings), r["at"]), 0, r["fraud"]) for r in rows if r["fraud"] is not None]
+    labels += [
+        (r, own_label(r, settings), 0, 0)
+        for r in rows
+        if r["fraud"] is None and not settings.contract.labelled_at and not _is_reviewed(r, settings, reviewed)
+    ]
     by_id = {row["tx"]: row for row in rows}
     labels += [(by_id[key], max(at, by_id[key]["at"]), 1, fraud) for key, fraud, at in reviewed if key in by_id]
     labels = [label for label in labels if label[1] - label[0]["at"] <= reach]
@@ -124,6 +129,11 @@ def by_hand(table, settings, labelled=own_label, reviewed=()):
             out |= _against_peers(row, name, everybody, limits)
         made.append(out)
     return made
+
+
+def _is_reviewed(row, settings, reviewed):
+    """Whether review gave a row a label before its own was overdue."""
+    return any(key == row["tx"] and moment <= own_label(row, settings) for key, _, moment in reviewed)
 
 
 def _holding(labels, moment):
