@@ -177,7 +177,8 @@ class Committee(OneClassModel):
         rows = self._check_fit_rows(X)
         held_out = self._check_held_out(X_held_out)
         seed = int(check_random_state(self.random_state).randint(2**31))
-        self.members_, self.epochs_ = self._members(seed), []
+        self.members_ = self._members(seed)
+        self.epochs_: list[dict[str, float]] = []
         for name, member in self.members_.items():
             view = self._view(rows, name)
             if isinstance(member, IsolationTrees):
@@ -187,8 +188,9 @@ class Committee(OneClassModel):
                 member.set_params(on_epoch=self._counting_on()).fit(view.whole(), **watched).set_params(on_epoch=None)
                 before = len(self.epochs_)
                 self.epochs_ += [losses | {"epoch": before + losses["epoch"]} for losses in member.epochs_]
-        few = held_out is None or len(held_out) < LEAST_TAIL_ROWS
-        others = at_random(rows, TAIL_ROWS, torch.Generator().manual_seed(seed)) if few else held_out.numpy()
+        others = at_random(rows, TAIL_ROWS, torch.Generator().manual_seed(seed))
+        if held_out is not None and len(held_out) >= LEAST_TAIL_ROWS:
+            others = held_out.numpy()
         scores = self._scores_of_members(others)
         self.tails_ = {name: ExponentialTail.fit(column) for name, column in zip(MEMBERS, scores.T, strict=True)}
         self._set_offset(self._scores(rows))

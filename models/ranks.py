@@ -174,7 +174,7 @@ class ExponentialTail:
         above = scores[scores > knots[-1]] - knots[-1]
         values, first = np.unique(knots, return_index=True)
         # Scores that are all alike say nothing of a tail; then it falls off as fast as it can.
-        least = max(1e-6 * float(np.abs(values).max()), np.finfo(np.float32).tiny)
+        least = max(1e-6 * float(np.abs(values).max()), float(np.finfo(np.float32).tiny))
         return cls(values, -np.log1p(-share)[first], max(float(above.mean()) if len(above) else 0.0, least))
 
     @classmethod

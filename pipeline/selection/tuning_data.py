@@ -203,8 +203,8 @@ def prepare(
     np.save(folder / "validation.npy", validation)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "injected.npy", _injected(encoder, validation[labels != 1], config.model.seed))
-    columns = {"groups": encoder.column_groups, "views": encoder.views(core_features(config))}
-    (folder / "columns.json").write_text(json.dumps(columns), encoding="utf-8")
+    of_columns = {"groups": encoder.column_groups, "views": encoder.views(core_features(config))}
+    (folder / "columns.json").write_text(json.dumps(of_columns), encoding="utf-8")
 
 
 def _made(folder: Path) -> Path:

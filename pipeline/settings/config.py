@@ -261,8 +261,8 @@ class FeaturesConfig(_Section):
     core: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Those of the families whose combination says something, which one member of the model committee learns by "
-            "itself; [] takes all."
+            "Those of the families whose combination says something: one member of the model committee sees them alone. "
+            "[] takes all."
         ),
     )
     aggregates: tuple[Aggregate, ...] = Field(
@@ -331,15 +331,6 @@ class FeaturesConfig(_Section):
                 )
                 raise ValueError(f"{item!r} is no family of features; {hint}")
         return value
-
-    @model_validator(mode="after")
-    def _core_is_computed(self) -> "FeaturesConfig":
-        for item in self.core:
-            if item not in self.families and item.partition(":")[0] not in self.families:
-                raise ValueError(
-                    f"features.core names {item!r}, which is not among features.families; name it in both, or in none"
-                )
-        return self
 
     @model_validator(mode="after")
     def _some_past(self) -> "FeaturesConfig":

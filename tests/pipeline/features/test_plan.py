@@ -45,7 +45,7 @@ def test_an_aggregate_has_a_name_of_its_party_window_and_entity():
             "RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE), 0) END"
         ),
         "e0_known_5_to_3": (
-            "CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(fraud) OVER (PARTITION BY e0 ORDER BY us "
+            "CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(*) OVER (PARTITION BY e0 ORDER BY us "
             "RANGE BETWEEN 8 PRECEDING AND 4 PRECEDING) AS DOUBLE), 0) END"
         ),
     }
