@@ -21,6 +21,7 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
     Only what can show a fraud: whatever else most normal rows differ in dilutes a one-class score.
 
     - The amount, its logarithm, and the contract's numeric and categorical columns.
+    - The distances between the row's places, where it has more than one.
     - Change against the own past, and the recent days against it, for entities whose rows have amounts alike
       (`likeness` of at least 0.1), else for the first one.
     - The hour against the usual one of the entity that keeps its hours best, where one does (`regularity` of at least
@@ -46,6 +47,8 @@ def suggest_families(rows: pa.Table, contract: Contract) -> tuple[tuple[str, ...
         families.append("calendar")
     if contract.numeric or contract.categorical:
         families.append("columns")
+    if len(contract.places) > 1:
+        families.append("distance")
     shares = {entity: likeness(rows, entity, contract.amount) for entity in contract.entities}
     entities = [entity for entity, share in shares.items() if share >= LIKENESS]
     reasons += [
@@ -84,7 +87,9 @@ def every_family(rows: pa.Table, contract: Contract) -> tuple[str, ...]:
     wanted = {
         "calendar": has_times,
         "columns": contract.numeric or contract.categorical,
+        "distance": len(contract.places) > 1,
         "peers": contract.categorical,
+        "travel": contract.places,
         "rhythm": has_times,
         "hours": has_times,
         "seen": others,

@@ -16,8 +16,8 @@ FEW = 0.01
 """Share of the rows up to which a table may break a rule by mistake; beyond it, the rule is the mistake."""
 MOST = 0.5
 """Share of the rows that may break the rules which can't be changed, such as an amount that is no number."""
-MISSING_ENTITY = 0.02
-"""Rows without an entity are quarantined, so a column that lacks it in a larger share of them is none."""
+MISSING_ENTITY = 0.75
+"""Share of the rows that may lack an entity, such as transfers the card of card payments; beyond it, it is none."""
 
 
 @dataclass
@@ -30,6 +30,8 @@ class Mending:
         Columns that need another role, each with the reason.
     text : list of str
         Columns of whole numbers that are to be read as text.
+    optional : list of str
+        Entities that are empty in some rows, which are scored without their past.
     validation : dict
         Settings of ``[validation]``.
     warnings : list of str
@@ -38,6 +40,7 @@ class Mending:
 
     roles: dict[str, tuple[str, str]] = field(default_factory=dict)
     text: list[str] = field(default_factory=list)
+    optional: list[str] = field(default_factory=list)
     validation: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -120,11 +123,13 @@ def _mend_column(
     unfit = 0 if is_mended else tally.unfit[name] + tally.infinite[name]
     needed = (contract.id, contract.timestamp, contract.amount)
     missing = tally.missing[name] if name in (*needed, *contract.entities) else 0
-    limit = MISSING_ENTITY if name in contract.entities else FEW
+    if missing and name in contract.entities and name not in named and missing <= MISSING_ENTITY * tally.rows:
+        mending.optional.append(name)
+        missing = 0
     share = (unfit + missing) / max(tally.rows, 1)
     kind = {"number": "finite number", "timestamp": "timestamp", "label": "word that is understood"}
     what = f"is no {kind.get(contract.type_of(name), 'whole number')}"
-    if share > limit and name not in (*needed, contract.label, *named):
+    if share > FEW and name not in (*needed, contract.label, *named):
         of_rows = f"in {unfit + missing:,} of {tally.rows:,} rows ({percent(share)})"
         mending.roles[name] = ("ignored", f"{'empty' if missing else what} {of_rows}")
         if unfit:
@@ -139,7 +144,7 @@ def _mend_column(
     if missing and name in contract.entities:
         mending.warnings.append(
             f"{name!r} is empty in {missing:,} of {tally.rows:,} rows, which will be quarantined; where such rows are "
-            f"to be scored, leave the column out with --ignore {name}"
+            f"to be scored, put it into optional in [contract]"
         )
     return {} if name in needed else {f"have a {name!r} that {what}": unfit, f"lack {name!r}": missing}
 

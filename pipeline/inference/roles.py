@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipeline.errors import InputError
+from pipeline.inference.attributes import is_attribute
 from pipeline.inference.clock import Clock
 from pipeline.inference.column_names import name_score, names_fraud, personal_data
 from pipeline.inference.currencies import several_currencies
@@ -32,6 +33,7 @@ from pipeline.inference.tally import Tally
 from pipeline.numbers import percent
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.file import first_fault
+from pipeline.settings.places import find_places
 from pipeline.tables.label_words import describe_words
 from pipeline.tables.made import made_columns
 from pipeline.tables.parsing import parse, parse_column
@@ -172,6 +174,7 @@ class _Roles:
         self.warnings: list[str] = []
         self._roles: dict[str, tuple[str, str]] = {}
         self._repeats: dict[str, str] = {}
+        self._optional: list[str] = []
         self._copies = 0  # rows whose id an earlier row has
 
     def give(self, column: str, role: str, reason: str) -> None:
@@ -375,6 +378,7 @@ class _Roles:
         room = MAX_ENTITIES - sum(role == "entities" for role, _ in self._roles.values())
         codes = {p.name for p in self._free() if p.kind == "integer" and _family(p.name)}
         families = [_family(name) for name in codes]
+        found: list[str] = []
         for profile in sorted(self._free(), key=lambda p: -name_score("entities", p.name)):
             in_family = profile.name in codes and families.count(_family(profile.name)) >= 5
             role, reason = self._role_by_content(profile, in_family=in_family)
@@ -390,6 +394,33 @@ class _Roles:
                 role, reason = "ignored", f"an entity too many beside {MAX_ENTITIES} others"
             room -= role == "entities"
             self.give(profile.name, role, reason)
+            found.append(profile.name)
+        self._leave_out_attributes(found)
+
+    def _leave_out_attributes(self, columns: Collection[str]) -> None:
+        """Take the role from columns that are facts of the first entity: they dilute what a transaction shows.
+
+        A column that is named like an entity of its own stays one, and so do coordinates that a distance needs.
+        """
+        entities = [name for name in self.profiles if self._roles[name][0] == "entities"]
+        if not entities:
+            return
+        first = self.profiles[min(entities, key=lambda name: self.profiles[name].missing > 0)]
+        places = find_places(name for name in self.profiles if self._roles[name][0] == "numeric").values()
+        facts = {
+            name
+            for name in columns
+            if self._roles[name][0] in ("categorical", "numeric", "entities")
+            and name != first.name
+            and not (self._roles[name][0] == "entities" and name_score("entities", name) > 0)
+            and is_attribute(self.profiles[name].values, first.values)
+        }
+        # Between the places of a row one may be a home; homes alone are a fact.
+        needed = (
+            {name for place in places for name in place} if any(not {*place} <= facts for place in places) else set()
+        )
+        for name in facts - needed:
+            self._roles[name] = ("ignored", f"one value for each {first.name!r}, so nothing that a transaction shows")
 
     def _is_label_like(self, profile: Profile) -> bool:
         """Return whether a column that nobody named may be told after the fact: it must not become an input unseen."""
@@ -423,7 +454,8 @@ class _Roles:
         many = profile.distinct > 30 or name_score("entities", name) >= 3
         if says_so and many and repeats:
             if profile.missing <= MISSING_ENTITY:
-                return "entities", "come again and again, and the name says so"
+                but = f"; empty in {percent(profile.missing)} of the rows" if profile.missing else ""
+                return "entities", f"come again and again, and the name says so{but}"
             return "ignored", f"like an entity, but empty in {percent(profile.missing)} of the rows"
         if says_so and many:
             return "ignored", "nearly every value comes once"
@@ -472,6 +504,7 @@ class _Roles:
         except InputError as error:
             raise InputError(f"{self.table.path}: {error}") from None
         self._roles |= mending.roles
+        self._optional = mending.optional
         for column in mending.text:
             self.profiles[column] = replace(self.profiles[column], kind="text")
         self.warnings += mending.warnings
@@ -482,7 +515,9 @@ class _Roles:
         by_role: dict[str, list[str]] = {}
         for column in self.profiles:
             by_role.setdefault(self._roles[column][0], []).append(column)
-        contract: dict[str, Any] = dict(by_role)
+        # The first one is the customer, whom every row should have.
+        by_role.get("entities", []).sort(key=self._optional.__contains__)
+        contract: dict[str, Any] = {**by_role, "optional": self._optional}
         for role in ("id", "timestamp", "amount", "label", "labelled_at"):
             if role in by_role:
                 contract[role] = by_role[role][0]

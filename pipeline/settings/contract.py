@@ -34,6 +34,10 @@ class Contract(BaseModel):
     entities: tuple[ColumnName, ...] = Field(
         default=(), description="Who or what acts again and again: customer, card, terminal, merchant."
     )
+    optional: tuple[ColumnName, ...] = Field(
+        default=(),
+        description="Entities that may be empty, such as the card of a transfer; rows without another are quarantined.",
+    )
     categorical: tuple[ColumnName, ...] = Field(
         default=(), description="Columns with a few values each, such as channel or country."
     )
@@ -68,6 +72,11 @@ class Contract(BaseModel):
     def numbers(self) -> tuple[str, ...]:
         """Columns that are numbers: the amount first, then the numeric ones."""
         return (self.amount, *self.numeric)
+
+    @property
+    def obligatory(self) -> tuple[str, ...]:
+        """Columns that every row must have a value of."""
+        return (self.id, self.timestamp, self.amount, *(name for name in self.entities if name not in self.optional))
 
     @property
     def places(self) -> dict[str, tuple[str, str]]:
@@ -109,6 +118,9 @@ class Contract(BaseModel):
         for name in self.sensitive:
             if name not in names:
                 raise ValueError(f"sensitive column {name!r} has no role; give it one, or put it into ignored")
+        for name in self.optional:
+            if name not in self.entities:
+                raise ValueError(f"optional column {name!r} is no entity; others may be empty anyway, so leave it out")
         for name in self.types:
             if name not in self.key_columns:
                 raise ValueError(f"types names {name!r}, which is no id, entity or categorical column; remove it")

@@ -161,7 +161,7 @@ def _typed(request: pd.DataFrame, detector: Detector) -> tuple[pa.Table, np.ndar
         notes[:] = f"not scored: {error}"
         return pa.table({}), notes
     typed, broken = parse(batch, config)
-    for name in (contract.id, contract.timestamp, contract.amount, *contract.entities):
+    for name in contract.obligatory:
         missing = np.asarray(typed[name].is_null())
         for mask in broken.values():
             missing = missing & ~mask

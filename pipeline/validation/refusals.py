@@ -178,11 +178,14 @@ def check_types(
     BatchRefused
     """
     contract = config.contract
-    required = (contract.id, contract.timestamp, contract.amount, *contract.entities)
     for column, empty in missing.items():
         failures = unparsed.get(column, 0)
         if failures and failures == rows - empty:
-            if column not in required and failures < rows and failures / rows <= config.validation.max_rejected:
+            if (
+                column not in contract.obligatory
+                and failures < rows
+                and failures / rows <= config.validation.max_rejected
+            ):
                 continue
             cell = (column, first[column])
             value, place = describe_cells(table, [cell], config.validation.batch_rows)[cell]
@@ -196,7 +199,7 @@ def check_types(
                 f"e.g. {value} in {place}; {remedy}",
                 read,
             )
-        if rows and empty == rows and column in required:
+        if rows and empty == rows and column in contract.obligatory:
             raise BatchRefused(
                 f"{table.path}: column {column!r} is empty in all {rows:,} rows, and the contract needs its "
                 f"values; deliver them",

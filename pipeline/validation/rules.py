@@ -128,7 +128,7 @@ def table_rules(
         id=contract.id,
         timestamp=contract.timestamp,
         amount=contract.amount,
-        entities=contract.entities,
+        entities=[name for name in contract.entities if name in contract.obligatory],
         numeric=contract.numeric,
         label=contract.label,
         earliest=earliest,

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.inference.families import likeness, regularity, suggest_families
+from pipeline.features import list_features
+from pipeline.inference.families import every_family, likeness, regularity, suggest_families
 from pipeline.settings.contract import Contract
 from tests.pipeline.features.by_hand import START, config
 
@@ -90,3 +91,30 @@ def test_days_without_a_time_have_no_hours(offsets):
         )[0]
         if family.startswith("hours")
     ]
+
+
+def test_distances_are_suggested_between_two_places():
+    one = Contract(id="tx", timestamp="at", amount="eur", numeric=("lat", "long"))
+    two = Contract(id="tx", timestamp="at", amount="eur", numeric=("lat", "long", "shop_lat", "shop_long"))
+    assert suggest_families(habits(1, 1), one)[0] == ("amount", "calendar", "columns")
+    assert suggest_families(habits(1, 1), two)[0] == ("amount", "calendar", "columns", "distance")
+
+
+@pytest.mark.parametrize(
+    ("roles", "more"),
+    [
+        ({}, set()),
+        ({"categorical": ("channel",)}, {"columns", "peers", "seen"}),
+        ({"numeric": ("lat", "lon"), "label": "fraud"}, {"columns", "travel", "risk"}),
+        ({"entities": ("card", "shop"), "numeric": ("lat", "lon", "b_lat", "b_lon")},
+         {"columns", "distance", "travel", "seen"}),
+    ],
+)  # fmt: skip
+def test_every_family_is_one_that_the_contract_has_columns_for(roles, more):
+    roles = {"id": "tx", "timestamp": "at", "amount": "eur", "entities": ("card",), "label": None, **roles}
+    found = every_family(habits(1, 1), Contract(**roles))
+    of_any = {"amount", "calendar", "change", "recent", "highest", "recency", "rhythm", "hours", "velocity"}
+    assert set(found) == of_any | more
+    features = list_features(config(roles, families=found))
+    # Coordinates are no columns of their own where ways are looked at.
+    assert {feature.family for feature in features} >= set(found) - {"columns"}

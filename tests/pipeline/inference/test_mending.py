@@ -115,28 +115,32 @@ def test_keys_that_are_not_all_whole_numbers_are_text_and_a_category_of_numbers_
 def test_a_column_that_would_cost_too_many_rows_is_left_out_unless_a_person_named_it():
     settings = config(entities=("card", "shop"), numeric=("age", "days"), sensitive=("age",))
     tally = Tally(rows=3000, examples={"age": "secret", "days": "soon"})
-    tally.missing["card"], tally.missing["shop"] = 61, 5
+    tally.missing["card"], tally.missing["shop"] = 2251, 2250
     tally.unfit["age"], tally.unfit["days"] = 31, 2
     mending = mended(tally, settings)
     assert mending.roles == {
-        "card": ("ignored", "empty in 61 of 3,000 rows (2.03 %)"),
+        "card": ("ignored", "empty in 2,251 of 3,000 rows (75 %)"),
         "age": ("ignored", "is no finite number in 31 of 3,000 rows (1.03 %)"),
     }
+    assert mending.optional == ["shop"]
     assert [warning.partition(";")[0] for warning in mending.warnings] == [
-        "'shop' is empty in 5 of 3,000 rows, which will be quarantined",
         "'age' is no finite number, such as •••, in 31 of 3,000 rows (1.03 %), so that it is left out",
         "'days' is no finite number, such as 'soon', in 2 of 3,000 rows, which will be quarantined",
     ]
-    assert mended(tally, settings, named=("card",)).roles.keys() == {"age"}
+    tally.missing["shop"] = 5
+    named = mended(tally, settings, named=("age", "shop"))
+    assert (named.roles.keys(), named.optional) == ({"card"}, [])
+    assert "'shop' is empty in 5 of 3,000 rows, which will be quarantined" in named.warnings[0]
 
 
-def test_an_entity_that_is_hardly_ever_empty_is_one(tmp_path):
+def test_an_entity_that_some_rows_lack_is_one_and_stands_behind_those_that_all_have(tmp_path):
     path = tmp_path / "tx.csv"
     rows = [
-        f"{n},2025-01-0{1 + n % 9} 0{n % 7}:30:00,{n % 90}.5,{'' if n in (99, 1700, 2300) else n % 40},{n % 31}"
-        for n in range(2500)
+        f"{n},2025-01-0{1 + n % 9} 0{n % 7}:30:00,{n % 90}.5,{'' if n % 2 else n % 40},{n % 31}" for n in range(2500)
     ]
     path.write_text("\n".join(["tx_id,at_time,amount,card_id,shop_id", *rows]) + "\n")
-    inferred, _, warnings = infer(path, settings=TableConfig())
-    assert inferred.contract.entities == ("card_id", "shop_id")
-    assert "'card_id' is empty in 3 of 2,500 rows, which will be quarantined" in warnings[0]
+    inferred, reasons, warnings = infer(path, settings=TableConfig())
+    assert inferred.contract.entities == ("shop_id", "card_id")
+    assert inferred.contract.optional == ("card_id",)
+    assert "empty in 50 % of the rows" in reasons["entities"]
+    assert not warnings

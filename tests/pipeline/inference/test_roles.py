@@ -459,3 +459,21 @@ def test_an_amount_that_gives_the_label_away_is_not_to_be_left_out(tmp_path):
     _, _, (warning,) = infer_file(save(tmp_path, frame))
     assert warning.startswith("'TX_AMOUNT' alone tells")
     assert warning.endswith("unless it is known when the transaction happens, name another with --amount")
+
+
+def test_facts_of_the_customer_are_left_out_but_for_a_home_that_a_distance_needs(tmp_path):
+    random = np.random.default_rng(5)
+    frame = transactions(3_000)
+    customer = frame["CUSTOMER_ID"].astype("category").cat.codes.to_numpy()
+    frame["state"], frame["town_size"] = [f"state {code % 5}" for code in customer], customer * 10 % 37
+    frame["lat"], frame["long"] = 40 + customer / 7, 5 + customer / 9
+    frame["channel"] = random.choice(["web", "shop"], 3_000)
+    home = infer_file(save(tmp_path, frame, "home.parquet"), ignore=["TX_FRAUD_SCENARIO"])[0]
+    assert (home.contract.categorical, home.contract.numeric) == (("channel",), ())
+    frame["shop_lat"], frame["shop_long"] = random.normal(45, 3, 3_000), random.normal(9, 3, 3_000)
+    config, reasons, _ = infer_file(save(tmp_path, frame, "way.parquet"), ignore=["TX_FRAUD_SCENARIO"])
+    assert config.contract.numeric == ("lat", "long", "shop_lat", "shop_long")
+    assert "distance" in config.features.families
+    assert "'state', 'town_size': one value for each 'CUSTOMER_ID'" in reasons["ignored"]
+    named = infer_file(tmp_path / "way.parquet", ignore=["TX_FRAUD_SCENARIO"], categorical=["state"])[0]
+    assert named.contract.categorical == ("state", "channel")

@@ -57,6 +57,14 @@ def test_sensitive_columns_keep_a_role():
         Contract(**BASE, sensitive=("mail",))
 
 
+def test_an_optional_column_is_an_entity_that_rows_may_lack():
+    contract = Contract(**BASE, entities=("card", "shop"), optional=("shop",))
+    assert contract.obligatory == (BASE["id"], BASE["timestamp"], BASE["amount"], "card")
+    assert "shop" in contract.required
+    with pytest.raises(ValidationError, match="optional column 'channel' is no entity; others may be empty anyway"):
+        Contract(**BASE, categorical=("channel",), optional=("channel",))
+
+
 def test_types_are_for_keys_only():
     with pytest.raises(ValidationError, match="types names 'eur', which is no id, entity or categorical"):
         Contract(**BASE, types={"eur": "integer"})

@@ -32,6 +32,16 @@ def test_own_rules_quarantine_and_milder_ones_only_count(tmp_path: Path) -> None
     }
 
 
+def test_a_row_that_lacks_an_entity_is_quarantined_unless_the_entity_is_optional(tmp_path: Path) -> None:
+    table = rows(4, card=["a", None, "b", "a"])
+    assert quarantined(run(tmp_path, table, config())) == {1: ["card: not missing"]}
+    contract = config().contract.model_copy(update={"optional": ("card",)})
+    optional = config().model_copy(update={"contract": contract})
+    assert quarantined(run(tmp_path, table, optional)) == {}
+    nowhere = rows(4).set_column(rows(4).column_names.index("card"), "card", pa.nulls(4, pa.string()))
+    assert quarantined(run(tmp_path, nowhere, optional)) == {}
+
+
 def test_a_rule_with_a_condition_and_dates_as_text(tmp_path: Path) -> None:
     condition = {"type": "comparison", "column": {"name": "channel"}, "operator": "==", "parameter": "atm"}
     late = {"type": "comparison", "column": {"name": "at"}, "operator": ">", "parameter": "2025-03-10T13:01:00"}
