@@ -261,8 +261,8 @@ class FeaturesConfig(_Section):
     core: tuple[str, ...] = Field(
         default=(),
         description=(
-            "Those of the families whose combination says something: one member of the model committee sees them alone. "
-            "[] takes all."
+            "Those of the families whose combination says something: one member of the model committee sees them "
+            "alone. [] takes all."
         ),
     )
     aggregates: tuple[Aggregate, ...] = Field(
