@@ -256,6 +256,12 @@ class Detector:
             return self.feedback.scores(self.model, matrix)
         return np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
 
+    def one_class_p_value(self, rows: Rows) -> np.ndarray:
+        """Return the p-value of each row's score by the model alone, whatever known frauds add; shape (n_rows,)."""
+        if not rows.num_rows:
+            return np.empty(0)
+        return self.one_class.p_value(self.model.anomaly_score(self.encoder.transform(rows)))
+
     def figures(self, scores: np.ndarray) -> dict[str, pa.Array]:
         """Return what follows from scores of shape (n_rows,): the columns `FIGURES` of pipeline/settings/output.py."""
         tail = self.calibration.tail_p_value(scores)

@@ -94,8 +94,9 @@ def fit_shares(normal: np.ndarray, frauds: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> random = np.random.default_rng(0)
-    >>> shares = fit_shares(random.exponential(size=(500, 2)), random.exponential(size=(50, 2)) + [4, 0])
-    >>> bool(shares[0] > 0.7), round(shares.sum(), 6)
+    >>> frauds = random.exponential(size=(50, 2)) + np.array([4, 0])
+    >>> shares = fit_shares(random.exponential(size=(500, 2)), frauds)
+    >>> bool(shares[0] > 0.7), round(float(shares.sum()), 6)
     (True, 1.0)
     """
     from scipy.optimize import minimize

@@ -208,12 +208,14 @@ def with_marks(table: pa.Table, flags: np.ndarray, marks: Marks) -> pa.Table:
 
 
 def _alerts(rows: pa.Table, detector: Detector, *, scores: np.ndarray, cuts: np.ndarray, marks: Marks) -> pa.Table:
-    """Return the alerts of flagged rows by rank: input columns, scores columns, threshold, rank, reasons, reason."""
+    """Return the alerts of flagged rows by rank: input columns, and the columns `ALERTS`."""
     parts = [explain(detector, part) for part in _parts(rows)]
     reasons = pa.chunked_array(parts, type=REASONS_TYPE)
     reason = pa.chunked_array([sentence(part) for part in parts], type=pa.string())
 
     added = with_marks(pa.table(detector.figures(scores)), np.ones(rows.num_rows, dtype=bool), marks)
+    alone = [detector.one_class_p_value(part) for part in _parts(rows)]
+    added = added.append_column("one_class_p_value", pa.array(np.concatenate([np.empty(0), *alone])))
     added = added.append_column("threshold", pa.array(cuts))
     added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
     added = added.append_column("reasons", reasons).append_column("reason", reason)

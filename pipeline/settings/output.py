@@ -8,7 +8,7 @@ MARKS = ("batch_id", "model_version", "scored_at")
 """Which run says it."""
 SCORES = (*FIGURES, "is_flagged", *MARKS)
 """The scores table, beside the id."""
-ALERTS = (*SCORES, "threshold", "rank", "reasons", "reason")
+ALERTS = (*SCORES, "one_class_p_value", "threshold", "rank", "reasons", "reason")
 """The alerts table, beside the table's own columns."""
 
 

@@ -235,3 +235,11 @@ def test_parts_of_the_block_are_in_the_order_of_time(features, folder, detector)
     assert places[0] == len(places) - 1
     other = detector_of(folder / "backwards.parquet", config())
     assert (other.held_out.scores == detector.held_out.scores).all()
+
+
+def test_the_p_value_of_the_model_alone_stays_beside(detector, alone, later):
+    alone_p = alone.calibration.p_value(alone.anomaly_scores(later))
+    assert (detector.one_class_p_value(later) == alone_p).all()
+    assert (alone.one_class_p_value(later) == alone_p).all()
+    assert not (detector.calibration.p_value(detector.anomaly_scores(later)) == alone_p).all()
+    assert detector.one_class_p_value(later.slice(0, 0)).shape == (0,)

@@ -64,6 +64,7 @@ def test_a_training_report_names_the_model_what_it_left_out_and_the_rows_to_look
     count = int(0.1 * detector.summary["fit_rows"])
     assert page.facts["Left out of the fit"].startswith(f"{count} rows, the most anomalous of a first fit")
     assert f"{detector.model.trimmed_['median_after']:.4g} now" in page.facts["Left out of the fit"]
+    assert page.facts["Known frauds"] == detector.summary["feedback"]
     assert [row.rank for row in page.suspects] == list(range(1, 21))
     assert "Map of the code" in render(page)
     whole = training_report(

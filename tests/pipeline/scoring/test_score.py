@@ -60,7 +60,7 @@ def test_every_row_has_a_score_in_the_order_of_the_table(scored, features, detec
 
 def test_alerts_are_the_flagged_rows_by_rank_with_the_input_and_no_features(scored, features, detector):
     alerts, scores = pq.read_table(scored.alerts), pq.read_table(scored.scores)
-    assert alerts.schema.names == [*INPUT, *SCORES, "threshold", "rank", "reasons", "reason"]
+    assert alerts.schema.names == [*INPUT, *SCORES, "one_class_p_value", "threshold", "rank", "reasons", "reason"]
     flagged = scores.filter(scores["is_flagged"]).sort_by([("anomaly_score", "descending"), ("tx", "ascending")])
     assert 5 < alerts.num_rows < 100
     assert alerts.select(["tx", *SCORES]).equals(flagged)

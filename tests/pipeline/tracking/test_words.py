@@ -1,5 +1,7 @@
 """What people see of a run on MLflow's pages."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.calibration.threshold import Threshold
@@ -38,6 +40,15 @@ def test_a_description_begins_with_the_promise_and_has_a_line_a_measure(trained:
     assert lines[2] == f"Fitted on {rows} normal rows of 2025-01-01 to 2025-01-20."
     assert words.tags["table"] == "monday.parquet"
     assert "|" not in words_for(trained.detector, {}).text
+
+
+def test_a_description_says_what_known_frauds_add(trained: Trained) -> None:
+    plain = {name: value for name, value in trained.detector.summary.items() if name != "feedback"}
+    texts = [
+        words_for(replace(trained.detector, summary=summary), {}).text
+        for summary in (plain, plain | {"feedback": "12 known frauds; trees count nothing"})
+    ]
+    assert texts[1] == texts[0] + "\n\nLabels: 12 known frauds; trees count nothing."
 
 
 def test_what_looks_like_markup_in_a_name_is_none(trained: Trained) -> None:
