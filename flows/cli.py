@@ -53,13 +53,16 @@ def init(
     column: Annotated[list[str] | None, typer.Option(help="Name of each column of a CSV without a header.")] = None,
     time_zone: Annotated[str, typer.Option(help="Zone of timestamps that name none.")] = "UTC",
     timestamp_format: Annotated[list[str] | None, typer.Option(help="Such as %d/%m/%Y %H:%M (repeatable).")] = None,
+    committee: Annotated[
+        bool, typer.Option("--committee", help="Compute every family of features, for the model that can bear them.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Configuration to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing configuration.")] = False,
 ) -> None:
     """Look at a table, infer each column's role, and write a commented configuration."""
     from flows.commands.start import initialise
 
-    given = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
+    given: dict[str, Any] = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
     several = {"entities": entity, "categorical": categorical, "ignore": ignore, "sensitive": sensitive}
     reading: dict[str, Any] = {"delimiter": delimiter, "encoding": encoding, "time_zone": time_zone}
     reading |= {"label_fraud": fraud_word, "label_normal": normal_word, "columns": column}
@@ -70,7 +73,7 @@ def init(
             out,
             force=force,
             reading=reading,
-            given={**given, **{name: tuple(cols or ()) for name, cols in several.items()}},
+            given={**given, **{name: tuple(cols or ()) for name, cols in several.items()}, "committee": committee},
         )
 
 

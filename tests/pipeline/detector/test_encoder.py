@@ -181,3 +181,31 @@ def test_the_matrix_has_a_name_for_each_column_as_transformers_of_scikit_learn_h
     assert (columns.dtype, columns.shape) == (object, (encoder.transform(rows).shape[1],))
     categories = ["channel is missing", "channel = shop", "channel = web", f"channel = {OTHER}"]
     assert columns.tolist() == ["eur", "eur is missing", *categories]
+
+
+def test_views_are_the_columns_of_the_core_of_behaviour_and_of_those_that_speak_above():
+    def number(name, family, **settings):
+        return Feature(name, "number", settings.pop("scale", "linear"), name, "", family=family, **settings)
+
+    features = [
+        number("eur", "amount"),
+        number("height", "columns"),
+        number("hour", "calendar", scale="cycle", period=24.0),
+        number("pace", "velocity", direction="above"),
+    ]
+    table = pa.table(
+        {
+            "eur": [1.0, 2.0, 3.0, 4.0],
+            "height": [1.0, 2.0, 1.0, 2.0],
+            "hour": [1.0, 7.0, 13.0, 20.0],
+            "pace": [1.0, None, 2.0, 3.0],
+        }
+    )
+    encoder = Encoder.fit(table, features, EncodingConfig())
+    names = [column.name for column in encoder.columns]
+    views = {view: [names[place] for place in places] for view, places in encoder.views(["eur", "hour"]).items()}
+    assert views["core"] == [name for name in names if name.startswith(("eur", "hour"))]
+    assert views["behaviour"] == ["eur", "pace"]
+    assert views["above"] == ["pace"]
+    assert encoder.views()["core"] == list(range(len(names)))
+    assert "core" not in encoder.views(["nothing that is there"])

@@ -477,3 +477,17 @@ def test_facts_of_the_customer_are_left_out_but_for_a_home_that_a_distance_needs
     assert "'state', 'town_size': one value for each 'CUSTOMER_ID'" in reasons["ignored"]
     named = infer_file(tmp_path / "way.parquet", ignore=["TX_FRAUD_SCENARIO"], categorical=["state"])[0]
     assert named.contract.categorical == ("state", "channel")
+
+
+def test_every_family_and_the_model_for_them_are_written_where_they_are_asked_for(tmp_path):
+    path = save(tmp_path, transactions(3_000).drop(columns="TX_FRAUD_SCENARIO"))
+    usual, _, _ = infer_file(path)
+    wide, reasons, _ = infer_file(path, committee=True)
+    assert usual.model.name == "denoising"
+    assert usual.features.core == ()
+    assert wide.model.name == "committee"
+    assert wide.features.core == (*usual.features.families, "seen")
+    assert {"velocity", "seen", "recency", "change"} < set(wide.features.families)
+    assert reasons["families"].startswith("all that hold something; core: ")
+    (tmp_path / "assay.toml").write_text(write_config(wide, reasons))
+    assert read_config(tmp_path / "assay.toml").features == wide.features
