@@ -205,7 +205,7 @@ def prepare(stream: Stream, folder: Path, *, committee: bool = False) -> Prepare
         parts[name] = Part(train, test, list_features(settings))
     if not parts["same features"].train.num_rows or not parts["same features"].test.num_rows:
         raise SystemExit(f"{stream.name}: no row in its training or its test days; look at {stream.table}")
-    parts[RAW] = raw_columns(parts["same features"], stream, config)
+    parts[RAW] = raw_columns(parts["same features"], stream, config, rows.schema.names)
     left_out = _left_out(validated.quarantine, stream, config)
     return Prepared(stream, config, warnings, parts, len(left_out), int(left_out.sum()))
 
@@ -224,14 +224,13 @@ def _left_out(quarantine: Path, stream: Stream, config: Config) -> np.ndarray:
     return frame.loc[inside, stream.label].astype(str).isin(["1", "1.0", "True", "true"]).to_numpy()
 
 
-def raw_columns(part: Part, stream: Stream, config: Config) -> Part:
-    """Return the columns as they are, those that `init` ignores included, and the hour of day."""
+def raw_columns(part: Part, stream: Stream, config: Config, columns: Sequence[str]) -> Part:
+    """Return the table's columns as they are, those that `init` ignores included, and the hour of day."""
     contract = config.contract
-    others = {contract.id, contract.timestamp, stream.label, *stream.ignored, *contract.entities}
-    made = {feature.column for feature in part.features} - set(contract.numbers) - set(contract.categorical)
+    others = {contract.id, contract.timestamp, stream.label, *stream.ignored, *contract.entities, HOUR}
     features = [Feature(HOUR, "number", "cycle", HOUR, "", period=24.0)]
     for field in part.train.schema:
-        if field.name in others or field.name in made or field.name == HOUR:
+        if field.name in others or field.name not in columns:
             continue
         if pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
             scale = "log" if field.name == contract.amount else "linear"

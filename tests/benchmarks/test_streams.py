@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,24 @@ def test_numbers_are_scaled_as_the_encoder_does_and_categories_coded_by_how_freq
     np.testing.assert_allclose(of_train, [[1, 1, 0, 0], [-1, np.nan, np.nan, 0]], atol=1e-12)
     np.testing.assert_allclose(of_test, [[0, 0, -1, 1]], atol=1e-12)
     assert codes == [3]
+
+
+def test_columns_as_they_are_hold_nothing_that_looks_back_and_nothing_that_gives_the_label_away():
+    contract = {"id": "tx", "timestamp": "at", "amount": "eur", "entities": ["card"], "label": "fraud"}
+    config = Config.model_validate({"contract": contract})
+    days = (date(2026, 1, 1), date(2026, 1, 2))
+    stream = streams.Stream("a", Path("a"), id="tx", label="fraud", train=days, test=days, ignored=("how",))
+    columns = {"tx": [1], "at": [datetime(2026, 1, 1, 13, 30)], "eur": [5.0], "card": ["c"], "fraud": [0], "how": ["x"]}
+    columns |= {"shop": ["s"], "note": [7]}
+    table = pa.table({**columns, "card: usual eur": [4.0], "card: transactions in 7 days": [2.0]})
+    part = streams.raw_columns(streams.Part(table, table, []), stream, config, list(columns))
+    assert [(feature.name, feature.kind) for feature in part.features] == [
+        ("hour of day", "number"),
+        ("eur", "number"),
+        ("shop", "category"),
+        ("note", "number"),
+    ]
+    assert part.test.to_pydict() == {"eur": [5.0], "shop": ["s"], "note": [7], "hour of day": [13.5]}
 
 
 def test_the_rarest_category_is_a_value_that_the_training_days_lack():
