@@ -22,6 +22,7 @@ def two_versions(small: Path, tmp_path_factory: pytest.TempPathFactory, prefect_
     (folder / "assay.toml").write_text(text)
     blind = re.sub(r"^families = \[\"?.*?\]$", 'families = ["recency"]', text, count=1, flags=re.MULTILINE)
     assert blind != text
+    blind = re.sub(r"^core = \[.*?\]$", "core = []", blind, count=1, flags=re.MULTILINE)
     (folder / "blind.toml").write_text(blind.replace("max_epochs = 6", "max_epochs = 5"))
     run_flow(folder / "blind.toml", "flows.train:train", table="", **PERIOD)
     run_flow(folder / "assay.toml", "flows.train:train", table="", **PERIOD)
