@@ -56,7 +56,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     simulate_table(folder / "transactions.parquet", rows=30_000, days=60, seed=0, malformed=True)
     given = {"id": None, "timestamp": None, "amount": None, "label": "TX_FRAUD"}
-    given |= {"entities": (), "categorical": (), "ignore": (), "sensitive": ()}
+    # Named, so that a row without a customer is quarantined.
+    given |= {"entities": ("CUSTOMER_ID", "TERMINAL_ID"), "categorical": (), "ignore": (), "sensitive": ()}
     initialise(str(folder / "transactions.parquet"), folder / "assay.toml", force=False, reading={}, given=given)
     return folder
 

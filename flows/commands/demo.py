@@ -67,11 +67,12 @@ def run_demo(work_dir: Path, *, rows: int, seed: int) -> None:
 
 
 def _configure(simulation: Simulation, config: Path) -> None:
-    """Write the configuration that `assay init` would write, with a suite of the demo's own."""
+    """Write the configuration that `assay init` would write for named entities, with a suite of the demo's own."""
     shutil.copyfile(str(files("expectations") / "demo.json"), config.parent / "suite.json")
     inferred, reasons, _ = infer(
         open_table(simulation.path, TableConfig()),
         settings=TableConfig(path=simulation.path.name),
+        entities=("CUSTOMER_ID", "TERMINAL_ID"),
         label="TX_FRAUD",
         name="demo",
     )
