@@ -386,7 +386,8 @@ def schedule(
 def main() -> None:
     """Run the command line, unless files of the user's own would be imported in place of ours."""
     if text := namesake():
-        console.error(text)
+        # Not by the console, which spells out signs with a module of the package that is not there.
+        print(f"Error: {text}", file=sys.stderr)
         raise SystemExit(1)
     status = [1]
     atexit.register(_leave, status)  # before any other, and so called after all of them

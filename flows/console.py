@@ -11,8 +11,6 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from pipeline.errors import plain
-
 # Without emoji: a cell such as root:x:0 is no picture.
 OUT = Console(highlight=False, emoji=False)
 ERR = Console(stderr=True, highlight=False, emoji=False)
@@ -55,7 +53,7 @@ class Screen:
         for title, values in self.tables.items():
             texts = (f"{value:,}" if isinstance(value, int) else str(value) for value in values.values())
             lines += ["", title, *(f"  {name}: {text}" for name, text in zip(values, texts, strict=True))]
-        return "\n".join(map(plain, lines)).strip()
+        return "\n".join(map(_plain, lines)).strip()
 
 
 _progress: Progress | None = None
@@ -64,7 +62,7 @@ _waiting: TaskID | None = None
 
 def _safe(text: str) -> str:
     """Return a text, from data or not, as Rich takes it: plain, and no markup."""
-    return escape(plain(text))
+    return escape(_plain(text))
 
 
 @contextmanager
@@ -121,13 +119,13 @@ def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[C
 def table(title: str, rows: Mapping[str, object]) -> None:
     """Print two columns: what, and how much or where. Sentences wrap; a path stays on one line, to be copied."""
     OUT.print(f"\n[bold]{_safe(title)}[/bold]")
-    wide = max((len(plain(name)) for name in rows), default=0) + 2
+    wide = max((len(_plain(name)) for name in rows), default=0) + 2
     for name, value in rows.items():
         text = f"{value:,}" if isinstance(value, int) else str(value).removeprefix(f"{Path.cwd()}/")
         room = max(OUT.width - wide - 2, 40)
         lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         for number, line in enumerate(lines):
-            label = "" if number else plain(name)
+            label = "" if number else _plain(name)
             OUT.print(f"  [dim]{escape(label.ljust(wide))}[/dim]{_safe(line)}", soft_wrap=True)
 
 
@@ -147,7 +145,7 @@ def columns(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
 def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     """Print a table with a heading a column, the first to the left; a cell's second line is dim. No line is cut."""
     OUT.print(f"\n[bold]{_safe(title)}[/bold]")
-    names = list(map(plain, rows[0])) if rows else []
+    names = list(map(_plain, rows[0])) if rows else []
     lines = [(names, "dim"), *((part, style) for row in rows for part, style in _two_lines(list(row.values())))]
     wide = [max(len(cells[place]) for cells, _ in lines) for place in range(len(names))]
     gap = "  " if sum(wide) + 2 * len(wide) < OUT.width else " "
@@ -158,7 +156,7 @@ def grid(title: str, rows: Sequence[Mapping[str, str]]) -> None:
 
 def _two_lines(cells: list[str]) -> list[tuple[list[str], str]]:
     """Return the first line of each cell, and the second ones where there are any, each with its style."""
-    first, second = ([plain(cell.partition("\n")[place]) for cell in cells] for place in (0, 2))
+    first, second = ([_plain(cell.partition("\n")[place]) for cell in cells] for place in (0, 2))
     return [(first, ""), (second, "dim")] if any(second) else [(first, "")]
 
 
@@ -197,3 +195,10 @@ def error(text: str) -> None:
 def warning(text: str) -> None:
     """Print a warning to standard error."""
     ERR.print(f"[yellow]Warning:[/yellow] {_safe(text)}", soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    # Late: what is imported in place of our own packages is told before any of them is used.
+    from pipeline.errors import plain
+
+    return plain(text)
