@@ -188,9 +188,11 @@ class Committee(OneClassModel):
                 member.set_params(on_epoch=self._counting_on()).fit(view.whole(), **watched).set_params(on_epoch=None)
                 before = len(self.epochs_)
                 self.epochs_ += [losses | {"epoch": before + losses["epoch"]} for losses in member.epochs_]
-        others = at_random(rows, TAIL_ROWS, torch.Generator().manual_seed(seed))
+        others: np.ndarray | RowSource
         if held_out is not None and len(held_out) >= LEAST_TAIL_ROWS:
             others = held_out.numpy()
+        else:
+            others = at_random(rows, TAIL_ROWS, torch.Generator().manual_seed(seed))
         scores = self._scores_of_members(others)
         self.tails_ = {name: ExponentialTail.fit(column) for name, column in zip(MEMBERS, scores.T, strict=True)}
         self._set_offset(self._scores(rows))
@@ -227,11 +229,13 @@ class Committee(OneClassModel):
 
     def _view(self, rows: np.ndarray | RowSource, member: str) -> View:
         """Return what a member sees of rows."""
-        columns = self._columns(self.core if member == "together" else self.behaviour)
+        columns = self._columns(member)
         clipped = np.ones(len(columns), dtype=bool) if member == "upper" else np.isin(columns, list(self.above))
         return View(rows, columns, clipped)
 
-    def _columns(self, places: Sequence[int] | None) -> np.ndarray:
+    def _columns(self, member: str) -> np.ndarray:
+        """Return the positions of the columns that a member sees, rising."""
+        places = self.core if member == "together" else self.behaviour
         if places is None:
             return np.arange(self.n_features_in_)
         columns = np.array(sorted(places), dtype=np.int64)
@@ -261,6 +265,6 @@ class Committee(OneClassModel):
     def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.epochs_, self.members_ = values["epochs"], self._members(0)
         for name, member in self.members_.items():
-            member.n_features_in_ = len(self._columns(self.core if name == "together" else self.behaviour))
+            member.n_features_in_ = len(self._columns(name))
             member._restore(values["members"][name], with_prefix(arrays, f"{name}."))
         self.tails_ = {name: ExponentialTail.from_arrays(with_prefix(arrays, f"tail.{name}.")) for name in MEMBERS}
