@@ -200,19 +200,24 @@ class IsolationTrees(OneClassModel):
         return self
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
-        n_trees, n_nodes = self.columns_.shape
-        first = torch.arange(n_trees) * n_nodes
-        children = (torch.from_numpy(self.children_) + first[:, None, None]).reshape(-1)
-        columns = torch.from_numpy(self.columns_).reshape(-1)
-        thresholds, lengths = (torch.from_numpy(x).reshape(-1) for x in (self.thresholds_, self.lengths_))
+        n_trees = len(self.columns_)
+        children = self.children_.reshape(n_trees, -1)
+        # A number of four bytes is above a cut where it is above the next lower one of four bytes, too.
+        cuts = self.thresholds_.astype(np.float32)
+        cuts = np.where(cuts > self.thresholds_, np.nextafter(cuts, np.float32(-np.inf)), cuts)
         usual = max(float(_mean_length(np.array([self.n_samples_]))[0]), np.finfo(np.float64).tiny)
 
         def length(block: Tensor) -> Tensor:
-            node = first.expand(len(block), -1)
-            for _ in range(self.depth_):
-                right = block.gather(1, columns[node]).double() > thresholds[node]
-                node = children[2 * node + right]
-            return lengths[node].sum(dim=1)
+            # Tree by tree, whose nodes stay in the cache, and a column's cells side by side.
+            n_rows = len(block)
+            cells, own, total = block.numpy().T.ravel(), np.arange(n_rows), np.zeros(n_rows)
+            for tree in range(n_trees):
+                node = np.zeros(n_rows, dtype=np.int64)
+                for _ in range(self.depth_):
+                    right = cells.take(self.columns_[tree].take(node) * n_rows + own) > cuts[tree].take(node)
+                    node = children[tree].take(2 * node + right)
+                total += self.lengths_[tree].take(node)
+            return torch.from_numpy(total)
 
         return np.exp2(-in_blocks(rows, length) / (n_trees * usual))
 
