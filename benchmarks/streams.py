@@ -183,7 +183,7 @@ def all_families(config: Config) -> Config:
     return with_families(useful)
 
 
-def prepare(stream: Stream, folder: Path, *, committee: bool = False) -> Prepared:
+def prepare(stream: Stream, folder: Path, *, few_features: bool = False) -> Prepared:
     """Infer the configuration of a stream, validate its rows, and compute its features."""
     table = open_table(stream.table, TableConfig())
     config, _, warnings = infer(
@@ -192,7 +192,7 @@ def prepare(stream: Stream, folder: Path, *, committee: bool = False) -> Prepare
         id=stream.id,
         label=stream.label,
         ignore=list(stream.ignored),
-        committee=committee,
+        few_features=few_features,
     )
     now = midnight(stream.test[1]) + 366 * DAY
     validated = validate(table, config, folder=folder / "rows", batch_id=stream.name, now=now)
@@ -441,14 +441,14 @@ def setup(ready: Prepared) -> dict[str, Any]:
     }
 
 
-def run(streams: Sequence[Stream], *, seeds: int, draws: int, committee: bool = False) -> list[dict[str, Any]]:
+def run(streams: Sequence[Stream], *, seeds: int, draws: int, few_features: bool = False) -> list[dict[str, Any]]:
     """Return the records of all streams, and print the table of each when it is complete."""
     records: list[dict[str, Any]] = []
     for stream in streams:
         with tempfile.TemporaryDirectory() as scratch:
             note(f"{stream.name}: rows and features")
             try:
-                ready = prepare(stream, Path(scratch), committee=committee)
+                ready = prepare(stream, Path(scratch), few_features=few_features)
                 note(f"{stream.name}: assay, {seeds} seeds")
                 runs = [assay(ready, seed, Path(scratch)) for seed in range(seeds)]
             except InputError as error:
@@ -532,14 +532,14 @@ def main() -> None:
     parser.add_argument("--stream", action="append", help="name of one; may be repeated; all by default")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of assay and of the rivals, 0 and up")
     parser.add_argument("--draws", type=int, default=300, help="bootstrap draws of each interval")
-    parser.add_argument("--committee", action="store_true", help="as `assay init --committee` sets it up")
+    parser.add_argument("--few-features", action="store_true", help="as `assay init --few-features` sets it up")
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
     arguments = parser.parse_args()
     records = run(
         find_streams(arguments.data, arguments.stream),
         seeds=arguments.seeds,
         draws=arguments.draws,
-        committee=arguments.committee,
+        few_features=arguments.few_features,
     )
     if arguments.json:
         arguments.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")

@@ -53,8 +53,8 @@ def init(
     column: Annotated[list[str] | None, typer.Option(help="Name of each column of a CSV without a header.")] = None,
     time_zone: Annotated[str, typer.Option(help="Zone of timestamps that name none.")] = "UTC",
     timestamp_format: Annotated[list[str] | None, typer.Option(help="Such as %d/%m/%Y %H:%M (repeatable).")] = None,
-    committee: Annotated[
-        bool, typer.Option("--committee", help="Compute every family of features, for the model that can bear them.")
+    few_features: Annotated[
+        bool, typer.Option("--few-features", help="Only the features that suit a single network: quicker, sees less.")
     ] = False,
     out: Annotated[Path, typer.Option(help="Configuration to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing configuration.")] = False,
@@ -63,6 +63,7 @@ def init(
     from flows.commands.start import initialise
 
     given: dict[str, Any] = {"id": id, "timestamp": timestamp, "amount": amount, "label": label}
+    given["few_features"] = few_features
     several = {"entities": entity, "categorical": categorical, "ignore": ignore, "sensitive": sensitive}
     reading: dict[str, Any] = {"delimiter": delimiter, "encoding": encoding, "time_zone": time_zone}
     reading |= {"label_fraud": fraud_word, "label_normal": normal_word, "columns": column}
@@ -73,7 +74,7 @@ def init(
             out,
             force=force,
             reading=reading,
-            given={**given, **{name: tuple(cols or ()) for name, cols in several.items()}, "committee": committee},
+            given={**given, **{name: tuple(cols or ()) for name, cols in several.items()}},
         )
 
 

@@ -1,4 +1,4 @@
-"""The committee: two denoising networks and a forest, each on its own view of the columns, on calibrated tails."""
+"""The committee: two networks, a forest and the columns' ranges, each on its own view, on calibrated tails."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ from models import checkpoints
 from models.baselines import IsolationTrees
 from models.blocks import at_random, is_streamed, slices
 from models.denoising import DenoisingAutoencoder
+from models.extremes import Extremes
 from models.one_class import OneClassModel, with_prefix
 from models.ranks import ExponentialTail
 from models.settings import OnEpoch, RowSource
 
-MEMBERS = ("together", "upper", "forest")
+MEMBERS = ("together", "upper", "forest", "extremes")
 """What the scores that are combined come from, in order."""
 TAIL_ROWS = 20_000
 """Tails are fitted on as many rows at most."""
@@ -26,6 +27,8 @@ LEAST_TAIL_ROWS = 500
 """Fewer held-out rows than this say too little of a tail; then fit rows say it."""
 FOREST_ROWS = 500_000
 """The forest draws from as many rows at most."""
+LEAST_EXCESS = 0.5
+"""Standard deviations beyond all fit rows that are e times as rare, at least: held-out rows may all lie within."""
 
 
 class View:
@@ -66,7 +69,7 @@ class View:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Committee(OneClassModel):
-    """Three members that each look at other columns in another way; a row scores what their tails say together.
+    """Four members that each look at other columns in another way; a row scores what their tails say together.
 
     Frauds lie along directions in which normal rows vary much (amounts high against everything) as often as in odd
     combinations, show in few columns or in many, and most columns speak for fraud in one direction only: more, higher,
@@ -77,6 +80,8 @@ class Committee(OneClassModel):
     - "upper": another one on all columns of ``behaviour``, of which it sees only how far they lie above their mean.
     - "forest": an isolation forest (Liu, Ting and Zhou 2008) on the same columns, which a column that says nothing
       dilutes least.
+    - "extremes": how far the farthest of all columns lies beyond what any fit row had (``Extremes``). The others hardly
+      see a single value that is far off among a hundred that are not.
 
     Each score is turned into ``-log P`` of a normal row scoring as high, by ``ExponentialTail`` on rows held out, as
     Kriegel, Kröger, Schubert and Zimek, "Interpreting and unifying outlier scores" (2011) ask for, and the root mean
@@ -90,7 +95,8 @@ class Committee(OneClassModel):
     behaviour : sequence of int, optional
         Columns that "upper" and "forest" see; all by default.
     above : sequence of int
-        Columns whose values below their mean are nothing unusual, and count as the mean for "together" and "forest".
+        Columns whose values below their mean are nothing unusual, and count as the mean for "together" and "forest";
+        "extremes" takes none of them for low.
     hidden : sequence of int
         Nodes of each encoder layer of the networks between the columns and the code.
     code_size : int
@@ -121,9 +127,10 @@ class Committee(OneClassModel):
     Attributes
     ----------
     members_ : dict of OneClassModel
-        By ``MEMBERS``.
+        "together", "upper" and "forest".
+    extremes_ : Extremes
     tails_ : dict of ExponentialTail
-        Likewise.
+        By ``MEMBERS``.
     epochs_ : list of dict
         Of "together", then of "upper": ``epoch``, counted on, ``train_loss`` and, with held-out rows,
         ``held_out_loss``.
@@ -188,20 +195,24 @@ class Committee(OneClassModel):
                 member.set_params(on_epoch=self._counting_on()).fit(view.whole(), **watched).set_params(on_epoch=None)
                 before = len(self.epochs_)
                 self.epochs_ += [losses | {"epoch": before + losses["epoch"]} for losses in member.epochs_]
+        self.extremes_ = Extremes.fit(slices(rows), self.above)
         others: np.ndarray | RowSource
         if held_out is not None and len(held_out) >= LEAST_TAIL_ROWS:
             others = held_out.numpy()
         else:
             others = at_random(rows, TAIL_ROWS, torch.Generator().manual_seed(seed))
         scores = self._scores_of_members(others)
-        self.tails_ = {name: ExponentialTail.fit(column) for name, column in zip(MEMBERS, scores.T, strict=True)}
+        self.tails_ = {
+            name: ExponentialTail.fit(column, least=LEAST_EXCESS if name == "extremes" else 0.0)
+            for name, column in zip(MEMBERS, scores.T, strict=True)
+        }
         self._set_offset(self._scores(rows))
         if self.checkpoint is not None:
             checkpoints.clear(self.checkpoint)
         return self
 
     def member_scores(self, X: ArrayLike | RowSource) -> np.ndarray:
-        """Return ``-log P`` of each member's score, float64 of shape (n_rows, 3), in the order of ``MEMBERS``."""
+        """Return ``-log P`` of each member's score, float64 of shape (n_rows, 4), in the order of ``MEMBERS``."""
         return self._levels(self._check_rows(X))
 
     def _counting_on(self) -> OnEpoch | None:
@@ -220,9 +231,12 @@ class Committee(OneClassModel):
         return np.column_stack([self.tails_[name](column) for name, column in zip(MEMBERS, scores.T, strict=True)])
 
     def _scores_of_members(self, rows: np.ndarray | RowSource) -> np.ndarray:
-        """Return the members' own scores, float64 of shape (n_rows, 3)."""
+        """Return the members' own scores, float64 of shape (n_rows, 4)."""
         parts = [
-            [member.anomaly_score(self._view(part, name)[:]) for name, member in self.members_.items()]
+            [
+                *(member.anomaly_score(self._view(part, name)[:]) for name, member in self.members_.items()),
+                self.extremes_(part),
+            ]
             for part in slices(rows)
         ]
         return np.concatenate([np.column_stack(scores) for scores in parts])
@@ -260,6 +274,7 @@ class Committee(OneClassModel):
         arrays |= {
             f"tail.{name}.{part}": array for name, tail in self.tails_.items() for part, array in tail.arrays().items()
         }
+        arrays |= {f"extremes.{part}": array for part, array in self.extremes_.arrays().items()}
         return {"epochs": self.epochs_, "members": {name: values for name, (values, _) in members.items()}}, arrays
 
     def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -267,4 +282,5 @@ class Committee(OneClassModel):
         for name, member in self.members_.items():
             member.n_features_in_ = len(self._columns(name))
             member._restore(values["members"][name], with_prefix(arrays, f"{name}."))
+        self.extremes_ = Extremes.from_arrays(with_prefix(arrays, "extremes."))
         self.tails_ = {name: ExponentialTail.from_arrays(with_prefix(arrays, f"tail.{name}.")) for name in MEMBERS}

@@ -166,15 +166,18 @@ class ExponentialTail:
         self.scores, self.levels, self.excess = scores, levels, excess
 
     @classmethod
-    def fit(cls, scores: np.ndarray) -> Self:
-        """Fit to the scores of normal rows that took no part in making them, one at least."""
+    def fit(cls, scores: np.ndarray, *, least: float = 0.0) -> Self:
+        """Fit to the scores of normal rows that took no part in making them, one at least.
+
+        ``least`` is the least mean excess, in the unit of the scores, for those that may all be alike.
+        """
         # As many knots in each tenfold of rarity.
         share = 1 - np.geomspace(1, 0.01, min(TAIL_KNOTS, len(scores) + 1))
         knots = np.quantile(scores, share)
         above = scores[scores > knots[-1]] - knots[-1]
         values, first = np.unique(knots, return_index=True)
         # Scores that are all alike say nothing of a tail; then it falls off as fast as it can.
-        least = max(1e-6 * float(np.abs(values).max()), float(np.finfo(np.float32).tiny))
+        least = max(least, 1e-6 * float(np.abs(values).max()), float(np.finfo(np.float32).tiny))
         return cls(values, -np.log1p(-share)[first], max(float(above.mean()) if len(above) else 0.0, least))
 
     @classmethod

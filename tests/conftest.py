@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -55,9 +56,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("small")
     simulate_table(folder / "transactions.parquet", rows=30_000, days=60, seed=0, malformed=True)
-    given = {"id": None, "timestamp": None, "amount": None, "label": "TX_FRAUD"}
+    given: dict[str, Any] = {"id": None, "timestamp": None, "amount": None, "label": "TX_FRAUD"}
     # Named, so that a row without a customer is quarantined.
     given |= {"entities": ("CUSTOMER_ID", "TERMINAL_ID"), "categorical": (), "ignore": (), "sensitive": ()}
+    given["few_features"] = True  # trained in a second; the tour and the demo take what init writes by default
     initialise(str(folder / "transactions.parquet"), folder / "assay.toml", force=False, reading={}, given=given)
     return folder
 

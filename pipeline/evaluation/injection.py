@@ -1,7 +1,7 @@
 """Without labels: anomalies made from real normal rows in known ways, and what the Detector makes of them.
 
-They show whether the threshold catches what is far out in one column, and whether the first reason names that column.
-They do not stand for fraud, which moves several columns at once and less far.
+They show whether the threshold catches what lies beyond everything usual in one column, and whether the first reason
+names that column. They do not stand for fraud, which moves several columns at once and less far.
 """
 
 import math
@@ -22,8 +22,8 @@ STEP = 6.0
 PERTURBED_ROWS = 400
 READ = 20_000
 KINDS = {
-    "plus": f"one number {STEP:g} standard deviations higher",
-    "minus": f"one number {STEP:g} standard deviations lower",
+    "plus": f"one number {STEP:g} standard deviations above the highest",
+    "minus": f"one number {STEP:g} standard deviations below the lowest",
     "swap": "one column with another row's value",
     "rare": "one category with a rare or new value",
 }
@@ -95,8 +95,9 @@ def inject(detector: Detector, matrix: np.ndarray, rows: int = PERTURBED_ROWS, s
     """Perturb encoded normal rows in one column each, and count what is flagged and what is named for it.
 
     Each perturbed row is a random one of those that are not flagged as they are, changed in a random feature: all
-    features have the same chance, so the counts are means over rows and features. Perturbed cells are in the units of
-    the encoder: standard deviations of the fit rows. A swap changes all columns of a feature and the value of it; a
+    features have the same chance, so the counts are means over rows and features. Numbers go beyond the highest, or
+    the lowest, that these rows have, in standard deviations of the fit rows; no number goes below where only high ones
+    speak for fraud (`Feature.direction`). A swap changes all columns of a feature and the value of it; a
     rare value is the encoder's column of rare and new ones. Flagged is what lies above `Detector.threshold`: with cuts
     by segment that is the common one, with one by batch the lowest that there can be.
 
@@ -176,13 +177,19 @@ def _moved(step: float) -> "Change":
     def change(
         detector: Detector, calm: np.ndarray, rows: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, list[str]]:
-        columns = [(place, column) for place, column in enumerate(detector.encoder.columns) if column.role == "value"]
+        one_sided = {feature.name for feature in detector.features if step < 0 and feature.direction == "above"}
+        columns = [
+            (place, column)
+            for place, column in enumerate(detector.encoder.columns)
+            if column.role == "value" and column.feature not in one_sided
+        ]
         if not columns:
             return calm[:0], []
         perturbed = calm[rng.integers(0, len(calm), rows)].copy()
         picks = rng.integers(0, len(columns), rows)
         places = np.array([place for place, _ in columns])[picks]
-        perturbed[np.arange(rows), places] += step
+        ends = calm.max(axis=0) if step > 0 else calm.min(axis=0)
+        perturbed[np.arange(rows), places] = ends[places] + step
         return perturbed, [columns[number][1].feature for number in picks]
 
     return change

@@ -61,7 +61,7 @@ def infer(
     ignore: Sequence[str] = (),
     sensitive: Sequence[str] = (),
     name: str | None = None,
-    committee: bool = False,
+    few_features: bool = False,
 ) -> tuple[Config, dict[str, str], list[str]]:
     """Infer the configuration of a table.
 
@@ -77,9 +77,9 @@ def infer(
         Columns named by a person; further ones are found.
     name : str, optional
         Name of the model; made from the file's name by default.
-    committee : bool
-        Whether, in a table with entities, every family of features is to be computed that holds something, for the
-        model that can tell what says something from the rest.
+    few_features : bool
+        Whether only the families of features that suit a single network are to be computed. Else, in a table with
+        entities, every family is that holds something, for the model that can tell what says something from the rest.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def infer(
         is_amount = column == config.contract.amount
         way_out = "name another with --amount" if is_amount else f"leave it out with --ignore {column}"
         roles.warnings.append(f"{reason}; unless it is known when the transaction happens, {way_out}")
-    config, reason = _with_families(config, rows, committee=committee)
+    config, reason = _with_families(config, rows, few=few_features)
     reasons = {**formats.reasons, **roles.reasons(), "families": reason}
     reasons |= {
         role: f"{column!r}: made of others"
@@ -147,10 +147,10 @@ def infer(
     return config, reasons, [*notes, *_names(table), *formats.warnings, *roles.warnings]
 
 
-def _with_families(config: Config, rows: pa.Table, *, committee: bool) -> tuple[Config, str]:
-    """Return the configuration with the families of features that suit a table, and why; or all, and their model."""
+def _with_families(config: Config, rows: pa.Table, *, few: bool) -> tuple[Config, str]:
+    """Return the configuration with all families of features and their model, or the few that suit a table; and why."""
     core, reason = suggest_families(rows, config.contract)
-    if not committee or not config.contract.entities:
+    if few or not config.contract.entities:
         return config.model_copy(update={"features": config.features.model_copy(update={"families": core})}), reason
     families = every_family(rows, config.contract)
     core += tuple(family for family in families if family == "seen")

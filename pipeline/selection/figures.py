@@ -14,9 +14,9 @@ from pipeline.evaluation.ranking import Ranking
 from pipeline.settings.selection import PromotionConfig
 
 CARD_PRECISION = f"card_precision_at_{K}"
-NOTE = "normal rows, one of the version's own numbers 6 standard deviations off"
+NOTE = "normal rows, one of the version's own numbers 6 standard deviations beyond all others"
 FAR_OUT = ("plus", "minus")
-"""The kinds of injected anomalies whose recall and top reasons are compared: one number far out."""
+"""The kinds of injected anomalies whose recall and top reasons are compared: one number beyond all others."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ from pipeline.workspace.workspace import Workspace
 
 INJECTED = 1000
 """Anomalies of each kind."""
+KINDS = (*FAR_OUT, "swap")
+"""What is beyond all others most models see; a value of another row tells more of them apart."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Material:
     labels : array of shape (n_validation_rows,)
         1 fraud, 0 normal, nan not known.
     injected : array of shape (n_injected_rows, n_columns)
-        Normal rows of the validation block, one number far out.
+        Normal rows of the validation block, one number beyond all others, or one column with another row's value.
     column_groups : list of (kind, width)
     views : dict of str to list of int
         Which columns each part of a model looks at (`Encoder.views`).
@@ -223,11 +225,11 @@ def _cut(features: Path, config: Config, boundary: datetime, folder: Path) -> tu
 
 
 def _injected(encoder: Encoder, normal: np.ndarray, seed: int) -> np.ndarray:
-    """Return normal rows with one number far out, the same for every trial."""
+    """Return normal rows, each with one column changed, the same for every trial."""
     # What an injection needs of a Detector does not depend on a model: there is none yet.
     unfitted = cast("Detector", SimpleNamespace(encoder=encoder, features=encoder.features))
     parts = [normal[:0]]
-    for place, kind in enumerate(FAR_OUT):
+    for place, kind in enumerate(KINDS):
         if len(normal):
             parts.append(CHANGES[kind](unfitted, normal, INJECTED, np.random.default_rng([seed, place]))[0])
     return np.concatenate(parts)

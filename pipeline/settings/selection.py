@@ -91,7 +91,7 @@ class TuningConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         default=0.2, description="Share of the period's days, the last ones, that tuning leaves alone."
     )
     families: tuple[str, ...] = Field(
-        default=("denoising", "dense", "sparse", "variational", "memory"),
+        default=("committee", "denoising", "dense", "sparse", "variational", "memory"),
         min_length=1,
         description="Families of models to try.",
     )

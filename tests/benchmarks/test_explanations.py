@@ -40,7 +40,10 @@ def test_prints_injected_anomalies_and_scenarios_with_their_shares(table, tmp_pa
     assert process.status == 0, process.errors
     records = json.loads((tmp_path / "o.json").read_text())
     week = {item["what"]: item for item in records if item["source"] == "handbook, D = 2025-02-01"}
-    for name in ("one number 6 standard deviations higher", "one number 6 standard deviations lower"):
+    for name in (
+        "one number 6 standard deviations above the highest",
+        "one number 6 standard deviations below the lowest",
+    ):
         assert week[name]["top_reason"] == week[name]["named"] / week[name]["rows"] >= 0.9
         assert name in process.output
     for name, right in {"1: amount over 220": "an amount", "2: compromised terminal": "the terminal's risk"}.items():

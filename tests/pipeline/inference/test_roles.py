@@ -479,14 +479,14 @@ def test_facts_of_the_customer_are_left_out_but_for_a_home_that_a_distance_needs
     assert named.contract.categorical == ("state", "channel")
 
 
-def test_every_family_and_the_model_for_them_are_written_where_they_are_asked_for(tmp_path):
+def test_every_family_and_the_model_for_them_are_written_unless_few_are_asked_for(tmp_path):
     path = save(tmp_path, transactions(3_000).drop(columns="TX_FRAUD_SCENARIO"))
-    usual, _, _ = infer_file(path)
-    wide, reasons, _ = infer_file(path, committee=True)
-    assert usual.model.name == "denoising"
-    assert usual.features.core == ()
+    few, _, _ = infer_file(path, few_features=True)
+    wide, reasons, _ = infer_file(path)
+    assert few.model.name == "denoising"
+    assert few.features.core == ()
     assert wide.model.name == "committee"
-    assert wide.features.core == (*usual.features.families, "seen")
+    assert wide.features.core == (*few.features.families, "seen")
     assert {"velocity", "seen", "recency", "change"} < set(wide.features.families)
     assert reasons["families"].startswith("all that hold something; core: ")
     (tmp_path / "assay.toml").write_text(write_config(wide, reasons))

@@ -32,7 +32,7 @@ def test_blocks_are_whole_days_in_order_and_a_short_period_is_refused(small_sear
     found = Material.load(folder)
     assert len(found.validation) == pc.sum(judged).as_py()
     assert np.nansum(found.labels) == pc.sum(rows.filter(judged)["fraud"]).as_py()
-    assert len(found.injected) == 2000
+    assert 2000 + 500 < len(found.injected) <= 2000 + 1000  # a swap may change nothing
 
 
 def test_a_period_that_is_not_named_is_that_of_the_accepted_rows(tmp_path):
