@@ -236,6 +236,7 @@ def held_out(intake: TakenIn, training: Fit, folder: Path, batch_id: str) -> Hel
     """Take the calibration block for a batch, with the scores that the threshold was solved on, and map it."""
     detector, parts = training.detector, training.parts
     labels = parts.labels[parts.role == CALIBRATION]
+    rows, places = detector.held_out, parts.places(CALIBRATION)
     with console.step("score the held-out block") as on_rows:
         block = calibration_block(intake.features, parts, folder / ".calibration.parquet")
         scored = score_table(
@@ -245,7 +246,7 @@ def held_out(intake: TakenIn, training: Fit, folder: Path, batch_id: str) -> Hel
             batch_id=batch_id,
             model_version="",
             scored_at=datetime.now(UTC),
-            anomaly_scores=detector.held_out.scores[parts.places(CALIBRATION)],
+            known_scores=(rows.scores[places], rows.one_class[places]),
             on_rows=on_rows,
         )
         maps = make_maps(block, scored, detector, tsne=detector.config.report.tsne)

@@ -102,6 +102,19 @@ class BoostedTrees:
         """
         margins = np.empty(len(rows))
         for start in range(0, len(rows), BLOCK):
+            at = self.leaves(rows[start : start + BLOCK])
+            margins[start : start + BLOCK] = self.base + self.values[at].sum(axis=1)
+        return margins
+
+    def leaves(self, rows: np.ndarray) -> np.ndarray:
+        """Return the leaf that each row ends at in each tree, int32 of shape (n_rows, n_trees): its place in `values`.
+
+        Parameters
+        ----------
+        rows : array of shape (n_rows, n_columns)
+        """
+        ends = np.empty((len(rows), len(self.roots)), np.int32)
+        for start in range(0, len(rows), BLOCK):
             block = np.ascontiguousarray(rows[start : start + BLOCK])
             offsets = np.arange(len(block))[:, None] * block.shape[1]
             at = np.broadcast_to(self.roots, (len(block), len(self.roots)))
@@ -109,8 +122,8 @@ class BoostedTrees:
             for _ in range(self.depth):
                 goes_left = cells[offsets + self.columns[at]] <= self.cuts[at]
                 at = np.where(goes_left, self.left[at], self.right[at])
-            margins[start : start + BLOCK] = self.base + self.values[at].sum(axis=1)
-        return margins
+            ends[start : start + BLOCK] = at
+        return ends
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything as arrays by name."""

@@ -1,6 +1,6 @@
 """The rows that a threshold is solved on, and held against after scoring: scores beside what is known of each."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -40,6 +40,8 @@ class ScoredRows:
         A number for each value of the contract's first entity; None where it has none.
     segments : dict of str to array of str
         Columns that a threshold may be set by: the categorical ones that are not sensitive; missing values are null.
+    alone : array of float64 or None
+        Scores of the one-class model, where known frauds add to `scores`; None where they add nothing.
 
     Examples
     --------
@@ -63,6 +65,7 @@ class ScoredRows:
     amounts: np.ndarray | None
     customers: np.ndarray | None
     segments: dict[str, pa.DictionaryArray]
+    alone: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -139,6 +142,15 @@ class ScoredRows:
         values["segments"] = {name: column.take(pa.array(places)) for name, column in self.segments.items()}
         return type(self)(**values)
 
+    @property
+    def one_class(self) -> np.ndarray:
+        """Scores of the one-class model, whatever known frauds add."""
+        return self.scores if self.alone is None else self.alone
+
+    def blended(self, scores: np.ndarray) -> Self:
+        """Return the rows with the scores that known frauds made of theirs."""
+        return replace(self, scores=scores, alone=self.scores)
+
     def where(self, column: str, value: str) -> np.ndarray:
         """Return which rows have a value in a segment column, as a mask."""
         values = self.segments[column]
@@ -194,6 +206,7 @@ class ScoredRows:
             "day": self.day,
             "is_whole_day": self.whole,
         }
+        columns |= {} if self.alone is None else {"one_class_score": self.alone}
         columns |= {} if self.amounts is None else {"amount": self.amounts}
         columns |= {} if self.customers is None else {"customer": self.customers}
         return pa.table(columns | {SEGMENT + name: values for name, values in self.segments.items()})
@@ -216,6 +229,7 @@ class ScoredRows:
             amounts=array("amount") if "amount" in names else None,
             customers=array("customer") if "customer" in names else None,
             segments={name.removeprefix(SEGMENT): segment(table[name]) for name in names if name.startswith(SEGMENT)},
+            alone=array("one_class_score") if "one_class_score" in names else None,
         )
 
 

@@ -238,17 +238,25 @@ class Detector:
         Yields
         ------
         pa.RecordBatch
-            The id, anomaly_score, p_value and tail_p_value (null without a tail law), a row for a row.
+            The id and the columns of `figures`, a row for a row.
         """
         key = self.config.contract.id
         for batch in batches:
-            yield pa.record_batch({key: batch.column(key), **self.figures(self.anomaly_scores(batch))})
+            yield pa.record_batch({key: batch.column(key), **self.figures(*self.both_scores(batch))})
 
     def anomaly_scores(self, rows: Rows) -> np.ndarray:
         """Return the score of each row of a feature table, float64 of shape (n_rows,); higher = more anomalous."""
+        return self.both_scores(rows)[0]
+
+    def both_scores(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores of rows of a feature table, and those of the model alone, whatever known frauds add."""
         if not rows.num_rows:
-            return np.empty(0)
-        return self.matrix_scores(self.encoder.transform(rows))
+            return np.empty(0), np.empty(0)
+        matrix = self.encoder.transform(rows)
+        if self.feedback is not None:
+            return self.feedback.both(self.model, matrix)
+        scores = np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
+        return scores, scores
 
     def matrix_scores(self, matrix: np.ndarray) -> np.ndarray:
         """Return the score of each encoded row, float64 of shape (n_rows,), with what known frauds add to it."""
@@ -256,19 +264,32 @@ class Detector:
             return self.feedback.scores(self.model, matrix)
         return np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
 
-    def one_class_p_value(self, rows: Rows) -> np.ndarray:
-        """Return the p-value of each row's score by the model alone, whatever known frauds add; shape (n_rows,)."""
-        if not rows.num_rows:
-            return np.empty(0)
-        return self.one_class.p_value(self.model.anomaly_score(self.encoder.transform(rows)))
+    def alike(self, rows: Rows) -> np.ndarray:
+        """Return how many known frauds each row is like, int64 of shape (n_rows,); 0 where trees do not decide."""
+        if not rows.num_rows or not isinstance(self.feedback, Feedback):
+            return np.zeros(rows.num_rows, np.int64)
+        return self.feedback.alike(self.model, self.encoder.transform(rows))
 
-    def figures(self, scores: np.ndarray) -> dict[str, pa.Array]:
-        """Return what follows from scores of shape (n_rows,): the columns `FIGURES` of pipeline/settings/output.py."""
+    def figures(self, scores: np.ndarray, one_class: np.ndarray) -> dict[str, pa.Array]:
+        """Return what follows from scores: the columns `FIGURES` of pipeline/settings/output.py.
+
+        Parameters
+        ----------
+        scores, one_class : arrays of shape (n_rows,)
+            From `both_scores`.
+
+        Returns
+        -------
+        dict of str to pa.Array
+            Float64; ``tail_p_value`` is null without a tail law, and ``one_class_p_value`` is the p-value without what
+            known frauds add.
+        """
         tail = self.calibration.tail_p_value(scores)
         return {
             "anomaly_score": pa.array(scores),
             "p_value": pa.array(self.calibration.p_value(scores)),
             "tail_p_value": pa.nulls(len(scores), pa.float64()) if tail is None else pa.array(tail),
+            "one_class_p_value": pa.array(self.one_class.p_value(one_class)),
         }
 
     def cuts(self, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None = None) -> float | np.ndarray:

@@ -1,7 +1,7 @@
 """The second stage: what known frauds teach, beside the one-class score, for as much as it proves worth later on."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +11,7 @@ from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.p_values import Calibration
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.files import read_json, write_json
+from pipeline.detector.likeness import KnownFrauds
 from pipeline.detector.members import MemberWeights, fit_shares, members_of
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, Parts, Sample
 from pipeline.settings.config import Config
@@ -49,6 +50,8 @@ class Feedback:
         The least one-class score of these rows.
     alone : Calibration
         Of their one-class scores.
+    frauds : KnownFrauds
+        What an alert is like.
     """
 
     trees: "BoostedTrees"
@@ -56,6 +59,7 @@ class Feedback:
     tails: Mapping[str, "MemberTail"]
     floor: float
     alone: Calibration
+    frauds: KnownFrauds
 
     def scores(self, model: "OneClassModel", matrix: np.ndarray) -> np.ndarray:
         """Return the blended score of each row.
@@ -72,13 +76,34 @@ class Feedback:
         array of shape (n_rows,), float64
             Mean -log p, 0 or more; higher = more anomalous.
         """
-        return self.blend(np.asarray(model.anomaly_score(matrix), dtype=np.float64), self.trees.margin(matrix))
+        return self.both(model, matrix)[0]
+
+    def both(self, model: "OneClassModel", matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the blended score of each encoded row, and the one-class score alone."""
+        one_class = np.asarray(model.anomaly_score(matrix), dtype=np.float64)
+        return self.blend(one_class, self.trees.margin(matrix)), one_class
 
     def blend(self, one_class: np.ndarray, margins: np.ndarray) -> np.ndarray:
         """Return the blended score of rows of shape (n_rows,), by their one-class scores and margins."""
+        return np.add(*self._shares(one_class, margins))
+
+    def alike(self, model: "OneClassModel", matrix: np.ndarray) -> np.ndarray:
+        """Return how many known frauds each encoded row is like, int64; 0 where the trees make up less of its score.
+
+        Parameters
+        ----------
+        model : OneClassModel
+            The one that it was fitted beside.
+        matrix : array of shape (n_rows, n_columns)
+        """
+        trees, alone = self._shares(model.anomaly_score(matrix), self.trees.margin(matrix))
+        return np.where(trees > alone, self.frauds.alike(self.trees, matrix), 0)
+
+    def _shares(self, one_class: np.ndarray, margins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the trees, and what the one-class score add to the score of rows."""
         trees = _levels(self.tails["trees"], _odds(margins))
         model = _levels(self.tails["model"], one_class - self.floor)
-        return self.weight * trees + (1 - self.weight) * model
+        return self.weight * trees, (1 - self.weight) * model
 
     def save(self, folder: Path) -> None:
         """Write feedback.json and feedback.safetensors into a folder, which is made."""
@@ -88,7 +113,8 @@ class Feedback:
         arrays = {f"trees.{name}": array for name, array in self.trees.arrays().items()}
         for name, tail in self.tails.items():
             arrays |= {f"tail.{name}.scores": tail.scores.numpy(), f"tail.{name}.levels": tail.levels.numpy()}
-        save_file(arrays | {"alone": self.alone.scores}, folder / "feedback.safetensors")
+        arrays |= {"alone": self.alone.scores, "frauds": self.frauds.leaves}
+        save_file(arrays, folder / "feedback.safetensors")
         xis = {name: tail.xi for name, tail in self.tails.items()}
         write_json(folder / "feedback.json", {"weight": self.weight, "floor": self.floor, "xi": xis})
 
@@ -110,6 +136,7 @@ class Feedback:
             },
             floor=values["floor"],
             alone=Calibration(arrays["alone"]),
+            frauds=KnownFrauds(arrays["frauds"]),
         )
 
 
@@ -197,15 +224,18 @@ def _by_trees(features: Path, config: Config, parts: Parts, *, encoder: Encoder,
     if not choice.weight:
         text = f"{frauds} find no more in the calibration block, and count nothing"
         return Lesson(None, held_out, choice.facts | {"feedback": text})
+    trees = _fit(features, parts, np.ones_like(block), encoder=encoder, seed=seed)
+    known = _sample(features, parts, np.flatnonzero(parts.labels[parts.order] == 1))
     feedback = Feedback(
-        trees=_fit(features, parts, np.ones_like(block), encoder=encoder, seed=seed),
+        trees=trees,
         weight=choice.weight,
         tails=tails,
         floor=floor,
         alone=Calibration(held_out.scores[normal]),
+        frauds=KnownFrauds.of(trees, encoder.transform(known.read(encoder.table_columns))),
     )
     text = f"{frauds} count {choice.weight:g}, the one-class score {1 - choice.weight:g}: {choice.text}"
-    blended = replace(held_out, scores=feedback.blend(held_out.scores, margins))
+    blended = held_out.blended(feedback.blend(held_out.scores, margins))
     return Lesson(feedback, blended, choice.facts | {"feedback": text})
 
 
@@ -230,7 +260,7 @@ def _by_members(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encode
         f"{', '.join(f'{share:.2f}' for share in shares)} for them" + (f": {choice.text}" if is_told else "")
     )
     facts = choice.facts if is_told else {"feedback_weight": 0.0}
-    return Lesson(weights, replace(held_out, scores=scores), facts | {"feedback": text})
+    return Lesson(weights, held_out.blended(scores), facts | {"feedback": text})
 
 
 @dataclass(frozen=True)

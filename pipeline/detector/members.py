@@ -33,7 +33,12 @@ class MemberWeights:
 
     def scores(self, model: "OneClassModel", matrix: np.ndarray) -> np.ndarray:
         """Return the score of each encoded row, float64 of shape (n_rows,): that of a model whose members count so."""
-        return combine(members_of(model, matrix), self.shares)
+        return self.both(model, matrix)[0]
+
+    def both(self, model: "OneClassModel", matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the score of each encoded row with these weights, and that of the model, whose members count alike."""
+        levels = members_of(model, matrix)
+        return combine(levels, self.shares), np.sqrt(np.square(levels).mean(axis=1))
 
     def save(self, folder: Path) -> None:
         """Write members.json and members.safetensors into a folder, which is made."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.numbers import amount, moment
-from pipeline.scoring.reasons import REASONS_TYPE, sentence
+from pipeline.scoring.reasons import REASONS_TYPE, like_frauds, sentence
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
 from pipeline.settings.output import ALERTS, name_beside, name_within
@@ -59,7 +59,7 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
     if "reasons" not in names:
         return pa.table(columns)
     reasons = _masked_reasons(alerts, contract)
-    columns["reason"] = sentence(reasons)
+    columns["reason"] = sentence(reasons, alerts.column("like_frauds") if "like_frauds" in names else None)
     texts = [[reason["text"] for reason in row] for row in reasons.to_pylist()]
     for place, name in enumerate(REASONS_IN_CSV):
         columns[name] = pa.array([row[place] if place < len(row) else None for row in texts], pa.string())
@@ -109,6 +109,7 @@ class AlertRow:
     keys: tuple[tuple[str, str], ...]  # entities and categories, by column
     score: float
     p_value: float
+    like: str  # how many known frauds, as it stands before the reasons
     reasons: tuple[ReasonRow, ...]
     is_fraud: bool | None
 
@@ -162,6 +163,7 @@ def _alert_row(row: Mapping[str, Any], cells: Mapping[str, Any], config: Config,
         keys=tuple((name, texts[name]) for name in contract.key_columns[1:]),
         score=row["anomaly_score"],
         p_value=row["p_value"],
+        like=like_frauds(row.get("like_frauds") or 0),
         reasons=tuple(ReasonRow(**mask_reason(item, contract, hidden)) for item in row.get("reasons") or ()),
         is_fraud=None if label is None else bool(label),
     )

@@ -72,7 +72,7 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
     if not share:
         return None
     rows, places = _draw(features, scored, detector)
-    figures = pa.table(detector.figures(scored.anomaly_scores[places]))
+    figures = pa.table(detector.figures(scored.anomaly_scores[places], scored.one_class_scores[places]))
     added = with_marks(figures, scored.flags[places], scored.marks)
     added = added.append_column("rank", pa.array(np.arange(1, len(places) + 1)))
     added = added.append_column(PROBABILITY, pa.array(np.full(len(places), share)))

@@ -40,10 +40,12 @@ class ScoredFrame:
     ----------
     scores : pandas.DataFrame
         A row for each row that the contract accepts, in the order given: the id, ``anomaly_score`` (higher = more
-        anomalous), ``p_value``, ``tail_p_value`` and ``is_flagged``.
+        anomalous), ``p_value``, ``tail_p_value``, ``one_class_p_value`` (without what known frauds add) and
+        ``is_flagged``.
     alerts : pandas.DataFrame
         The flagged rows, the most anomalous first: the columns of the frame, those of ``scores``, ``threshold``,
-        ``rank`` (from 1), ``reasons`` (a list of dictionaries, best first) and ``reason`` (one sentence).
+        ``rank`` (from 1), ``like_frauds`` (how many known frauds the row is like), ``reasons`` (a list of
+        dictionaries, best first) and ``reason`` (one sentence).
     quarantine : pandas.DataFrame
         The rows that the contract refuses, as they came, with the ``rules`` that each of them broke.
     notes : list of str

@@ -168,22 +168,38 @@ def assign(detector: Detector, matrix: np.ndarray) -> Blame:
     return Blame(sources, shares, features, usual)
 
 
-def sentence(reasons: pa.Array) -> pa.Array:
-    """Return one sentence a row that joins its reasons, best first.
+def sentence(reasons: pa.Array, alike: pa.Array | pa.ChunkedArray | None = None) -> pa.Array:
+    """Return one sentence a row that joins its reasons, best first, behind how many known frauds it is like.
 
     Parameters
     ----------
     reasons : pa.Array of shape (n_rows,), type `REASONS_TYPE`
+    alike : pa.Array of shape (n_rows,), int64, optional
+        From `Detector.alike`.
 
     Returns
     -------
     pa.Array of shape (n_rows,), string
     """
+    numbers = [0] * len(reasons) if alike is None else alike.to_pylist()
     sentences = [
-        "; ".join(f"{reason['text']} ({100 * reason['share']:.0f} % of the score)" for reason in row) + "."
-        for row in reasons.to_pylist()
+        like_frauds(number)
+        + "; ".join(f"{reason['text']} ({100 * reason['share']:.0f} % of the score)" for reason in row)
+        + "."
+        for row, number in zip(reasons.to_pylist(), numbers, strict=True)
     ]
     return pa.array(sentences, pa.string())
+
+
+def like_frauds(number: int) -> str:
+    """Return what stands before the reasons of a row that is like so many known frauds; "" for none.
+
+    Examples
+    --------
+    >>> like_frauds(14), like_frauds(1), like_frauds(0)
+    ('like 14 confirmed frauds: ', 'like 1 confirmed fraud: ', '')
+    """
+    return f"like {number:,} confirmed {'fraud' if number == 1 else 'frauds'}: " if number else ""
 
 
 def clip(text: str) -> str:

@@ -42,8 +42,8 @@ class Scored:
         The files written.
     marks : mapping of str to str or datetime
         What all rows of the files have alike: batch_id, model_version and scored_at.
-    anomaly_scores : array of shape (n_rows,), float64
-        Of every row, in the table's order.
+    anomaly_scores, one_class_scores : arrays of shape (n_rows,), float64
+        Of every row, in the table's order: with and without what known frauds add.
     flags : array of shape (n_rows,), bool
         Whether the row became an alert.
     alert_places : array of shape (n_flagged,), int64
@@ -60,6 +60,7 @@ class Scored:
     alerts_csv: Path
     marks: Marks
     anomaly_scores: np.ndarray = field(repr=False, compare=False)
+    one_class_scores: np.ndarray = field(repr=False, compare=False)
     flags: np.ndarray = field(repr=False, compare=False)
     alert_places: np.ndarray = field(repr=False, compare=False)
 
@@ -70,6 +71,7 @@ class _Rows:
 
     ids: pa.ChunkedArray
     scores: np.ndarray
+    one_class: np.ndarray
     segments: pa.ChunkedArray | None
     days: set[date]
     unseen: dict[str, int]
@@ -83,7 +85,7 @@ def score_table(
     batch_id: str,
     model_version: str,
     scored_at: datetime,
-    anomaly_scores: np.ndarray | None = None,
+    known_scores: tuple[np.ndarray, np.ndarray] | None = None,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Scored:
     """Score a feature table and write its scores and alerts.
@@ -102,8 +104,8 @@ def score_table(
     batch_id, model_version : str
     scored_at : datetime
         UTC.
-    anomaly_scores : array of shape (n_rows,), float64, optional
-        What the detector's model makes of the rows, where that is known already.
+    known_scores : pair of arrays of shape (n_rows,), float64, optional
+        What `Detector.both_scores` makes of the rows, where that is known already.
     on_rows : callable, optional
         Called with the number of rows after each batch of the first pass.
 
@@ -114,7 +116,7 @@ def score_table(
     folder.mkdir(parents=True, exist_ok=True)
     contract, zone = detector.config.contract, detector.config.table.time_zone
     marks: Marks = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
-    rows = _read_rows(features, detector, anomaly_scores, on_rows)
+    rows = _read_rows(features, detector, known_scores, on_rows)
     cuts = detector.cuts(rows.scores, rows.segments)
     flags, ranks = detector.flag(rows.scores, rows.ids, cuts)
     by_rank = np.argsort(ranks[flags])
@@ -122,7 +124,7 @@ def score_table(
     alerts = _alerts(
         _flagged(features, flags).take(pa.array(by_rank)),
         detector,
-        scores=rows.scores[places],
+        scores=(rows.scores[places], rows.one_class[places]),
         cuts=np.broadcast_to(cuts, flags.shape)[places],
         marks=marks,
     )
@@ -145,27 +147,31 @@ def score_table(
         alerts_csv=folder / "alerts.csv",
         marks=marks,
         anomaly_scores=rows.scores,
+        one_class_scores=rows.one_class,
         flags=flags,
         alert_places=places,
     )
 
 
 def _read_rows(
-    features: Path, detector: Detector, anomaly_scores: np.ndarray | None, on_rows: Callable[[int], None]
+    features: Path,
+    detector: Detector,
+    known_scores: tuple[np.ndarray, np.ndarray] | None,
+    on_rows: Callable[[int], None],
 ) -> _Rows:
     """Score every row, unless its score is known, and gather what flags and ranks go by."""
     contract, zone, segment = detector.config.contract, detector.config.table.time_zone, detector.cut.segment
     inputs = (feature.column for feature in detector.features)
     columns = dict.fromkeys([contract.id, contract.timestamp, *([segment] if segment else []), *inputs])
     ids: list[pa.Array] = []
-    scores: list[np.ndarray] = [np.empty(0)]
+    scores = [(np.empty(0), np.empty(0))] if known_scores is None else [known_scores]
     segments: list[pa.Array] = []
     days: set[date] = set()
     unseen: Counter[str] = Counter()
     for batch in read_batches(features, columns=list(columns)):
         ids.append(batch.column(contract.id))
-        if anomaly_scores is None:
-            scores.append(detector.anomaly_scores(batch))
+        if known_scores is None:
+            scores.append(detector.both_scores(batch))
         if segment:
             segments.append(batch.column(segment).dictionary_encode())
         days.update(np.unique(local_days(batch.column(contract.timestamp), zone)).tolist())
@@ -173,7 +179,8 @@ def _read_rows(
         on_rows(batch.num_rows)
     return _Rows(
         ids=pa.chunked_array(ids, pq.read_schema(features).field(contract.id).type),
-        scores=np.concatenate(scores) if anomaly_scores is None else anomaly_scores,
+        scores=np.concatenate([pair[0] for pair in scores]),
+        one_class=np.concatenate([pair[1] for pair in scores]),
         segments=pa.chunked_array(segments or [pa.array([], pa.string())]).unify_dictionaries() if segment else None,
         days=days,
         unseen=dict(unseen),
@@ -189,9 +196,10 @@ def _one_cut(cuts: float | np.ndarray, detector: Detector) -> float | None:
 
 def _write_scores(path: Path, rows: _Rows, flags: np.ndarray, *, detector: Detector, marks: Marks) -> None:
     def part(start: int) -> pa.Table:
-        ids, scores = rows.ids.slice(start, ROWS_READ), rows.scores[start : start + ROWS_READ]
-        table = pa.table({detector.config.contract.id: ids, **detector.figures(scores)})
-        return with_marks(table, flags[start : start + ROWS_READ], marks)
+        here = slice(start, start + ROWS_READ)
+        figures = detector.figures(rows.scores[here], rows.one_class[here])
+        table = pa.table({detector.config.contract.id: rows.ids.slice(start, ROWS_READ), **figures})
+        return with_marks(table, flags[here], marks)
 
     with ParquetWriter(path, part(len(flags)).schema) as writer:
         for start in range(0, len(flags), ROWS_READ):
@@ -207,17 +215,23 @@ def with_marks(table: pa.Table, flags: np.ndarray, marks: Marks) -> pa.Table:
     return table
 
 
-def _alerts(rows: pa.Table, detector: Detector, *, scores: np.ndarray, cuts: np.ndarray, marks: Marks) -> pa.Table:
+def _alerts(
+    rows: pa.Table,
+    detector: Detector,
+    *,
+    scores: tuple[np.ndarray, np.ndarray],
+    cuts: np.ndarray,
+    marks: Marks,
+) -> pa.Table:
     """Return the alerts of flagged rows by rank: input columns, and the columns `ALERTS`."""
-    parts = [explain(detector, part) for part in _parts(rows)]
-    reasons = pa.chunked_array(parts, type=REASONS_TYPE)
-    reason = pa.chunked_array([sentence(part) for part in parts], type=pa.string())
+    parts = [(explain(detector, part), pa.array(detector.alike(part))) for part in _parts(rows)]
+    reasons = pa.chunked_array([part for part, _ in parts], type=REASONS_TYPE)
+    reason = pa.chunked_array([sentence(*part) for part in parts], type=pa.string())
 
-    added = with_marks(pa.table(detector.figures(scores)), np.ones(rows.num_rows, dtype=bool), marks)
-    alone = [detector.one_class_p_value(part) for part in _parts(rows)]
-    added = added.append_column("one_class_p_value", pa.array(np.concatenate([np.empty(0), *alone])))
+    added = with_marks(pa.table(detector.figures(*scores)), np.ones(rows.num_rows, dtype=bool), marks)
     added = added.append_column("threshold", pa.array(cuts))
     added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
+    added = added.append_column("like_frauds", pa.chunked_array([alike for _, alike in parts], type=pa.int64()))
     added = added.append_column("reasons", reasons).append_column("reason", reason)
     return beside_input(rows, added, detector)
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 
-FIGURES = ("anomaly_score", "p_value", "tail_p_value")
+FIGURES = ("anomaly_score", "p_value", "tail_p_value", "one_class_p_value")
 """What a Detector says of a row, float64."""
 MARKS = ("batch_id", "model_version", "scored_at")
 """Which run says it."""
 SCORES = (*FIGURES, "is_flagged", *MARKS)
 """The scores table, beside the id."""
-ALERTS = (*SCORES, "one_class_p_value", "threshold", "rank", "reasons", "reason")
+ALERTS = (*SCORES, "threshold", "rank", "like_frauds", "reasons", "reason")
 """The alerts table, beside the table's own columns."""
 
 

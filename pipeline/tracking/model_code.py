@@ -82,7 +82,7 @@ class ServedDetector(PythonModel):
         Returns
         -------
         pandas.DataFrame
-            n_rows rows in the order given: the id, anomaly_score, p_value, tail_p_value, is_flagged, note.
+            n_rows rows in the order given: the id, the columns `FIGURES`, is_flagged, note.
             A row that cannot be scored has missing values and a note.
 
         Raises

@@ -51,6 +51,14 @@ def test_a_row_has_the_same_margin_whatever_rows_it_comes_with(trees):
     assert trees.margin(rows[:0]).shape == (0,)
 
 
+def test_leaves_are_where_the_margin_comes_from(trees):
+    rows = labelled(2100, seed=5)[0]  # more than a block
+    leaves = trees.leaves(rows)
+    assert leaves.shape == (2100, len(trees.roots))
+    assert (trees.left[leaves] == leaves).all()
+    np.testing.assert_allclose(trees.base + trees.values[leaves].sum(axis=1), trees.margin(rows))
+
+
 def test_arrays_hold_everything_and_the_same_seed_gives_the_same(trees):
     rows = labelled(seed=3)[0]
     again = BoostedTrees.from_arrays({name: array.copy() for name, array in trees.arrays().items()})

@@ -72,7 +72,7 @@ def test_p_values_are_of_the_normal_rows_of_the_last_block_in_time(detector, fea
 def test_batches_are_scored_in_order_and_alike_whatever_their_size(detector, features):
     whole = pa.Table.from_batches(detector.score(read_batches(features)))
     pieces = pa.Table.from_batches(detector.score(read_batches(features, rows=77)))
-    assert whole.schema.names == ["tx", "anomaly_score", "p_value", "tail_p_value"]
+    assert whole.schema.names == ["tx", "anomaly_score", "p_value", "tail_p_value", "one_class_p_value"]
     assert whole["tx"].equals(pq.read_table(features)["tx"])
     assert pieces.equals(whole)
     assert (whole["p_value"].to_numpy() == detector.calibration.p_value(whole["anomaly_score"].to_numpy())).all()

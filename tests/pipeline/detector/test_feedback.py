@@ -239,7 +239,34 @@ def test_parts_of_the_block_are_in_the_order_of_time(features, folder, detector)
 
 def test_the_p_value_of_the_model_alone_stays_beside(detector, alone, later):
     alone_p = alone.calibration.p_value(alone.anomaly_scores(later))
-    assert (detector.one_class_p_value(later) == alone_p).all()
-    assert (alone.one_class_p_value(later) == alone_p).all()
-    assert not (detector.calibration.p_value(detector.anomaly_scores(later)) == alone_p).all()
-    assert detector.one_class_p_value(later.slice(0, 0)).shape == (0,)
+    for version in (detector, alone):
+        figures = pa.Table.from_batches(version.score(later.to_batches()))
+        assert (figures["one_class_p_value"].to_numpy() == alone_p).all()
+        assert (figures["p_value"].to_numpy() == alone_p).all() == (version is alone)
+    assert [scores.shape for scores in detector.both_scores(later.slice(0, 0))] == [(0,), (0,)]
+
+
+def test_held_out_rows_keep_their_one_class_scores(detector, alone, tmp_path):
+    assert (detector.held_out.one_class == alone.held_out.scores).all()
+    assert alone.held_out.alone is None
+    for version in (detector, alone):
+        version.save(tmp_path)
+        assert (Detector.load(tmp_path).held_out.one_class == alone.held_out.scores).all()
+
+
+def test_frauds_are_like_the_known_ones_and_normal_rows_like_few(detector, alone, later, tmp_path):
+    fraud = later["fraud"].to_numpy() == 1
+    alike = detector.alike(later)
+    assert np.median(alike[fraud]) > 10
+    assert np.median(alike[~fraud]) == 0
+    assert alike.max() <= (detector.feedback.frauds.leaves.shape[0])
+    assert not alone.alike(later).any()
+    detector.save(tmp_path)
+    assert (Detector.load(tmp_path).alike(later) == alike).all()
+
+
+def test_a_row_is_like_no_fraud_where_the_one_class_score_makes_up_more(detector, later):
+    least = dataclasses.replace(detector, feedback=dataclasses.replace(detector.feedback, weight=1e-9))
+    scores = detector.both_scores(later)[1]
+    assert not least.alike(later)[scores > np.median(detector.one_class.scores)].any()
+    assert detector.alike(later.slice(0, 0)).shape == (0,)

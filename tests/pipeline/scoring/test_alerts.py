@@ -53,6 +53,16 @@ def test_a_sensitive_amount_is_found_in_the_spelling_of_money():
     assert "4,000.00" in for_spreadsheets(table, config()).to_pylist()[0]["reason_1"]
 
 
+def test_alerts_say_how_many_known_frauds_they_are_like():
+    table = alerts_table(rows=2).append_column("like_frauds", pa.array([14, 0]))
+    sheet = for_spreadsheets(table, config()).to_pylist()
+    assert sheet[0]["reason"].startswith("like 14 confirmed frauds: eur 1,240.50")
+    assert sheet[1]["reason"].startswith("eur 1,240.50")
+    assert sheet[0]["like_frauds"] == 14
+    assert [row.like for row in alert_rows(table, config())] == ["", "like 14 confirmed frauds: "]
+    assert alert_rows(alerts_table(rows=1), config())[0].like == ""
+
+
 def test_a_column_of_the_table_named_like_one_of_scoring_is_the_masked_one():
     table = alerts_table(rows=1)
     table = table.append_column("reason (input)", pa.array(["hush"]))
@@ -148,6 +158,7 @@ def test_a_row_is_shown_in_the_table_s_zone_with_its_amount_to_the_cent_and_its_
         keys=(("card", "none"), ("country", "US")),
         score=412.25,
         p_value=0.00002,
+        like="",
         reasons=reasons,
         is_fraud=None,
     )

@@ -30,7 +30,7 @@ SETTINGS = config(
 )
 CASES = with_settings(SETTINGS, contract={"numeric": ("case",)})
 LATER = START + timedelta(days=30)
-SCORES = ["anomaly_score", "p_value", "tail_p_value", "is_flagged"]
+SCORES = ["anomaly_score", "p_value", "tail_p_value", "one_class_p_value", "is_flagged"]
 
 
 def table(rows, seed, **place):
@@ -111,7 +111,7 @@ def test_alerts_are_those_of_the_file_by_rank_with_their_reasons(past, new, file
     assert (frame.loc[scored.alerts.index, "tx"] == scored.alerts["tx"]).all()
     assert scored.alerts.columns.tolist() == [
         *("tx", "at", "card", "eur", "channel", "note", "fraud", "age"),
-        *(*SCORES, "one_class_p_value", "threshold", "rank", "reasons", "reason"),
+        *(*SCORES, "threshold", "rank", "like_frauds", "reasons", "reason"),
     ]
 
 

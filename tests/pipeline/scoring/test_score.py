@@ -16,7 +16,8 @@ from pipeline.tables.parquet import read_batches
 from tests.pipeline.fitted import START, config, contents, detector_of, feature_table, replace, transactions
 
 SCORED_AT = datetime(2025, 5, 1, 12, 30)
-SCORES = ["anomaly_score", "p_value", "tail_p_value", "is_flagged", "batch_id", "model_version", "scored_at"]
+FIGURES = ["anomaly_score", "p_value", "tail_p_value", "one_class_p_value"]
+SCORES = [*FIGURES, "is_flagged", "batch_id", "model_version", "scored_at"]
 INPUT = ["tx", "at", "card", "eur", "channel", "note", "fraud"]
 
 
@@ -60,7 +61,7 @@ def test_every_row_has_a_score_in_the_order_of_the_table(scored, features, detec
 
 def test_alerts_are_the_flagged_rows_by_rank_with_the_input_and_no_features(scored, features, detector):
     alerts, scores = pq.read_table(scored.alerts), pq.read_table(scored.scores)
-    assert alerts.schema.names == [*INPUT, *SCORES, "one_class_p_value", "threshold", "rank", "reasons", "reason"]
+    assert alerts.schema.names == [*INPUT, *SCORES, "threshold", "rank", "like_frauds", "reasons", "reason"]
     flagged = scores.filter(scores["is_flagged"]).sort_by([("anomaly_score", "descending"), ("tx", "ascending")])
     assert 5 < alerts.num_rows < 100
     assert alerts.select(["tx", *SCORES]).equals(flagged)
@@ -198,9 +199,9 @@ def test_scores_and_flags_are_handed_on_as_they_are_written(scored):
 
 def test_scores_that_are_known_are_not_computed_again_and_give_the_same_files(features, detector, scored, tmp_path):
     known = scored.anomaly_scores
-    score(features, detector, tmp_path, anomaly_scores=known)
+    score(features, detector, tmp_path, known_scores=(known, scored.one_class_scores))
     assert contents(tmp_path) == contents(scored.scores.parent)
-    score(features, detector, tmp_path, anomaly_scores=known[::-1].copy())
+    score(features, detector, tmp_path, known_scores=(known[::-1].copy(), known))
     assert pq.read_table(tmp_path / "scores.parquet")["anomaly_score"].to_pylist() == known[::-1].tolist()
 
 

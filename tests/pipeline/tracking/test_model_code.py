@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import ConfigError, ResourceError
 from pipeline.settings.config import ThresholdConfig
+from pipeline.settings.output import FIGURES
 from pipeline.tracking import store
 from pipeline.tracking.client import start
 from tests.pipeline.tracking.small_training import Trained
@@ -46,7 +47,7 @@ def test_rows_without_a_history_score_as_the_detector_scores_them(
     rows.loc[rows.index[5], "eur"] = 1e6
     answer = model.predict(rows)
     expected = scores(rows).loc[answer["tx"]]
-    assert list(answer) == ["tx", "anomaly_score", "p_value", "tail_p_value", "is_flagged", "note"]
+    assert list(answer) == ["tx", *FIGURES, "is_flagged", "note"]
     assert answer["anomaly_score"].to_numpy().tolist() == expected["anomaly_score"].tolist()
     assert answer["p_value"].to_numpy().tolist() == expected["p_value"].tolist()
     flagged = expected["anomaly_score"].to_numpy() > trained.detector.threshold
@@ -291,7 +292,7 @@ def test_a_column_of_a_wrong_type_is_noted_on_every_row(trained: Trained, model:
 
 def test_no_rows_give_no_rows(trained: Trained, model: mlflow.pyfunc.PyFuncModel) -> None:
     answer = model.predict(trained.rows.head(0))
-    assert list(answer) == ["tx", "anomaly_score", "p_value", "tail_p_value", "is_flagged", "note"]
+    assert list(answer) == ["tx", *FIGURES, "is_flagged", "note"]
     assert len(answer) == 0
 
 
