@@ -152,9 +152,9 @@ class Committee(OneClassModel):
     hidden: Sequence[int] = (128,)
     code_size: int = 64
     noise: float = 0.02
-    batch_size: int = 512
-    learning_rate: float = 3e-3
-    max_epochs: int = 30
+    batch_size: int = 1024
+    learning_rate: float = 5e-3
+    max_epochs: int = 15
     patience: int = 5
     n_estimators: int = 200
     max_samples: int = 256
