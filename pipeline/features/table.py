@@ -112,6 +112,9 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
             _peers(connection, place, config)
         _past(connection, plan, config, reviewed=bool(reviewed))
         staged = Path(scratch) / "features.parquet"
+        # Each join keeps its right side, a table, in memory: DuckDB 2.0.0 ends with an internal error where it is the
+        # result of another join that gives its columns as places in a dictionary (its issue 24807).
+        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
         connection.execute(f"COPY ({_select(plan, config, schema.names)}) TO {_text(str(staged))} (FORMAT parquet)")
         staged.replace(out)
     return out
