@@ -186,12 +186,14 @@ class Detector:
         """
         from models.capabilities import WithTrim
 
-        encoder = Encoder.fit(parts.sample(features, FIT, ENCODER_ROWS), list_features(config), config.encoding)
+        listed = list_features(config)
+        sample = parts.sample(features, FIT, ENCODER_ROWS)
+        encoder = Encoder.fit(sample, listed, config.encoding, unused=parts.unused(listed))
         views = encoder.views(core_features(config))
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint, views=views)
         _fit_model(model, encoder, parts, features=features, seed=config.model.seed)
-        held_out, sample = _score_block(model, encoder, parts, features=features, config=config)
-        _check_useful(model, held_out.scores[held_out.normal], sample)
+        held_out, matrix = _score_block(model, encoder, parts, features=features, config=config)
+        _check_useful(model, held_out.scores[held_out.normal], matrix)
         lesson = learn(features, config, parts, encoder=encoder, model=model, held_out=held_out)
         held_out = lesson.held_out
         trimmed = (model.trimmed_ if isinstance(model, WithTrim) else None) or {}

@@ -85,8 +85,8 @@ class NumberEncoding:
         self.indicator = indicator
 
     @classmethod
-    def fit(cls, feature: Feature, values: np.ndarray, indicator: str | None) -> Self:
-        """Learn from the raw values of the fit rows, shape (n_rows,), NaN = missing."""
+    def fit(cls, feature: Feature, values: np.ndarray, indicator: str | None, *, is_used: bool = True) -> Self:
+        """Learn from the raw values of the fit rows, shape (n_rows,), NaN = missing; one not used gets no column."""
         known = values[~np.isnan(values)]
         mean, std = _moments(known)
         statistics = Statistics(
@@ -97,7 +97,7 @@ class NumberEncoding:
             std=std,
             quantiles=tuple(np.quantile(known, QUANTILES).tolist()) if len(known) else (),
         )
-        parts = [_moments(part) for part in _scale(known, feature)]
+        parts = [_moments(part) if is_used else (mean, 0.0) for part in _scale(known, feature)]
         return cls(feature, statistics, parts, indicator)
 
     @property

@@ -47,7 +47,14 @@ class Encoder:
         )
 
     @classmethod
-    def fit(cls, table: "pa.Table | Sample", features: Sequence[Feature], settings: EncodingConfig) -> Self:
+    def fit(
+        cls,
+        table: "pa.Table | Sample",
+        features: Sequence[Feature],
+        settings: EncodingConfig,
+        *,
+        unused: Collection[str] = (),
+    ) -> Self:
         """Learn scales and categories.
 
         Parameters
@@ -56,6 +63,8 @@ class Encoder:
             Normal fit rows, with the column that each feature reads. Of a sample, memory holds a column at a time.
         features : sequence of Feature
         settings : EncodingConfig
+        unused : collection of str
+            Names of numbers that get no column, however they vary.
 
         Raises
         ------
@@ -73,7 +82,8 @@ class Encoder:
             indicator = None
             if missing.any() and not missing.all():
                 indicator = indicators.setdefault(np.packbits(missing).tobytes(), feature.name)
-            encodings.append(NumberEncoding.fit(feature, values, indicator))
+            is_used = feature.name not in unused
+            encodings.append(NumberEncoding.fit(feature, values, indicator, is_used=is_used))
         encoder = cls(encodings, settings.bound)
         if not any(_varies(encoding) for encoding in encodings):
             raise TrainingError(
@@ -94,7 +104,7 @@ class Encoder:
 
     @property
     def unused(self) -> list[str]:
-        """Features that got no column because they never varied among the fit rows."""
+        """Features that got no column: they never varied among the fit rows, or were not to be used."""
         return [encoding.feature.name for encoding in self.encodings if not encoding.columns]
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:

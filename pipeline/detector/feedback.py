@@ -170,6 +170,9 @@ def learn(
     without entities) have one. The trees that score new rows are then fitted on all frauds and normal rows, block
     included.
 
+    Where review has only begun, and fewer than ten frauds are known before the block, trees are fitted on the earlier
+    half of its frauds, too, and the days from the later half on judge them.
+
     Where frauds are too few for trees, or trees count nothing, and the model has members, those that the frauds stand
     out in count more, and less is asked: ten frauds, and that the block is ranked no worse if it has ten of them.
 
@@ -193,13 +196,14 @@ def learn(
     frauds, later = int(is_fraud.sum()), int((is_fraud & block).sum())
     if not config.feedback.enabled or not frauds:
         return Lesson(None, held_out, {})
-    least = max(config.feedback.min_frauds, 2 * LEAST_FRAUDS)
-    if frauds >= least and min(later, frauds - later) >= LEAST_FRAUDS:
-        lesson = _by_trees(features, config, parts, encoder=encoder, held_out=held_out)
+    least, judges = max(config.feedback.min_frauds, 2 * LEAST_FRAUDS), _judges(parts)
+    to_judge = int((is_fraud & judges).sum())
+    if frauds >= least and min(to_judge, frauds - to_judge) >= LEAST_FRAUDS:
+        lesson = _by_trees(features, config, parts, judges, encoder=encoder, held_out=held_out)
     else:
         text = (
             f"{frauds:,} frauds are known, {later:,} of them in the calibration block; trees learn from {least:,}, "
-            f"with {LEAST_FRAUDS} before the block and {LEAST_FRAUDS} in it"
+            f"with {LEAST_FRAUDS} in it that are later than {LEAST_FRAUDS} others"
         )
         lesson = Lesson(None, held_out, {"feedback_weight": 0.0, "feedback": text})
     if lesson.feedback is None and isinstance(model, WithMembers) and frauds >= FRAUDS_TO_WEIGH:
@@ -207,19 +211,38 @@ def learn(
     return lesson
 
 
-def _by_trees(features: Path, config: Config, parts: Parts, *, encoder: Encoder, held_out: ScoredRows) -> Lesson:
+def _judges(parts: Parts) -> np.ndarray:
+    """Return which rows judge what trees are worth, in the file's order: the block, or its days from a fraud on."""
+    block, is_fraud = parts.role == CALIBRATION, parts.labels == 1
+    if np.count_nonzero(is_fraud & ~block) >= LEAST_FRAUDS or not (is_fraud & block).any():
+        return block
+    frauds = np.flatnonzero((is_fraud & block)[parts.order])
+    judges = np.zeros_like(block)
+    judges[parts.order[frauds[len(frauds) // 2] :]] = True
+    return judges
+
+
+def _by_trees(
+    features: Path, config: Config, parts: Parts, judges: np.ndarray, *, encoder: Encoder, held_out: ScoredRows
+) -> Lesson:
     from models.ranks import MemberTail
 
     seed, block = config.model.seed, parts.role == CALIBRATION
     normal, floor = held_out.normal, float(held_out.scores[held_out.normal].min())
-    margins = _of_block(_fit(features, parts, ~block, encoder=encoder, seed=seed).margin, encoder, parts, features)
+    is_judge = judges[parts.order[block[parts.order]]]
+
+    def margins_by(among: np.ndarray) -> np.ndarray:
+        return _of_block(_fit(features, parts, among, encoder=encoder, seed=seed).margin, encoder, parts, features)
+
+    margins = margins_by(~judges)
+    if not is_judge.all():  # a row's own label may not stand behind what calibrates, either
+        margins = np.where(is_judge, margins, margins_by(judges | ~block))
     tails = {
         "model": MemberTail.fit(held_out.scores[normal] - floor),
         "trees": MemberTail.fit(_odds(margins[normal])),
     }
-    choice = choose(
-        _levels(tails["model"], held_out.scores - floor), _levels(tails["trees"], _odds(margins)), held_out, seed=seed
-    )
+    levels = _levels(tails["model"], held_out.scores - floor), _levels(tails["trees"], _odds(margins))
+    choice = choose(levels[0][is_judge], levels[1][is_judge], held_out.take(is_judge), seed=seed)
     frauds = f"{np.count_nonzero(parts.labels == 1):,} known frauds; trees fitted on them"
     if not choice.weight:
         text = f"{frauds} find no more in the calibration block, and count nothing"

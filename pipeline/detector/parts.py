@@ -1,6 +1,6 @@
 """The three parts of the training period, disjoint: fit, early stopping, calibration."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import TrainingError
+from pipeline.features import Feature
 from pipeline.labels.known import Labels, available_at, taken_for_normal
 from pipeline.numbers import minute, percent
 from pipeline.settings.config import Config
@@ -20,6 +21,9 @@ from pipeline.tables.parquet import read_batches
 FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
 PARTLY = 0.1
 """A period is partly labelled when this share of its rows has no label although it is overdue."""
+
+MOSTLY = 0.5
+"""Risks are looked at when this share of the rows to fit on has a label."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,16 @@ class Parts:
     before: datetime
     days: float
     summary: dict[str, float | int | str]
+
+    def unused(self, features: Sequence[Feature]) -> set[str]:
+        """Return the names of features that are not to be looked at: risks, unless most rows to fit on have a label.
+
+        Where review alone gives labels, they are those of rows that a queue held. A risk is then how often the rows of
+        an entity looked odd before, and a one-class model cannot tell what that is worth.
+        """
+        if np.isfinite(self.labels[self.role == FIT]).mean() >= MOSTLY:
+            return set()
+        return {feature.name for feature in features if feature.unit == "risk"}
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -5,11 +5,22 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
-from pipeline.features.plan import CLOCK_UNIT, HOUR, LOG_UNIT, NOBODY, SIGNED_LOG, Feature, Party, Plan, party, unit
+from pipeline.features.plan import (
+    CLOCK_UNIT,
+    HOUR,
+    LOG_UNIT,
+    NOBODY,
+    RARE,
+    SIGNED_LOG,
+    Feature,
+    Party,
+    Plan,
+    party,
+    unit,
+)
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US, HOUR_US
 
-PRIOR_RATE = 0.01
 PRIOR_ROWS = 100
 QUARTILES_OF_NORMAL = 1.349
 """Distance between the quartiles of a normal distribution, in standard deviations."""
@@ -487,7 +498,7 @@ def _risk(plan: Plan, config: Config, who: Party, *, reviewed: bool) -> None:
     weight = config.features.risk_weight
     own_moments = reviewed or config.contract.labelled_at is not None
     delay = None if own_moments else round(config.features.label_delay_days * DAY_US)
-    prior = f"((all_frauds + {PRIOR_ROWS * PRIOR_RATE}) / (all_known + {PRIOR_ROWS}))"
+    prior = f"((all_frauds / {RARE}.0 + {PRIOR_ROWS / RARE}) / (all_known + {PRIOR_ROWS}))"
     for days in sorted(set(config.features.windows_days)):
         labels, frauds = plan.risk(who, days, delay)
         text = (
@@ -496,7 +507,7 @@ def _risk(plan: Plan, config: Config, who: Party, *, reviewed: bool) -> None:
         )
         plan.add(
             Feature(f"{who.name}: risk over {_days(days)}", "number", "linear", f"{who.name}: risk", text, unit="risk"),
-            f"({frauds} + {weight} * {prior}) / ({labels} + {weight})",
+            f"({frauds} / {RARE}.0 + {weight} * {prior}) / ({labels} + {weight})",
         )
 
 

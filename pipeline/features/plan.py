@@ -13,6 +13,8 @@ HOUR = "hour(local) + minute(local) / 60.0 + second(local) / 3600.0"
 CLOCK_UNIT = 2.0**32
 """Length of the hand on the clock whose cosines and sines are summed as whole numbers."""
 SIGNED_LOG = "sign(amount) * ln(1 + abs(amount))"
+RARE = 100
+"""Of as many rows that nobody looked at, one counts as fraud: a label is summed in shares of such a fraud."""
 BINS_PER_LOG = 64
 """Everybody's quantiles are read from a histogram of log amounts with this many bins for each factor of e."""
 
@@ -124,8 +126,8 @@ AGGREGATES = {
     "q25": "quantile_cont(amount, 0.25)",
     "q50": "quantile_cont(amount, 0.5)",
     "q75": "quantile_cont(amount, 0.75)",
-    "known": "count(*)",  # a row whose label is overdue counts as normal
-    "frauds": "sum(fraud)",
+    "known": "count(*)",
+    "frauds": f"sum(coalesce({RARE} * fraud, 1))",
 }
 OF_ONE = {
     "distinct": "count(DISTINCT e{})",

@@ -1,12 +1,14 @@
 """The labels behind the risks, each from the moment at which it became known, until another one replaces it.
 
-A row whose label is overdue counts as normal, unless the table says when labels became known. Where only alerts are
-reviewed, the share of fraud among the labels of a terminal would be that of its alerts, far above that of its rows.
+A row whose label is overdue counts as a fraud by one part in a hundred, and as normal by the rest, unless the table
+says when labels became known. Where only alerts are reviewed, the share of fraud among the labels of a terminal would
+be that of its alerts, far above that of its rows. And where nobody has reviewed anything yet, every risk is that
+hundredth: the first labels then change the risk of those entities alone whose rows were looked at.
 """
 
 from typing import TYPE_CHECKING
 
-from pipeline.features.plan import Party, Plan, known_aliases
+from pipeline.features.plan import RARE, Party, Plan, known_aliases
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US
 
@@ -22,8 +24,9 @@ def longest_wait(config: Config) -> int:
 def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewed: bool) -> None:
     """Make the relation verdicts: one row a label, with `us`, when it became known, and `next_us`, until when it held.
 
-    A row without a label has one that says not fraud, from the label delay on, unless review gave one by then, or the
-    table says when labels became known: then a label that is not known yet may still come.
+    What it says is in `fraud`, in hundredths: 100 or 0. A row without a label has one that says 1, from the label delay
+    on, unless review gave one by then, or the table says when labels became known: then a label that is not known yet
+    may still come.
 
     Parameters
     ----------
@@ -33,9 +36,9 @@ def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewe
     reviewed : bool
     """
     keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
-    labels = f"SELECT id{keys}, known_us AS us, fraud, 0 AS later FROM events WHERE fraud IS NOT NULL"
+    labels = f"SELECT id{keys}, known_us AS us, {RARE} * fraud AS fraud, 0 AS later FROM events WHERE fraud IS NOT NULL"
     if config.contract.labelled_at is None:
-        silent = f"SELECT id{keys}, known_us AS us, CAST(0 AS TINYINT) AS fraud, 0 AS later FROM events"
+        silent = f"SELECT id{keys}, known_us AS us, 1 AS fraud, 0 AS later FROM events"
         by_then = "SELECT 1 FROM reviewed WHERE id = events.id AND epoch_us(labelled_at) <= known_us"
         labels += f" UNION ALL {silent} WHERE fraud IS NULL" + (f" AND NOT EXISTS ({by_then})" if reviewed else "")
     if not reviewed:
@@ -45,7 +48,7 @@ def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewe
         f"""CREATE TEMP TABLE verdicts AS SELECT *, lead(us) OVER (PARTITION BY id ORDER BY us) AS next_us FROM (
             SELECT * FROM (
                 {labels} UNION ALL
-                SELECT events.id{keys}, greatest(epoch_us(labelled_at), us) AS us, label AS fraud, 1 AS later
+                SELECT events.id{keys}, greatest(epoch_us(labelled_at), us) AS us, {RARE} * label AS fraud, 1 AS later
                 FROM reviewed JOIN events ON reviewed.id = events.id
                 WHERE epoch_us(labelled_at) - us <= {longest_wait(config)}
             ) QUALIFY row_number() OVER (PARTITION BY id, us ORDER BY later DESC, fraud DESC) = 1
@@ -54,7 +57,7 @@ def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewe
 
 
 def everybody_sql(config: Config) -> str:
-    """Return the query of the labels of the whole days before each of the table days: all_known and all_frauds."""
+    """Return the query of the labels of the whole days before each day: all_known, and all_frauds in hundredths."""
     days = max(config.features.windows_days) - 1
     return f"""SELECT day, CAST(sum(known) AS DOUBLE) AS all_known, CAST(sum(frauds) AS DOUBLE) AS all_frauds
         FROM days JOIN (
@@ -67,7 +70,7 @@ def everybody_sql(config: Config) -> str:
 
 
 def known(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, *, reviewed: bool) -> None:
-    """Make the view known: for each row asked for, how many labels and frauds its parties had in each window."""
+    """Make the view known: for each row asked for, its parties' labels in each window, and frauds in hundredths."""
     keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
     windows = "".join(
         f", {_window(who, function, days)} AS {alias}"

@@ -193,7 +193,7 @@ def prepare(
     listed = list_features(config)
     columns = list(dict.fromkeys(feature.column for feature in listed))
     rows = parts.sample(to_fit, FIT).read(columns)
-    encoder = Encoder.fit(rows, listed, config.encoding)
+    encoder = Encoder.fit(rows, listed, config.encoding, unused=parts.unused(listed))
     matrix = encoder.transform(rows)
     encoder.put_unseen(matrix, config.model.seed)
     np.save(folder / "fit.npy", matrix)

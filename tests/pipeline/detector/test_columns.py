@@ -149,3 +149,12 @@ def test_raw_statistics_are_kept_in_the_raw_unit():
     assert found.std == pytest.approx(values.std())
     assert found.quantiles == pytest.approx(np.quantile(values, QUANTILES))
     assert fit_one(number("n"), [1.0, 2.0, 7.0]).statistics("n").whole
+
+
+def test_a_number_that_is_not_to_be_used_gets_no_column_and_keeps_its_statistics():
+    table = pa.table({"x": [1.0, 2.0, 6.0], "y": [5.0, 6.0, 7.0]})
+    encoder = Encoder.fit(table, [number("x"), number("y")], SETTINGS, unused={"x"})
+    assert (names(encoder), encoder.unused) == (["y"], ["x"])
+    assert encoder.statistics("x").mean == 3
+    again = Encoder.from_dict(encoder.to_dict())
+    assert (again.transform(table) == encoder.transform(table)).all()

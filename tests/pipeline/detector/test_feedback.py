@@ -161,6 +161,46 @@ def test_where_only_some_frauds_are_labelled_the_other_rows_are_normal(features,
     assert precision(partly, later) > 0.8 * precision(detector, later)
 
 
+@pytest.fixture(scope="module")
+def begun(features, folder):
+    """Fits of a period whose second half is the calibration block, and alone has labels: those given."""
+    settings, table = config(training={"calibration_share": 0.5}), pq.read_table(features)
+
+    def fit(labels):
+        is_hidden = np.arange(ROWS) < ROWS // 2
+        pq.write_table(replace(table, "fraud", pa.array(labels, mask=is_hidden)), folder / "begun.parquet")
+        return detector_of(folder / "begun.parquet", settings)
+
+    return fit
+
+
+def test_where_review_has_only_begun_the_later_half_of_its_frauds_judges(begun, features, later, alone):
+    labels, places = pq.read_table(features)["fraud"].to_numpy(), np.arange(ROWS)
+    frauds = np.flatnonzero((labels == 1) & (places >= ROWS // 2))
+    detector = begun(labels)
+    assert detector.summary["fraud_rows"] == len(frauds)
+    assert detector.feedback is not None
+    assert precision(detector, later) > 2 * precision(alone, later)
+    # Where frauds are drawn by chance in one half, those of the other half are told by nothing, or tell nothing.
+    middle, random = frauds[len(frauds) // 2], np.random.default_rng(5)
+    for part in (places >= middle, (places >= ROWS // 2) & (places < middle)):
+        mixed = labels.copy()
+        mixed[part] = random.permutation(labels[part])
+        assert begun(mixed).feedback is None
+
+
+def test_no_row_is_calibrated_by_trees_that_saw_it(begun, features):
+    table = pq.read_table(features)
+    detector = begun(table["fraud"].to_numpy())
+    block = table.slice(ROWS // 2)
+    is_fraud = block["fraud"].to_numpy() == 1
+    # The trees of the artefact saw the whole block, and tell each half of its frauds better.
+    gains = detector.anomaly_scores(block)[is_fraud] - detector.held_out.scores[is_fraud]
+    half = len(gains) // 2
+    assert np.median(gains[:half]) > 0
+    assert np.median(gains[half:]) > 0
+
+
 def test_many_normal_rows_are_thinned_and_weighted(features, monkeypatch, detector, later):
     monkeypatch.setattr("pipeline.detector.feedback.TREE_ROWS", 1000)
     thinned = detector_of(features, config())

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, split
 from pipeline.errors import TrainingError
+from pipeline.features import Feature
 from pipeline.labels.known import Labels
 from tests.pipeline.fitted import AFTER, DAYS, START, config, replace, transactions
 
@@ -250,3 +251,19 @@ def test_labels_from_review_that_come_too_late_are_refused_with_their_number(fea
     reviewed = review(tmp_path, [3, 4], [1, 0], [AFTER, AFTER])
     with pytest.raises(TrainingError, match=r"empty in all 1,500 rows .* review labels 2 of them after 2025-03-01"):
         split(tmp_path / "features.parquet", config(), Labels(config(), tuple(reviewed)), START)
+
+
+def test_risks_are_looked_at_where_most_rows_to_fit_on_have_a_label(features, tmp_path):
+    listed = [
+        Feature("eur", "number", "linear", "eur", "The amount."),
+        Feature("risk", "number", "linear", "risk", "A risk.", unit="risk"),
+    ]
+    for days, unused in ((25, set()), (8, {"risk"}), (0, {"risk"})):
+        path = only_reviewed(features, tmp_path, days=days)[0]
+        assert split(path, config(), Labels(config()), AFTER).unused(listed) == unused
+    table = pq.read_table(features).drop_columns(["fraud"])
+    pq.write_table(table, tmp_path / "unlabelled.parquet")
+    for n_rows, unused in ((100, {"risk"}), (table.num_rows, set())):
+        ids = table["tx"].to_numpy()[:n_rows]
+        labels = Labels(config(), tuple(review(tmp_path, ids, np.zeros(n_rows, int), [START] * n_rows)))
+        assert split(tmp_path / "unlabelled.parquet", config(), labels, AFTER).unused(listed) == unused

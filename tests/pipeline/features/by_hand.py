@@ -96,7 +96,7 @@ def by_hand(table, settings, labelled=own_label, reviewed=()):
     reach = (limits.max_window_days - longest) * DAY
     labels = [(r, max(labelled(r, settings), r["at"]), 0, r["fraud"]) for r in rows if r["fraud"] is not None]
     labels += [
-        (r, own_label(r, settings), 0, 0)
+        (r, own_label(r, settings), 0, 0.01)
         for r in rows
         if r["fraud"] is None and not settings.contract.labelled_at and not _is_reviewed(r, settings, reviewed)
     ]

@@ -88,3 +88,29 @@ def test_nothing_at_a_moment_moves_with_labels_from_review_that_came_later(tmp_p
     after = features_of(table, settings, tmp_path, reviewed=reviews(changed))
     assert after.filter(present).equals(before.filter(present))
     assert not after.equals(before)
+
+
+def unlabelled(seed):
+    table = transactions(seed=seed).drop_columns(["fraud"])
+    return table.append_column("fraud", pa.nulls(table.num_rows, pa.int8()))
+
+
+def test_before_the_first_label_every_risk_is_one_in_a_hundred(tmp_path):
+    features = features_of(unlabelled(7), config(families=RISKS, label_delay_days=2, history_days=9), tmp_path)
+    risks = [name for name in features.column_names if ": risk over" in name]
+    assert len(risks) == 6
+    for name in risks:
+        np.testing.assert_allclose(features[name].to_numpy(), 0.01, rtol=1e-12)
+
+
+def test_the_first_labels_raise_the_risk_of_those_that_were_looked_at_far_above_that_of_others(tmp_path):
+    table = unlabelled(8)
+    settings = config(families=("amount", "risk:shop"), windows_days=(9,), label_delay_days=2, history_days=9)
+    shops, moment = np.array(table["shop"].to_pylist()), START + 6 * DAY
+    is_reviewed = (shops == "shop-1") & (table["at"].to_numpy() < np.datetime64(moment))
+    given = [(int(key), int(place % 2), moment) for place, key in enumerate(table["tx"].to_numpy()[is_reviewed])]
+    features = features_of(table, settings, tmp_path, reviewed=reviews(given))
+    later = features["at"].to_numpy() > np.datetime64(moment + DAY)
+    risk, of_shop = features["shop: risk over 9 days"].to_numpy()[later], np.array(features["shop"].to_pylist())[later]
+    assert risk[of_shop == "shop-1"].min() > 0.1
+    assert risk[of_shop != "shop-1"].max() < 0.03
