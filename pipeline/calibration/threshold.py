@@ -35,6 +35,9 @@ class Threshold:
         Column that has cuts of its own by value; "" for one cut for all.
     parts : dict of str to Threshold
         By value of that column; other values share the common cut.
+    explore : float or None
+        The one-class score above which a row that is not flagged is picked for review all the same; None where no part
+        of the queue explores.
     """
 
     value: float
@@ -46,6 +49,7 @@ class Threshold:
     facts: dict[str, float] = field(default_factory=dict)
     segment: str = ""
     parts: dict[str, "Threshold"] = field(default_factory=dict)
+    explore: float | None = None
 
     @property
     def is_per_batch(self) -> bool:

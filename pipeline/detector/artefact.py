@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.calibration.exploring import solve_queue
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies.choice import row_cuts, solve
+from pipeline.calibration.strategies.choice import row_cuts
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder, Rows
 from pipeline.detector.family import build_model
@@ -203,7 +204,7 @@ class Detector:
             encoder=encoder,
             model=model,
             calibration=Calibration.fit(held_out.scores[held_out.normal]),
-            cut=solve(held_out, config.threshold),
+            cut=solve_queue(held_out, config.threshold, config.feedback.explore),
             summary={
                 **parts.summary,
                 "model": config.model.name,
@@ -227,7 +228,7 @@ class Detector:
             When the threshold cannot be kept with these rows.
         """
         config = self.config.model_copy(update={"threshold": settings})
-        return replace(self, config=config, cut=solve(self.held_out, settings))
+        return replace(self, config=config, cut=solve_queue(self.held_out, settings, config.feedback.explore))
 
     def score(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Score feature-table batches, one at a time and in order.
@@ -338,6 +339,19 @@ class Detector:
         ranks = np.zeros(len(flags), dtype=np.int64)
         ranks[flagged[order]] = np.arange(1, len(flagged) + 1)
         return flags, ranks
+
+    def picks(self, one_class: np.ndarray, flags: np.ndarray) -> np.ndarray:
+        """Return which of the rows that are not flagged explore, as a mask of shape (n_rows,).
+
+        Parameters
+        ----------
+        one_class : array of shape (n_rows,)
+            From `both_scores`.
+        flags : array of bool, shape (n_rows,)
+        """
+        if self.cut.explore is None:
+            return np.zeros(len(flags), dtype=bool)
+        return (one_class > self.cut.explore) & ~flags
 
     def settle(self, config: Config) -> Config:
         """Return a configuration to score with: today's, but the features that this Detector was trained with.

@@ -144,7 +144,7 @@ def render(report: Report) -> str:
             charts=_charts(report),
             maps=[(item.title, item.text, charts.scatter(item.points, item.ranks, item.title)) for item in report.maps],
             script=script("alerts.js"),
-            counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged")},
+            counts={name: report.counts.get(name) for name in ("read", *ROWS, "scored", "flagged", "exploring")},
             counted=[(name, ROWS[name], report.counts[name]) for name in ROWS if name in report.counts],
             unseen=[(name, rows) for name, rows in report.unseen.items() if rows],
             rules=[(rule, rows) for rule, rows in rules if rows],

@@ -105,10 +105,9 @@ def batch_report(
     missed: MissedFraud | None = None,
 ) -> Report:
     """Return the page of a scored batch; ``got`` is what it got of the threshold's promise."""
-    config, counts = (
-        detector.config,
-        {**validated.counts.__dict__, "scored": scored.scored, "flagged": scored.flagged},
-    )
+    config = detector.config
+    numbers = {"scored": scored.scored, "flagged": scored.flagged, "exploring": scored.exploring}
+    counts = {**validated.counts.__dict__, **numbers}
     return Report(
         kind="batch",
         title=f"{config.name}: {scored.flagged:,} alerts",
@@ -154,7 +153,9 @@ def outcome(scored: Scored, got: Fulfilment | None = None) -> str:
     share = scored.flagged / scored.scored if scored.scored else 0.0
     return (
         f"{scored.flagged:,} of {scored.scored:,} rows were flagged ({percent(share)}), {scored.flagged / days:,.1f} "
-        f"alerts a day over {days} {'day' if days == 1 else 'days'}." + (f" {got.text}" if got else "")
+        f"alerts a day over {days} {'day' if days == 1 else 'days'}."
+        + (f" {scored.exploring:,} more are in the queue to explore." if scored.exploring else "")
+        + (f" {got.text}" if got else "")
     )
 
 

@@ -13,7 +13,7 @@ from pipeline.numbers import amount, moment
 from pipeline.scoring.reasons import REASONS_TYPE, like_frauds, sentence
 from pipeline.settings.config import Config
 from pipeline.settings.contract import Contract
-from pipeline.settings.output import ALERTS, name_beside, name_within
+from pipeline.settings.output import ALERTS, EXPLORING, name_beside, name_within
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.sensitive import is_sensitive, mask_reason, spellings_of_row, stand_in, stand_ins
 from pipeline.tables.label_words import spell_labels
@@ -109,6 +109,7 @@ class AlertRow:
     keys: tuple[tuple[str, str], ...]  # entities and categories, by column
     score: float
     p_value: float
+    is_exploring: bool
     like: str  # how many known frauds, as it stands before the reasons
     reasons: tuple[ReasonRow, ...]
     is_fraud: bool | None
@@ -163,6 +164,7 @@ def _alert_row(row: Mapping[str, Any], cells: Mapping[str, Any], config: Config,
         keys=tuple((name, texts[name]) for name in contract.key_columns[1:]),
         score=row["anomaly_score"],
         p_value=row["p_value"],
+        is_exploring=row.get("picked") == EXPLORING,
         like=like_frauds(row.get("like_frauds") or 0),
         reasons=tuple(ReasonRow(**mask_reason(item, contract, hidden)) for item in row.get("reasons") or ()),
         is_fraud=None if label is None else bool(label),

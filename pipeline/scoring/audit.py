@@ -48,7 +48,7 @@ def chances(ids: pa.Array | pa.ChunkedArray, name: str) -> np.ndarray:
 
 
 def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path) -> Path | None:
-    """Draw the audit slice of a scored batch, ``audit.share`` of the rows that were not flagged.
+    """Draw the audit slice of a scored batch, ``audit.share`` of the rows that are not in the queue.
 
     Writes ``audit.parquet`` and, for a spreadsheet, ``audit.csv`` (sensitive columns masked, no scores: who reviews
     should not know them). They hold the rows in a random order, so that a team may stop anywhere. `rank` is the place
@@ -88,11 +88,11 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
 def _draw(features: Path, scored: Scored, detector: Detector) -> tuple[pa.Table, np.ndarray]:
     """Return the input's columns of the rows drawn, in their random order, and where they stand in the table."""
     config, schema = detector.config, pq.read_schema(features)
-    columns = input_columns(schema.names, detector)
+    columns, rest = input_columns(schema.names, detector), ~(scored.flags | scored.picks)
     batches, places, draws, start = [], [np.empty(0, np.int64)], [np.empty(0)], 0
     for batch in read_batches(features, columns):
         draw = chances(batch.column(config.contract.id), config.name)
-        drawn = np.flatnonzero(~scored.flags[start : start + batch.num_rows] & (draw < config.audit.share))
+        drawn = np.flatnonzero(rest[start : start + batch.num_rows] & (draw < config.audit.share))
         batches.append(batch.take(pa.array(drawn)))
         places.append(start + drawn)
         draws.append(draw[drawn])

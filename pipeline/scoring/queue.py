@@ -138,7 +138,7 @@ def write_differences(champion: Scored, candidate: Scored, config: Config, out: 
     The file has all columns of the alerts table, and ``change`` ("enters" or "leaves"); scores and reasons are those of
     the version that flags the row.
     """
-    tables = [pq.read_table(scored.alerts) for scored in (candidate, champion)]
+    tables = [pq.read_table(scored.alerts, filters=pc.field("is_flagged")) for scored in (candidate, champion)]
     key = config.contract.id
     parts = []
     for alerts, others, change in ((*tables, "enters"), (*tables[::-1], "leaves")):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
-from pipeline.settings.output import name_beside, name_within
+from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
 from pipeline.tables.parquet import ROWS_READ, read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
@@ -30,10 +31,10 @@ class Scored:
 
     Parameters
     ----------
-    scored, flagged : int
-        Rows with a score, and those of them that became alerts.
+    scored, flagged, exploring : int
+        Rows with a score, those of them that it flagged, and further ones that are in the queue to explore.
     alerts_per_day : dict of date to int
-        For every day of the batch in the table's time zone, days without an alert included.
+        Flagged rows, for every day of the batch in the table's time zone, days without an alert included.
     unseen : dict of str to int
         Rows with a value that no fit row held, for each categorical column.
     threshold : float or None
@@ -44,14 +45,15 @@ class Scored:
         What all rows of the files have alike: batch_id, model_version and scored_at.
     anomaly_scores, one_class_scores : arrays of shape (n_rows,), float64
         Of every row, in the table's order: with and without what known frauds add.
-    flags : array of shape (n_rows,), bool
-        Whether the row became an alert.
-    alert_places : array of shape (n_flagged,), int64
-        Where the alerts stand in the table, by rank.
+    flags, picks : arrays of shape (n_rows,), bool
+        Whether the score flagged the row, and whether it is in the queue to explore; never both.
+    alert_places : array of shape (n_alerts,), int64
+        Where the rows of the queue stand in the table, by rank.
     """
 
     scored: int
     flagged: int
+    exploring: int
     alerts_per_day: dict[date, int]
     unseen: dict[str, int]
     threshold: float | None
@@ -62,6 +64,7 @@ class Scored:
     anomaly_scores: np.ndarray = field(repr=False, compare=False)
     one_class_scores: np.ndarray = field(repr=False, compare=False)
     flags: np.ndarray = field(repr=False, compare=False)
+    picks: np.ndarray = field(repr=False, compare=False)
     alert_places: np.ndarray = field(repr=False, compare=False)
 
 
@@ -91,8 +94,8 @@ def score_table(
     """Score a feature table and write its scores and alerts.
 
     Writes ``scores.parquet`` (every row, in the table's order), ``alerts.parquet`` and ``alerts.csv``
-    (flagged rows by rank; text harmless to spreadsheets, sensitive columns masked). Memory holds a batch of
-    rows, the ids and scores of the table, and the alerts.
+    (flagged rows by rank, then those that explore; text harmless to spreadsheets, sensitive columns masked). Memory
+    holds a batch of rows, the ids and scores of the table, and the alerts.
 
     Parameters
     ----------
@@ -119,12 +122,14 @@ def score_table(
     rows = _read_rows(features, detector, known_scores, on_rows)
     cuts = detector.cuts(rows.scores, rows.segments)
     flags, ranks = detector.flag(rows.scores, rows.ids, cuts)
-    by_rank = np.argsort(ranks[flags])
-    places = np.flatnonzero(flags)[by_rank]
+    picks = detector.picks(rows.one_class, flags)
+    places = np.concatenate([np.flatnonzero(flags)[np.argsort(ranks[flags])], _by_score(rows, picks)])
+    in_file = np.argsort(np.argsort(places))
     alerts = _alerts(
-        _flagged(features, flags).take(pa.array(by_rank)),
+        _rows_of(features, flags | picks).take(pa.array(in_file)),
         detector,
         scores=(rows.scores[places], rows.one_class[places]),
+        flags=flags[places],
         cuts=np.broadcast_to(cuts, flags.shape)[places],
         marks=marks,
     )
@@ -135,10 +140,11 @@ def score_table(
     _write_scores(folder / "scores.parquet", rows, flags, detector=detector, marks=marks)
 
     times = alerts.column(name_within(contract.timestamp, alerts.column_names))
-    alerts_by_day = Counter(local_days(times, zone).tolist())
+    alerts_by_day = Counter(local_days(times, zone)[flags[places]].tolist())
     return Scored(
         scored=len(flags),
-        flagged=alerts.num_rows,
+        flagged=int(flags.sum()),
+        exploring=int(picks.sum()),
         alerts_per_day={day: alerts_by_day[day] for day in sorted(rows.days)},
         unseen=rows.unseen,
         threshold=_one_cut(cuts, detector),
@@ -149,6 +155,7 @@ def score_table(
         anomaly_scores=rows.scores,
         one_class_scores=rows.one_class,
         flags=flags,
+        picks=picks,
         alert_places=places,
     )
 
@@ -220,15 +227,17 @@ def _alerts(
     detector: Detector,
     *,
     scores: tuple[np.ndarray, np.ndarray],
+    flags: np.ndarray,
     cuts: np.ndarray,
     marks: Marks,
 ) -> pa.Table:
-    """Return the alerts of flagged rows by rank: input columns, and the columns `ALERTS`."""
+    """Return the alerts of rows by rank: input columns, and the columns `ALERTS`."""
     parts = [(explain(detector, part), pa.array(detector.alike(part))) for part in _parts(rows)]
     reasons = pa.chunked_array([part for part, _ in parts], type=REASONS_TYPE)
     reason = pa.chunked_array([sentence(*part) for part in parts], type=pa.string())
 
-    added = with_marks(pa.table(detector.figures(*scores)), np.ones(rows.num_rows, dtype=bool), marks)
+    added = with_marks(pa.table(detector.figures(*scores)), flags, marks)
+    added = added.append_column("picked", pa.array(np.where(flags, FLAGGED, EXPLORING).tolist(), pa.string()))
     added = added.append_column("threshold", pa.array(cuts))
     added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
     added = added.append_column("like_frauds", pa.chunked_array([alike for _, alike in parts], type=pa.int64()))
@@ -263,8 +272,16 @@ def input_columns(names: Collection[str], detector: Detector) -> list[str]:
     return [name for name in names if name not in features]
 
 
-def _flagged(path: Path, flags: np.ndarray) -> pa.Table:
-    """Return the flagged rows of a Parquet file, in its order."""
+def _by_score(rows: _Rows, picks: np.ndarray) -> np.ndarray:
+    """Return where the rows that explore stand, by falling score of the one-class model; ties by id."""
+    places = np.flatnonzero(picks)
+    table = pa.table({"score": rows.one_class[places], "id": rows.ids.take(pa.array(places))})
+    order = pc.sort_indices(table, sort_keys=[("score", "descending"), ("id", "ascending")])
+    return places[order.to_numpy()]
+
+
+def _rows_of(path: Path, flags: np.ndarray) -> pa.Table:
+    """Return some rows of a Parquet file, in its order."""
     batches, start = [], 0
     for batch in read_batches(path):
         batches.append(batch.filter(pa.array(flags[start : start + batch.num_rows])))

@@ -8,8 +8,12 @@ MARKS = ("batch_id", "model_version", "scored_at")
 """Which run says it."""
 SCORES = (*FIGURES, "is_flagged", *MARKS)
 """The scores table, beside the id."""
-ALERTS = (*SCORES, "threshold", "rank", "like_frauds", "reasons", "reason")
+ALERTS = (*SCORES, "picked", "threshold", "rank", "like_frauds", "reasons", "reason")
 """The alerts table, beside the table's own columns."""
+
+
+FLAGGED, EXPLORING = "score", "exploring"
+"""Why a row is in the queue, in the column ``picked``: its score, or only that of the one-class model."""
 
 
 def name_beside(name: str, added: Collection[str]) -> str:

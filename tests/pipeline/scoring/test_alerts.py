@@ -158,6 +158,7 @@ def test_a_row_is_shown_in_the_table_s_zone_with_its_amount_to_the_cent_and_its_
         keys=(("card", "none"), ("country", "US")),
         score=412.25,
         p_value=0.00002,
+        is_exploring=False,
         like="",
         reasons=reasons,
         is_fraud=None,

@@ -1,6 +1,7 @@
 import csv
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -8,12 +9,22 @@ import pytest
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring import score as scoring
+from pipeline.scoring.audit import write_audit
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.scoring.score import score_table
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.sensitive import MASK
 from pipeline.tables.parquet import read_batches
-from tests.pipeline.fitted import START, config, contents, detector_of, feature_table, replace, transactions
+from tests.pipeline.fitted import (
+    START,
+    config,
+    contents,
+    detector_of,
+    feature_table,
+    quiet_frauds,
+    replace,
+    transactions,
+)
 
 SCORED_AT = datetime(2025, 5, 1, 12, 30)
 FIGURES = ["anomaly_score", "p_value", "tail_p_value", "one_class_p_value"]
@@ -61,7 +72,7 @@ def test_every_row_has_a_score_in_the_order_of_the_table(scored, features, detec
 
 def test_alerts_are_the_flagged_rows_by_rank_with_the_input_and_no_features(scored, features, detector):
     alerts, scores = pq.read_table(scored.alerts), pq.read_table(scored.scores)
-    assert alerts.schema.names == [*INPUT, *SCORES, "threshold", "rank", "like_frauds", "reasons", "reason"]
+    assert alerts.schema.names == [*INPUT, *SCORES, "picked", "threshold", "rank", "like_frauds", "reasons", "reason"]
     flagged = scores.filter(scores["is_flagged"]).sort_by([("anomaly_score", "descending"), ("tx", "ascending")])
     assert 5 < alerts.num_rows < 100
     assert alerts.select(["tx", *SCORES]).equals(flagged)
@@ -244,3 +255,28 @@ def test_many_batches_give_the_same_files_as_one(features, detector, scored, *, 
     assert seen == [33] * 12 + [4]
     assert pq.read_table(found.scores).equals(pq.read_table(scored.scores))
     assert pq.read_table(found.alerts).equals(pq.read_table(scored.alerts))
+
+
+def test_rows_that_explore_come_behind_the_alerts_and_are_told_from_them(tmp_path):
+    settings = config(feedback={"explore": 0.3}, audit={"share": 0.9})
+    detector = detector_of(feature_table(tmp_path, quiet_frauds(), settings), settings)
+    later = feature_table(tmp_path, quiet_frauds(1000, seed=1, first_id=4000), settings, "later")
+    scored = score(later, detector, tmp_path / "scored")
+    alerts, scores = pq.read_table(scored.alerts), pq.read_table(scored.scores)
+    flags = scores["is_flagged"].to_numpy(zero_copy_only=False)
+    assert 0 < scored.exploring == alerts.num_rows - scored.flagged
+    assert alerts["picked"].to_pylist() == ["score"] * scored.flagged + ["exploring"] * scored.exploring
+    assert alerts["is_flagged"].to_pylist() == [True] * scored.flagged + [False] * scored.exploring
+    assert alerts["rank"].to_pylist() == list(range(1, alerts.num_rows + 1))
+    assert sum(scored.alerts_per_day.values()) == scored.flagged == flags.sum()
+    # They are the rows with the lowest one-class p-values that are not flagged, the lowest first.
+    chosen = pc.is_in(scores["tx"], value_set=alerts["tx"].combine_chunks()).to_numpy()
+    alone = scores["one_class_p_value"].to_numpy()
+    assert alone[chosen & ~flags].max() <= alone[~chosen].min()
+    exploring = alerts.slice(scored.flagged)
+    assert (np.diff(exploring["one_class_p_value"].to_numpy()) >= 0).all()
+    assert scores["tx"].take(pa.array(scored.alert_places)).to_pylist() == alerts["tx"].to_pylist()
+    assert exploring["anomaly_score"].to_numpy().max() <= detector.threshold
+    audit = pq.read_table(write_audit(later, scored, detector, tmp_path))
+    assert audit.num_rows > 700
+    assert not set(audit["tx"].to_pylist()) & set(alerts["tx"].to_pylist())
