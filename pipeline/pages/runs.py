@@ -115,7 +115,7 @@ def batch_report(
         counts=counts,
         promise=detector.promise,
         outcome=outcome(scored, got),
-        notes=[*notes, *_notes(detector)],
+        notes=notes,
         scores=measured.scores,
         labels=measured.labels,
         scores_of="all scored rows",
@@ -165,7 +165,8 @@ def _alerts(scored: Scored, config: Config) -> list:
 
 def _notes(detector: Detector) -> list[str]:
     unused = detector.summary.get("unused_features")
-    return [f"Not used, because they never varied in the rows to fit on: {unused}."] if unused else []
+    why = "they never varied in the rows to fit on, or are risks and fewer than half of these rows have a label"
+    return [f"Not used, because {why}: {unused}."] if unused else []
 
 
 def _model(detector: Detector) -> str:

@@ -22,7 +22,7 @@ DAYS = ("--from", "2025-01-25", "--to", "2025-02-21")
 def config(small: Path, tmp_path: Path) -> Path:
     shutil.copy(small / "transactions.parquet", tmp_path)
     text = re.sub(r"# max_epochs = \d+", "max_epochs = 4", (small / "assay.toml").read_text())
-    text = re.sub(r'families = \["denoising".*\]', 'families = ["dense", "pca"]', text)
+    text = re.sub(r'families = \["committee".*\]', 'families = ["dense", "pca"]', text)
     text = re.sub(r"hidden = \[\[64\].*\]", "hidden = [[8], [16]]", text)
     path = tmp_path / "assay.toml"
     path.write_text(re.sub(r"\n\[tuning\.options.*?(?=\n\[report\])", "\n", text, flags=re.DOTALL))
