@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from coverage import Coverage
 from hypothesis import HealthCheck
+from xdist.scheduler import LoadScopeScheduling
 
 from flows.environment import settle
 from tests.processes import free_port, running
@@ -20,6 +21,16 @@ os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 # How long an example takes says nothing on a machine that does other things, too.
 hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Give one worker the whole tour, and to begin with: both would take it, for --dist loadgroup no longer groups."""
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tour" if "test_docs_commands" in nodeid else nodeid
+
+    return Scheduling(config, log)
 
 
 def pytest_sessionfinish() -> None:
