@@ -44,18 +44,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from streams import Part, Stream, find_streams, midnight, note, trees
+from streams import Part, Stream, accept, card_column, find_streams, midnight, note, trees
 
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.bootstrap import bootstrap_all
 from pipeline.evaluation.cards import card_precision_by_day
 from pipeline.evaluation.ranking import Ranking
 from pipeline.features import compute, list_features
-from pipeline.inference.roles import infer
 from pipeline.labels.known import Labels
-from pipeline.settings.config import Config, TableConfig
-from pipeline.tables.reading import open_table
-from pipeline.validation.validate import validate
+from pipeline.settings.config import Config
 
 DAY, WEEK = timedelta(days=1), 7
 REVIEW_COST = 10.0
@@ -152,11 +149,6 @@ def first_day(stream: Stream) -> Any:
     return stream.train[1] + DAY
 
 
-def card_column(stream: Stream, config: Config) -> str:
-    """Return the column that says whom a team reviews."""
-    return stream.cards or (config.contract.entities or (config.contract.id,))[0]
-
-
 def prepare(stream: Stream, folder: Path, setting: Setting, *, customers: int = 0, few_features: bool = False) -> Ready:
     """Infer the configuration of a stream, validate its rows, and compute what no label changes.
 
@@ -171,13 +163,8 @@ def prepare(stream: Stream, folder: Path, setting: Setting, *, customers: int = 
     few_features : bool
         As `assay init --few-features` sets it up.
     """
-    ignored = list(stream.ignored)
-    table = open_table(stream.table, TableConfig())
-    config, _, _ = infer(
-        table, settings=TableConfig(), id=stream.id, label=stream.label, ignore=ignored, few_features=few_features
-    )
-    now = midnight(stream.test[1]) + 366 * DAY
-    accepted = pq.read_table(validate(table, config, folder=folder / "rows", batch_id="rows", now=now).accepted)
+    config, _, validated = accept(stream, folder, few_features=few_features)
+    accepted = pq.read_table(validated.accepted)
     if customers:
         cards = accepted[card_column(stream, config)]
         names = np.random.default_rng(0).permutation(pc.unique(cards).drop_null().sort().to_numpy(zero_copy_only=False))

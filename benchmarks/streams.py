@@ -52,7 +52,7 @@ from pipeline.labels.known import Labels
 from pipeline.settings.config import FAMILIES, Config, TableConfig
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.reading import open_table
-from pipeline.validation.validate import validate
+from pipeline.validation.validate import Validated, validate
 
 DAY = timedelta(days=1)
 K = 100
@@ -133,8 +133,7 @@ class Prepared:
     def cards(self) -> np.ndarray:
         """What a team reviews, for each test row; the row itself where the table has no entity."""
         test = self.parts["same features"].test
-        name = self.stream.cards or (self.config.contract.entities or (self.config.contract.id,))[0]
-        return np.asarray(test[name].to_pandas().to_numpy())
+        return np.asarray(test[card_column(self.stream, self.config)].to_pandas().to_numpy())
 
     @property
     def days(self) -> np.ndarray:
@@ -183,8 +182,13 @@ def all_families(config: Config) -> Config:
     return with_families(useful)
 
 
-def prepare(stream: Stream, folder: Path, *, few_features: bool = False) -> Prepared:
-    """Infer the configuration of a stream, validate its rows, and compute its features."""
+def card_column(stream: Stream, config: Config) -> str:
+    """Return the column that says whom a team reviews; the id where the table has no entity."""
+    return stream.cards or (config.contract.entities or (config.contract.id,))[0]
+
+
+def accept(stream: Stream, folder: Path, *, few_features: bool) -> tuple[Config, list[str], Validated]:
+    """Infer the configuration of a stream, with what `init` warns of, and validate its rows."""
     table = open_table(stream.table, TableConfig())
     config, _, warnings = infer(
         table,
@@ -195,7 +199,12 @@ def prepare(stream: Stream, folder: Path, *, few_features: bool = False) -> Prep
         few_features=few_features,
     )
     now = midnight(stream.test[1]) + 366 * DAY
-    validated = validate(table, config, folder=folder / "rows", batch_id=stream.name, now=now)
+    return config, warnings, validate(table, config, folder=folder / "rows", batch_id=stream.name, now=now)
+
+
+def prepare(stream: Stream, folder: Path, *, few_features: bool = False) -> Prepared:
+    """Infer the configuration of a stream, validate its rows, and compute its features."""
+    config, warnings, validated = accept(stream, folder, few_features=few_features)
     rows = between(validated.accepted, stream.train[0], stream.test[1], config)
     pq.write_table(rows, folder / "needed.parquet")
     parts = {}

@@ -23,8 +23,9 @@ hypothesis.settings.register_profile("any machine", deadline=None, suppress_heal
 hypothesis.settings.load_profile("any machine")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Give one worker the whole tour, and to begin with: both would take it, for --dist loadgroup no longer groups."""
+    """Give one worker the whole tour, and to begin with: each that has a part of it takes all steps before."""
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:

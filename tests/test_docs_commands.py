@@ -19,9 +19,6 @@ SERVERS = {"mlflow ui": "/", "mlflow models serve": "/ping", "prefect server sta
 # These make an environment or set one: tests have theirs.
 ELSEWHERE = ("make ", "export ")
 
-# One worker takes the whole tour.
-pytestmark = pytest.mark.xdist_group("tour")
-
 
 @dataclass(frozen=True)
 class Step:

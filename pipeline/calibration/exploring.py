@@ -11,8 +11,8 @@ from pipeline.errors import TrainingError
 from pipeline.numbers import per_day
 from pipeline.settings.alerts import ThresholdConfig
 
-BUDGETS = ("capacity", "false_alert_rate")
-"""Strategies that name how much may be looked at, so that a share of it can explore."""
+BUDGETS = {"capacity": "alerts_per_day", "false_alert_rate": "false_alert_rate"}
+"""Strategies that name how much may be looked at, so that a share of it can explore, with the setting that does."""
 
 
 def solve_queue(rows: ScoredRows, settings: ThresholdConfig, share: float) -> Threshold:
@@ -37,7 +37,7 @@ def solve_queue(rows: ScoredRows, settings: ThresholdConfig, share: float) -> Th
     """
     if rows.alone is None or not share or settings.strategy not in BUDGETS:
         return solve(rows, settings)
-    budget = {"capacity": "alerts_per_day", "false_alert_rate": "false_alert_rate"}[settings.strategy]
+    budget = BUDGETS[settings.strategy]
     try:
         rest = solve(rows, settings.model_copy(update={budget: (1 - share) * getattr(settings, budget)}))
     except TrainingError:

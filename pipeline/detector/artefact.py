@@ -255,17 +255,17 @@ class Detector:
         """Return the scores of rows of a feature table, and those of the model alone, whatever known frauds add."""
         if not rows.num_rows:
             return np.empty(0), np.empty(0)
-        matrix = self.encoder.transform(rows)
+        return self._both(self.encoder.transform(rows))
+
+    def matrix_scores(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the score of each encoded row, float64 of shape (n_rows,), with what known frauds add to it."""
+        return self._both(matrix)[0]
+
+    def _both(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.feedback is not None:
             return self.feedback.both(self.model, matrix)
         scores = np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
         return scores, scores
-
-    def matrix_scores(self, matrix: np.ndarray) -> np.ndarray:
-        """Return the score of each encoded row, float64 of shape (n_rows,), with what known frauds add to it."""
-        if self.feedback is not None:
-            return self.feedback.scores(self.model, matrix)
-        return np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
 
     def alike(self, rows: Rows) -> np.ndarray:
         """Return how many known frauds each row is like, int64 of shape (n_rows,); 0 where trees do not decide."""

@@ -61,8 +61,8 @@ class Feedback:
     alone: Calibration
     frauds: KnownFrauds
 
-    def scores(self, model: "OneClassModel", matrix: np.ndarray) -> np.ndarray:
-        """Return the blended score of each row.
+    def both(self, model: "OneClassModel", matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the blended score of each row, and the one-class score alone.
 
         Parameters
         ----------
@@ -73,13 +73,9 @@ class Feedback:
 
         Returns
         -------
-        array of shape (n_rows,), float64
-            Mean -log p, 0 or more; higher = more anomalous.
+        pair of arrays of shape (n_rows,), float64
+            Mean -log p, 0 or more, and the model's own score; higher = more anomalous.
         """
-        return self.both(model, matrix)[0]
-
-    def both(self, model: "OneClassModel", matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the blended score of each encoded row, and the one-class score alone."""
         one_class = np.asarray(model.anomaly_score(matrix), dtype=np.float64)
         return self.blend(one_class, self.trees.margin(matrix)), one_class
 
@@ -273,7 +269,7 @@ def _by_members(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encode
     is_fraud, held_out = parts.labels == 1, lesson.held_out
     shares = fit_shares(levels(parts.role == EARLY_STOPPING), levels(is_fraud))
     weights = MemberWeights(shares, Calibration(held_out.scores[held_out.normal]))
-    scores = _of_block(lambda matrix: weights.scores(model, matrix), encoder, parts, features)
+    scores = _of_block(lambda matrix: weights.both(model, matrix)[0], encoder, parts, features)
     choice = Choice(0.0, *(_precision(part, held_out) for part in (scores, held_out.scores)))
     is_told = np.count_nonzero(held_out.labels == 1) >= LEAST_FRAUDS
     if is_told and choice.precision < choice.alone:

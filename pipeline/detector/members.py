@@ -31,10 +31,6 @@ class MemberWeights:
     shares: np.ndarray
     alone: Calibration
 
-    def scores(self, model: "OneClassModel", matrix: np.ndarray) -> np.ndarray:
-        """Return the score of each encoded row, float64 of shape (n_rows,): that of a model whose members count so."""
-        return self.both(model, matrix)[0]
-
     def both(self, model: "OneClassModel", matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the score of each encoded row with these weights, and that of the model, whose members count alike."""
         levels = members_of(model, matrix)
