@@ -18,6 +18,9 @@ from tests.processes import free_port, running
 
 settle()
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The cores are the workers'. OpenMP's threads spin while they wait for one that has no core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # How long an example takes says nothing on a machine that does other things, too.
 hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.settings.load_profile("any machine")
