@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import norm
-from sklearn.utils.estimator_checks import check_estimator
 
 from models.ensemble import MEMBERS, EnsembleAutoencoder
 from models.memory import MemoryAutoencoder, hash_rows
@@ -48,12 +47,6 @@ def network_residuals(model, data):
             hidden = hidden @ weight[network] + bias[network]
         found.append(data - hidden)
     return np.array(found)
-
-
-def test_it_is_a_scikit_learn_outlier_detector():
-    model = EnsembleAutoencoder(n_steps=5, hidden=(8,))
-    results = check_estimator(model, on_skip=None, on_fail=None)
-    assert {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"} == {}
 
 
 def by_hand(model, data, fit_rows):

@@ -40,6 +40,7 @@ SMALL = {
     "batch_size": 64,
     "learning_rate": 0.01,
     "filters": (4,),
+    "n_estimators": 20,
 }
 EVERY_MODEL = pytest.mark.parametrize("kind", CLASSES)
 EVERY_AUTOENCODER = pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, Autoencoder)])
