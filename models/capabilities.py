@@ -45,14 +45,6 @@ class WithCode(Protocol):
 
 
 @runtime_checkable
-class WithMembers(Protocol):
-    """Scores a row by several members; its score is the root of the mean square of what they say."""
-
-    def member_scores(self, X: ArrayLike | RowSource) -> np.ndarray:
-        """Return ``-log P`` of each member's score, 0 or more, float64 of shape (n_rows, n_members)."""
-
-
-@runtime_checkable
 class WithEpochs(Protocol):
     """Was trained in passes over the fit rows; a model that is not fitted yet has none.
 

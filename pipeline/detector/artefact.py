@@ -22,9 +22,9 @@ from pipeline.detector.encoder import Encoder, Rows
 from pipeline.detector.family import build_model
 from pipeline.detector.feedback import Feedback, learn, load_feedback
 from pipeline.detector.files import check_finite, read_json, seal, unseal, write_json
-from pipeline.detector.members import MemberWeights
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
 from pipeline.detector.reference import Reference
+from pipeline.detector.traits import Traits
 from pipeline.errors import ConfigError, ResourceError, TrainingError
 from pipeline.features import Feature, core_features, list_features
 from pipeline.labels.known import Labels
@@ -66,7 +66,7 @@ class Detector:
         The rows of the calibration block: what another threshold is solved on without fitting or scoring anew.
     reference : Reference
         What the training period was like, to hold a batch against.
-    feedback : Feedback or MemberWeights, optional
+    feedback : Feedback or Traits, optional
         What known frauds add to the model's score; None where they add nothing.
     """
 
@@ -80,7 +80,7 @@ class Detector:
     calibration_start: datetime
     held_out: ScoredRows
     reference: Reference
-    feedback: Feedback | MemberWeights | None = None
+    feedback: Feedback | Traits | None = None
 
     @property
     def threshold(self) -> float:

@@ -12,8 +12,8 @@ from pipeline.calibration.p_values import Calibration
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.files import read_json, write_json
 from pipeline.detector.likeness import KnownFrauds
-from pipeline.detector.members import MemberWeights, fit_shares, members_of
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, Parts, Sample
+from pipeline.detector.traits import Traits
 from pipeline.settings.config import Config
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ LEAST_FRAUDS = 10
 """Known frauds that there are before the calibration block, and in it, for trees to be tried at all."""
 TREE_ROWS = 200_000
 """Trees are fitted on all frauds and about as many normal rows, evenly taken in time and weighted, at most."""
-FRAUDS_TO_WEIGH, ROWS_TO_WEIGH = 10, 20_000
-"""Known frauds from which on a model's members are weighed; on as many of them, and of normal rows, at most."""
+FRAUDS_TO_WEIGH, ROWS_TO_WEIGH = 10, 6_000
+"""Known frauds from which on columns are weighed; on as many of them, and of normal rows, at most."""
 DRAWS, LOWER_END = 200, 0.1
 """The trees count when this quantile of what they gain, over as many draws of customers, lies above zero."""
 
@@ -142,7 +142,7 @@ class Lesson:
 
     Parameters
     ----------
-    feedback : Feedback, MemberWeights or None
+    feedback : Feedback, Traits or None
         None where the labels changed nothing.
     held_out : ScoredRows
         The calibration block with the scores that a row of it would have got, in the order of time.
@@ -150,7 +150,7 @@ class Lesson:
         What a person wants to know of it.
     """
 
-    feedback: Feedback | MemberWeights | None
+    feedback: Feedback | Traits | None
     held_out: ScoredRows
     summary: dict[str, float | int | str]
 
@@ -169,8 +169,9 @@ def learn(
     Where review has only begun, and fewer than ten frauds are known before the block, trees are fitted on the earlier
     half of its frauds, too, and the days from the later half on judge them.
 
-    Where frauds are too few for trees, or trees count nothing, and the model has members, those that the frauds stand
-    out in count more, and less is asked: ten frauds, and that the block is ranked no worse if it has ten of them.
+    Where frauds are too few for trees, or trees count nothing, the score is raised where a row stands out in the
+    columns in which the frauds do (`Traits`), and less is asked: ten frauds, and that the block is ranked no worse if
+    it has ten of them.
 
     Parameters
     ----------
@@ -186,8 +187,6 @@ def learn(
     held_out : ScoredRows
         The calibration block, in the order of time, with the scores of the model.
     """
-    from models.capabilities import WithMembers
-
     is_fraud, block = parts.labels == 1, parts.role == CALIBRATION
     frauds, later = int(is_fraud.sum()), int((is_fraud & block).sum())
     if not config.feedback.enabled or not frauds:
@@ -202,8 +201,8 @@ def learn(
             f"with {LEAST_FRAUDS} in it that are later than {LEAST_FRAUDS} others"
         )
         lesson = Lesson(None, held_out, {"feedback_weight": 0.0, "feedback": text})
-    if lesson.feedback is None and isinstance(model, WithMembers) and frauds >= FRAUDS_TO_WEIGH:
-        return _by_members(features, parts, lesson, encoder=encoder, model=model)
+    if lesson.feedback is None and frauds >= FRAUDS_TO_WEIGH:
+        return _by_traits(features, parts, lesson, encoder=encoder, model=model)
     return lesson
 
 
@@ -258,28 +257,30 @@ def _by_trees(
     return Lesson(feedback, blended, choice.facts | {"feedback": text})
 
 
-def _by_members(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encoder, model: "OneClassModel") -> Lesson:
-    """Return the lesson of a model's members, or the one there is where they rank the block worse."""
+def _by_traits(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encoder, model: "OneClassModel") -> Lesson:
+    """Return the lesson of what frauds have in common, or the one there is where that ranks the block worse."""
 
-    def levels(mask: np.ndarray) -> np.ndarray:
+    def rows(mask: np.ndarray) -> np.ndarray:
         step = -(-np.count_nonzero(mask) // ROWS_TO_WEIGH)
-        rows = _sample(features, parts, np.flatnonzero(mask[parts.order])[::step])
-        return members_of(model, encoder.transform(rows.read(encoder.table_columns)))
+        some = _sample(features, parts, np.flatnonzero(mask[parts.order])[::step])
+        return encoder.transform(some.read(encoder.table_columns))
 
     is_fraud, held_out = parts.labels == 1, lesson.held_out
-    shares = fit_shares(levels(parts.role == EARLY_STOPPING), levels(is_fraud))
-    weights = MemberWeights(shares, Calibration(held_out.scores[held_out.normal]))
-    scores = _of_block(lambda matrix: weights.both(model, matrix)[0], encoder, parts, features)
+    alone = Calibration(held_out.scores[held_out.normal])
+    traits = Traits.fit(model, rows(parts.role == EARLY_STOPPING), rows(is_fraud), alone)
+    scores = _of_block(lambda matrix: traits.both(model, matrix)[0], encoder, parts, features)
     choice = Choice(0.0, *(_precision(part, held_out) for part in (scores, held_out.scores)))
     is_told = np.count_nonzero(held_out.labels == 1) >= LEAST_FRAUDS
     if is_told and choice.precision < choice.alone:
         return lesson
+    columns = traits.strongest([column.feature for column in encoder.columns])
     text = (
-        f"{np.count_nonzero(is_fraud):,} known frauds; the model's members count "
-        f"{', '.join(f'{share:.2f}' for share in shares)} for them" + (f": {choice.text}" if is_told else "")
+        f"{np.count_nonzero(is_fraud):,} known frauds raise what stands out as they do"
+        + (f", most of all in {', '.join(columns)}" if columns else "")
+        + (f": {choice.text}" if is_told else "")
     )
     facts = choice.facts if is_told else {"feedback_weight": 0.0}
-    return Lesson(weights, held_out.blended(scores), facts | {"feedback": text})
+    return Lesson(traits, held_out.blended(scores), facts | {"feedback": text})
 
 
 @dataclass(frozen=True)
@@ -412,8 +413,8 @@ def _levels(tail: "MemberTail", scores: np.ndarray) -> np.ndarray:
     return np.asarray(levels.numpy(), dtype=np.float64)
 
 
-def load_feedback(folder: Path) -> Feedback | MemberWeights | None:
+def load_feedback(folder: Path) -> Feedback | Traits | None:
     """Read what a training with known frauds saved in a folder; None where there is none."""
     if not folder.is_dir():
         return None
-    return MemberWeights.load(folder) if (folder / "members.json").is_file() else Feedback.load(folder)
+    return Traits.load(folder) if (folder / "traits.json").is_file() else Feedback.load(folder)

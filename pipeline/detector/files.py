@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.errors import ResourceError
 from pipeline.tables.writing import write_text
 
-FORMAT = 4
+FORMAT = 5
 """Version of an artefact's format; a reader refuses any other."""
 MAIN = "detector.json"
 """The file that names all others, and is written last."""

@@ -60,6 +60,7 @@ def test_prints_every_model_with_intervals_beside_ours(folder, tmp_path):
     assert set(models) == expected | {
         "assay",
         "assay, no labels but in risks",
+        "assay, ten known frauds",
         *(f"sort by {what}" for what in ("amount", "rarest category", "velocity")),
     }
     for name, record in models.items():
@@ -70,6 +71,7 @@ def test_prints_every_model_with_intervals_beside_ours(folder, tmp_path):
         assert record["alone_ahead"] == pytest.approx(alone, abs=1e-12)
         assert f"{name} " in process.output
         assert 0.2 < record["auroc"] <= 1
+    assert models["assay, ten known frauds"]["seeds"] == 10
     # The same by hand, for what needs no model.
     rows = pq.read_table(folder / "small.parquet").to_pandas().drop_duplicates("TRANSACTION_ID")
     rows = rows[rows["TX_DATETIME"].between("2025-01-29", "2025-02-09 23:59:59") & rows["CUSTOMER_ID"].notna()]

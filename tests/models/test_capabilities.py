@@ -7,7 +7,6 @@ from models.capabilities import (
     WithContributions,
     WithEarlyStopping,
     WithEpochs,
-    WithMembers,
     WithProgress,
     WithReconstruction,
     WithResiduals,
@@ -18,9 +17,9 @@ from models.registry import MODELS, model_class
 SURFACE = {WithCode, WithContributions, WithReconstruction, WithResiduals}
 EXPECTED = {
     **dict.fromkeys(MODELS, SURFACE | {WithEarlyStopping, WithEpochs, WithProgress, WithTrim}),
-    "ensemble": SURFACE | {WithEarlyStopping, WithEpochs, WithMembers, WithProgress},
+    "ensemble": SURFACE | {WithEarlyStopping, WithEpochs, WithProgress},
     "memory": SURFACE,
-    "committee": {WithEarlyStopping, WithEpochs, WithMembers, WithProgress},
+    "committee": {WithEarlyStopping, WithEpochs, WithProgress},
     **{name: set() for name in ("pca", "knn", "isolation_forest", "one_class_svm")},
 }
 ALL = {kind for kind in vars(capabilities).values() if getattr(kind, "_is_runtime_protocol", False)} - {
@@ -54,11 +53,5 @@ def test_each_model_has_the_capabilities_of_its_kind_and_they_work(name):
         assert passes
     if isinstance(model, WithTrim):
         assert model.trimmed_ is None
-    if isinstance(model, WithMembers):
-        levels = model.member_scores(rows(seed=2))
-        assert levels.min() >= 0
-        np.testing.assert_allclose(
-            np.sqrt(np.square(levels).mean(axis=1)), model.anomaly_score(rows(seed=2)), rtol=1e-5
-        )
     if isinstance(model, WithCode):
         assert model.encode(rows()).shape == (100, 2)

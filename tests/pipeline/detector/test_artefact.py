@@ -160,7 +160,7 @@ def test_another_format_or_folder_is_refused_in_a_sentence(detector, tmp_path):
     detector.save(tmp_path)
     described = json.loads((tmp_path / "detector.json").read_text())
     (tmp_path / "detector.json").write_text(json.dumps({**described, "format": 99}))
-    with pytest.raises(ResourceError, match=r"detector\.json has format version 99 and this version of Assay reads 4"):
+    with pytest.raises(ResourceError, match=r"detector\.json has format version 99 and this version of Assay reads 5"):
         Detector.load(tmp_path)
     (tmp_path / "detector.json").unlink()
     with pytest.raises(ResourceError, match=r"holds no detector, for detector\.json is missing"):
