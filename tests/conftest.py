@@ -26,14 +26,26 @@ hypothesis.settings.register_profile("any machine", deadline=None, suppress_heal
 hypothesis.settings.load_profile("any machine")
 
 
+FLOWS, TOUR = "tests/flows/", "tests/test_docs_commands.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest as a whole: a worker that has it last works alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith((FLOWS, TOUR)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Give one worker the whole tour, and to begin with: each that has a part of it takes all steps before."""
+    """Give one worker a whole file, and all flows, so that what they share is made once, in the order of the tests.
+
+    Trained models and a server stand behind the flows, and behind a step of the tour all steps before it.
+    """
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "tour" if "test_docs_commands" in nodeid else nodeid
+            return FLOWS if nodeid.startswith(FLOWS) else nodeid.partition("::")[0]
 
+    config.option.loadscopereorder = False  # by number of tests, which says little of how long they take
     return Scheduling(config, log)
 
 
