@@ -17,7 +17,7 @@ from pipeline.simulation import SCENARIOS, simulate
 from tests import processes
 
 ROOT = Path(__file__).parents[2]
-SEEDS, ROWS = 8, 12_000
+SEEDS, ROWS = 20, 12_000
 SETTING = {"weeks": 2, "train_days": 21, "capacity": 40}
 CONFIG = Config.model_validate(
     {
@@ -150,7 +150,7 @@ def test_the_table_of_a_stream_is_printed_and_written(tmp_path):
 
 
 def test_reviewed_labels_never_make_the_next_week_worse(feedback, tmp_path):
-    """Eight streams, each with and without what review said of the first week, on the same second week.
+    """Twenty streams, each with and without what review said of the first week, on the same second week.
 
     The lower end may lie below zero by what the average precision of one such week moves by when a single fraud of its
     forty is ranked last: labels that are worth nothing must not fail by chance.
