@@ -22,7 +22,7 @@ def run(*words):
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "transactions.parquet"
-    made = simulate(path, rows=40_000, days=60, seed=0, malformed=False)
+    made = simulate(path, rows=20_000, days=60, seed=0, malformed=False)
     rows = pq.read_table(path).select(
         ["TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD"]
     )
@@ -35,7 +35,7 @@ def table(tmp_path_factory):
 
 def test_prints_injected_anomalies_and_scenarios_with_their_shares(table, tmp_path):
     process = run(
-        "--data", table, "--week", "2025-02-01", "--seeds", 1, "--simulator", 40_000, "--json", tmp_path / "o.json"
+        "--data", table, "--week", "2025-02-01", "--seeds", 1, "--simulator", 20_000, "--json", tmp_path / "o.json"
     )
     assert process.status == 0, process.errors
     records = json.loads((tmp_path / "o.json").read_text())

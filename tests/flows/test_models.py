@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
 from flows.run import run_flow
 from tests.flows.assay import DAY, PERIOD, client_of, run, with_model
@@ -18,7 +19,8 @@ def train(config: Path) -> Any:
     return run_flow(config, "flows.train:train", table="", **PERIOD)
 
 
-def test_families_are_trained_scored_and_compared_by_name(new_table: Path) -> None:
+def test_families_are_trained_scored_and_compared_by_name(new_table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.scoring.maps.NORMAL_POINTS", 300)  # of three maps by t-SNE
     config = with_model(
         new_table, 'name = "variational"\ncode_size = 3\nmax_epochs = 4\ntrim = 0.01\noptions = { beta = 0.5 }'
     )
