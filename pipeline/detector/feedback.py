@@ -30,7 +30,7 @@ TREE_ROWS = 200_000
 FRAUDS_TO_WEIGH, ROWS_TO_WEIGH = 10, 6_000
 """Known frauds from which on columns are weighed; on as many of them, and of normal rows, at most."""
 DRAWS, LOWER_END = 200, 0.1
-"""The trees count when this quantile of what they gain, over as many draws of customers, lies above zero."""
+"""The trees count what this quantile of their gain, over as many draws of customers, is highest for."""
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ def learn(
     """Fit what known frauds teach of the training period, and let it count as much as the period's last days say.
 
     Trees fitted on the frauds and normal rows before the calibration block (`Parts.normal`: a row without a label is
-    neither, unless it is overdue) score the block. The weight with the highest average precision there is taken, and
-    only where the gain over the one-class score alone is no accident: 90 % of 200 draws of its customers (of its rows,
-    without entities) have one. The trees that score new rows are then fitted on all frauds and normal rows, block
-    included.
+    neither, unless it is overdue) score the block. A weight is worth what it gains there in average precision over the
+    one-class score alone, in all but the worst tenth of 200 draws of the block's customers (of its rows, without
+    entities): the weight that is worth most is taken, and 0 where none gains. The trees that score new rows are then
+    fitted on all frauds and normal rows, block included.
 
     Where review has only begun, and fewer than ten frauds are known before the block, trees are fitted on the earlier
     half of its frauds, too, and the days from the later half on judge them.
@@ -307,7 +307,7 @@ class Choice:
 
 
 def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int) -> Choice:
-    """Return what the trees count.
+    """Return what the trees count: the weight that gains most where its gain is counted at the lower end.
 
     Parameters
     ----------
@@ -320,16 +320,11 @@ def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int)
     known = rows.normal | (rows.labels == 1)
     labels, one, two = rows.labels[known] == 1, model[known], trees[known]
     ranks = [_Ranking.of(weight * two + (1 - weight) * one, labels) for weight in WEIGHTS]
-    once = np.ones(len(labels))
-    precisions = [ranking.average_precision(once) for ranking in ranks]
-    best = int(np.argmax(precisions))
-    if best:
-        gains = [
-            ranks[best].average_precision(draw) - ranks[0].average_precision(draw)
-            for draw in _draws(None if rows.customers is None else rows.customers[known], len(labels), seed)
-        ]
-        best = best if np.quantile(gains, LOWER_END) > 0 else 0
-    return Choice(WEIGHTS[best], float(precisions[best]), float(precisions[0]))
+    draws = _draws(None if rows.customers is None else rows.customers[known], len(labels), seed)
+    values = np.array([[ranking.average_precision(draw) for ranking in ranks] for draw in draws])
+    best = int(np.argmax(np.quantile(values - values[:, :1], LOWER_END, axis=0)))
+    precisions = [ranks[place].average_precision(np.ones(len(labels))) for place in (best, 0)]
+    return Choice(WEIGHTS[best], *precisions)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.calibration.intervals import share_interval
 from pipeline.errors import TrainingError
 from pipeline.features import Feature
 from pipeline.labels.known import Labels, available_at, taken_for_normal
@@ -116,12 +117,19 @@ class Parts:
         if not rows:
             return ()
         share = self.summary.get("contamination")
-        known = "" if share is None else f" (by the days whose rows all have one, {percent(float(share))} of them are)"
+        known = "" if share is None else f" (by {self._evidence}, {percent(float(share))} of them are)"
         text = (
             f"{rows:,} rows whose label is overdue were taken for normal. Those that are fraud{known} score high among "
             "the normal rows that p-values and thresholds rest on: of the rest, fewer are flagged than promised."
         )
         return (text,)
+
+    @property
+    def _evidence(self) -> str:
+        if "audit_rows" not in self.summary:
+            return "the days whose rows all have one"
+        low, high = (percent(float(self.summary[f"contamination_{end}"])) for end in ("low", "high"))
+        return f"{self.summary['audit_rows']:,} rows of audit slices, which say {low} to {high}"
 
     def places(self, role: int) -> np.ndarray:
         """Return, for each row of one part in the file's order, its place in the order of time, ties by id."""
@@ -188,6 +196,7 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     if not normal.any():
         raise TrainingError(_why_no_normal_rows(rows, known, labels, as_of))
 
+    audit = _by_audit(labels.chances(rows, known), known) if silent.any() else {}
     by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
     order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().view(np.int64)
     del rows  # the ids have done their part, and Arrow would keep their memory
@@ -207,7 +216,7 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     days = _days(ordered[ordered >= start])
     source = str(contract.label) if has_labels else "none" if np.isnan(known).all() else "from review"
     summary = _summary(role, known, normal, days=days, source=source, ends=(ordered[0], ordered[-1]))
-    summary |= _about_silent(silent, known, moments) if silent.any() else {}
+    summary |= (_about_silent(silent, known, moments) if silent.any() else {}) | audit
     _check(summary, config, as_of)
     return Parts(
         as_of=as_of,
@@ -243,6 +252,19 @@ def _about_silent(silent: np.ndarray, known: np.ndarray, moments: np.ndarray) ->
         return facts
     expected = frauds[whole].sum() / rows[whole].sum() * rows[some].sum()
     return facts | {"contamination": float(max(expected - frauds[some].sum(), 0) / silent.sum())}
+
+
+def _by_audit(chances: np.ndarray, known: np.ndarray) -> dict[str, float | int | str]:
+    """Return the share of fraud among rows like those that were drawn by chance, with its interval; {} without any."""
+    is_drawn = chances < 1
+    if not is_drawn.any():
+        return {}
+    weights = 1 / chances[is_drawn]
+    share = float(np.average(known[is_drawn] == 1, weights=weights))
+    rows = weights.sum() ** 2 / np.square(weights).sum()  # of equal weight, that would tell as much
+    low, high = share_interval(round(share * rows), round(rows))
+    rows_drawn = int(is_drawn.sum())
+    return {"contamination": share, "contamination_low": low, "contamination_high": high, "audit_rows": rows_drawn}
 
 
 def _read(features: Path, config: Config) -> pa.Table:

@@ -19,8 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.evaluation.bootstrap import LEVEL, Interval
-from pipeline.labels.known import Labels
-from pipeline.scoring.audit import FILE, PROBABILITY
+from pipeline.labels.known import AUDIT, PROBABILITY, Labels
 from pipeline.settings.output import name_within
 from pipeline.workspace.workspace import Workspace
 
@@ -102,9 +101,9 @@ def missed_fraud(folders: Sequence[Path], labels: Labels, as_of: datetime) -> Mi
     """
     weights, frauds, numbers = [], [], np.zeros(6, dtype=np.int64)
     for folder in folders:
-        if not (folder / FILE).is_file():
+        if not (folder / AUDIT).is_file():
             continue
-        row_labels, chance = _known(folder / FILE, labels, as_of)
+        row_labels, chance = _known(folder / AUDIT, labels, as_of)
         answered = int((~np.isnan(row_labels)).sum())
         if len(row_labels) and not answered:
             continue
@@ -133,7 +132,7 @@ def missed_fraud(folders: Sequence[Path], labels: Labels, as_of: datetime) -> Mi
 def missed_by_version(workspace: Workspace) -> dict[str, str]:
     """Return what all audits of a table say by now, in words, for each version of the model that scored."""
     folders, labels = defaultdict(list), workspace.labels
-    for path in sorted(workspace.folder.batches.glob(f"*/{FILE}")):
+    for path in sorted(workspace.folder.batches.glob(f"*/{AUDIT}")):
         scores = path.with_name("scores.parquet")
         if workspace.config.contract.id in pq.read_schema(scores).names:
             versions = pq.ParquetFile(scores).read_row_group(0, columns=["model_version"]).column(0)

@@ -13,11 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from pipeline.settings.config import Config
+from pipeline.settings.output import name_within
 from pipeline.tables.period import DAY_US, TIMESTAMP
 from pipeline.tables.sql import quote
 
+AUDIT, PROBABILITY = "audit.parquet", "inclusion_probability"
+"""The file of a scored batch's audit slice, and its column of the chance that a row had to be drawn."""
 READ_ROWS = 2**20
 """Rows whose labels are looked up at a time, to bound memory."""
 
@@ -72,10 +76,13 @@ class Labels:
         The contract's columns, and how long labels take.
     reviewed : tuple of Path
         Labels from review: `pipeline.labels.reviewed.ReviewedLabels.files`. Those of other rows are not looked at.
+    audits : tuple of Path
+        Audit slices of scored batches: rows that were looked at by chance.
     """
 
     config: Config
     reviewed: tuple[Path, ...] = ()
+    audits: tuple[Path, ...] = ()
 
     def known(self, rows: pa.Table, as_of: datetime) -> np.ndarray:
         """Return what is known of each row's label as of a moment.
@@ -116,6 +123,40 @@ class Labels:
             holds = moments >= _available_since(rows.take(pa.array(places)), self.config, as_of)
             labels[places[holds]] = verdicts[holds]
         return labels
+
+    def chances(self, rows: pa.Table, known: np.ndarray) -> np.ndarray:
+        """Return the chance that each row had of being looked at.
+
+        That of a row of an audit slice is what the slice says, and 1 that of any other row with a label: an alert, or
+        a row whose label came by itself.
+
+        Parameters
+        ----------
+        rows : pa.Table
+            With the id.
+        known : array of shape (n_rows,)
+            From `known`.
+
+        Returns
+        -------
+        array of shape (n_rows,), float64
+            Above 0 and at most 1; NaN of a row without a label.
+        """
+        key = self.config.contract.id
+        chances = np.where(np.isnan(known), np.nan, 1.0)
+        tables = []
+        for path in self.audits:
+            schema = pq.read_schema(path)
+            column = name_within(key, schema.names)
+            # A contract that changed may name another id than the one that the slice was written with.
+            if column in schema.names and schema.field(column).type == rows[key].type:
+                tables.append(pq.read_table(path, columns=[column, PROBABILITY]).rename_columns(["id", "chance"]))
+        if tables:
+            audit = pa.concat_tables(tables)
+            places = pc.fill_null(pc.index_in(rows[key], value_set=audit["id"].combine_chunks()), -1).to_numpy()
+            is_known = (places >= 0) & ~np.isnan(known)
+            chances[is_known] = audit["chance"].to_numpy()[places[is_known]]
+        return chances
 
     def known_now(self, rows: pa.Table) -> np.ndarray:
         """Return what is known of each row's label at this moment, as `known` does."""

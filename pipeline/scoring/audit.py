@@ -9,15 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
+from pipeline.labels.known import AUDIT, PROBABILITY
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.score import Scored, beside_input, input_columns, with_marks
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.writing import ParquetWriter, write_csv
-
-PROBABILITY = "inclusion_probability"
-
-
-FILE = "audit.parquet"
 
 
 def chances(ids: pa.Array | pa.ChunkedArray, name: str) -> np.ndarray:
@@ -77,12 +73,12 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
     added = added.append_column("rank", pa.array(np.arange(1, len(places) + 1)))
     added = added.append_column(PROBABILITY, pa.array(np.full(len(places), share)))
     table = beside_input(rows, added, detector)
-    with ParquetWriter(folder / FILE, table.schema) as writer:
+    with ParquetWriter(folder / AUDIT, table.schema) as writer:
         writer.write(table)
     hidden = [name for name in added.column_names if name != PROBABILITY]
     spreadsheet = for_spreadsheets(table.drop_columns(hidden), config)
     write_csv(folder / "audit.csv", [spreadsheet], spreadsheet.schema)
-    return folder / FILE
+    return folder / AUDIT
 
 
 def _draw(features: Path, scored: Scored, detector: Detector) -> tuple[pa.Table, np.ndarray]:

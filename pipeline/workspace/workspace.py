@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from pipeline.labels.known import Labels
+from pipeline.labels.known import AUDIT, Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.settings.config import Config
 from pipeline.workspace.folder import WorkFolder
@@ -71,4 +71,5 @@ class Workspace:
     @property
     def labels(self) -> Labels:
         """What is known of rows at this moment: deliveries that come later are not in what was returned."""
-        return Labels(self.config, tuple(self.reviewed.files()))
+        audits = sorted(self.folder.batches.glob(f"*/{AUDIT}"))
+        return Labels(self.config, tuple(self.reviewed.files()), tuple(audits))

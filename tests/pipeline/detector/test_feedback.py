@@ -239,6 +239,26 @@ def test_the_weight_is_the_best_on_the_known_rows():
     assert 0 < choice.weight < 1
 
 
+def test_of_a_few_frauds_the_weight_with_the_surest_gain_counts():
+    generator, n_rows = np.random.default_rng(0), 1500
+    labels, places = (np.arange(n_rows) < 15).astype(float), np.arange(n_rows)
+    model, trees = generator.exponential(size=(2, n_rows))
+    shows = generator.integers(0, 2, (2, n_rows)) * labels  # a fraud shows in one, in both or in neither
+    model, trees = model + 2 * shows[0], trees + 4 * shows[1]
+    customers = np.where(labels == 1, places // 3, places)
+
+    def gains(times):
+        values = [average_precision_score(labels, w * trees + (1 - w) * model, sample_weight=times) for w in WEIGHTS]
+        return np.subtract(values, values[0])
+
+    draws = [np.bincount(generator.integers(n_rows, size=n_rows), minlength=n_rows)[customers] for _ in range(200)]
+    least = np.quantile([gains(times) for times in draws if times[:15].any()], 0.1, axis=0)
+    assert (WEIGHTS[int(np.argmax(gains(np.ones(n_rows))))], WEIGHTS[int(np.argmax(least))]) == (0.75, 0.5)
+    choice = choose(model, trees, scored(labels, customers), seed=0)
+    assert choice.weight == 0.5
+    assert choice.precision - choice.alone == pytest.approx(gains(np.ones(n_rows))[WEIGHTS.index(0.5)])
+
+
 def test_trees_that_are_no_better_count_nothing():
     generator = np.random.default_rng(1)
     labels = (generator.random(5000) < 0.02).astype(float)

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import beta
 
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, split
 from pipeline.errors import TrainingError
@@ -178,6 +179,39 @@ def test_rows_whose_label_is_overdue_are_normal_where_many_have_none(features, t
     assert parts.summary["contamination"] == pytest.approx(expected / hidden.sum())
     assert f"{hidden.sum():,} rows whose label is overdue were taken for normal" in parts.notes[0]
     assert split(features, config(), Labels(config()), AFTER).notes == ()
+
+
+def test_an_audit_slice_says_how_many_of_the_rows_taken_for_normal_are_fraud(features, tmp_path):
+    path, labels, _, hidden = only_reviewed(features, tmp_path, days=0)
+    drawn, table = np.flatnonzero(hidden)[::5], pq.read_table(path)
+    hidden[drawn] = False
+    pq.write_table(replace(table, "fraud", pa.array(labels, mask=hidden)), path)
+    audit = {"tx": table["tx"].take(pa.array(drawn)), "inclusion_probability": np.full(len(drawn), 0.2)}
+    pq.write_table(pa.table(audit), tmp_path / "audit.parquet")
+    parts = split(path, config(), Labels(config(), audits=(tmp_path / "audit.parquet",)), AFTER)
+    found, summary = (labels[drawn] == 1).sum(), parts.summary
+    assert summary["audit_rows"] == len(drawn)
+    assert summary["contamination"] == pytest.approx(found / len(drawn))
+    ends = beta(found + 0.5, len(drawn) - found + 0.5).ppf([0.05, 0.95])
+    assert (summary["contamination_low"], summary["contamination_high"]) == pytest.approx(tuple(ends))
+    assert f"by {len(drawn)} rows of audit slices" in parts.notes[0]
+
+
+def test_rows_of_several_slices_stand_for_as_many_as_they_were_drawn_from(features, tmp_path):
+    path, labels, _, hidden = only_reviewed(features, tmp_path, days=0)
+    table, places = pq.read_table(path), np.flatnonzero(hidden)
+    slices = {0.1: places[:300:3], 0.5: places[300::3]}
+    for share, drawn in slices.items():
+        hidden[drawn] = False
+        audit = {"tx": table["tx"].take(pa.array(drawn)), "inclusion_probability": np.full(len(drawn), share)}
+        pq.write_table(pa.table(audit), tmp_path / f"{share}.parquet")
+    pq.write_table(replace(table, "fraud", pa.array(labels, mask=hidden)), path)
+    files = tuple(tmp_path / f"{share}.parquet" for share in slices)
+    parts = split(path, config(), Labels(config(), audits=files), AFTER)
+    frauds = sum((labels[drawn] == 1).sum() / share for share, drawn in slices.items())
+    rows = sum(len(drawn) / share for share, drawn in slices.items())
+    assert parts.summary["contamination"] == pytest.approx(frauds / rows)
+    assert parts.summary["contamination_low"] < frauds / rows < parts.summary["contamination_high"]
 
 
 def test_without_a_day_of_labels_nothing_is_said_of_how_many_are_fraud(features, tmp_path):

@@ -212,3 +212,18 @@ def test_the_latest_moment_is_that_of_the_last_label_and_not_after_now(tmp_path)
     assert Labels(config(), (file,)).latest_moment(START, now) == START + timedelta(days=20)
     assert Labels(config(), (file,)).latest_moment(START + timedelta(days=15), now) == START + timedelta(days=22)
     assert Labels(config(), (file,)).latest_moment(START, START + timedelta(days=8)) == START + timedelta(days=8)
+
+
+def test_a_row_of_an_audit_slice_was_looked_at_with_its_chance_and_any_other_with_a_label_surely(tmp_path):
+    rows = pa.table({"tx": ["a", "b", "c", "d"]})
+    slices = {
+        "ours": {"tx": ["d", "b", "z"], "inclusion_probability": [0.02, 0.02, 0.02]},
+        "other id": {"number": ["a"], "inclusion_probability": [0.5]},
+        "numbers": {"tx": [1], "inclusion_probability": [0.5]},
+        "beside": {"tx (input)": ["c"], "tx": [7], "inclusion_probability": [0.1]},
+    }
+    for name, columns in slices.items():
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    labels = Labels(config(), audits=tuple(sorted(tmp_path.glob("*.parquet"))))
+    np.testing.assert_array_equal(labels.chances(rows, np.array([1, 0, 1, np.nan])), [1, 0.02, 0.1, np.nan])
+    np.testing.assert_array_equal(Labels(config()).chances(rows, np.array([1, 0, 1, np.nan])), [1, 1, 1, np.nan])

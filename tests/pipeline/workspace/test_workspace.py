@@ -30,6 +30,15 @@ def test_labels_are_those_of_the_moment_at_which_they_were_asked_for(tmp_path):
     assert (str(before.known_now(rows)), space.labels.known_now(rows).tolist()) == ("[nan]", [1.0])
 
 
+def test_labels_know_the_audit_slices_of_the_batches(tmp_path):
+    space = workspace(tmp_path)
+    for batch in ("b2", "b1"):
+        folder = space.folder.batches / batch
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"tx": [7], "inclusion_probability": [0.1]}), folder / "audit.parquet")
+    assert [path.parent.name for path in space.labels.audits] == ["b1", "b2"]
+
+
 def test_a_history_folder_brings_the_labels_that_lie_beside_it(tmp_path):
     space = workspace(tmp_path)
     pq.write_table(pa.table({"tx": [7], "at": [datetime(2025, 1, 1)], "eur": [1.0]}), tmp_path / "rows.parquet")
