@@ -1,4 +1,4 @@
-"""The ensemble: memories, denoising networks and each column by itself, combined on calibrated tails."""
+"""The ensemble: memories, denoising networks, columns and pairs of them, combined on calibrated tails."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,17 @@ from models.base import Autoencoder
 from models.blocks import at_random, in_blocks, is_streamed
 from models.memory import MemoryAutoencoder, hash_rows
 from models.one_class import with_prefix
-from models.ranks import MemberTail, NormalRanks, surprisal
+from models.ranks import ExponentialTail, NormalRanks, surprisal
+from models.rarity import PairRarity
 from models.scores import Mahalanobis
 from models.settings import OnEpoch, RowSource, Settings
 
 CALIBRATION_ROWS = 20_000
 """Ranks, tails and covariances are fitted on as many rows at most."""
-MEMBERS = ("likelihood", "memory", "ranks", "networks", "columns")
-"""What the five scores that are combined come from, in order."""
+MEMBERS = ("likelihood", "memory", "distance", "ranks", "rank_memory", "networks", "columns", "pairs")
+"""What the scores that are combined come from, in order."""
+RARITIES = ("columns", "pairs")
+"""Their scores are ``-log P`` already, so that tails need not fall off faster than by 1 for 1."""
 
 
 class NetworkBundle(nn.Module):
@@ -70,25 +73,33 @@ class NetworkBundle(nn.Module):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EnsembleAutoencoder(Autoencoder):
-    """Memories, denoising networks and each column by itself; a row scores what their tail probabilities say together.
+    """Memories, denoising networks, columns and pairs of them; a row scores what their tail probabilities say together.
 
-    Five scores are combined. Where a row lies among the normal ones: that of a ``MemoryAutoencoder`` by likelihood,
-    the Mahalanobis distance of the same residuals, and the likelihood of a second memory that sees the columns by
-    their ranks (``NormalRanks``), for which long tails and units do not matter. How its columns hang together: the mean
-    Mahalanobis distance of the residuals of denoising networks (Vincent et al. 2008) that are trained side by side,
-    each with its own weights, noise and rows. And how far out its values are one by one: the sum of the columns'
-    two-sided tail probabilities, ``-log P``.
+    Eight scores are combined.
+
+    - "likelihood", "memory", "distance": where a row lies among the normal ones. A ``MemoryAutoencoder`` sees the
+      columns divided by their largest deviation from the mean, so that one that seldom moves, but then far, counts
+      little in who is near. Its likelihood and the Mahalanobis distance of its residuals weigh the columns anew;
+      their mean square does not.
+    - "ranks", "rank_memory": the likelihood and the Mahalanobis distance of a second memory that sees the columns by
+      their ranks (``NormalRanks``), for which long tails and units do not matter.
+    - "networks": how its columns hang together, the mean Mahalanobis distance of the residuals of denoising networks
+      (Vincent et al. 2008) that are trained side by side, each with its own weights, noise and rows.
+    - "columns": how far out its values are one by one, the sum of the columns' two-sided tail probabilities,
+      ``-log P``.
+    - "pairs": how seldom its values come together two by two (``PairRarity``), for which what is a code has no near
+      and far.
 
     They are of different kinds and scales, so each is turned into ``-log P`` of a normal row scoring as high, by
-    ``MemberTail``, as Kriegel, Kröger, Schubert and Zimek, "Interpreting and unifying outlier scores" (2011) ask for.
-    The root mean square of these lies between their mean, which is Fisher's way of combining tests (1932), and their
-    maximum: one member that is sure counts for more than several that are not. Scores are 0 or more.
+    ``ExponentialTail``, as Kriegel, Kröger, Schubert and Zimek, "Interpreting and unifying outlier scores" (2011) ask
+    for. The root mean square of these lies between their mean, which is Fisher's way of combining tests (1932), and
+    their maximum: one member that is sure counts for more than several that are not. Scores are 0 or more.
 
-    Tails and covariances need rows that the scores were not made of. The memory leaves a row out of its own
-    reconstruction; and each network leaves out one fold of the rows, which it alone is judged by, as in
-    cross-validation. Copies of a row are in one fold.
+    Tails and covariances need rows that the scores were not made of. The memories leave a row out of its own
+    reconstruction, and the pairs out of their counts; and each network leaves out one fold of the rows, which it
+    alone is judged by, as in cross-validation. Copies of a row are in one fold.
 
-    A row's contributions are those to the five scores, each in proportion to what the score's tail says.
+    A row's contributions are those to the eight scores, each in proportion to what the score's tail says.
 
     Parameters
     ----------
@@ -125,11 +136,14 @@ class EnsembleAutoencoder(Autoencoder):
     Attributes
     ----------
     memory_, rank_memory_ : MemoryAutoencoder
-        Of the rows, and of their ranks.
+        Of the rows times ``scales_``, and of their ranks.
+    scales_ : ndarray of float32, shape (n_columns,)
+        One over each column's largest deviation from its mean.
     ranks_ : NormalRanks
+    pairs_ : PairRarity
     networks_ : NetworkBundle
-    tails_ : dict of MemberTail
-        Of "likelihood", "memory", "ranks", "networks" and "columns".
+    tails_ : dict of ExponentialTail
+        By ``MEMBERS``.
     epochs_ : list of dict
         ``epoch``, ``train_loss`` and, with held-out rows, ``held_out_loss``.
 
@@ -193,9 +207,12 @@ class EnsembleAutoencoder(Autoencoder):
         seed = int(check_random_state(self.random_state).randint(2**31))
         generator = torch.Generator().manual_seed(seed)
         sample = self._memory(seed).draw(rows)
-        some = at_random(rows, CALIBRATION_ROWS, generator)
-        self.ranks_ = NormalRanks.fit(np.asarray(some[: len(some)]))
-        self.memory_ = self._memory(seed).fit(sample)
+        some = np.asarray(at_random(rows, CALIBRATION_ROWS, generator)[:], dtype=np.float32)
+        self.ranks_ = NormalRanks.fit(some)
+        self.pairs_ = PairRarity.fit(some)
+        self._counted = hash_rows(torch.from_numpy(some)).sort().values
+        self.scales_ = _scales(some)
+        self.memory_ = self._memory(seed).fit(sample * self.scales_)
         self.rank_memory_ = self._memory(seed).fit(in_blocks(sample, self.ranks_))
         self.networks_ = self._build(rows.shape[1], generator)
         self.networks_.requires_grad_(requires_grad=True)
@@ -216,18 +233,27 @@ class EnsembleAutoencoder(Autoencoder):
         self.networks_.requires_grad_(requires_grad=False)
         self._distances = {
             "memory": Mahalanobis.fit(in_blocks(some, self._memory_residuals)),
+            "rank_memory": Mahalanobis.fit(in_blocks(some, self._rank_memory_residuals)),
             "networks": Mahalanobis.fit(in_blocks(some, self._out_of_fold)),
         }
         members = in_blocks(some, lambda block: torch.stack(self._sums_of(self._out_of_fit(block)), dim=1))
-        self.tails_ = {name: MemberTail.fit(scores) for name, scores in zip(MEMBERS, members.T, strict=True)}
+        self.tails_ = {
+            name: ExponentialTail.fit(scores, least=float(name in RARITIES))
+            for name, scores in zip(MEMBERS, members.T, strict=True)
+        }
         self._set_offset(self._fit_row_scores(rows))
         if self.checkpoint is not None:
             checkpoints.clear(self.checkpoint)
         return self
 
     def member_scores(self, X: ArrayLike | RowSource) -> np.ndarray:
-        """Return ``-log P`` of each of the five scores, float64 of shape (n_rows, 5), in the order of ``MEMBERS``."""
-        return in_blocks(self._check_rows(X), self._levels)
+        """Return ``-log P`` of each of the eight scores, float64 of shape (n_rows, 8), in the order of ``MEMBERS``."""
+
+        def levels(block: Tensor) -> Tensor:
+            residuals = self._network_residuals(block)
+            return self._levels(self._sums_of(self._members(block, leave_out=False, network_residuals=residuals)))
+
+        return in_blocks(self._check_rows(X), levels)
 
     def _memory(self, seed: int) -> MemoryAutoencoder:
         names = ("n_prototypes", "bandwidth", "smoothing")
@@ -255,20 +281,34 @@ class EnsembleAutoencoder(Autoencoder):
     def _out_of_fold(self, block: Tensor) -> Tensor:
         return (self._network_residuals(block) * self._in_fold(block)).sum(dim=0)
 
+    def _scaled(self, block: Tensor) -> Tensor:
+        return block * torch.from_numpy(self.scales_)
+
     def _memory_residuals(self, block: Tensor) -> Tensor:
-        return block - self.memory_.read(block, leave_out=True)[0]
+        scaled = self._scaled(block)
+        return scaled - self.memory_.read(scaled, leave_out=True)[0]
+
+    def _rank_memory_residuals(self, block: Tensor) -> Tensor:
+        ranks = self.ranks_(block)
+        return ranks - self.rank_memory_.read(ranks, leave_out=True)[0]
 
     def _members(self, block: Tensor, *, leave_out: bool, network_residuals: Iterable[Tensor]) -> list[Tensor]:
-        """Return the contributions to the five scores, in the order of ``MEMBERS``."""
-        expected, likelihood = self.memory_.read(block, leave_out=leave_out)
-        ranks = self.ranks_(block)
+        """Return the contributions to the scores, in the order of ``MEMBERS``."""
+        scaled, ranks = self._scaled(block), self.ranks_(block)
+        read, likelihood = self.memory_.read(scaled, leave_out=leave_out)
+        rank_read, rank_likelihood = self.rank_memory_.read(ranks, leave_out=leave_out)
+        apart, rank_apart = (scaled - read).double(), (ranks - rank_read).double()
         distance = self._distances["networks"]
+        is_fit_row = torch.isin(hash_rows(block), self._counted) if leave_out else None
         return [
             likelihood,
-            self._distances["memory"].contributions((block - expected).double()),
-            self.rank_memory_.read(ranks, leave_out=leave_out)[1],
+            self._distances["memory"].contributions(apart),
+            apart.square(),
+            rank_likelihood,
+            self._distances["rank_memory"].contributions(rank_apart),
             torch.stack([distance.contributions(residuals.double()) for residuals in network_residuals]).mean(dim=0),
             surprisal(ranks),
+            self.pairs_(block, is_fit_row).double(),
         ]
 
     def _out_of_fit(self, block: Tensor) -> list[Tensor]:
@@ -286,16 +326,15 @@ class EnsembleAutoencoder(Autoencoder):
         """Return those of fit rows, each by the memories without it; by the networks as any row."""
         return self._combined(block, leave_out=True)
 
-    def _levels(self, block: Tensor) -> Tensor:
-        members = self._members(block, leave_out=False, network_residuals=self._network_residuals(block))
-        return torch.stack(
-            [self.tails_[name](score) for name, score in zip(MEMBERS, self._sums_of(members), strict=True)], dim=1
-        )
+    def _levels(self, sums: Sequence[Tensor]) -> Tensor:
+        """Return ``-log P`` of the scores, shape (n_rows, n_members)."""
+        levels = [self.tails_[name](score.numpy()) for name, score in zip(MEMBERS, sums, strict=True)]
+        return torch.from_numpy(np.column_stack(levels))
 
     def _combined(self, block: Tensor, *, leave_out: bool) -> Tensor:
         members = self._members(block, leave_out=leave_out, network_residuals=self._network_residuals(block))
-        sums = torch.stack(self._sums_of(members))
-        levels = torch.stack([self.tails_[name](score) for name, score in zip(MEMBERS, sums, strict=True)])
+        scores = self._sums_of(members)
+        sums, levels = torch.stack(scores), self._levels(scores).T
         combined = levels.square().mean(dim=0).sqrt_()
         # The score is the sum of level^2 / (members * score): that much of it is each member's.
         shares = torch.where(sums * combined > 0, levels.square() / (len(MEMBERS) * combined * sums), 0)
@@ -304,26 +343,29 @@ class EnsembleAutoencoder(Autoencoder):
     def _reconstruct(self, block: Tensor) -> Tensor:
         """Return the mean of the memory's reconstruction and of that of the networks."""
         networks = block - self._network_residuals(block).mean(dim=0)
-        return (networks + self.memory_.read(block, leave_out=False)[0]) / 2
+        read = self.memory_.read(self._scaled(block), leave_out=False)[0] / torch.from_numpy(self.scales_)
+        return (networks + read) / 2
 
     def _encode(self, block: Tensor) -> Tensor:
-        return self.memory_._encode(block)  # noqa: SLF001 - its code is the memory's, and both are of one library
+        return self.memory_._encode(self._scaled(block))  # noqa: SLF001 - its code is the memory's, and both are of one library
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         memories = {"memory": self.memory_._state(), "rank_memory": self.rank_memory_._state()}
         arrays = {f"{name}.{part}": array for name, (_, parts) in memories.items() for part, array in parts.items()}
-        arrays |= {f"ranks.{name}": array for name, array in self.ranks_.arrays().items()}
+        arrays |= {"scales": self.scales_, "counted": self._counted.numpy()}
+        fitted: dict[str, Any] = {"ranks": self.ranks_, "pairs": self.pairs_}
+        fitted |= {f"distance.{name}": distance for name, distance in self._distances.items()}
+        fitted |= {f"tail.{name}": tail for name, tail in self.tails_.items()}
+        for name, part in fitted.items():
+            arrays |= {f"{name}.{piece}": array for piece, array in part.arrays().items()}
         arrays |= {f"networks.{name}": value.numpy() for name, value in self.networks_.state_dict().items()}
-        for name, distance in self._distances.items():
-            arrays |= {f"distance.{name}.{part}": array for part, array in distance.arrays().items()}
-        for name, tail in self.tails_.items():
-            arrays |= {f"tail.{name}.scores": tail.scores.numpy(), f"tail.{name}.levels": tail.levels.numpy()}
-        xis = {name: tail.xi for name, tail in self.tails_.items()}
-        return {"epochs": self.epochs_, **{name: values for name, (values, _) in memories.items()}, "xi": xis}, arrays
+        return {"epochs": self.epochs_, **{name: values for name, (values, _) in memories.items()}}, arrays
 
     def _restore(self, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.epochs_ = values["epochs"]
         self.ranks_ = NormalRanks.from_arrays(with_prefix(arrays, "ranks."))
+        self.pairs_ = PairRarity(**with_prefix(arrays, "pairs."))
+        self.scales_, self._counted = arrays["scales"], torch.from_numpy(arrays["counted"])
         self.memory_, self.rank_memory_ = (self._memory(0) for _ in range(2))
         for name, memory in (("memory", self.memory_), ("rank_memory", self.rank_memory_)):
             memory.n_features_in_ = self.n_features_in_
@@ -332,8 +374,12 @@ class EnsembleAutoencoder(Autoencoder):
         weights = {name: torch.from_numpy(value) for name, value in with_prefix(arrays, "networks.").items()}
         self.networks_.load_state_dict(weights)
         self.networks_.requires_grad_(requires_grad=False)
-        names = ("memory", "networks")
+        names = ("memory", "rank_memory", "networks")
         self._distances = {name: Mahalanobis.from_arrays(with_prefix(arrays, f"distance.{name}.")) for name in names}
-        self.tails_ = {
-            name: MemberTail(**with_prefix(arrays, f"tail.{name}."), xi=xi) for name, xi in values["xi"].items()
-        }
+        self.tails_ = {name: ExponentialTail.from_arrays(with_prefix(arrays, f"tail.{name}.")) for name in MEMBERS}
+
+
+def _scales(rows: np.ndarray) -> np.ndarray:
+    """Return one over each column's largest deviation from its mean, and 1 where there is none; float32."""
+    most = np.abs(rows - rows.mean(axis=0, dtype=np.float64)).max(axis=0)
+    return np.divide(1, most, out=np.ones(len(most)), where=most > np.finfo(np.float32).eps).astype(np.float32)

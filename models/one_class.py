@@ -17,7 +17,7 @@ from torch import Tensor
 from models.blocks import check_streamed, is_streamed
 from models.settings import RowSource
 
-MODEL_FORMAT = 2
+MODEL_FORMAT = 3
 """Version of the saved format; a reader refuses any other."""
 
 

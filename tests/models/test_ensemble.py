@@ -6,7 +6,8 @@ from scipy.stats import norm
 
 from models.ensemble import MEMBERS, EnsembleAutoencoder
 from models.memory import MemoryAutoencoder, hash_rows
-from models.ranks import MemberTail
+from models.ranks import ExponentialTail
+from models.rarity import PairRarity
 from models.registry import load
 from models.scores import Mahalanobis
 from tests.models.test_blocks import Table
@@ -50,8 +51,9 @@ def network_residuals(model, data):
 
 
 def by_hand(model, data, fit_rows):
-    """The five scores of the members, each from its own library class or in plain NumPy."""
-    memory = MemoryAutoencoder(random_state=model.memory_.random_state).fit(fit_rows)
+    """The scores of the members, each from its own library class or in plain NumPy."""
+    scales = 1 / np.abs(fit_rows - fit_rows.mean(axis=0)).max(axis=0)
+    memory = MemoryAutoencoder(random_state=model.memory_.random_state).fit(fit_rows * scales)
     ranks, fit_ranks = (model.ranks_(torch.from_numpy(rows)).numpy() for rows in (data, fit_rows))
     rank_memory = MemoryAutoencoder(random_state=model.memory_.random_state).fit(fit_ranks)
 
@@ -59,11 +61,14 @@ def by_hand(model, data, fit_rows):
         return model._distances[name].contributions(torch.from_numpy(residuals).double()).sum(dim=1).numpy()
 
     return {
-        "likelihood": memory.anomaly_score(data),
-        "memory": distances("memory", memory.residuals(data)),
+        "likelihood": memory.anomaly_score(data * scales),
+        "memory": distances("memory", memory.residuals(data * scales)),
+        "distance": np.square(memory.residuals(data * scales)).sum(axis=1),
         "ranks": rank_memory.anomaly_score(ranks),
+        "rank_memory": distances("rank_memory", rank_memory.residuals(ranks)),
         "networks": np.mean([distances("networks", found) for found in network_residuals(model, data)], axis=0),
         "columns": -np.log(2 * norm.sf(np.abs(ranks.astype(np.float64)))).sum(axis=1),
+        "pairs": PairRarity.fit(fit_rows)(torch.from_numpy(data)).sum(dim=1).numpy(),
     }
 
 
@@ -72,7 +77,7 @@ def test_scores_are_the_root_mean_square_of_the_tails_of_its_members():
     model = fitted(fit_rows)
     scores = by_hand(model, data, fit_rows)
     assert tuple(scores) == MEMBERS
-    levels = np.array([model.tails_[name](torch.from_numpy(scores[name])).numpy() for name in MEMBERS])
+    levels = np.array([model.tails_[name](scores[name]) for name in MEMBERS])
     np.testing.assert_allclose(model.anomaly_score(data), np.sqrt((levels**2).mean(axis=0)), rtol=1e-3)
     # Between the mean of the members and their maximum.
     assert (model.anomaly_score(data) >= levels.mean(axis=0) * (1 - 1e-3)).all()
@@ -85,12 +90,11 @@ def test_each_column_has_the_part_that_its_members_give_it():
     block = torch.from_numpy(data)
     members = model._members(block, leave_out=True, network_residuals=model._network_residuals(block))
     sums = [np.maximum(found.sum(dim=1).numpy(), 0) for found in members]
-    levels = [model.tails_[name](torch.from_numpy(score)).numpy() for name, score in zip(MEMBERS, sums, strict=True)]
+    levels = [model.tails_[name](score) for name, score in zip(MEMBERS, sums, strict=True)]
     combined = np.sqrt(np.mean(np.square(levels), axis=0))
     expected = sum(
-        found.numpy() / score[:, None] * (level**2 / combined / len(MEMBERS))[:, None]
+        found.numpy() / np.maximum(score, 1e-300)[:, None] * (level**2 / combined / len(MEMBERS))[:, None]
         for found, score, level in zip(members, sums, levels, strict=True)
-        if (score > 0).all()
     )
     np.testing.assert_allclose(model.contributions(data), expected, rtol=1e-3, atol=1e-3)
 
@@ -104,8 +108,8 @@ def test_networks_are_judged_by_the_rows_that_they_left_out():
     distance = Mahalanobis.fit(out_of_fold)
     np.testing.assert_allclose(model._distances["networks"].precision, distance.precision, rtol=1e-3, atol=1e-3)
     scores = distance.contributions(torch.from_numpy(out_of_fold)).sum(dim=1).numpy()
-    tail = MemberTail.fit(scores)
-    assert model.tails_["networks"].xi == pytest.approx(tail.xi, rel=1e-3)
+    tail = ExponentialTail.fit(scores)
+    assert model.tails_["networks"].excess == pytest.approx(tail.excess, rel=1e-3)
     np.testing.assert_allclose(model.tails_["networks"].scores, tail.scores, rtol=1e-3)
 
 
@@ -248,3 +252,24 @@ def test_fit_rows_are_judged_without_themselves():
     alone = fit_rows[120:]
     assert (model.fit_row_scores(alone) > model.anomaly_score(alone)).all()  # once more, they may be one of many
     np.testing.assert_allclose(model.fit_row_scores(rows(50, seed=2)), model.anomaly_score(rows(50, seed=2)))
+
+
+def test_what_all_rows_share_is_no_surprise_and_what_breaks_it_is_not_without_bound():
+    same = np.column_stack([rows(300), np.ones(300)]).astype(np.float32)
+    model = fitted(same)
+    odd = same[:50].copy()
+    odd[:, -1] = 2
+    levels = dict(zip(MEMBERS, model.member_scores(odd).T, strict=True))
+    assert (model.anomaly_score(odd) > np.quantile(model.anomaly_score(same), 0.99)).all()
+    for name in ("columns", "pairs"):
+        assert levels[name].max() < 1000
+
+
+def test_a_code_never_seen_is_told_by_its_column():
+    rng = np.random.default_rng(0)
+    codes = rng.choice([-2.0, -0.5, 0.5, 2.0], size=(600, 3)).astype(np.float32)
+    model = fitted(codes)
+    odd = codes[:100].copy()
+    odd[:, 1] = 0.1  # amid the codes that there are
+    assert np.quantile(model.anomaly_score(odd), 0.01) > np.quantile(model.anomaly_score(codes), 0.99)
+    assert (model.contributions(odd).argmax(axis=1) == 1).mean() > 0.95

@@ -18,7 +18,7 @@ def test_a_short_name_gives_its_class():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 1}, "has format 1, and this version reads 2"),
+        ({"format": 1}, "has format 1, and this version reads 3"),
         ({"format": None}, "has format None"),
         ({"class": "Popen"}, "names the class 'Popen'; known are DenoisingAutoencoder"),
         ({"class": "os.system"}, "names the class 'os.system'"),
