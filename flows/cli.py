@@ -23,6 +23,13 @@ app = typer.Typer(
     help="Assay learns what normal transactions look like and says which new ones do not fit, and why.",
 )
 
+user = typer.Typer(no_args_is_help=True, help="Who gets into the analysts' desk.")
+audit = typer.Typer(no_args_is_help=True)
+review = typer.Typer(no_args_is_help=True)
+app.add_typer(user, name="user")
+app.add_typer(audit, name="audit")
+app.add_typer(review, name="review")
+
 DAY = ["%Y-%m-%d"]
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The table's configuration.")]
 TableArgument = Annotated[str, typer.Argument(help="File or folder. Left out: table.path of the configuration.")]
@@ -31,6 +38,8 @@ Last = Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last d
 Output = Annotated[Path | None, typer.Option(help="Parquet file to write.")]
 VersionOption = Annotated[str, typer.Option(help="Version or alias of the model.")]
 DEFAULT = Path("assay.toml")
+UserName = Annotated[str, typer.Argument(help="Small letters and digits, and . _ @ - behind the first.")]
+RoleOption = Annotated[str, typer.Option(help="viewer, analyst, lead or admin.")]
 KNOWN = "Whether tests leave out cards of which a fraud is known by the row's day."
 
 
@@ -275,6 +284,71 @@ def label(
 
     with _plain_errors():
         take_labels(config, labels)
+
+
+@user.command("add", epilog="Example: assay user add ann --role analyst")
+def user_add(name: UserName, role: RoleOption = "analyst", config: ConfigFile = DEFAULT) -> None:
+    """Add somebody who may log in to the desk; the password is asked for, or read from what is piped in."""
+    from flows.commands.desk import add_user
+
+    with _plain_errors():
+        add_user(config, name, role)  # type: ignore[arg-type]  # what is no role is refused
+
+
+@user.command("change", epilog="Example: assay user change ann --role lead")
+def user_change(
+    name: UserName,
+    *,
+    role: Annotated[str | None, typer.Option(help="viewer, analyst, lead or admin.")] = None,
+    password: Annotated[bool, typer.Option("--password", help="Ask for another password.")] = False,
+    is_ended: Annotated[bool | None, typer.Option("--end/--open", help="Whether the user may log in no more.")] = None,
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Give somebody another role or password, or no access any more; who is logged in is logged out."""
+    from flows.commands.desk import change_user
+
+    with _plain_errors():
+        change_user(config, name, role=role, password=password, is_ended=is_ended)  # type: ignore[arg-type]
+
+
+@user.command("list", epilog="Example: assay user list")
+def user_list(config: ConfigFile = DEFAULT) -> None:
+    """Say who may log in to the desk, and as what."""
+    from flows.commands.desk import list_users
+
+    with _plain_errors():
+        list_users(config)
+
+
+@audit.callback()
+def audit_group() -> None:
+    """Whether what was done at the desk is as it was written."""
+
+
+@audit.command("verify", epilog="Example: assay audit verify --config assay.toml")
+def audit_verify(
+    head: Annotated[str, typer.Option(help="What an earlier run said of the last event, NUMBER:HASH.")] = "",
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Walk the chain of what was done at the desk, and name the first event that was changed, removed or moved."""
+    from flows.commands.desk import verify_events
+
+    with _plain_errors():
+        verify_events(config, head)
+
+
+@review.callback()
+def review_group() -> None:
+    """The analysts' desk."""
+
+
+@review.command("rebuild", epilog="Example: assay review rebuild --config assay.toml")
+def review_rebuild(config: ConfigFile = DEFAULT) -> None:
+    """Make the desk's queue again from its events and the results of scored batches."""
+    from flows.commands.desk import rebuild_queue
+
+    with _plain_errors():
+        rebuild_queue(config)
 
 
 @app.command(epilog="Example: assay compare champion candidate --from 2018-07-25 --to 2018-07-31")

@@ -170,7 +170,7 @@ def case_rows(reading: Reading, row: Mapping[str, Any]) -> list[Mapping[str, Any
     where = (alerts.model_name == reading.name, alerts.entity == row["entity"], near)
     query = selected([*where, alerts.key != row["key"], alerts.state.in_(("open", "snoozed", "escalated"))])
     query = query.order_by(alerts.score.desc(), alerts.key).limit(OF_A_CASE)
-    return list(reading.connection.execute(query).mappings())
+    return [row._asdict() for row in reading.connection.execute(query)]
 
 
 def _relatives(reading: Reading, key: str, who: Person) -> tuple[Relative, ...]:

@@ -4,15 +4,19 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
-from pipeline.review import pull, work
+from pipeline.review import pull, users, work
 from pipeline.review.alert import AlertView, alert_view
+from pipeline.review.events import Verdict, verify
 from pipeline.review.listing import Page, View, page
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
+from pipeline.review.rebuild import rebuild
 from pipeline.review.state import apply
 from pipeline.review.store import Store, utc_now
+from pipeline.review.users import Session, Token, User
 from pipeline.review.work import Action, Done, Preview
 from pipeline.settings.config import Config
+from pipeline.settings.review import Role
 
 
 class Desk:
@@ -143,6 +147,118 @@ class Desk:
         """Take back the person's last action, a bulk one as a whole; again takes back the one before."""
         with self.store.writing() as writing:
             return work.undo(writing, who)
+
+    def verify(self, head: tuple[int, str] | None = None) -> Verdict:
+        """Walk the chain of events, and say what the first thing is that is wrong with it.
+
+        Parameters
+        ----------
+        head : (int, str), optional
+            Number and hash of an event that were noted elsewhere.
+        """
+        with self.store.reading() as reading:
+            return verify(reading.connection, self.config.name, head)
+
+    def rebuild(self) -> int:
+        """Make the queue's tables again from the events and the batches' files; return from how many events."""
+        with self.store.writing() as writing:
+            return rebuild(writing)
+
+    def log_in(self, name: str, password: str, address: str) -> str:
+        """Let a user in, and return the token that the browser holds from then on.
+
+        Raises
+        ------
+        Refusal
+            When name and password don't fit, or too many logins failed of late.
+        """
+        return users.log_in(self.store, name, password, address)
+
+    def session(self, token: str, address: str) -> Person | None:
+        """Return who is logged in by a token; None where that has ended, or never was."""
+        return users.person_of(self.store, token, address)
+
+    def log_out(self, token: str, who: Person) -> None:
+        """End the login of a token."""
+        self.end_session(users.digest(token), who)
+
+    def sessions(self, who: Person) -> list[Session]:
+        """Return the logins that have not ended: of everybody for an admin, else the person's own."""
+        with self.store.reading() as reading:
+            return users.sessions(reading, who)
+
+    def end_session(self, mark: str, who: Person) -> None:
+        """End a login by its `Session.mark`; one's own, or, for an admin, anybody's."""
+        with self.store.writing() as writing:
+            users.end_session(writing, mark, who)
+
+    def users(self, who: Person) -> list[User]:
+        """Return every user, by name."""
+        who.need("people")
+        with self.store.reading() as reading:
+            return users.all_users(reading)
+
+    def colleagues(self, who: Person) -> list[str]:
+        """Return the names of users who may decide, to assign alerts to."""
+        who.need("see")
+        with self.store.reading() as reading:
+            return [user.name for user in users.all_users(reading) if not user.ended_at and user.role != "viewer"]
+
+    def add_user(self, name: str, password: str, role: Role, who: Person) -> None:
+        """Add a user."""
+        who.need("people")
+        password_hash = users.checked(name, password)
+        with self.store.writing() as writing:
+            users.add(writing, name, who, role=role, password_hash=password_hash)
+
+    def change_user(
+        self,
+        name: str,
+        who: Person,
+        *,
+        role: Role | None = None,
+        password: str | None = None,
+        is_ended: bool | None = None,
+    ) -> None:
+        """Give a user another role or password, or end or open their access; a password of one's own anybody may."""
+        if name != who.name or role is not None or is_ended is not None:
+            who.need("people")
+        password_hash = users.checked(name, password) if password is not None else None
+        with self.store.writing() as writing:
+            users.change(writing, name, who, role=role, password_hash=password_hash, is_ended=is_ended)
+
+    def invite(self) -> str | None:
+        """Return the token of a one-time link that makes the first admin; None where there are users."""
+        with self.store.writing() as writing:
+            return users.invite(writing)
+
+    def accept(self, token: str, name: str, password: str) -> None:
+        """Make the first admin by the token of `invite`."""
+        password_hash = users.checked(name, password)
+        with self.store.writing() as writing:
+            users.accept(writing, token, name, password_hash)
+
+    def add_token(
+        self, title: str, scopes: Sequence[str], who: Person, *, name: str = "", until: datetime | None = None
+    ) -> str:
+        """Make a token that lets a program in, as the person or, by an admin, as another user; it is told only once."""
+        with self.store.writing() as writing:
+            return users.add_token(writing, title, scopes, who, name=name or who.name, until=until)
+
+    def token(self, token: str, address: str) -> tuple[Person, tuple[str, ...]] | None:
+        """Return whom a program acts for, and the scopes of its token; None where that has ended, or never was."""
+        with self.store.reading() as reading:
+            return users.of_token(reading, token, address)
+
+    def tokens(self, who: Person) -> list[Token]:
+        """Return the tokens that programs are let in by: of everybody for an admin, else the person's own."""
+        with self.store.reading() as reading:
+            return users.tokens(reading, who)
+
+    def end_token(self, mark: str, who: Person) -> None:
+        """Let a program in by a token no longer."""
+        with self.store.writing() as writing:
+            users.end_token(writing, mark, who)
 
     def close(self) -> None:
         """Close the connections to the database."""

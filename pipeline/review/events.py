@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -14,8 +14,25 @@ from pipeline.review.people import Person
 from pipeline.workspace.schema import REVIEW_ANCHORS, REVIEW_CHAINS, REVIEW_EVENTS
 
 EventKind = Literal[
-    *("publish", "withdraw", "decide", "supersede", "second", "golden", "undo", "snooze", "wake", "escalate"),
-    *("assign", "comment", "unmask", "export", "login", "logout", "refuse", "user", "token"),
+    "publish",
+    "withdraw",
+    "decide",
+    "supersede",
+    "second",
+    "golden",
+    "undo",
+    "snooze",
+    "wake",
+    "escalate",
+    "assign",
+    "comment",
+    "unmask",
+    "export",
+    "login",
+    "logout",
+    "refuse",
+    "user",
+    "token",
 ]
 FIRST = "0" * 64
 """What stands before the first event."""
@@ -122,13 +139,22 @@ class Journal:
             self.connection.execute(sa.insert(REVIEW_ANCHORS).values(anchor))
         number = self.number + 1
         self._first = self._first or number
-        fields = {"kind": kind, "who": who.name, "at": self.at, "subject": subject, "address": who.address}
-        changes = {"before": json.loads(canonical(before or {})), "after": json.loads(canonical(after or {}))}
-        event = Event(number=number, action=self._first, previous=self.hash, **fields, **changes)  # type: ignore[arg-type]
-        row = {**fields, "number": number, "action": self._first, "previous": self.hash, "hash": event.digest()}
-        texts = {name: canonical(value) for name, value in changes.items()}
-        self.connection.execute(sa.insert(REVIEW_EVENTS).values(model_name=self.name, **row, **texts))
-        self.number, self.hash, self._day = number, str(row["hash"]), max(self._day or date.min, self.at.date())
+        event = Event(
+            number=number,
+            action=self._first,
+            kind=kind,
+            who=who.name,
+            at=self.at,
+            subject=subject,
+            before=json.loads(canonical(before or {})),
+            after=json.loads(canonical(after or {})),
+            address=who.address[:64],
+            previous=self.hash,
+        )
+        event = replace(event, hash=event.digest())
+        texts = {"before": canonical(event.before), "after": canonical(event.after)}
+        self.connection.execute(sa.insert(REVIEW_EVENTS).values({**vars(event), **texts, "model_name": self.name}))
+        self.number, self.hash, self._day = number, event.hash, max(self._day or date.min, self.at.date())
         self.connection.execute(
             sa.update(REVIEW_CHAINS)
             .where(REVIEW_CHAINS.c.model_name == self.name)
@@ -154,3 +180,70 @@ def events(connection: sa.Connection, name: str, *conditions: sa.ColumnElement[b
         if len(rows) < AT_A_TIME:
             return
         last = rows[-1].number
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of walking a chain.
+
+    Attributes
+    ----------
+    number : int
+        Events in it.
+    hash : str
+        Of the last one; noted elsewhere, it shows later whether all up to there is as it was.
+    fault : str
+        The first thing that is wrong, in a sentence; empty for nothing.
+    """
+
+    number: int
+    hash: str
+    fault: str
+
+
+def verify(connection: sa.Connection, name: str, head: tuple[int, str] | None = None) -> Verdict:
+    """Walk a table's chain, and name the first event that was changed, removed or put elsewhere.
+
+    Parameters
+    ----------
+    connection : Connection
+    name : str
+    head : (int, str), optional
+        Number and hash of an event that were noted elsewhere.
+    """
+    noted = {
+        row.number: (f"the anchor of {row.day}", row.hash) for row in connection.execute(_of(REVIEW_ANCHORS, name))
+    }
+    noted |= {row.number: ("the chain", row.hash) for row in connection.execute(_of(REVIEW_CHAINS, name)) if row.number}
+    noted |= {head[0]: ("what was noted elsewhere", head[1])} if head else {}
+    number, last = 0, FIRST
+    for event in events(connection, name):
+        fault = _fault(event, number + 1, last)
+        source, expected = noted.pop(event.number, ("", event.hash))
+        if not fault and expected != event.hash:
+            fault = f"event {event.number:,} is not the one that {source} names: the chain was written anew up to it"
+        if fault:
+            return Verdict(number, last, fault)
+        number, last = event.number, event.hash
+    ahead = [each for each in noted if each > number]
+    if ahead:
+        source = noted[max(ahead)][0]
+        text = f"event {number + 1:,} and what came after it were removed: {source} names event {max(ahead):,}"
+        return Verdict(number, last, text)
+    return Verdict(number, last, "")
+
+
+def _of(table: sa.Table, name: str) -> sa.Select[Any]:
+    return sa.select(table).where(table.c.model_name == name)
+
+
+def _fault(event: Event, number: int, previous: str) -> str:
+    """Return what is wrong with an event that should have a number and follow another one; empty for nothing."""
+    what = f"({event.kind} of {event.subject} by {event.who} at {event.at:%Y-%m-%d %H:%M:%S} UTC)"
+    if event.number != number:
+        return f"event {number:,} was removed: event {event.number:,} {what} is the next"
+    if event.hash != event.digest():
+        return f"event {number:,} {what} was changed: its hash is another one"
+    if event.previous != previous:
+        return f"event {number:,} {what} does not follow the one before it: events were put elsewhere or written anew"
+    return ""

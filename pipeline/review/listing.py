@@ -157,7 +157,7 @@ def page(reading: Reading, view: View, who: Person) -> Page:
     """Return a part of the list."""
     where = conditions(reading, view, who)
     query = selected(where).order_by(*ORDERS[view.sort]).offset(view.start).limit(view.limit)
-    rows = reading.connection.execute(query).mappings().all()
+    rows = [row._asdict() for row in reading.connection.execute(query)]
     counts = by_state(reading)
     plain = View(sort=view.sort, state=view.state, start=view.start, limit=view.limit)
     if view == plain and view.state in counts:

@@ -68,7 +68,7 @@ def news(connection: sa.Connection, config: Config) -> tuple[list[dict[str, Any]
     fresh = sa.or_(REVIEW_BATCHES.c.scored_at.is_(None), REVIEW_BATCHES.c.scored_at != BATCHES.c.scored_at)
     columns = [BATCHES.c[name] for name in ("batch_id", "model_version", "scored_at", "folder")]
     new = sa.select(*columns).select_from(BATCHES.outerjoin(REVIEW_BATCHES, same)).where(scored, fresh)
-    rows = connection.execute(new.order_by(BATCHES.c.scored_at, BATCHES.c.batch_id)).mappings().all()
+    rows = connection.execute(new.order_by(BATCHES.c.scored_at, BATCHES.c.batch_id))
     old = (
         sa.select(REVIEW_BATCHES.c.batch_id, REVIEW_BATCHES.c.model_version)
         .select_from(REVIEW_BATCHES.outerjoin(BATCHES, sa.and_(same, BATCHES.c.status == "scored")))
@@ -78,8 +78,8 @@ def news(connection: sa.Connection, config: Config) -> tuple[list[dict[str, Any]
             BATCHES.c.batch_id.is_(None),
         )
     )
-    arrived = [dict(row) for row in rows if folder_of(config, row["folder"]) is not None]
-    return arrived, [dict(row) for row in connection.execute(old).mappings()]
+    arrived = [row._asdict() for row in rows if folder_of(config, row.folder) is not None]
+    return arrived, [row._asdict() for row in connection.execute(old)]
 
 
 def folder_of(config: Config, folder: str) -> Path | None:

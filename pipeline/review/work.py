@@ -98,7 +98,7 @@ def rows_of(reading: Reading, keys: Sequence[str]) -> dict[str, Mapping[str, Any
     if len(keys) > AT_ONCE:
         raise Refusal(f"{len(keys):,} alerts are more than the {AT_ONCE:,} that one action changes; filter further")
     query = selected([REVIEW_ALERTS.c.model_name == reading.name, REVIEW_ALERTS.c.key.in_(list(keys))])
-    rows: dict[str, Mapping[str, Any]] = {row["key"]: row for row in reading.connection.execute(query).mappings()}
+    rows: dict[str, Mapping[str, Any]] = {row.key: row._asdict() for row in reading.connection.execute(query)}
     for key in keys:
         if key not in rows:
             raise Missing(f"there is no alert {key!r} in the queue of {reading.name!r}; look for it by its id")
@@ -234,7 +234,7 @@ def _after(
         return "second", {**decided, **second, **differs, "truth": row["label"], "text": action.comment}
     share = int(hashlib.sha256(row["key"].encode()).hexdigest()[:8], 16) / 16**8
     is_first = row["state"] != "decided" and not row["label"]
-    state = {"state": "decided", "label": action.label, "code": action.code, "comment": action.comment}
+    state: dict[str, Any] = {"state": "decided", "label": action.label, "code": action.code, "comment": action.comment}
     state |= {"who": who.name, "decided_at": writing.at, "snoozed_until": None}
     state |= {"second": "due" if share < writing.config.review.second_share and is_first else row["second"]}
     return "decide" if is_first else "supersede", {**decided, **state}
@@ -333,7 +333,7 @@ def _due(reading: Reading) -> tuple[sa.ColumnElement[bool], ...]:
 def wake(writing: Writing, who: Person) -> int:
     """Open the alerts again that were put off until now, and return how many."""
     query = selected(_due(writing)).order_by(REVIEW_ALERTS.c.key)
-    rows = writing.connection.execute(query).mappings().all()
+    rows = [row._asdict() for row in writing.connection.execute(query)]
     for row in rows:
         after = {"state": "open", "snoozed_until": None}
         before = {name: row[name] for name in after}
