@@ -4,19 +4,30 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
+import sqlalchemy as sa
+
 from pipeline.review import pull, users, work
-from pipeline.review.alert import AlertView, alert_view
+from pipeline.review.alert import AlertView, alert_view, content_of
+from pipeline.review.cells import shown_cells
+from pipeline.review.disagreements import Disagreement, disagreements
 from pipeline.review.events import Verdict, verify
-from pipeline.review.listing import Page, View, page
+from pipeline.review.export import exported
+from pipeline.review.figures import Figures, figures
+from pipeline.review.listing import Line, Page, View, page
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
 from pipeline.review.rebuild import rebuild
+from pipeline.review.refusals import Missing, Refusal
 from pipeline.review.state import apply
 from pipeline.review.store import Store, utc_now
+from pipeline.review.timeline import Timeline, copy_history, timeline
 from pipeline.review.users import Session, Token, User
 from pipeline.review.work import Action, Done, Preview
 from pipeline.settings.config import Config
+from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.review import Role
+from pipeline.workspace.schema import REVIEW_VIEWS
+from pipeline.workspace.workspace import Workspace
 
 
 class Desk:
@@ -61,7 +72,10 @@ class Desk:
                 event = writing.journal.append("publish", batch["batch_id"], ASSAY, after=after)
                 apply(writing.connection, self.config, event)
             work.wake(writing, ASSAY)
-            return writing.journal.number - first
+            count = writing.journal.number - first
+        if arrived:
+            copy_history(Workspace(self.config))
+        return count
 
     def page(self, view: View, who: Person) -> Page:
         """Return a part of the list, and how many alerts there are in each state."""
@@ -147,6 +161,81 @@ class Desk:
         """Take back the person's last action, a bulk one as a whole; again takes back the one before."""
         with self.store.writing() as writing:
             return work.undo(writing, who)
+
+    def unmask(self, key: str, column: str, why: str, who: Person) -> str:
+        """Return a cell of a sensitive column in clear, once; who looks, and why, is an event.
+
+        Raises
+        ------
+        Refusal
+            When no reason is given.
+        Missing
+            When there is no such alert, or it has no such column.
+        """
+        who.need("unmask")
+        if not why.strip():
+            raise Refusal(f"to see {column!r} in clear needs a reason; give one")
+        with self.store.writing() as writing:
+            work.rows_of(writing, [key])
+            cells = content_of(writing, key)["cells"]
+            if column not in cells:
+                raise Missing(f"the alert has no column {column!r}; it has {', '.join(cells)}")
+            writing.journal.append("unmask", key, who, after={"column": column, "why": why})
+            return shown_cells({column: cells[column]}, self.config, frozenset(), Pseudonyms(self.config.work_dir))[
+                column
+            ]
+
+    def history(self, key: str, who: Person) -> Timeline:
+        """Return the rows of an alert's entity, oldest first, with what is known of them."""
+        who.need("see")
+        with self.store.reading() as reading:
+            return timeline(reading, work.rows_of(reading, [key])[key], content_of(reading, key), who)
+
+    def figures(self, who: Person, weeks: int = 8) -> Figures:
+        """Return what the dashboard shows of the last weeks; what tells of single analysts, to a lead only."""
+        who.need("see")
+        with self.store.reading() as reading:
+            return figures(reading, who, weeks)
+
+    def missed(self, who: Person) -> dict[str, str]:
+        """Return what audits say of fraud that was not flagged, in words, by version. It reads every audit's files."""
+        from pipeline.evaluation.missed import missed_by_version
+
+        who.need("lead")
+        return missed_by_version(Workspace(self.config))
+
+    def disagreements(self, who: Person) -> list[Disagreement]:
+        """Return the rows whose decision is another label than the last one delivered for them."""
+        who.need("see")
+        with self.store.reading() as reading:
+            return disagreements(reading, who)
+
+    def export(self, view: View, who: Person) -> list[Line]:
+        """Return all alerts of a view, at most 100,000, as the person may see them; that it was done is an event."""
+        who.need("export")
+        with self.store.writing() as writing:
+            alerts = exported(writing, view, who)
+            after = {"alerts": len(alerts), "view": {name: value for name, value in vars(view).items() if value}}
+            writing.journal.append("export", self.config.name, who, after=after)
+            return alerts
+
+    def views(self, who: Person) -> dict[str, str]:
+        """Return the person's saved views: by title, the query part of their addresses."""
+        with self.store.reading() as reading:
+            query = sa.select(REVIEW_VIEWS.c.title, REVIEW_VIEWS.c.query).where(*_mine(self.config, who))
+            return {row.title: row.query for row in reading.connection.execute(query.order_by(REVIEW_VIEWS.c.title))}
+
+    def save_view(self, title: str, query: str, who: Person) -> None:
+        """Save a view under a title, in the place of another of that title; one without a query is forgotten."""
+        title = title.strip()[:255]
+        if not title:
+            raise Refusal("a view is saved under a title; give one")
+        with self.store.writing() as writing:
+            here = (*_mine(self.config, who), REVIEW_VIEWS.c.title == title)
+            writing.connection.execute(sa.delete(REVIEW_VIEWS).where(*here))
+            if query:
+                row = {"model_name": self.config.name, "who": who.name, "title": title, "query": query}
+                writing.connection.execute(sa.insert(REVIEW_VIEWS).values(row))
 
     def verify(self, head: tuple[int, str] | None = None) -> Verdict:
         """Walk the chain of events, and say what the first thing is that is wrong with it.
@@ -263,3 +352,7 @@ class Desk:
     def close(self) -> None:
         """Close the connections to the database."""
         self.store.close()
+
+
+def _mine(config: Config, who: Person) -> tuple[sa.ColumnElement[bool], ...]:
+    return REVIEW_VIEWS.c.model_name == config.name, REVIEW_VIEWS.c.who == who.name

@@ -188,6 +188,7 @@ REVIEW_ALERTS = sa.Table(
     sa.Index("ix_review_alerts_day", "model_name", "day", "state"),
     sa.Index("ix_review_alerts_second", "model_name", "second", "score"),
     sa.Index("ix_review_alerts_assignee", "model_name", "assignee", "state"),
+    sa.Index("ix_review_alerts_decided", "model_name", "decided_at"),
     sa.Index("ix_review_alerts_due", "model_name", "state", "due"),
 )
 """The queue as the events and the ledger make it, one row an alert; it can be made again from them."""

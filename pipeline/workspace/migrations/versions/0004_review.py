@@ -46,6 +46,7 @@ def upgrade() -> None:
     op.create_index("ix_review_alerts_assignee", "review_alerts", ["model_name", "assignee", "state"], unique=False)
     op.create_index("ix_review_alerts_batch", "review_alerts", ["model_name", "batch_id", "state"], unique=False)
     op.create_index("ix_review_alerts_day", "review_alerts", ["model_name", "day", "state"], unique=False)
+    op.create_index("ix_review_alerts_decided", "review_alerts", ["model_name", "decided_at"], unique=False)
     op.create_index("ix_review_alerts_due", "review_alerts", ["model_name", "state", "due"], unique=False)
     op.create_index("ix_review_alerts_entity", "review_alerts", ["model_name", "entity", "at"], unique=False)
     op.create_index("ix_review_alerts_risk", "review_alerts", ["model_name", "state", "risk", "key"], unique=False)
