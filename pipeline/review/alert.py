@@ -178,13 +178,12 @@ def _relatives(reading: Reading, key: str, who: Person) -> tuple[Relative, ...]:
     contract, hidden = reading.config.contract, hidden_columns(reading, who)
     values = REVIEW_VALUES.c
     query = sa.select(values.name, values.value, values.secret).where(
-        values.model_name == reading.name,
-        values.key == key,
-        values.name.in_([name[:255] for name in contract.entities]),
+        values.model_name == reading.name, values.key == key
     )
+    entities = {name[:255] for name in contract.entities}
     relatives = []
-    for name, value, is_secret in reading.connection.execute(query.order_by(values.name, values.value)):
-        if is_secret is not (name in contract.sensitive and name not in hidden):
+    for name, value, is_secret in sorted(reading.connection.execute(query).all()):
+        if name not in entities or is_secret is not (name in contract.sensitive and name not in hidden):
             continue
         others = sa.select(values.key).where(
             values.model_name == reading.name, values.name == name, values.value == value, values.secret == is_secret
