@@ -25,7 +25,7 @@ app = typer.Typer(
 
 user = typer.Typer(no_args_is_help=True, help="Who gets into the analysts' desk.")
 audit = typer.Typer(no_args_is_help=True)
-review = typer.Typer(no_args_is_help=True)
+review = typer.Typer()
 app.add_typer(user, name="user")
 app.add_typer(audit, name="audit")
 app.add_typer(review, name="review")
@@ -40,6 +40,7 @@ VersionOption = Annotated[str, typer.Option(help="Version or alias of the model.
 DEFAULT = Path("assay.toml")
 UserName = Annotated[str, typer.Argument(help="Small letters and digits, and . _ @ - behind the first.")]
 RoleOption = Annotated[str, typer.Option(help="viewer, analyst, lead or admin.")]
+LOCAL, DESK_PORT = "127.0.0.1", 8765
 KNOWN = "Whether tests leave out cards of which a fraud is known by the row's day."
 
 
@@ -337,9 +338,25 @@ def audit_verify(
         verify_events(config, head)
 
 
-@review.callback()
-def review_group() -> None:
-    """The analysts' desk."""
+@review.callback(invoke_without_command=True, epilog="Example: assay review --config assay.toml")
+def review_desk(
+    context: typer.Context,
+    *,
+    config: ConfigFile = DEFAULT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = DESK_PORT,
+    host: Annotated[str, typer.Option(help="Address to listen at; another than this machine's own needs TLS.")] = LOCAL,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file of the certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    proxy: Annotated[str, typer.Option(help="Address of the proxy before it that speaks TLS.")] = "",
+) -> None:
+    """Serve the analysts' desk: the queue of alerts in the browser."""
+    if context.invoked_subcommand:
+        return
+    with _plain_errors():
+        from flows.commands.review import serve_desk
+        from pipeline.review.web.serving import Door
+
+        serve_desk(config, Door(host, port, tls_certificate, tls_key, proxy=proxy))
 
 
 @review.command("rebuild", epilog="Example: assay review rebuild --config assay.toml")
@@ -432,13 +449,21 @@ def demo(
     rows: Annotated[int, typer.Option(min=20_000, help="Transactions to simulate.")] = 200_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same transactions.")] = 0,
     work_dir: Annotated[Path, typer.Option(help="Work folder.")] = Path("assay-data"),
+    *,
+    review: Annotated[bool, typer.Option("--review", help="Then serve the analysts' desk, with a user.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the desk.")] = DESK_PORT,
 ) -> None:
     """Simulate 61 days of transactions, train, score the last day, and show what came out."""
     with _plain_errors():
         settle(work_dir)
         from flows.commands.demo import run_demo
 
-        run_demo(work_dir, rows=rows, seed=seed)
+        config = run_demo(work_dir, rows=rows, seed=seed)
+        if review:
+            from flows.commands.review import serve_demo
+            from pipeline.review.web.serving import Door
+
+            serve_demo(config, Door(port=port))
 
 
 @app.command(epilog='Example: assay schedule --config assay.toml --score "0 2 * * *"')

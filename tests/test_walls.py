@@ -41,6 +41,7 @@ OF_NO_ONE_FILE = {
     "tests/models/test_every_model.py": "what every model does alike",
     "tests/models/test_surface.py": "what importing the package gives, and what it costs",
     "tests/pipeline/detector/test_memory.py": "the memory of a fit, to which the encoder, the parts and models/ add",
+    "tests/pipeline/review/web/test_browser.py": "the desk in a real browser: templates, style and scripts",
     "tests/pipeline/test_surface.py": "what importing the package gives, and what it costs",
 }
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

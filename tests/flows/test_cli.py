@@ -12,7 +12,7 @@ from tests.flows.assay import run
 
 COMMANDS = ["init", "simulate", "validate", "features", "encode", "reconstruct", "train", "score", "label", "demo"]
 COMMANDS += ["schedule", "threshold", "backtest", "compare", "promote", "rollback", "history", "tune"]
-COMMANDS += ["user add", "user change", "user list", "audit verify", "review rebuild"]
+COMMANDS += ["user add", "user change", "user list", "audit verify", "review", "review rebuild"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
