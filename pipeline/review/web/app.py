@@ -1,7 +1,7 @@
 """The web application: its routes, what stands before them, and what is said where something goes wrong."""
 
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +16,7 @@ from pipeline.review.refusals import Conflict, Forbidden, Missing
 from pipeline.review.web.access import NotMeant, NotSignedIn, admit
 from pipeline.review.web.guard import Guard
 from pipeline.review.web.pages import page, takes_json
-from pipeline.review.web.views import account, alert, dashboard, export, journal, login, queue, users, work
+from pipeline.review.web.views import account, alert, api, dashboard, export, journal, login, queue, users, work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,19 @@ STATUS: dict[type[Exception], tuple[int, str]] = {
     AssayError: (422, "This was not done"),
 }
 """What answers an error: its status and a title, by the first class that it is of."""
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": api.Refused, "description": text}
+    for status, text in {
+        400: "The request cannot be read.",
+        401: "No token, or one that has ended.",
+        403: "The token, or its user, is not for this.",
+        404: "There is no such alert, or nothing to take back.",
+        409: "Somebody else was first.",
+        422: "The request is not one of these.",
+        503: "The database is busy.",
+    }.items()
+}
+"""What calls of the API answer beside what they are for."""
 VIEWS = (login, queue, alert, work, export, dashboard, journal, users, account)
 
 
@@ -50,6 +63,7 @@ def make_app(desk: "Desk", *, hosts: "Sequence[str]" = (), is_secure: bool = Fal
     app.state.desk, app.state.is_secure = desk, is_secure
     for view in VIEWS:
         app.include_router(view.router, dependencies=[Depends(admit)], include_in_schema=False)
+    app.include_router(api.router, responses=REFUSALS)
     app.add_api_route("/chart.css", _colours, include_in_schema=False)
     app.add_api_route("/health", _health, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=str(files("pipeline.review.web") / "static")), name="static")
@@ -79,7 +93,7 @@ def _refuse(request: Request, error: Exception) -> Response:
     """Answer an error that has a sentence for whoever asked."""
     if isinstance(error, NotSignedIn):
         if takes_json(request) or request.method == "POST":
-            return JSONResponse({"said": "You are signed out; sign in again."}, 401)
+            return JSONResponse({"said": "You are not signed in, or no longer; sign in, or send a token."}, 401)
         from urllib.parse import quote
 
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -93,5 +93,5 @@ def _spelled_out(value: Any) -> Any:
 
 
 def takes_json(request: "Request") -> bool:
-    """Whether a script asks, and not a browser for a page."""
-    return request.headers.get("accept", "").startswith("application/json")
+    """Whether a script or a program asks, and not a browser for a page."""
+    return request.url.path.startswith("/api/") or request.headers.get("accept", "").startswith("application/json")
