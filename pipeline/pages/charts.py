@@ -349,11 +349,12 @@ def amounts_over_time(points: Sequence[Amount], label: str) -> Markup:
     bounds = (min(amounts) / 1.3, high * 1.3) if is_log else (low * 1.1, high * 1.12)
     y = Axis(*bounds, LOW_HEIGHT - 24, 12, is_log=is_log)
     parts = []
-    for tick in y.ticks(3):
+    for tick in y.ticks(4):
         parts.append(f'<line class="grid" x1="{x.start}" x2="{x.end}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(_text(x.start - 8, y(tick) + 4, short_number(tick), anchor="end"))
     parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
-    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+    ends = ((0.0, "start"), (0.5, "middle"), (1.0, "end")) if last - first > 5 * 86_400 else ((0.0, "middle"),)
+    for share, anchor in ends:
         day = datetime.fromtimestamp(first + share * (last - first), UTC)
         parts.append(_text(x(first + share * (last - first)), LOW_HEIGHT - 6, f"{day.day} {day:%b %Y}", anchor=anchor))
     for at, point in sorted(zip(moments, points, strict=True), key=lambda pair: ON_TOP.index(pair[1].kind)):
