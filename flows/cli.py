@@ -23,6 +23,13 @@ app = typer.Typer(
     help="Assay learns what normal transactions look like and says which new ones do not fit, and why.",
 )
 
+user = typer.Typer(no_args_is_help=True, help="Who gets into the analysts' desk.")
+audit = typer.Typer(no_args_is_help=True)
+review = typer.Typer()
+app.add_typer(user, name="user")
+app.add_typer(audit, name="audit")
+app.add_typer(review, name="review")
+
 DAY = ["%Y-%m-%d"]
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The table's configuration.")]
 TableArgument = Annotated[str, typer.Argument(help="File or folder. Left out: table.path of the configuration.")]
@@ -31,6 +38,9 @@ Last = Annotated[datetime | None, typer.Option("--to", formats=DAY, help="Last d
 Output = Annotated[Path | None, typer.Option(help="Parquet file to write.")]
 VersionOption = Annotated[str, typer.Option(help="Version or alias of the model.")]
 DEFAULT = Path("assay.toml")
+UserName = Annotated[str, typer.Argument(help="Small letters and digits, and . _ @ - behind the first.")]
+RoleOption = Annotated[str, typer.Option(help="viewer, analyst, lead or admin.")]
+LOCAL, DESK_PORT = "127.0.0.1", 8765
 KNOWN = "Whether tests leave out cards of which a fraud is known by the row's day."
 
 
@@ -277,6 +287,87 @@ def label(
         take_labels(config, labels)
 
 
+@user.command("add", epilog="Example: assay user add ann --role analyst")
+def user_add(name: UserName, role: RoleOption = "analyst", config: ConfigFile = DEFAULT) -> None:
+    """Add somebody who may log in to the desk; the password is asked for, or read from what is piped in."""
+    from flows.commands.desk import add_user
+
+    with _plain_errors():
+        add_user(config, name, role)  # type: ignore[arg-type]  # what is no role is refused
+
+
+@user.command("change", epilog="Example: assay user change ann --role lead")
+def user_change(
+    name: UserName,
+    *,
+    role: Annotated[str | None, typer.Option(help="viewer, analyst, lead or admin.")] = None,
+    password: Annotated[bool, typer.Option("--password", help="Ask for another password.")] = False,
+    is_ended: Annotated[bool | None, typer.Option("--end/--open", help="Whether the user may log in no more.")] = None,
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Give somebody another role or password, or no access any more; who is logged in is logged out."""
+    from flows.commands.desk import change_user
+
+    with _plain_errors():
+        change_user(config, name, role=role, password=password, is_ended=is_ended)  # type: ignore[arg-type]
+
+
+@user.command("list", epilog="Example: assay user list")
+def user_list(config: ConfigFile = DEFAULT) -> None:
+    """Say who may log in to the desk, and as what."""
+    from flows.commands.desk import list_users
+
+    with _plain_errors():
+        list_users(config)
+
+
+@audit.callback()
+def audit_group() -> None:
+    """Whether what was done at the desk is as it was written."""
+
+
+@audit.command("verify", epilog="Example: assay audit verify --config assay.toml")
+def audit_verify(
+    head: Annotated[str, typer.Option(help="What an earlier run said of the last event, NUMBER:HASH.")] = "",
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Walk the chain of what was done at the desk, and name the first event that was changed, removed or moved."""
+    from flows.commands.desk import verify_events
+
+    with _plain_errors():
+        verify_events(config, head)
+
+
+@review.callback(invoke_without_command=True, epilog="Example: assay review --config assay.toml")
+def review_desk(
+    context: typer.Context,
+    *,
+    config: ConfigFile = DEFAULT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any that is free.")] = DESK_PORT,
+    host: Annotated[str, typer.Option(help="Address to listen at; another than this machine's own needs TLS.")] = LOCAL,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file of the certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    proxy: Annotated[str, typer.Option(help="Address of the proxy before it that speaks TLS.")] = "",
+) -> None:
+    """Serve the analysts' desk: the queue of alerts in the browser."""
+    if context.invoked_subcommand:
+        return
+    with _plain_errors():
+        from flows.commands.review import serve_desk
+        from pipeline.review.web.serving import Door
+
+        serve_desk(config, Door(host, port, tls_certificate, tls_key, proxy=proxy))
+
+
+@review.command("rebuild", epilog="Example: assay review rebuild --config assay.toml")
+def review_rebuild(config: ConfigFile = DEFAULT) -> None:
+    """Make the desk's queue again from its events and the results of scored batches."""
+    from flows.commands.desk import rebuild_queue
+
+    with _plain_errors():
+        rebuild_queue(config)
+
+
 @app.command(epilog="Example: assay compare champion candidate --from 2018-07-25 --to 2018-07-31")
 def compare(
     versions: Annotated[list[str] | None, typer.Argument(help="Versions, aliases or run ids.")] = None,
@@ -358,13 +449,21 @@ def demo(
     rows: Annotated[int, typer.Option(min=20_000, help="Transactions to simulate.")] = 200_000,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same transactions.")] = 0,
     work_dir: Annotated[Path, typer.Option(help="Work folder.")] = Path("assay-data"),
+    *,
+    review: Annotated[bool, typer.Option("--review", help="Then serve the analysts' desk, with a user.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the desk.")] = DESK_PORT,
 ) -> None:
     """Simulate 61 days of transactions, train, score the last day, and show what came out."""
     with _plain_errors():
         settle(work_dir)
         from flows.commands.demo import run_demo
 
-        run_demo(work_dir, rows=rows, seed=seed)
+        config = run_demo(work_dir, rows=rows, seed=seed)
+        if review:
+            from flows.commands.review import serve_demo
+            from pipeline.review.web.serving import Door
+
+            serve_demo(config, Door(port=port))
 
 
 @app.command(epilog='Example: assay schedule --config assay.toml --score "0 2 * * *"')

@@ -15,7 +15,12 @@ from tests.processes import free_port, run, running
 
 ROOT = Path(__file__).parent.parent
 # These serve until they are stopped: each is started, asked at this address, and ended.
-SERVERS = {"mlflow ui": "/", "mlflow models serve": "/ping", "prefect server start": "/api/health"}
+SERVERS = {
+    "mlflow ui": "/",
+    "mlflow models serve": "/ping",
+    "prefect server start": "/api/health",
+    "assay review": "/health",
+}
 # These make an environment or set one: tests have theirs.
 ELSEWHERE = ("make ", "export ")
 

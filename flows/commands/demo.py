@@ -27,7 +27,7 @@ DAYS = 61  # one more than features look back, so that the last day's past is wh
 WARM_UP_DAYS = 30  # what came before the training period fills the windows that features look back over
 
 
-def run_demo(work_dir: Path, *, rows: int, seed: int) -> None:
+def run_demo(work_dir: Path, *, rows: int, seed: int) -> Path:
     """Simulate 61 days, train on days whose labels are known, score the last day, and print what came out.
 
     Parameters
@@ -37,6 +37,11 @@ def run_demo(work_dir: Path, *, rows: int, seed: int) -> None:
     rows : int
         Transactions to simulate.
     seed : int
+
+    Returns
+    -------
+    Path
+        The configuration.
     """
     folder = work_dir / "demo"
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +69,7 @@ def run_demo(work_dir: Path, *, rows: int, seed: int) -> None:
         force=True,
     )
     _show(simulation, config, train, score)
+    return config
 
 
 def _configure(simulation: Simulation, config: Path) -> None:
@@ -113,6 +119,7 @@ def _show(simulation: Simulation, config: Path, train: "TrainingResult", score: 
     console.commands(
         "Next",
         [
+            f"assay review --config {config}   # the analysts' desk, in the browser",
             train.ui,
             f"assay score --config {config} --from {day} --to {day}   # recognised: nothing twice",
             "assay init YOUR_TABLE --label YOUR_LABEL",

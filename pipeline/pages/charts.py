@@ -7,7 +7,7 @@ Colours and fonts come from templates/chart.css by class name: from the page's s
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,11 @@ from pipeline.numbers import percent, short_number
 from pipeline.pages.environment import environment
 
 WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
+LOW_WIDTH, LOW_HEIGHT = 760.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
 BINS = 44
+ON_TOP = ("past", "alerted", "not_fraud", "fraud", "this")
+"""What a row is in `amounts_over_time`, from the bottom to the top."""
 # What is drawn, by its class, in the charts that stand alone.
 SCORES_LEGEND = {"normal": "rows", "flagged": "beyond the threshold", "fraud": "known fraud"}
 LOSSES_LEGEND = {"line train": "training rows", "line held-out": "held-out rows", "best": "best epoch"}
@@ -73,6 +76,16 @@ class Histogram:
     counts: np.ndarray
     frauds: np.ndarray
     is_log: bool
+
+
+@dataclass(frozen=True)
+class Amount:
+    """One row of `amounts_over_time`: when (UTC), how much, which class it is drawn as, and what a pointer reads."""
+
+    at: datetime
+    amount: float
+    kind: str
+    tip: str
 
 
 def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None) -> Histogram:
@@ -315,6 +328,42 @@ def scatter(points: np.ndarray, ranks: np.ndarray, label: str) -> Markup:
     return _svg(parts, label, SQUARE)
 
 
+def amounts_over_time(points: Sequence[Amount], label: str) -> Markup:
+    """Draw amounts over time, a dot a row; what stands out is drawn last, on top.
+
+    Parameters
+    ----------
+    points : sequence of Amount
+        At least one.
+        `Amount.kind` is one of `ON_TOP`.
+    label : str
+        What a screen reader says of the chart.
+    """
+    moments = [point.at.replace(tzinfo=UTC).timestamp() for point in points]
+    first, last = min(moments), max(moments)
+    margin = (last - first) * 0.02 or 43200.0
+    x = Axis(first - margin, last + margin, LEFT + 10, LOW_WIDTH - RIGHT)
+    amounts = [point.amount for point in points]
+    low, high = min(0.0, *amounts), max(0.0, *amounts) or 1.0
+    is_log = min(amounts) > 0 and high > 50 * min(amounts)
+    bounds = (min(amounts) / 1.3, high * 1.3) if is_log else (low * 1.1, high * 1.12)
+    y = Axis(*bounds, LOW_HEIGHT - 24, 12, is_log=is_log)
+    parts = []
+    for tick in y.ticks(4):
+        parts.append(f'<line class="grid" x1="{x.start}" x2="{x.end}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(_text(x.start - 8, y(tick) + 4, short_number(tick), anchor="end"))
+    parts.append(f'<line class="axis" x1="{x.start}" x2="{x.end}" y1="{y.start}" y2="{y.start}"/>')
+    ends = ((0.0, "start"), (0.5, "middle"), (1.0, "end")) if last - first > 5 * 86_400 else ((0.0, "middle"),)
+    for share, anchor in ends:
+        day = datetime.fromtimestamp(first + share * (last - first), UTC)
+        parts.append(_text(x(first + share * (last - first)), LOW_HEIGHT - 6, f"{day.day} {day:%b %Y}", anchor=anchor))
+    for at, point in sorted(zip(moments, points, strict=True), key=lambda pair: ON_TOP.index(pair[1].kind)):
+        size = 5.5 if point.kind == ON_TOP[-1] else 3.5
+        spot = f'cx="{x(at):.1f}" cy="{y(point.amount):.1f}" r="{size}"'
+        parts.append(f'<circle class="{point.kind}-row" {spot}><title>{_escaped(point.tip)}</title></circle>')
+    return _svg(parts, label, LOW_HEIGHT, LOW_WIDTH)
+
+
 def standalone(chart: Markup, legend: Mapping[str, str]) -> str:
     """Return a chart as an SVG file of its own, with its colours and a legend; light and dark as the reader's screen.
 
@@ -360,8 +409,8 @@ def _spread(values: np.ndarray, start: float, end: float, *, is_log: bool) -> Ax
     return Axis(low if start < end else low - margin, high + margin, start, end)
 
 
-def _svg(parts: Iterable[str], label: str, height: float = HEIGHT) -> Markup:
-    head = f'<svg class="chart" viewBox="0 0 {WIDTH:g} {height:g}" role="img" aria-label="{_escaped(label)}">'
+def _svg(parts: Iterable[str], label: str, height: float = HEIGHT, width: float = WIDTH) -> Markup:
+    head = f'<svg class="chart" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{_escaped(label)}">'
     return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 (every text in the parts went through escape)
 
 

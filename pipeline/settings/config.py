@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
 from pipeline.settings.contract import ColumnName, Contract
 from pipeline.settings.formats import fault_of_formats
+from pipeline.settings.review import ReviewConfig
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
 
@@ -537,6 +538,7 @@ class Config(_Section):
     promotion: PromotionConfig = PromotionConfig()
     tuning: TuningConfig = TuningConfig()
     audit: AuditConfig = AuditConfig()
+    review: ReviewConfig = ReviewConfig()
     report: ReportConfig = ReportConfig()
     tracking: TrackingConfig = TrackingConfig()
 

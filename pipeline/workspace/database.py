@@ -1,8 +1,10 @@
 """The database of what has been done: SQLite in the work folder, or another one at ``tracking.ledger_url``."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
@@ -14,6 +16,8 @@ from pipeline.workspace.schema import VERSION, VERSION_TABLE
 
 WAIT = 60
 """Seconds that a writer to SQLite waits for another process's transaction, instead of failing at once."""
+POOL = 20
+"""Connections that a server keeps, and as many more for a moment."""
 ADVISORY_LOCK = int.from_bytes(b"assay", "big")
 """The number of PostgreSQL's lock that whoever migrates holds."""
 NO_URL = (
@@ -73,6 +77,38 @@ def connect(config: Config) -> sa.Engine:
         ) from None
     except (SQLAlchemyError, OSError) as error:
         raise _unusable(where, error) from None
+    return engine
+
+
+def connect_many(config: Config) -> sa.Engine:
+    """Return the engine of the same database for a server's many threads, which read while one writes.
+
+    A transaction that writes asks for it: ``engine.connect().execution_options(writes=True)``. In SQLite it takes the
+    write lock at its beginning: one that read first, and then wrote, would fail beside another writer at once. The file
+    is set to write-ahead logging, in which readers never wait; other processes use it as before.
+
+    Raises
+    ------
+    ConfigError
+        As `connect` does.
+    """
+    url = connect(config).url
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
+    engine = sa.create_engine(url, connect_args={"timeout": WAIT}, pool_size=POOL, max_overflow=POOL)
+
+    @sa.event.listens_for(engine, "connect")
+    def settle(connection: Any, record: object) -> None:
+        connection.isolation_level = None  # transactions begin where `begin` says, not where Python's driver thinks
+        with suppress(sqlite3.OperationalError):  # another process is at it; without it, readers wait, and all is right
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a decision that was acknowledged survives a power cut
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
     return engine
 
 

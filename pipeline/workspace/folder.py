@@ -22,6 +22,8 @@ class WorkFolder:
         Store of accepted rows that features look back into, one folder a table name.
     labels : Path
         Labels from review, one folder a table name.
+    decisions : Path
+        Decisions of the desk, as labels.
     batches, runs : Path
         One folder of results a scored batch, and a training run.
     backtests : Path
@@ -42,6 +44,7 @@ class WorkFolder:
         self.root = Path(config.work_dir)
         self.history = self.root / "history" / config.name
         self.labels = self.root / "labels" / config.name
+        self.decisions = self.root / "decisions" / config.name
         self.batches = self.root / "batches"
         self.runs = self.root / "runs"
         self.backtests = self.root / "backtests"

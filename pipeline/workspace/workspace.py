@@ -8,6 +8,7 @@ from typing import Self
 from pipeline.labels.known import AUDIT, Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.settings.config import Config
+from pipeline.workspace.decisions import DecisionLabels
 from pipeline.workspace.folder import WorkFolder
 from pipeline.workspace.history import History
 from pipeline.workspace.ledger import Ledger
@@ -28,6 +29,8 @@ class Workspace:
         Accepted rows that features look back into.
     reviewed : ReviewedLabels
         Deliveries of labels from review.
+    decisions : DecisionLabels
+        What was decided at the desk.
     """
 
     def __init__(self, config: Config) -> None:
@@ -35,6 +38,7 @@ class Workspace:
         self.folder = WorkFolder(config)
         self.history = History(self.folder.history, config)
         self.reviewed = ReviewedLabels(self.folder.labels, config)
+        self.decisions = DecisionLabels(self.folder.decisions, config)
 
     def under(self, config: Config) -> Self:
         """Return the same rows and labels for another configuration of this table, whose features may be others."""
@@ -61,6 +65,8 @@ class Workspace:
         workspace, folder = cls(config), history.resolve()
         workspace.history = History(folder, config)
         workspace.reviewed = ReviewedLabels(folder.parent.parent / "labels" / folder.name, config)
+        decisions = folder.parent.parent / "decisions" / folder.name
+        workspace.decisions = DecisionLabels(decisions, config, asks=False)
         return workspace
 
     @cached_property
@@ -72,4 +78,4 @@ class Workspace:
     def labels(self) -> Labels:
         """What is known of rows at this moment: deliveries that come later are not in what was returned."""
         audits = sorted(self.folder.batches.glob(f"*/{AUDIT}"))
-        return Labels(self.config, tuple(self.reviewed.files()), tuple(audits))
+        return Labels(self.config, (*self.reviewed.files(), *self.decisions.files()), tuple(audits))

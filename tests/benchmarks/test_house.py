@@ -251,7 +251,7 @@ def today(house) -> dict:
     ("name", "limit"),
     [
         ("rooms", 24),
-        ("arrows", 130),
+        ("arrows", 140),
         ("against the order", 0),
         ("circles among files", 0),
         ("compositions of intake", 1),

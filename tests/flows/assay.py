@@ -18,9 +18,9 @@ PERIOD = {"first": date(2025, 1, 31), "last": date(2025, 2, 21)}
 DAY = date(2025, 3, 1)
 
 
-def run(*words: str | Path | date) -> Result:
+def run(*words: str | Path | date, stdin: str = "") -> Result:
     """Run a command; its output is wrapped as in a terminal."""
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return CliRunner().invoke(app, [str(word) for word in words], input=stdin)
 
 
 def said(result: Result) -> str:

@@ -1,7 +1,7 @@
 """pipeline/pages/charts.py: what is drawn, and where."""
 
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -179,3 +179,25 @@ def test_a_report_shows_it_with_its_legend(tmp_path):
     page = render(Report(kind="threshold", title="t", curve=two))
     assert '<span class="key line curve"></span>the law' in page
     assert '<span class="key line train"></span>the rest' in page
+
+
+def test_amounts_lie_where_their_moments_and_values_say_and_this_row_is_on_top():
+    start = datetime(2025, 1, 1)
+    points = [
+        charts.Amount(start + timedelta(days=days), amount, kind, f"{kind} <b>")
+        for days, amount, kind in ((20, 100.0, "this"), (0, 50.0, "past"), (10, 0.0, "fraud"))
+    ]
+    svg = ET.fromstring(charts.amounts_over_time(points, "Amounts"))  # noqa: S314 - our own text
+    circles = [element for element in svg.iter() if element.tag.endswith("circle")]
+    assert [circle.get("class") for circle in circles] == ["past-row", "fraud-row", "this-row"]
+    past, fraud, this = ((float(circle.get("cx")), float(circle.get("cy"))) for circle in circles)
+    assert fraud[0] == pytest.approx((past[0] + this[0]) / 2, abs=0.1)
+    assert past[1] == pytest.approx((fraud[1] + this[1]) / 2, abs=0.1)
+    assert this[1] < past[1] < fraud[1]
+    assert circles[0][0].text == "past <b>"
+
+
+def test_one_amount_alone_is_drawn_with_one_day_below():
+    svg = charts.amounts_over_time([charts.Amount(datetime(2025, 3, 2), 20.0, "this", "now")], "Amounts")
+    assert svg.count("2 Mar 2025") == 1
+    assert svg.count("<circle") == 1

@@ -1,0 +1,80 @@
+"""The desk's way into the database: one moment and one connection for whatever is read or done together."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from pipeline.review.events import Journal
+from pipeline.settings.config import Config
+from pipeline.workspace.database import answering, connect_many
+
+
+def utc_now() -> datetime:
+    """Return this moment, UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A transaction that reads.
+
+    Attributes
+    ----------
+    connection : Connection
+    config : Config
+    at : datetime
+        Now, UTC.
+    """
+
+    connection: sa.Connection
+    config: Config
+    at: datetime
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self.config.name
+
+
+@dataclass(frozen=True)
+class Writing(Reading):
+    """A transaction that writes, with the chain of events that it adds to."""
+
+    journal: Journal
+
+
+class Store:
+    """The database of the desk.
+
+    Parameters
+    ----------
+    config : Config
+    clock : callable
+        Returns now, UTC without a zone.
+    """
+
+    def __init__(self, config: Config, clock: Callable[[], datetime] = utc_now) -> None:
+        self.config, self.clock = config, clock
+        self._engine = connect_many(config)
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Give a transaction that reads."""
+        with answering(self._engine), self._engine.connect() as connection:
+            yield Reading(connection, self.config, self.clock())
+
+    @contextmanager
+    def writing(self) -> Iterator[Writing]:
+        """Give a transaction that writes; an error inside the block takes back all of it."""
+        with answering(self._engine), self._engine.connect() as plain:
+            connection = plain.execution_options(writes=True)
+            with connection.begin():
+                journal = Journal(connection, self.config.name, self.clock)
+                yield Writing(connection, self.config, journal.at, journal)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()

@@ -1,0 +1,85 @@
+// The page of one alert by keyboard. Whoever decides gets the next one, which was loaded meanwhile.
+
+import { isTyping, say, send } from "/static/desk.js";
+
+const actions = { f: "fraud", n: "not_fraud", u: "unsure", s: "snooze", e: "escalate", a: "assign", c: "comment" };
+let ahead = null; // the next alert: where it is, and its page as text
+let busy = Promise.resolve();
+
+const alert = () => document.getElementById("alert");
+const work = () => document.getElementById("work");
+
+// Holds the next alert and loads its page, so that it is there at once.
+async function load() {
+  ahead = null;
+  if (!work()) return;
+  const key = alert().dataset.key;
+  const next = await send("/next", [["beside", key]]);
+  if (next.status !== 200 || !next.key || alert().dataset.key !== key) return;
+  const answer = await fetch(next.address).catch(() => null);
+  if (answer?.ok) ahead = { address: next.address, text: await answer.text() };
+}
+
+function put(page) {
+  const main = new DOMParser().parseFromString(page, "text/html").querySelector("main");
+  document.querySelector("main").replaceWith(document.adoptNode(main));
+  scrollTo(0, 0);
+}
+
+async function advance(said) {
+  if (!ahead) {
+    const next = await send("/next", [["beside", alert().dataset.key]]);
+    if (!next.key) { location.assign("/"); return; }
+    location.assign(next.address);
+    return;
+  }
+  put(ahead.text);
+  history.pushState({}, "", ahead.address);
+  document.title = `${document.querySelector(".amount").textContent} · Assay`;
+  say(`${said} ${document.querySelector(".amount").textContent} is next.`);
+  load();
+}
+
+async function reload(said) {
+  const answer = await fetch(location.pathname);
+  if (answer.ok) put(await answer.text());
+  say(said);
+}
+
+async function act(name) {
+  if (!work()) return;
+  const fields = [...new FormData(work())].filter(([field]) => !["csrf", "then"].includes(field));
+  const answer = await send("/decide", [["do", name], ...fields]);
+  if (answer.status !== 200) await reload(answer.said);
+  else if (name === "assign" || name === "comment") await reload(answer.said);
+  else await advance(answer.said);
+}
+
+async function undo() {
+  const answer = await send("/undo", []);
+  const key = answer.rows?.[0]?.key;
+  if (key && key !== alert().dataset.key) location.assign(`/alerts/${key}`);
+  else await reload(answer.said);
+}
+
+function inTurn(task) {
+  busy = busy.then(task).catch((error) => say(`That did not work (${error.message}); load the page again.`));
+}
+
+document.addEventListener("keydown", (event) => {
+  if (isTyping(event)) return;
+  if (event.key in actions && work()) {
+    if (event.key === "c" && !work().elements.comment.value) work().elements.comment.focus();
+    else inTurn(() => act(actions[event.key]));
+  } else if (event.key === "z") inTurn(undo);
+  else if (event.key === "b") location.assign("/");
+  else return;
+  event.preventDefault();
+});
+document.addEventListener("submit", (event) => {
+  if (event.target !== work() || event.submitter?.name !== "do") return;
+  event.preventDefault();
+  inTurn(() => act(event.submitter.value));
+});
+addEventListener("popstate", () => location.reload());
+load();

@@ -1,0 +1,82 @@
+// What every page of the desk has: places by key, the list of keys, and words for a screen reader.
+
+const places = { q: "/", d: "/dashboard", e: "/events", u: "/users", a: "/account", n: "/next" };
+let awaits = false;
+
+export const token = document.querySelector('meta[name="csrf"]')?.content ?? "";
+
+export function say(text) {
+  const line = document.getElementById("said");
+  if (line) line.textContent = text;
+}
+
+// Whether a key is meant for a field or a dialog, and not for the desk.
+export function isTyping(event) {
+  return event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]") !== null
+    || event.target.matches?.("input:not([type=checkbox]), textarea, select") === true;
+}
+
+// Sends a form's fields; returns what the server says as an object, whose `status` is the answer's.
+export async function send(address, fields) {
+  const body = new URLSearchParams();
+  for (const [name, value] of fields) body.append(name, value);
+  body.append("csrf", token);
+  let answer;
+  try {
+    answer = await fetch(address, { method: "POST", body, headers: { Accept: "application/json" }, redirect: "error" });
+  } catch {
+    return { status: 0, said: "The desk does not answer; nothing was changed. Try again in a moment." };
+  }
+  if (answer.status === 401) location.assign(`/login?then=${encodeURIComponent(location.pathname + location.search)}`);
+  const content = await answer.json().catch(() => ({}));
+  return { said: `The desk answered ${answer.status}; nothing was changed.`, ...content, status: answer.status };
+}
+
+// Opens a dialog; resolves to whether it was confirmed, with the fields of its form.
+export function ask(dialog) {
+  return new Promise((resolve) => {
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    dialog.showModal();
+  });
+}
+
+function help() {
+  document.getElementById("help")?.showModal();
+}
+
+function go(letter) {
+  const address = places[letter];
+  if (address === "/next") document.getElementById("next")?.requestSubmit();
+  else if (address && document.querySelector(`.bar a[href="${address}"]`)) location.assign(address);
+  else say(`There is no place ${letter} for you.`);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (isTyping(event)) {
+    if (event.key === "Escape" && event.target.matches?.("input, textarea, select")) event.target.blur();
+    return;
+  }
+  if (awaits) {
+    awaits = false;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    go(event.key.toLowerCase());
+  } else if (event.key === "g") {
+    awaits = true;
+    event.stopImmediatePropagation();
+    say("Go to: q queue, n next, d dashboard, e events, u users, a account.");
+  } else if (event.key === "?") {
+    event.preventDefault();
+    help();
+  } else if (event.key === "/") {
+    const field = document.getElementById("search");
+    if (field) {
+      event.preventDefault();
+      field.focus();
+      field.select();
+    }
+  }
+}, true);
+
+document.getElementById("open-help")?.addEventListener("click", help);

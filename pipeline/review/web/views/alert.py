@@ -1,0 +1,123 @@
+"""One alert: what happened, why it was flagged, what else there is of the same customer, and what is decided."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+
+from pipeline.numbers import amount as amount_text
+from pipeline.numbers import moment, quantity
+from pipeline.review.events import Event
+from pipeline.review.listing import Line
+from pipeline.review.refusals import Conflict
+from pipeline.review.web.access import desk, person
+from pipeline.review.web.journal import in_words
+from pipeline.review.web.pages import LABELS, page
+
+if TYPE_CHECKING:
+    from pipeline.review.alert import AlertView
+
+router = APIRouter()
+LONG = 10_000
+"""Signs of a cell that the page shows when it is opened."""
+
+
+@dataclass(frozen=True)
+class Clear:
+    """A sensitive cell that a person has asked to see."""
+
+    column: str
+    text: str
+
+
+@router.get("/alerts/{key}")
+def alert(request: Request, key: str) -> Response:
+    """Show one alert, and hold it for whoever may decide it."""
+    return _show(request, key)
+
+
+@router.post("/alerts/{key}/unmask")
+def unmask(request: Request, key: str) -> Response:
+    """Show a sensitive cell in clear, once its reason is written down."""
+    form = request.state.form
+    column = str(form.get("column", ""))
+    text = desk(request).unmask(key, column, str(form.get("why", ""))[:500], person(request))
+    return _show(request, key, Clear(column, text))
+
+
+def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
+    here, who = desk(request), person(request)
+    holder = ""
+    if who.may("decide"):
+        try:
+            here.hold(key, who)
+        except Conflict as conflict:
+            holder = str(conflict)
+    view = here.alert(key, who)
+    line = view.line
+    return page(
+        request,
+        "alert.html",
+        title=f"{line.amount} on {line.time}",
+        view=view,
+        line=line,
+        holder=holder,
+        clear=clear,
+        cells=[cell for cell in view.cells if cell.role not in ("id", "timestamp", "amount")],
+        long=LONG,
+        chart=chart(request, key),
+        labels=LABELS,
+        history=[_event(event, here.config.table.time_zone) for event in reversed(view.events)],
+        rules=here.config.review,
+        now=datetime.now(UTC).replace(tzinfo=None),
+        may_decide=who.may("decide"),
+        may_lead=who.may("lead"),
+        may_unmask=who.may("unmask"),
+        state=_state(line),
+        facts=_facts(view),
+    )
+
+
+def chart(request: Request, key: str) -> Markup | None:
+    """Return the chart of the entity's amounts; None where there is none that the person may see."""
+    from pipeline.pages.charts import Amount, amounts_over_time
+
+    here = desk(request)
+    zone = ZoneInfo(here.config.table.time_zone)
+    words = {"alerted": ", an alert", "fraud": ", fraud", "not_fraud": ", not fraud", "this": ", this alert"}
+    spots = []
+    for point in here.history(key, person(request)).points:
+        kind = "this" if point.is_this else point.label or ("alerted" if point.key else "past")
+        if point.amount is not None:
+            tip = f"{amount_text(point.amount)}, {moment(point.at, zone)}{words.get(kind, '')}"
+            spots.append(Amount(point.at, point.amount, kind, tip))
+    return amounts_over_time(spots, f"Amounts over time, {len(spots):,} rows") if spots else None
+
+
+def _state(line: Line) -> str:
+    """Return what has become of an alert, in a sentence; "" while it is open."""
+    if line.state == "decided":
+        when = f" on {line.decided_at:%Y-%m-%d at %H:%M} UTC" if line.decided_at else ""
+        return f"{line.decided_by or 'Somebody'} decided {LABELS.get(line.label, line.label)}{when}."
+    if line.state == "snoozed" and line.snoozed_until:
+        return f"Snoozed until {line.snoozed_until:%Y-%m-%d %H:%M} UTC."
+    if line.state == "escalated":
+        return "With a lead." + (f" {line.why}" if line.why else "")
+    return f"Withdrawn: {line.why}." if line.state == "withdrawn" else ""
+
+
+def _facts(view: "AlertView") -> list[tuple[str, str]]:
+    line = view.line
+    facts = [("score", quantity(line.score))]
+    facts += [("threshold", quantity(view.threshold))] if view.threshold is not None else []
+    facts += [("p-value", f"{line.p_value:.2g}"), ("model version", line.version), ("batch", line.batch[:12])]
+    facts += [("file", view.source)] if view.source else []
+    return facts
+
+
+def _event(event: Event, zone: str) -> tuple[str, str, str]:
+    """Return an event as its line says it: who, what, when."""
+    return event.who, in_words(event), moment(event.at, ZoneInfo(zone))

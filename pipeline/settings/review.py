@@ -1,0 +1,42 @@
+"""The settings of the analysts' desk."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Role = Literal["viewer", "analyst", "lead", "admin"]
+Label = Literal["fraud", "not_fraud", "unsure"]
+
+
+class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """The analysts' desk: what makes a case, who sees what, and which alerts are looked at twice."""
+
+    entity: str = Field(
+        default="", description='Entity whose alerts are one case, such as the customer; "" for the contract\'s first.'
+    )
+    case_days: float = Field(
+        default=7, ge=0, description="Alerts of one entity are one case within a batch, or within this many days."
+    )
+    lock_minutes: float = Field(default=10, gt=0, description="How long an alert is held for whoever opened it.")
+    golden_share: float = Field(
+        default=0,
+        ge=0,
+        le=0.5,
+        description="Share of an analyst's alerts that two others have decided alike, to see how often they agree.",
+    )
+    second_share: float = Field(
+        default=0, ge=0, le=1, description="Share of decided alerts that a second analyst decides, too, unawares."
+    )
+    codes: tuple[str, ...] = Field(
+        default=(), description='Reason codes of a decision, such as "card stolen"; () for none.'
+    )
+    code_needed: tuple[Label, ...] = Field(default=(), description="Decisions that need a reason code.")
+    comment_needed: tuple[Label, ...] = Field(default=(), description="Decisions that need a comment.")
+    clear_roles: tuple[Role, ...] = Field(
+        default=("lead", "admin"),
+        description="Roles that see sensitive columns in clear; others see what stands for it.",
+    )
+    due_hours: float = Field(default=24, gt=0, description="Hours within which an alert is to be decided.")
+    due_hours_escalated: float = Field(default=4, gt=0, description="The same for one that was escalated to a lead.")
+    idle_minutes: float = Field(default=60, gt=0, description="A login ends after this long without a request.")
+    login_hours: float = Field(default=12, gt=0, description="A login ends after this long, whatever is done.")

@@ -1,0 +1,96 @@
+"""Which alert is the next one, and which are decided twice."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.review.desk import Desk
+from pipeline.review.listing import View
+from pipeline.review.refusals import Conflict
+from pipeline.review.work import Action
+from tests.pipeline.review.scored import ANN, BOB, EVE, LEA, Clock, desk_config, score_batch
+
+FRAUD, NORMAL = (Action(kind="decide", label=label) for label in ("fraud", "not_fraud"))
+
+
+def open_desk(folder: Path, chance: float, **review: object) -> Desk:
+    config = desk_config(folder, **review)
+    score_batch(config, range(1, 4))
+    desk = Desk(config, Clock(), chance=lambda: chance)
+    desk.sync()
+    return desk
+
+
+def act(desk: Desk, key: str | None, action: Action, who: object) -> None:
+    assert key is not None
+    desk.act({key: desk.alert(key, who).line.event}, action, who)
+
+
+def test_a_lock_ends_after_its_time_and_others_are_told_who_holds(desk: Desk, clock: Clock) -> None:
+    first = desk.next(View(), ANN)
+    assert first is not None
+    with pytest.raises(Conflict, match="ann holds the alert until 09:10 UTC"):
+        desk.hold(first, BOB)
+    with pytest.raises(Conflict, match="ann holds the alert until 09:10 UTC"):
+        act(desk, first, FRAUD, BOB)
+    assert desk.peek(View(), BOB) != first
+    clock.ahead(minutes=10, seconds=1)
+    assert desk.next(View(), BOB) == first
+    desk.release(first, ANN)
+    assert desk.alert(first, ANN).line.held_by == "bob"
+    desk.release(first, BOB)
+    assert desk.next(View(), ANN) == first
+    assert desk.next(View(), ANN, beside=[first]) != first
+
+
+def test_what_is_assigned_to_another_is_passed_over(desk: Desk) -> None:
+    line = desk.page(View(), LEA).lines[0]
+    desk.act({line.key: line.event}, Action(kind="assign", assignee="bob"), LEA)
+    assert desk.next(View(), ANN) != line.key
+    assert desk.next(View(), BOB) == line.key
+
+
+def test_a_second_reviewer_decides_unawares_and_a_difference_goes_to_a_lead(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, 0.0, second_share=1.0)
+    key = desk.next(View(), ANN)
+    act(desk, key, FRAUD, ANN)
+    assert desk.next(View(), BOB) == key
+    seen = desk.alert(str(key), BOB)
+    assert (seen.line.state, seen.line.label, seen.line.decided_by, seen.events) == ("open", "", "", ())
+    act(desk, key, NORMAL, BOB)
+    line = desk.alert(str(key), LEA).line
+    assert (line.state, line.label, line.why) == ("escalated", "fraud", "two analysts differ")
+    assert desk.figures(LEA).agreement["bob"].value == 0.0
+    assert "second" not in [event.kind for event in desk.alert(str(key), EVE).events]
+    act(desk, key, NORMAL, LEA)
+    assert desk.alert(str(key), LEA).line.label == "not_fraud"
+
+
+def test_golden_rows_are_those_that_two_agreed_on_and_change_nothing(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, 0.0, second_share=1.0)
+    key = desk.next(View(), ANN)
+    act(desk, key, FRAUD, ANN)
+    act(desk, desk.next(View(), BOB), FRAUD, BOB)
+    golden = Desk(desk_config(tmp_path, golden_share=0.5), Clock(), chance=lambda: 0.1)
+    for who in (ANN, BOB):
+        assert golden.next(View(), who) != key
+    assert golden.next(View(), LEA) == key
+    act(golden, key, NORMAL, LEA)
+    line = golden.alert(str(key), LEA).line
+    assert (line.state, line.label, line.decided_by) == ("decided", "fraud", "ann")
+    assert golden.figures(LEA).agreement["lea"].part == 0
+    assert golden.undo(LEA).sentence == "taken back: golden of 1 alert"
+    assert "lea" not in golden.figures(LEA).agreement
+
+
+def test_without_open_alerts_second_reviews_are_next_then_nothing(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, 1.0, second_share=1.0)
+    keys = []
+    for _ in range(3):
+        keys.append(desk.next(View(), ANN))
+        act(desk, keys[-1], FRAUD, ANN)
+    assert desk.next(View(), ANN) is None
+    for key in keys:
+        assert desk.next(View(), BOB) == key
+        act(desk, key, FRAUD, BOB)
+    assert desk.next(View(), BOB) is None

@@ -1,0 +1,84 @@
+"""What every answer has, and what is said where something goes wrong."""
+
+import logging
+
+import pytest
+
+from pipeline.review.desk import Desk
+from pipeline.review.web.guard import HEADERS
+from tests.pipeline.review.web.served import Browser
+
+
+def test_every_answer_has_the_headers_also_one_that_failed(desk, monkeypatch, caplog) -> None:
+    browser = Browser(desk, "lead")
+
+    def fail(*words):
+        raise RuntimeError("a defect with secret words")
+
+    monkeypatch.setattr(Desk, "page", fail)
+    caplog.set_level(logging.CRITICAL, "assay.review")
+    for path, status in {"/login": 303, "/": 500, "/none": 404, "/static/desk.js": 200}.items():
+        answer = browser.get(path)
+        assert answer.status_code == status, path
+        for name, value in HEADERS.items():
+            assert answer.headers.get_list(name) == [value], path
+        assert answer.headers["cache-control"] == "no-store", path
+        assert "secret words" not in answer.text
+        assert "Traceback" not in answer.text
+
+
+def test_a_page_that_is_not_there_says_so_in_words(desk) -> None:
+    answer = Browser(desk, "viewer").get("/alerts/none")
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.text
+    assert "there is no alert" in answer.text.lower()
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd", "/static/%00"]
+)
+def test_no_path_leads_out_of_the_static_files(path: str, desk) -> None:
+    answer = Browser(desk).get(path)
+    assert answer.status_code in (303, 404)
+    assert "import" not in answer.text
+
+
+def test_a_request_that_is_too_long_or_of_unknown_length_is_not_read(desk) -> None:
+    browser = Browser(desk, "analyst")
+    assert browser.post("/decide", data={"csrf": browser.csrf, "comment": "x" * 1_100_000}).status_code == 413
+    assert browser.post("/decide", content=iter([b"csrf=x"])).status_code == 413
+
+
+def test_only_the_names_of_this_machine_are_answered_where_they_are_named(desk) -> None:
+    browser = Browser(desk, hosts=["127.0.0.1"])
+    assert browser.get("/health").text == "well"
+    assert browser.get("/health", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_a_database_that_does_not_answer_is_said_and_nothing_else(desk, monkeypatch) -> None:
+    import sqlite3
+
+    from sqlalchemy.exc import OperationalError
+
+    browser = Browser(desk, "viewer")
+
+    def locked(*words):
+        raise OperationalError("UPDATE secret", {}, sqlite3.OperationalError("database is locked"))
+
+    monkeypatch.setattr(Desk, "page", locked)
+    answer = browser.get("/")
+    assert answer.status_code == 503
+    assert "busy or gone; nothing was changed" in answer.text
+    assert "secret" not in answer.text
+
+
+def test_pages_and_scripts_hold_no_script_or_style_of_their_own_and_nothing_from_elsewhere(desk) -> None:
+    import re
+
+    browser = Browser(desk, "admin")
+    key = re.search(r'data-key="(\w+)"', browser.get("/").text)[1]
+    for path in ("/login", "/", f"/alerts/{key}", "/dashboard", "/users", "/account"):
+        text = browser.get(path).text
+        assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", text), path
+        assert re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL) in ([], [""], ["", ""]), path
+        assert not re.search(r'(src|href|action)="(https?:)?//', text), path

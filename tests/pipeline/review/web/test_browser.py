@@ -1,0 +1,219 @@
+"""The desk in a real browser: an analyst's day by keyboard, in both themes, and in a narrow window.
+
+With ``PICTURES=FOLDER`` it leaves the pictures of the README there.
+"""
+
+import os
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect, sync_playwright
+
+from pipeline.review.desk import Desk
+from pipeline.review.people import ASSAY
+from pipeline.review.web.app import make_app
+from pipeline.review.web.serving import OF_THIS_MACHINE
+from tests.pipeline.review.web.plausible import plausible_config
+from tests.pipeline.review.web.served import PASSWORD, QUICK
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]}
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+class Served:
+    """A desk that is served on a free port, by a thread of this process."""
+
+    def __init__(self, desk: Desk) -> None:
+        import uvicorn
+
+        from pipeline.review.web.serving import Door, listen
+
+        self.desk, self.listener = desk, listen(Door(port=0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        app = make_app(desk, hosts=OF_THIS_MACHINE)
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
+        self.thread.start()
+
+    def end(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.listener.close()
+        self.desk.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    from pipeline.review import users
+
+    users._hasher = lambda: QUICK
+    desk = Desk(plausible_config(tmp_path_factory.mktemp("desk")))
+    desk.sync()
+    served = Served(desk)
+    yield served
+    served.end()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A window, with what its pages say on the console and ask of other hosts."""
+
+    def __init__(self, chromium, served: Served, **settings) -> None:
+        self.context = chromium.new_context(**{"viewport": WIDE, **settings})
+        self.page: Page = self.context.new_page()
+        self.url, self.faults = served.url, []
+        self.page.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("request", self._look)
+
+    def _look(self, request) -> None:
+        if not request.url.startswith((self.url, "data:")):
+            self.faults.append(f"asked for {request.url}")
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.url + path)
+
+    def keys(self, *names: str) -> None:
+        for name in names:
+            self.page.keyboard.press(name)
+
+    def sign_in(self, name: str) -> None:
+        self.go("/login")
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.keys("Enter")
+        expect(self.page.locator("h1")).to_have_text("Open alerts")
+
+    def wait_for_keys(self) -> None:
+        """Wait until the scripts of the queue run: keys that come before them do nothing."""
+        expect(self.page.locator("tr.here")).to_have_count(1)
+
+    def says(self, text: str | re.Pattern[str]) -> None:
+        expect(self.page.locator("#said")).to_have_text(text)
+
+    def picture(self, name: str) -> None:
+        if folder := os.environ.get("PICTURES"):
+            self.page.screenshot(path=Path(folder) / name)
+
+
+def states(desk: Desk) -> dict[str, int]:
+    from pipeline.review.listing import View
+
+    return {state: count for state, count in desk.page(View(), ASSAY).counts.items() if count}
+
+
+def test_an_analysts_day_by_keyboard(served: Served, chromium) -> None:
+    first = Watched(chromium, served)
+    first.go(f"/welcome/{served.desk.invite()}")
+    first.page.get_by_label("Name").fill("ada")
+    first.page.get_by_label("Password").fill(PASSWORD)
+    first.keys("Enter")
+    expect(first.page.locator("h1")).to_have_text("Open alerts")
+    served.desk.add_user("ann", PASSWORD, "analyst", ASSAY)
+
+    ann = Watched(chromium, served)
+    ann.sign_in("ann")
+    ann.wait_for_keys()
+    ann.picture("desk.png")
+    # Twenty alerts, one key each.
+    for key in "fnu" * 6 + "fn":
+        ann.keys(key)
+    expect(ann.page.locator("tr[data-state=decided]")).to_have_count(20)
+    ann.says("1 alert: not fraud.")
+    assert states(served.desk) == {"open": 40, "decided": 20}
+    ann.keys("z")
+    ann.says(re.compile("taken back"))
+    ann.keys("s", "e")
+    expect(ann.page.locator("tr[data-state=escalated]")).to_have_count(1)
+    assert states(served.desk) == {"open": 39, "decided": 19, "snoozed": 1, "escalated": 1}
+    # Five in one go: said first, asked once, and taken back in one.
+    ann.keys("J", "J", "J", "J", "f")
+    expect(ann.page.locator("#sure-title")).to_have_text("Decide 'fraud' for 5 alerts?")
+    ann.keys("Enter")
+    ann.says("5 alerts: fraud.")
+    assert states(served.desk)["decided"] == 24
+    ann.keys("z")
+    ann.says(re.compile("taken back.*5 alerts"))
+    assert states(served.desk)["decided"] == 19
+    ann.keys("?")
+    expect(ann.page.locator("#help")).to_be_visible()
+    ann.keys("Escape", "/")
+    expect(ann.page.locator("#search")).to_be_focused()
+    assert ann.faults == []
+    for window in (first, ann):
+        window.context.close()
+
+
+def test_two_analysts_and_one_alert(served: Served, chromium) -> None:
+    served.desk.add_user("cal", PASSWORD, "analyst", ASSAY)
+    served.desk.add_user("bob", PASSWORD, "analyst", ASSAY)
+    ann, bob = Watched(chromium, served), Watched(chromium, served)
+    ann.sign_in("cal")
+    ann.wait_for_keys()
+    # The page of an alert: the next one comes by itself.
+    ann.keys("g", "n")
+    expect(ann.page.locator("#decision")).to_be_visible()
+    one = ann.page.locator("#alert").get_attribute("data-key")
+    ann.picture("alert.png")
+    bob.sign_in("bob")
+    bob.go(f"/alerts/{one}")
+    bob.says(re.compile("cal holds the alert until"))
+    bob.page.wait_for_load_state("networkidle")
+    bob.keys("n")
+    bob.says(re.compile("Cal holds the alert until"))
+    ann.keys("f")
+    expect(ann.page.locator("#alert")).not_to_have_attribute("data-key", one)
+    bob.go(f"/alerts/{one}")
+    bob.says(re.compile("cal decided fraud"))
+    ann.page.wait_for_load_state("networkidle")
+    assert ann.faults == []
+    assert [fault for fault in bob.faults if "409" not in fault] == []  # Chromium tells each 409 to the console
+    for window in (ann, bob):
+        window.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_and_fits_a_narrow_window(served: Served, chromium, scheme: str) -> None:
+    window = Watched(chromium, served, color_scheme=scheme)
+    if not any(user.name == "una" for user in served.desk.users(ASSAY)):
+        served.desk.add_user("una", PASSWORD, "admin", ASSAY)
+    axe = Axe()
+    window.go("/login")
+    assert axe.run(window.page, options=RULES).violations_count == 0
+    window.sign_in("una")
+    key = window.page.locator("tr[data-key]").first.get_attribute("data-key")
+    for path in ("/", "/?q=nobody", f"/alerts/{key}", "/dashboard", "/events", "/users", "/account", "/alerts/none"):
+        window.page.set_viewport_size(WIDE)
+        window.go(path)
+        found = axe.run(window.page, options=RULES)
+        assert found.violations_count == 0, found.generate_report()
+        tall = window.page.evaluate("document.documentElement.scrollHeight")
+        assert tall <= WIDE["height"] or not path.startswith(f"/alerts/{key}")
+        window.page.set_viewport_size(NARROW)
+        wide = window.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= NARROW["width"], path
+    background = window.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) is (scheme == "dark")
+    assert [fault for fault in window.faults if "404" not in fault] == []
+    window.context.close()
+
+
+def test_an_alert_can_be_read_and_decided_without_scripts(served: Served, chromium) -> None:
+    window = Watched(chromium, served, java_script_enabled=False)
+    if not any(user.name == "noa" for user in served.desk.users(ASSAY)):
+        served.desk.add_user("noa", PASSWORD, "analyst", ASSAY)
+    window.sign_in("noa")
+    window.page.locator("tr[data-state=open] a").last.click()
+    window.page.get_by_role("button", name="Not fraud").click()
+    expect(window.page.locator("#said")).to_contain_text("noa decided not fraud")
+    window.context.close()
