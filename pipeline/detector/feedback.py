@@ -278,6 +278,7 @@ def _by_traits(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encoder
         f"{np.count_nonzero(is_fraud):,} known frauds raise what stands out as they do"
         + (f", most of all in {', '.join(columns)}" if columns else "")
         + (f": {choice.text}" if is_told else "")
+        + f"; {lesson.summary['feedback']}"
     )
     facts = choice.facts if is_told else {"feedback_weight": 0.0}
     return Lesson(traits, held_out.blended(scores), facts | {"feedback": text})

@@ -143,7 +143,7 @@ def _levels(reference: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
     n_rows = len(reference)
     as_high = n_rows - np.searchsorted(reference, values, "left")
     as_low = np.searchsorted(reference, values, "right")
-    return -np.log((1 + as_high) / (1 + n_rows)), -np.log((1 + as_low) / (1 + n_rows))
+    return np.log((1 + n_rows) / (1 + as_high)), np.log((1 + n_rows) / (1 + as_low))
 
 
 def fit_weights(normal: np.ndarray, frauds: np.ndarray) -> np.ndarray:
