@@ -12,7 +12,9 @@ The harness first checks itself with the distance to the 5th neighbour, whose pu
 default model and the neighbours get --seeds seeds, the other families --other-seeds; models named with --model get
 --seeds. Every result is appended to FILE.jsonl beside --json as it comes; a run that was stopped goes on from there.
 
-The data: NAME.npz files with arrays X and y, where y = 1 is an anomaly, and published_aucroc.csv.
+The data: NAME.npz files with arrays X and y, where y = 1 is an anomaly, and published_aucroc.csv. Other tables of that
+form do as well: those of OddBench (macrOData, 2026) have their training rows first, which is the half that `published`
+trains on.
 """
 
 import argparse

@@ -299,7 +299,7 @@ class EnsembleAutoencoder(Autoencoder):
         rank_read, rank_likelihood = self.rank_memory_.read(ranks, leave_out=leave_out)
         apart, rank_apart = (scaled - read).double(), (ranks - rank_read).double()
         distance = self._distances["networks"]
-        is_fit_row = torch.isin(hash_rows(block), self._counted) if leave_out else None
+        is_fit_row = torch.isin(hash_rows(block), self._counted)
         return [
             likelihood,
             self._distances["memory"].contributions(apart),
