@@ -413,4 +413,4 @@ def load_feedback(folder: Path) -> Feedback | Traits | None:
     """Read what a training with known frauds saved in a folder; None where there is none."""
     if not folder.is_dir():
         return None
-    return Traits.load(folder) if (folder / "traits.json").is_file() else Feedback.load(folder)
+    return Traits.load(folder) if (folder / "traits.safetensors").is_file() else Feedback.load(folder)

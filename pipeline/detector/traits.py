@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from pipeline.calibration.p_values import Calibration
-from pipeline.detector.files import read_json, write_json
 
 if TYPE_CHECKING:
     from models.one_class import OneClassModel
@@ -92,7 +91,7 @@ class Traits:
         return sums
 
     def save(self, folder: Path) -> None:
-        """Write traits.json and traits.safetensors into a folder, which is made."""
+        """Write traits.safetensors into a folder, which is made."""
         from safetensors.numpy import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +100,6 @@ class Traits:
             arrays |= {f"tail.{name}.{part}": array for part, array in tail.arrays().items()}
         # A safetensors file holds an array as it lies in memory.
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "traits.safetensors")
-        write_json(folder / "traits.json", {"tails": sorted(self.tails)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -111,8 +109,10 @@ class Traits:
         from models.one_class import with_prefix
         from models.ranks import ExponentialTail
 
-        arrays, names = load_file(folder / "traits.safetensors"), read_json(folder / "traits.json")["tails"]
-        tails = {name: ExponentialTail.from_arrays(with_prefix(arrays, f"tail.{name}.")) for name in names}
+        arrays = load_file(folder / "traits.safetensors")
+        tails = {
+            name: ExponentialTail.from_arrays(with_prefix(arrays, f"tail.{name}.")) for name in ("model", "columns")
+        }
         return cls(arrays["reference"], arrays["weights"], tails, Calibration(arrays["alone"]))
 
 
