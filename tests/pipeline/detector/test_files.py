@@ -21,7 +21,7 @@ def folder(tmp_path):
 
 def test_what_was_sealed_comes_back_and_sealing_again_changes_nothing(folder):
     before = (folder / "detector.json").read_bytes()
-    assert unseal(folder) == {"format": 4, "threshold": 0.1, "days": [1, 2]}
+    assert unseal(folder) == {"format": 5, "threshold": 0.1, "days": [1, 2]}
     seal(folder, {"threshold": 0.1, "days": [1, 2]})
     assert (folder / "detector.json").read_bytes() == before
     digest = hashlib.sha256(b"abc").hexdigest()

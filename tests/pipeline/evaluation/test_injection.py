@@ -66,7 +66,7 @@ def test_counts_are_those_of_the_threshold_and_of_the_first_reason(fitted):
     assert list(found) == list(KINDS)
     perturbed, features = CHANGES["plus"](detector, calm, 200, np.random.default_rng([5, 0]))
     sources = {feature.name: feature.source for feature in detector.features}
-    flagged = detector.model.anomaly_score(perturbed) > detector.threshold
+    flagged = detector.matrix_scores(perturbed) > detector.threshold
     right = assign(detector, perturbed).top == np.array([sources[name] for name in features])
     assert found["plus"] == Injected("plus", 200, flagged.sum(), right.sum(), (flagged & right).sum())
     assert inject(detector, calm, rows=200, seed=5) == list(found.values())

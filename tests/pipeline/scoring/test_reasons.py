@@ -352,6 +352,7 @@ def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):
         contract={"categorical": (), "numeric": names},
         features={"families": ("columns",)},
         model={"hidden": (64,), "code_size": 32},
+        feedback={"enabled": False},
     )
     detector = detector_of(tmp_path / "wide.parquet", wide)
     row = replace(table.slice(0, 1), "n41", [50.0])

@@ -60,7 +60,7 @@ def test_every_row_has_a_score_in_the_order_of_the_table(scored, features, detec
     found, given = pq.read_table(scored.scores), pq.read_table(features)
     assert found.schema.names == ["tx", *SCORES]
     assert found["tx"].equals(given["tx"])
-    own = detector.model.anomaly_score(detector.encoder.transform(given))
+    own = detector.matrix_scores(detector.encoder.transform(given))
     assert (found["anomaly_score"].to_numpy() == own).all()
     assert (found["p_value"].to_numpy() == detector.calibration.p_value(own)).all()
     assert (found["is_flagged"].to_numpy(zero_copy_only=False) == (own > detector.threshold)).all()

@@ -59,5 +59,5 @@ def test_they_are_the_fit_rows_with_the_highest_scores_in_order(tmp_path, n):
     assert found["tx"].to_pylist() == fit["tx"].take(best).to_pylist()
     assert found["anomaly_score"].to_pylist() == scores[best].tolist()
     assert found["rank"].to_pylist() == list(range(1, min(n, fit.num_rows) + 1))
-    assert found["p_value"].to_pylist() == detector.calibration.p_value(scores[best]).tolist()
+    assert found["p_value"].to_pylist() == detector.one_class.p_value(scores[best]).tolist()
     assert pc.max(found["at"]).as_py() < detector.calibration_start

@@ -86,7 +86,7 @@ def test_a_history_gives_the_entities_a_past(trained: Trained, model: mlflow.pyf
     answer = model.predict(late, params={"history": trained.history})
     table = pq.read_table(trained.folder / "features.parquet").slice(560)
     assert table["tx"].to_pylist() == late["tx"].tolist()
-    expected = trained.detector.model.anomaly_score(trained.detector.encoder.transform(table))
+    expected = trained.detector.matrix_scores(trained.detector.encoder.transform(table))
     assert answer["anomaly_score"].to_numpy(float) == pytest.approx(expected, rel=1e-5)
     assert set(answer["note"]) == {""}
     without = model.predict(late)["anomaly_score"].to_numpy(float)

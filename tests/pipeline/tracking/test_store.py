@@ -224,7 +224,7 @@ def test_nothing_in_the_artefact_is_pickled(trained: Trained, registered: store.
     files = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     kinds = {path.suffix for path in files if path.name != "MLmodel"}
     assert {".safetensors", ".json", ".parquet", ".py"} <= kinds
-    assert kinds <= {".safetensors", ".json", ".parquet", ".py", ".yaml", ".txt", ".html", ".css", ".js", ""}
+    assert kinds <= {".safetensors", ".json", ".parquet", ".py", ".yaml", ".txt", ".html", ".css", ".js", ".svg", ""}
     assert not [path for path in files if path.read_bytes()[:1] == b"\x80"]
 
 
