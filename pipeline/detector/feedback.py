@@ -29,6 +29,8 @@ TREE_ROWS = 200_000
 """Trees are fitted on all frauds and about as many normal rows, evenly taken in time and weighted, at most."""
 FRAUDS_TO_WEIGH, ROWS_TO_WEIGH = 10, 6_000
 """Known frauds from which on columns are weighed; on as many of them, and of normal rows, at most."""
+FOLDS = 3
+"""Spans of time of the calibration block, each scored by trees that saw the others."""
 DRAWS, LOWER_END = 200, 0.1
 """The trees count what this quantile of their gain, over as many draws of customers, is highest for."""
 
@@ -45,7 +47,7 @@ class Feedback:
         What the trees count, above 0 and below 1; the one-class score counts the rest.
     tails : mapping of str to MemberTail
         "model" and "trees": -log p of a score, and of a margin's odds, by the normal rows of the calibration block. The
-        margins are those of trees that never saw it.
+        margins are those of trees that saw all but the row's third of it.
     floor : float
         The least one-class score of these rows.
     alone : Calibration
@@ -164,7 +166,7 @@ def learn(
     neither, unless it is overdue) score the block. A weight is worth what it gains there in average precision over the
     one-class score alone, in all but the worst tenth of 200 draws of the block's customers (of its rows, without
     entities): the weight that is worth most is taken, and 0 where none gains. The trees that score new rows are then
-    fitted on all frauds and normal rows, block included.
+    fitted on all frauds and normal rows, block included; the block is calibrated by others that saw all but a third.
 
     Where review has only begun, and fewer than ten frauds are known before the block, trees are fitted on the earlier
     half of its frauds, too, and the days from the later half on judge them.
@@ -224,24 +226,21 @@ def _by_trees(
 
     seed, block = config.model.seed, parts.role == CALIBRATION
     normal, floor = held_out.normal, float(held_out.scores[held_out.normal].min())
-    is_judge = judges[parts.order[block[parts.order]]]
 
-    def margins_by(among: np.ndarray) -> np.ndarray:
-        return _of_block(_fit(features, parts, among, encoder=encoder, seed=seed).margin, encoder, parts, features)
+    def margins_without(rows: np.ndarray) -> np.ndarray:
+        return _of_block(_fit(features, parts, ~rows, encoder=encoder, seed=seed).margin, encoder, parts, features)
 
-    margins = margins_by(~judges)
-    if not is_judge.all():  # a row's own label may not stand behind what calibrates, either
-        margins = np.where(is_judge, margins, margins_by(judges | ~block))
-    tails = {
-        "model": MemberTail.fit(held_out.scores[normal] - floor),
-        "trees": MemberTail.fit(_odds(margins[normal])),
-    }
-    levels = _levels(tails["model"], held_out.scores - floor), _levels(tails["trees"], _odds(margins))
-    choice = choose(levels[0][is_judge], levels[1][is_judge], held_out.take(is_judge), seed=seed)
+    is_judge, odds = judges[parts.order[block[parts.order]]], _odds(margins_without(judges))
+    tails = {"model": MemberTail.fit(held_out.scores[normal] - floor)}
+    model = _levels(tails["model"], held_out.scores - floor)
+    levels = _levels(MemberTail.fit(odds[normal & is_judge]), odds)
+    choice = choose(model[is_judge], levels[is_judge], held_out.take(is_judge), seed=seed)
     frauds = f"{np.count_nonzero(parts.labels == 1):,} known frauds; trees fitted on them"
     if not choice.weight:
         text = f"{frauds} find no more in the calibration block, and count nothing"
         return Lesson(None, held_out, choice.facts | {"feedback": text})
+    margins = crossed_margins(margins_without, parts)
+    tails["trees"] = MemberTail.fit(_odds(margins[normal]))
     trees = _fit(features, parts, np.ones_like(block), encoder=encoder, seed=seed)
     known = _sample(features, parts, np.flatnonzero(parts.labels[parts.order] == 1))
     feedback = Feedback(
@@ -255,6 +254,29 @@ def _by_trees(
     text = f"{frauds} count {choice.weight:g}, the one-class score {1 - choice.weight:g}: {choice.text}"
     blended = held_out.blended(feedback.blend(held_out.scores, margins))
     return Lesson(feedback, blended, choice.facts | {"feedback": text})
+
+
+def crossed_margins(margins_without: Callable[[np.ndarray], np.ndarray], parts: Parts) -> np.ndarray:
+    """Return the margins of the calibration block's rows, in the order of time, by trees that saw the others.
+
+    Trees that saw none of the block tell less than those that score new rows, which saw all of it: of a cut set by
+    them, new normal rows would lie above too often. This is a cross-conformal predictor (Vovk 2015) but for two
+    things: its folds are spans of time, and new rows are scored by one set of trees that saw every fold.
+
+    Parameters
+    ----------
+    margins_without : function
+        Of rows as a mask in the file's order, to the block's margins by trees that saw all the others.
+    parts : Parts
+    """
+    rows = parts.order[(parts.role == CALIBRATION)[parts.order]]
+    fold = np.arange(len(rows)) * FOLDS // len(rows)
+    margins = np.empty(len(rows))
+    for place in np.unique(fold):
+        unseen = np.zeros(len(parts.order), dtype=bool)
+        unseen[rows[fold == place]] = True
+        margins[fold == place] = margins_without(unseen)[fold == place]
+    return margins
 
 
 def _by_traits(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encoder, model: "OneClassModel") -> Lesson:

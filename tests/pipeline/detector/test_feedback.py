@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.detector.artefact import Detector
-from pipeline.detector.feedback import LEAST_FRAUDS, WEIGHTS, Feedback, choose
+from pipeline.detector.feedback import FOLDS, LEAST_FRAUDS, WEIGHTS, Feedback, choose, crossed_margins
 from pipeline.detector.parts import CALIBRATION, split
 from pipeline.detector.traits import Traits
 from pipeline.labels.known import Labels
@@ -201,6 +201,25 @@ def test_no_row_is_calibrated_by_trees_that_saw_it(begun, features):
     half = len(gains) // 2
     assert np.median(gains[:half]) > 0
     assert np.median(gains[half:]) > 0
+
+
+def test_trees_that_calibrate_a_row_saw_all_but_its_span_of_the_block(features):
+    settings = config()
+    parts = split(features, settings, Labels(settings), AFTER)
+    of_block = parts.order[(parts.role == CALIBRATION)[parts.order]]
+    masks = []
+
+    def margins_without(unseen):
+        masks.append(unseen)
+        return np.where(unseen[of_block], of_block, np.nan)
+
+    # Whoever scores a row has not seen it; and all that one of them has not seen are some of the block.
+    assert (crossed_margins(margins_without, parts) == of_block).all()
+    assert len(masks) == FOLDS
+    assert (np.sum(masks, axis=0) == (parts.role == CALIBRATION)).all()
+    spans = [np.flatnonzero(mask[of_block]) for mask in masks]
+    assert all((np.diff(span) == 1).all() for span in spans)
+    assert max(map(len, spans)) - min(map(len, spans)) <= 1
 
 
 def test_many_normal_rows_are_thinned_and_weighted(features, monkeypatch, detector, later):
