@@ -368,6 +368,33 @@ def review_rebuild(config: ConfigFile = DEFAULT) -> None:
         rebuild_queue(config)
 
 
+@review.command("export-packet", epilog="Example: assay review export-packet monday.html --user ann --day 2018-07-30")
+def review_export_packet(
+    out: Annotated[Path, typer.Argument(help="HTML file to write.")],
+    *,
+    user: Annotated[str, typer.Option(help="User in whose name it is decided, and as whom it is masked.")],
+    day: Annotated[datetime | None, typer.Option(formats=DAY, help="Day of the transactions. Left out: all.")] = None,
+    view: Annotated[str, typer.Option(help="Address of a view of the queue, or what is behind its ?.")] = "",
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Write open alerts as one page that is worked without the desk, by keyboard, and gives a file of decisions."""
+    from flows.commands.desk import export_packet
+
+    with _plain_errors():
+        export_packet(config, out, user=user, day=_day(day), view=view)
+
+
+@review.command("import-packet", epilog="Example: assay review import-packet decisions-5f3c.json")
+def review_import_packet(
+    file: Annotated[Path, typer.Argument(help="File that the packet's page saved.")], config: ConfigFile = DEFAULT
+) -> None:
+    """Take in a packet's file of decisions, once; alerts that were decided or withdrawn since stay as they are."""
+    from flows.commands.desk import import_packet
+
+    with _plain_errors():
+        import_packet(config, file)
+
+
 @app.command(epilog="Example: assay compare champion candidate --from 2018-07-25 --to 2018-07-31")
 def compare(
     versions: Annotated[list[str] | None, typer.Argument(help="Versions, aliases or run ids.")] = None,

@@ -186,7 +186,7 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
 
 def _checkpoint(workspace: Workspace, batch: Batch) -> Path:
     """Return the folder that a killed training goes on from: that of this batch and configuration."""
-    settings = hashlib.sha256(workspace.config.model_dump_json().encode()).hexdigest()
+    settings = hashlib.sha256(workspace.config.model_dump_json(exclude={"columns"}).encode()).hexdigest()
     return workspace.folder.checkpoints / f"{batch.id}-{settings[:12]}"
 
 

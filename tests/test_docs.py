@@ -120,7 +120,7 @@ def test_every_command_has_its_options(page: str) -> None:
 
     commands = typer.main.get_command(app).commands
     for line in lines_of_code(TEXTS[page]):
-        name = re.match(r"assay ([a-z]+)(?: ([a-z]+))?", line)
+        name = re.match(r"assay ([a-z]+)(?: ([a-z][a-z-]*))?", line)
         if name:
             assert name[1] in commands, line
             command = getattr(commands[name[1]], "commands", {}).get(name[2], commands[name[1]])

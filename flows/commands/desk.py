@@ -1,8 +1,9 @@
-"""`assay user`, `assay audit` and `assay review rebuild`: who gets into the desk, and whether its events are whole."""
+"""`assay user`, `assay audit` and what is done to the desk at the terminal: users, the chain of events, packets."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,3 +104,60 @@ def rebuild_queue(config_path: Path) -> None:
     with opened(config_path) as desk, console.live(), console.step("make the queue again"):
         count = desk.rebuild()
     console.say(f"The queue is made again from {count:,} events.")
+
+
+def export_packet(config_path: Path, out: Path, *, user: str, day: date | None, view: str) -> None:
+    """Write a packet of open alerts for a user: a page that works without the desk.
+
+    Parameters
+    ----------
+    config_path, out : Path
+    user : str
+        In whose name it is decided.
+    day : date or None
+        Of the transactions; None for all.
+    view : str
+        The part behind "?" of an address of the queue, or all of it; "" for all open alerts, highest score first.
+    """
+    from dataclasses import replace
+    from urllib.parse import parse_qsl
+
+    from pipeline.review.packets import Packet
+    from pipeline.review.web.addresses import read_view
+    from pipeline.review.web.packet import packet_page
+    from pipeline.tables.writing import write_text
+
+    part = read_view(dict(parse_qsl(view.rpartition("?")[2])))
+    part = replace(part, first_day=day, last_day=day) if day else part
+    with opened(config_path) as desk, console.live(), console.step("write the packet", unit="alerts") as on_alerts:
+        desk.sync()
+
+        def leave(packet: Packet) -> None:
+            write_text(out, packet_page(packet, desk.config.review))
+            out.chmod(0o600)
+
+        packet = desk.make_packet(part, user, operator(), leave)
+        on_alerts(len(packet.alerts))
+    left = packet.total - len(packet.alerts)
+    console.say(
+        f"{out} has {len(packet.alerts):,} alerts for {user}" + (f"; {left:,} more are left out." if left else ".")
+    )
+    console.say(f"Its decisions are taken in until {packet.until:%Y-%m-%d %H:%M} UTC, once: assay review import-packet")
+
+
+def import_packet(config_path: Path, file: Path) -> None:
+    """Take in the file of decisions of a packet, and say which were left out."""
+    from pipeline.review.web.words import many
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", "") or "it is no text"
+        raise ConfigError(f"{file} can't be read ({reason}); name the file that the packet's page saved") from None
+    with opened(config_path) as desk:
+        desk.sync()
+        arrival = desk.take_packet(text, operator())
+    console.say(f"{many(len(arrival.events), 'decision')} of {arrival.user} taken in, from packet {arrival.packet}.")
+    if arrival.clashes:
+        rows = [[clash.id, clash.time, clash.why] for clash in arrival.clashes]
+        console.columns("Left out, and as they were", ["alert", "time", "why"], rows)

@@ -386,8 +386,11 @@ class Detector:
         seal(
             folder,
             {
-                # Without the tracking section: its URLs may hold passwords, and the artefact travels.
-                "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(mode="json"),
+                # Without the tracking section: its URLs may hold passwords, and the artefact travels. Without titles:
+                # they are read, not learned from, and those of the day hold.
+                "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(
+                    mode="json", exclude={"columns"}
+                ),
                 "as_of": self.as_of.isoformat(),
                 "calibration_start": self.calibration_start.isoformat(),
                 "threshold": self.cut.to_dict(),

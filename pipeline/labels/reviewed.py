@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, InputError
 from pipeline.numbers import minute
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.sensitive import mask
+from pipeline.settings.titles import second_header
 from pipeline.tables.cells import as_text, describe_cells
 from pipeline.tables.files import DELIMITERS, encoding_of, list_files, readable
 from pipeline.tables.headers import header_line
@@ -30,6 +31,8 @@ from pipeline.tables.sql import database, quote
 from pipeline.tables.writing import ParquetWriter, flush, read_back
 
 _SHOWN = 5  # words of a meaning that are told
+NUMBERS = ("anomaly_score", "p_value", "rank")
+"""Columns of Assay's own in alerts.csv and in what the desk exports, whose cells are numbers in every row."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class ReviewedLabels:
     def _words(self, table: Table, column: str) -> str:
         """Return which cells say something, with their rows, and what they say."""
         counts: Counter[str] = Counter()
-        for batch in table.batches(self.config.validation.batch_rows):
+        for batch, _ in self._rows(table):
             values = pc.utf8_trim_whitespace(as_text(batch.column(column)).drop_null())
             for item in pc.value_counts(values).to_pylist():
                 counts[item["values"]] += item["counts"]
@@ -252,7 +255,7 @@ class ReviewedLabels:
         last = (now - datetime(1970, 1, 1)).total_seconds() * 1e6 + limits.latest_days_ahead * DAY_US
         start = 0
         words = f"{describe_words(table.settings)}, or a word of label_fraud, label_normal or label_unknown in [table]"
-        for batch in table.batches(limits.batch_rows):
+        for batch, count in self._rows(table):
             typed = {}
             for name, column in columns.items():
                 typed[name], failed = parse_column(batch.column(column), kinds[name], table.settings)
@@ -276,7 +279,7 @@ class ReviewedLabels:
                 )
                 self._check(table, columns["labelled_at"], start, broken=late, rule=rule)
             rows = pa.record_batch([typed["id"], typed["label"], moments], schema=self.schema)
-            yield rows.filter(is_labelled), batch.num_rows
+            yield rows.filter(is_labelled), count
             start += batch.num_rows
         if table.broken:
             line = table.broken[0]
@@ -284,6 +287,30 @@ class ReviewedLabels:
                 f"{table.path} has another number of cells than its header in {line.source_file}, source_row "
                 f"{line.source_row}; mend the row and deliver the table again, for nothing of it was taken in"
             )
+
+    def _rows(self, table: Table) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """Yield the rows of a delivery and how many they are, without the second header row, whose cells are empty."""
+        for batch in table.batches(self.config.validation.batch_rows):
+            titles, cells = self._titles(table, batch), batch.columns
+            if titles.any():
+                cells = [pc.if_else(pa.array(titles), pa.scalar(None, column.type), column) for column in cells]
+            yield pa.RecordBatch.from_arrays(cells, schema=batch.schema), batch.num_rows - int(titles.sum())
+
+    def _titles(self, table: Table, batch: pa.RecordBatch) -> np.ndarray:
+        """Return which rows of a batch are the second header row of a CSV file, by today's titles or earlier ones.
+
+        That of earlier titles is told by columns of Assay's own that stand there by name, where only numbers may.
+        """
+        contract = self.config.contract
+        is_first = batch.column("source_row").to_numpy() == 0
+        if table.format != "csv" or not is_first.any():
+            return np.zeros(batch.num_rows, dtype=bool)
+        names = [name for name in NUMBERS if name in batch.schema.names]
+        by_name = [_trimmed(batch.column(name)) == name for name in names]
+        keys = [name for name in (contract.id, contract.label) if name]
+        cells = [second_header([name], self.config) for name in keys]
+        by_title = [_trimmed(batch.column(name)) == cell[0] for name, cell in zip(keys, cells, strict=True) if cell]
+        return is_first & (_all(by_name, batch.num_rows) | _all(by_title, batch.num_rows))
 
     def _check(self, table: Table, column: str, start: int, *, broken: np.ndarray, rule: str) -> None:
         """Refuse a table with a cell that breaks a rule; the batch's rows begin at ``start``."""
@@ -309,3 +336,13 @@ class ReviewedLabels:
             connection.register("history", rows)
             query = f"SELECT count(DISTINCT id) FROM given ANTI JOIN history ON given.id = history.{quote(key)}"
             return int(connection.sql(query).fetchall()[0][0])
+
+
+def _trimmed(column: pa.Array) -> np.ndarray:
+    """Return a column of text as it was before it was written for a spreadsheet."""
+    return read_back(pc.utf8_trim_whitespace(as_text(column))).to_numpy(zero_copy_only=False)
+
+
+def _all(parts: Sequence[np.ndarray], rows: int) -> np.ndarray:
+    """Return where all of some conditions hold; nowhere without any."""
+    return np.logical_and.reduce(parts) if parts else np.zeros(rows, dtype=bool)

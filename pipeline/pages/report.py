@@ -67,6 +67,8 @@ class Report:
         Rows that broke each validation rule.
     unseen : mapping of str to int
         Rows with a value that training never saw, by categorical column.
+    columns : sequence of (str, str)
+        Titles of columns and what they hold, where the configuration says it.
     docs : str, optional
         Relative path from the report to the Data Docs.
     epochs : sequence of mappings
@@ -108,6 +110,7 @@ class Report:
     alerts: Sequence[AlertRow] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
     unseen: Mapping[str, int] = field(default_factory=dict)
+    columns: Sequence[tuple[str, str]] = ()
     docs: str | None = None
     epochs: Sequence[Mapping[str, Any]] = ()
     maps: Sequence["Map"] = ()

@@ -19,6 +19,7 @@ from pipeline.scoring.maps import Map
 from pipeline.scoring.score import Scored
 from pipeline.scoring.shadow import Shadow
 from pipeline.settings.config import Config
+from pipeline.settings.titles import descriptions, title
 from pipeline.validation.validate import Validated
 
 MOST_ALERTS = 5000
@@ -67,6 +68,7 @@ def training_report(
         curve=cut_curve(detector.cut, detector.held_out),
         alerts=_alerts(scored, config),
         rules=validated.rules,
+        columns=descriptions(config),
         docs=_docs(validated),
         epochs=detector.epochs,
         maps=maps,
@@ -125,7 +127,8 @@ def batch_report(
         curve=cut_curve(detector.cut, detector.held_out),
         alerts=_alerts(scored, config),
         rules=validated.rules,
-        unseen=scored.unseen,
+        unseen={title(name, config): rows for name, rows in scored.unseen.items()},
+        columns=descriptions(config),
         maps=maps,
         docs=_docs(validated),
         audited=alert_rows(pq.read_table(audited), config, limit=MOST_AUDITED) if audited else None,

@@ -18,6 +18,7 @@ from pipeline.review.store import Reading
 from pipeline.review.work import rows_of
 from pipeline.settings.config import Config
 from pipeline.settings.pseudonyms import Pseudonyms
+from pipeline.settings.titles import title, with_unit
 from pipeline.workspace.schema import BATCHES, REVIEW_ALERTS, REVIEW_EVENTS, REVIEW_ROWS, REVIEW_VALUES
 
 OF_A_CASE = 200
@@ -30,7 +31,8 @@ class Cell:
 
     Attributes
     ----------
-    column : str
+    column, title : str
+        Its name, and what people read in place of it.
     role : {"id", "timestamp", "amount", "entity", "category", "number", "label", "other"}
     text : str
         Ready to show.
@@ -39,6 +41,7 @@ class Cell:
     """
 
     column: str
+    title: str
     role: str
     text: str
     is_hidden: bool
@@ -50,13 +53,14 @@ class Relative:
 
     Attributes
     ----------
-    column, value : str
-        ``value`` is what the person may see; `View` takes both.
+    column, title, value : str
+        ``title`` is what people read for the column, ``value`` what the person may see; `View` takes column and value.
     alerts, frauds : int
         Alerts with it, this one among them, and those confirmed as fraud.
     """
 
     column: str
+    title: str
     value: str
     alerts: int
     frauds: int
@@ -150,7 +154,11 @@ def _cells(content: Mapping[str, Any], reading: Reading, who: Person) -> tuple[C
     texts = shown_cells(content["cells"], reading.config, hidden, Pseudonyms(reading.config.work_dir))
     order = [name for name in contract.columns if name in texts]
     order += [name for name in texts if name not in order]
-    return tuple(Cell(name, _role(name, reading.config), texts[name], name in hidden) for name in order)
+    config = reading.config
+    texts = {name: with_unit(text, name, config) for name, text in texts.items()}
+    return tuple(
+        Cell(name, title(name, config), _role(name, config), texts[name], is_hidden=name in hidden) for name in order
+    )
 
 
 def _role(name: str, config: Config) -> str:
@@ -194,7 +202,7 @@ def _relatives(reading: Reading, key: str, who: Person) -> tuple[Relative, ...]:
                 REVIEW_ALERTS.c.model_name == reading.name, REVIEW_ALERTS.c.key.in_(others)
             )
         ).one()
-        relatives.append(Relative(name, value, counts[0], counts[1] or 0))
+        relatives.append(Relative(name, title(name, reading.config), value, alerts=counts[0], frauds=counts[1] or 0))
     return tuple(relatives)
 
 

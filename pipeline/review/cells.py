@@ -10,13 +10,18 @@ from pipeline.numbers import amount, moment, number
 from pipeline.settings.config import Config
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.sensitive import mask_reason, spellings_of_row, stand_in
+from pipeline.settings.titles import titled_reason
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason of an alert, ready to show; ``share`` is that of the score, in 0..1."""
+    """One reason of an alert, ready to show but for ``column``, by which reasons are filtered.
+
+    ``share`` is that of the score, in 0..1.
+    """
 
     column: str
+    title: str
     actual: str
     expected: str
     share: float
@@ -64,12 +69,17 @@ def shown_reasons(content: Mapping[str, Any], config: Config, hidden: frozenset[
     config : Config
     hidden : frozenset of str
     """
-    if not hidden:
-        return tuple(Reason(**reason) for reason in content["reasons"])
-    contract = config.contract.model_copy(update={"sensitive": tuple(sorted(hidden))})
-    cells = {name: _as_typed(name, value, config) for name, value in content["cells"].items()}
-    pattern = spellings_of_row(cells, contract)
-    return tuple(Reason(**mask_reason(reason, contract, pattern)) for reason in content["reasons"])
+    reasons = content["reasons"]
+    if hidden:
+        contract = config.contract.model_copy(update={"sensitive": tuple(sorted(hidden))})
+        cells = {name: _as_typed(name, value, config) for name, value in content["cells"].items()}
+        pattern = spellings_of_row(cells, contract)
+        reasons = [mask_reason(reason, contract, pattern) for reason in reasons]
+    shown = [titled_reason(reason, config) for reason in reasons]
+    return tuple(
+        Reason(**{**words, "column": reason["column"], "title": words["column"]})
+        for words, reason in zip(shown, reasons, strict=True)
+    )
 
 
 def _as_typed(name: str, value: Any, config: Config) -> Any:

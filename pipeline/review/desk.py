@@ -14,6 +14,7 @@ from pipeline.review.events import Verdict, verify
 from pipeline.review.export import exported
 from pipeline.review.figures import Figures, figures
 from pipeline.review.listing import Line, Page, View, page
+from pipeline.review.packets import Arrival, Packet, make_packet, take_packet
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
 from pipeline.review.rebuild import rebuild
@@ -218,6 +219,36 @@ class Desk:
             after = {"alerts": len(alerts), "view": {name: value for name, value in vars(view).items() if value}}
             writing.journal.append("export", self.config.name, who, after=after)
             return alerts
+
+    def make_packet(self, view: View, user: str, who: Person, leave: Callable[[Packet], None]) -> Packet:
+        """Make a packet of a view's open alerts that a user takes along; without it being left there is none.
+
+        Parameters
+        ----------
+        view : View
+        user : str
+            In whose name it is decided; what they may not see is masked.
+        who : Person
+        leave : callable
+            Writes the packet to where it is taken from.
+        """
+        who.need("people")
+        with self.store.writing() as writing:
+            packet = make_packet(writing, view, user, who)
+            leave(packet)
+            return packet
+
+    def take_packet(self, text: str, who: Person) -> Arrival:
+        """Take in the file of decisions that a packet gave, once; what was decided or withdrawn since stays so.
+
+        Raises
+        ------
+        Refusal
+            When the file was changed, is of no packet of this desk, or was taken in before.
+        """
+        who.need("people")
+        with self.store.writing() as writing:
+            return take_packet(writing, text, who)
 
     def views(self, who: Person) -> dict[str, str]:
         """Return the person's saved views: by title, the query part of their addresses."""

@@ -28,6 +28,8 @@ EventKind = Literal[
     "comment",
     "unmask",
     "export",
+    "packet",
+    "import",
     "login",
     "logout",
     "refuse",

@@ -13,6 +13,7 @@ from pipeline.review.people import Person
 from pipeline.review.publication import key_of
 from pipeline.review.store import Reading
 from pipeline.settings.pseudonyms import Pseudonyms
+from pipeline.settings.titles import unit
 from pipeline.workspace.schema import REVIEW_ALERTS, REVIEW_LOCKS, REVIEW_ROWS, REVIEW_VALUES
 
 ORDERS = {
@@ -80,6 +81,8 @@ class Line:
         Names the alert in addresses and calls; 20 hexadecimal digits.
     id, time, amount : str
         Ready to show; ``time`` in the table's zone.
+    unit : str
+        Of the amount, where it is shown; "" for none.
     keys : tuple of (str, str)
         Entities and categories, by column, ready to show.
     entity : str
@@ -110,6 +113,7 @@ class Line:
     id: str
     time: str
     amount: str
+    unit: str
     keys: tuple[tuple[str, str], ...]
     entity: str
     score: float
@@ -286,6 +290,7 @@ def _line(
         id=cells[contract.id],
         time=cells[contract.timestamp],
         amount=cells[contract.amount],
+        unit="" if contract.amount in hidden else unit(contract.amount, reading.config),
         keys=tuple((name, cells[name]) for name in contract.key_columns[1:] if name in cells),
         entity=cells.get(reading.config.review.entity or next(iter(contract.entities), ""), ""),
         **{name: row[name] for name in ("score", "p_value", "risk", "state", "label", "code", "assignee", "at", "why")},

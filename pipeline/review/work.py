@@ -166,7 +166,7 @@ def act(writing: Writing, numbers: Mapping[str, int], action: Action, who: Perso
             raise Conflict(why, key, row["event"])
         if event != row["event"] and not supersede and action.kind != "comment":
             raise Conflict("the alert has changed since it was read; look at it again", key, row["event"])
-        changes.append(_write(writing, row, action, who))
+        changes.append(write(writing, row, action, who))
     return Done(_sentence(action, changes), tuple(changes))
 
 
@@ -198,12 +198,14 @@ def _sentence(action: Action, changes: Sequence[Event]) -> str:
     return f"{count}: {words.get(action.kind, 'comment added')}"
 
 
-def _write(writing: Writing, row: Mapping[str, Any], action: Action, who: Person) -> Event:
-    """Write the event of one alert's change and what it makes of the queue."""
+def write(
+    writing: Writing, row: Mapping[str, Any], action: Action, who: Person, *, note: Mapping[str, Any] | None = None
+) -> Event:
+    """Write the event of one alert's change and what it makes of the queue; ``note`` is what else the event says."""
     again = row["again"] if row["again"] and row["holder"] == who.name and row["held_until"] > writing.at else ""
     kind, after = _after(writing, row, action, who, again=again)
     before = {name: value for name, value in fields_of(row).items() if name in after}
-    event = writing.journal.append(kind, row["key"], who, before=before, after=after)
+    event = writing.journal.append(kind, row["key"], who, before=before, after={**after, **(note or {})})
     apply(writing.connection, writing.config, event)
     if action.kind != "comment":
         release(writing, row["key"])
@@ -288,7 +290,7 @@ def _last_action(writing: Writing, who: Person) -> list[Event]:
         if row.kind == "undo":
             undone.add(json.loads(row.after)["undoes"])
         elif row.number not in undone:
-            return list(events(writing.connection, writing.name, REVIEW_EVENTS.c.action == row.action))
+            return list(events(writing.connection, writing.name, REVIEW_EVENTS.c.action == row.action, kinds))
     return []
 
 

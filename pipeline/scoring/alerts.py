@@ -16,6 +16,7 @@ from pipeline.settings.contract import Contract
 from pipeline.settings.output import ALERTS, EXPLORING, name_beside, name_within
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.sensitive import is_sensitive, mask_reason, spellings_of_row, stand_in, stand_ins
+from pipeline.settings.titles import title, titled_reason, with_unit
 from pipeline.tables.label_words import spell_labels
 from pipeline.tables.period import local_times
 
@@ -29,7 +30,7 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
 
     Sensitive cells are masked, missing ones too, and so are reasons that would show one; for a sensitive entity stands
     its pseudonym, so that alerts of one card can be put together. Times are local; each reason has a column of its own;
-    nested columns are left out.
+    nested columns are left out. Reasons are in titles; `second_header` has those of the columns.
 
     Parameters
     ----------
@@ -58,12 +59,20 @@ def for_spreadsheets(alerts: pa.Table, config: Config) -> pa.Table:
             columns[name] = column
     if "reasons" not in names:
         return pa.table(columns)
-    reasons = _masked_reasons(alerts, contract)
+    reasons = _shown_reasons(alerts, config)
     columns["reason"] = sentence(reasons, alerts.column("like_frauds") if "like_frauds" in names else None)
     texts = [[reason["text"] for reason in row] for row in reasons.to_pylist()]
     for place, name in enumerate(REASONS_IN_CSV):
         columns[name] = pa.array([row[place] if place < len(row) else None for row in texts], pa.string())
     return pa.table(columns)
+
+
+def _shown_reasons(alerts: pa.Table, config: Config) -> pa.Array:
+    """Return the reasons of alerts, those masked that would show a sensitive cell of their row, in titles."""
+    reasons = _masked_reasons(alerts, config.contract)
+    if not config.columns:
+        return reasons
+    return pa.array([[titled_reason(reason, config) for reason in row] for row in reasons.to_pylist()], REASONS_TYPE)
 
 
 def _masked_reasons(alerts: pa.Table, contract: Contract) -> pa.Array:
@@ -106,7 +115,7 @@ class AlertRow:
     id: str
     time: str
     amount: str
-    keys: tuple[tuple[str, str], ...]  # entities and categories, by column
+    keys: tuple[tuple[str, str], ...]  # entities and categories, by the column's title
     score: float
     p_value: float
     is_exploring: bool
@@ -118,7 +127,7 @@ class AlertRow:
 def alert_rows(alerts: pa.Table, config: Config, *, limit: int = 25, show_labels: bool = False) -> list[AlertRow]:
     """Make the first alerts ready to show; values of sensitive columns are masked here, wherever they stand.
 
-    For a sensitive entity stands its pseudonym.
+    For a sensitive entity stands its pseudonym, and for a column's name its title.
 
     Parameters
     ----------
@@ -153,7 +162,7 @@ def _alert_row(row: Mapping[str, Any], cells: Mapping[str, Any], config: Config,
     hidden = spellings_of_row(cells, contract)
     texts = {name: "none" if cells[name] is None else str(cells[name]) for name in contract.key_columns}
     texts[contract.timestamp] = moment(cells[contract.timestamp], ZoneInfo(config.table.time_zone))
-    texts[contract.amount] = amount(cells[contract.amount])
+    texts[contract.amount] = with_unit(amount(cells[contract.amount]), contract.amount, config)
     texts |= {name: stand_in(cells.get(name), name, contract, pseudonyms) for name in contract.sensitive}
     label = cells.get(str(contract.label))
     return AlertRow(
@@ -161,11 +170,13 @@ def _alert_row(row: Mapping[str, Any], cells: Mapping[str, Any], config: Config,
         id=texts[contract.id],
         time=texts[contract.timestamp],
         amount=texts[contract.amount],
-        keys=tuple((name, texts[name]) for name in contract.key_columns[1:]),
+        keys=tuple((title(name, config), texts[name]) for name in contract.key_columns[1:]),
         score=row["anomaly_score"],
         p_value=row["p_value"],
         is_exploring=row.get("picked") == EXPLORING,
         like=like_frauds(row.get("like_frauds") or 0),
-        reasons=tuple(ReasonRow(**mask_reason(item, contract, hidden)) for item in row.get("reasons") or ()),
+        reasons=tuple(
+            ReasonRow(**titled_reason(mask_reason(item, contract, hidden), config)) for item in row.get("reasons") or ()
+        ),
         is_fraud=None if label is None else bool(label),
     )

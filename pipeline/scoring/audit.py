@@ -12,6 +12,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.labels.known import AUDIT, PROBABILITY
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.score import Scored, beside_input, input_columns, with_marks
+from pipeline.settings.titles import second_header
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.writing import ParquetWriter, write_csv
 
@@ -77,7 +78,8 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
         writer.write(table)
     hidden = [name for name in added.column_names if name != PROBABILITY]
     spreadsheet = for_spreadsheets(table.drop_columns(hidden), config)
-    write_csv(folder / "audit.csv", [spreadsheet], spreadsheet.schema)
+    titles = second_header(spreadsheet.column_names, config)
+    write_csv(folder / "audit.csv", [spreadsheet], spreadsheet.schema, second=titles)
     return folder / AUDIT
 
 

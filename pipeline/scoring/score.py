@@ -15,6 +15,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
+from pipeline.settings.titles import second_header
 from pipeline.tables.parquet import ROWS_READ, read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
@@ -136,7 +137,8 @@ def score_table(
     with ParquetWriter(folder / "alerts.parquet", alerts.schema) as writer:
         writer.write(alerts)
     spreadsheet = for_spreadsheets(alerts, detector.config)
-    write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema)
+    titles = second_header(spreadsheet.column_names, detector.config)
+    write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema, second=titles)
     _write_scores(folder / "scores.parquet", rows, flags, detector=detector, marks=marks)
 
     times = alerts.column(name_within(contract.timestamp, alerts.column_names))

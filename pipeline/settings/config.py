@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
+from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.contract import ColumnName, Contract
 from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.review import ReviewConfig
@@ -527,6 +528,10 @@ class Config(_Section):
         description="Train, score and backtest as Prefect flows; false runs the same stages without its engine.",
     )
     contract: Contract
+    columns: dict[ColumnName, ColumnConfig] = Field(
+        default_factory=dict,
+        description="What people read in reports, CSV files and at the desk for a column, in place of its name.",
+    )
     table: TableConfig = TableConfig()
     validation: ValidationConfig = ValidationConfig()
     features: FeaturesConfig = FeaturesConfig()
@@ -568,6 +573,26 @@ class Config(_Section):
                 "threshold.segment cannot be used with capacity in customers, who may have alerts in several segments; "
                 'set unit = "alerts", or segment = ""'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _titles_tell_columns_apart(self) -> "Config":
+        names = dict.fromkeys((*self.contract.columns, *self.contract.ignored))
+        for name in self.columns:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                raise ValueError(
+                    f"columns.{name} is no column of the contract"
+                    + (f"; did you mean {near[0]!r}?" if near else "; name it in contract.ignored if the table has it")
+                )
+        owners = {name: name for name in names}
+        for name, column in self.columns.items():
+            owner = owners.setdefault(column.title or name, name)
+            if owner != name:
+                raise ValueError(
+                    f"columns.{name}.title is {column.title!r}, which people would take for {owner!r}; give it a title "
+                    "of its own"
+                )
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import tomlkit
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,17 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config, FeaturesConfig, ModelConfig, TableConfig
 from pipeline.settings.contract import Contract
+
+EXAMPLES = {
+    "columns": (
+        "A table for each column that has one, below this line, such as:",
+        "[columns.TX_AMOUNT]",
+        'title = "Amount"',
+        'unit = "EUR"',
+        'description = "What was paid, taxes included."',
+    )
+}
+"""Sections whose tables the user names, and what they may look like."""
 
 
 def read_config(path: str | Path) -> Config:
@@ -87,7 +98,8 @@ def first_fault(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         section: Any = Config
         for part in location[:-1]:
-            section = section.model_fields[part].annotation
+            # A mapping's sections have names that the user gives, which are no fields.
+            section = section.model_fields[part].annotation if not get_args(section) else get_args(section)[1]
         near = difflib.get_close_matches(location[-1], section.model_fields, 1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(section.model_fields)}"
         if section is ModelConfig:
@@ -123,7 +135,7 @@ def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> 
     sections = []
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if isinstance(value, BaseModel):
+        if isinstance(value, BaseModel) or (isinstance(section, Config) and name in EXAMPLES):
             sections.append((name, value))
             continue
         container.add(tomlkit.comment(field.description or ""))
@@ -136,9 +148,14 @@ def _add_fields(container: Any, section: BaseModel, reasons: dict[str, str]) -> 
             container.add(name, tomlkit.item(_toml(value)))
     for name, value in sections:
         table = tomlkit.table()
-        if value.__doc__:
-            table.add(tomlkit.comment(value.__doc__.strip().splitlines()[0]))
-        _add_fields(table, value, reasons)
+        if isinstance(value, BaseModel):
+            table.add(tomlkit.comment((value.__doc__ or "").strip().splitlines()[0]))
+            _add_fields(table, value, reasons)
+        else:
+            for line in (type(section).model_fields[name].description, *EXAMPLES[name]):
+                table.add(tomlkit.comment(line or ""))
+            for key, item in value.items():
+                table.add(key, tomlkit.item(item.model_dump(exclude_defaults=True)))
         container.add(tomlkit.nl())
         container.add(name, table)
 

@@ -5,22 +5,17 @@ in the work folder. Who has it can try all card numbers: it is as confidential a
 """
 
 import hmac
-import os
-import secrets
-import tempfile
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ResourceError
+from pipeline.settings.keys import secret_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY_FILE = "pseudonyms.key"
 """In the work folder, readable by its owner only."""
-KEY_BYTES = 32
 DIGITS = 8
 """Hexadecimal digits of the HMAC-SHA256 that are shown."""
 
@@ -68,32 +63,6 @@ class Pseudonyms:
 
     @cached_property
     def _key(self) -> bytes:
-        try:
-            if not self.path.exists():
-                self._make()
-            key = self.path.read_bytes()
-        except OSError as error:
-            raise ResourceError(
-                f"{self.path}, the key of the pseudonyms of sensitive entities, can't be read or made "
-                f"({error.strerror}); mend its rights, or those of its folder"
-            ) from None
-        if len(key) != KEY_BYTES:
-            raise ResourceError(
-                f"{self.path} is no key of {KEY_BYTES} bytes; bring back a copy of it, or delete it, and sensitive "
-                "entities get other pseudonyms from then on"
-            )
-        return key
-
-    def _make(self) -> None:
-        """Make the key, whole before it has its name; of several processes at it, the first one's holds."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=self.path.parent, prefix=f".{KEY_FILE}-")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(secrets.token_bytes(KEY_BYTES))
-                stream.flush()
-                os.fsync(stream.fileno())
-            with suppress(FileExistsError):
-                os.link(beside, self.path)
-        finally:
-            Path(beside).unlink()
+        return secret_key(
+            self.path, "the pseudonyms of sensitive entities", "sensitive entities get other pseudonyms from then on"
+        )

@@ -4,7 +4,7 @@ import codecs
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -79,7 +79,9 @@ def write_text(path: Path, text: str) -> None:
         stream.write(text.encode())
 
 
-def write_csv(path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema) -> None:
+def write_csv(
+    path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema, *, second: Sequence[str] = ()
+) -> None:
     """Write rows as CSV for a spreadsheet, as a whole or not at all.
 
     Parameters
@@ -91,11 +93,17 @@ def write_csv(path: Path, batches: Iterable[pa.RecordBatch | pa.Table], schema: 
         for a formula, because it begins with ``= + - @``, tab or a line end, gets a leading ``'``. Control
         characters, but for tabs and line ends, and what turns the direction of writing are spelled out.
         The file begins with a byte-order mark, without which spreadsheets garble letters beyond ASCII.
+    second : sequence of str
+        A second header row, a cell a column; () for none.
     """
     safe = pa.schema([pa.field(_harmless(pa.array([field.name]))[0].as_py(), field.type) for field in schema])
     with replacing(path) as stream:
         stream.write(codecs.BOM_UTF8)
-        with pacsv.CSVWriter(stream, safe) as writer:
+        if second:
+            row = pa.record_batch([_harmless(pa.array([cell])) for cell in second], names=safe.names)
+            pacsv.write_csv(row, stream)
+        options = pacsv.WriteOptions(include_header=not second)
+        with pacsv.CSVWriter(stream, safe, write_options=options) as writer:
             for batch in batches:
                 rows = batch.select(schema.names).cast(schema)
                 columns = [_harmless(cells) if pa.types.is_string(cells.type) else cells for cells in rows.columns]

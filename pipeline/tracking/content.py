@@ -32,7 +32,7 @@ _COLUMN_TYPES = {
 
 ALWAYS = ("model.name", "threshold.strategy")
 """Settings that every run shows."""
-ELSEWHERE = ("name", "work_dir", "tracking.", "table.path", "table.incoming")
+ELSEWHERE = ("name", "work_dir", "columns", "tracking.", "table.path", "table.incoming")
 """Settings that a run shows in other places, or that say nothing about it."""
 
 
@@ -80,7 +80,8 @@ def flatten(section: BaseModel, prefix: str = "") -> dict[str, object]:
         if isinstance(value, BaseModel):
             flat |= flatten(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = json.dumps(value) if isinstance(value, tuple | dict) else value
+            is_many = isinstance(value, tuple | dict)
+            flat[prefix + name] = json.dumps(section.model_dump(mode="json")[name]) if is_many else value
     return flat
 
 

@@ -18,6 +18,8 @@ WORDS = {
     "comment": "commented",
     "unmask": "unmasked",
     "export": "exported",
+    "packet": "made a packet",
+    "import": "brought a packet back",
     "login": "signed in",
     "logout": "signed out",
     "refuse": "was refused",
@@ -39,13 +41,19 @@ def in_words(event: Event) -> str:
     label = LABELS.get(str(after.get("label") or (after.get("decision") or {}).get("label") or ""), "")
     words = [WORDS.get(event.kind, event.kind)]
     if event.kind in ("decide", "supersede", "second", "golden"):
-        words += [label, f"({after['code']})" if after.get("code") else ""]
+        words += [
+            label,
+            f"({after['code']})" if after.get("code") else "",
+            "in a packet" if after.get("packet") else "",
+        ]
     elif event.kind == "undo":
         words.append(f"event {after.get('undoes', '')}")
     elif event.kind == "snooze":
         words.append(f"until {str(after.get('snoozed_until'))[:16].replace('T', ' ')}")
     elif event.kind == "assign":
         words.append(f"to {after.get('assignee') or 'nobody'}")
+    elif event.kind in ("packet", "import"):
+        words.append(f"of {after['user']}")
     elif event.kind == "unmask":
         words.append(str(after.get("column", "")))
     text = " ".join(word for word in words if word)

@@ -1,5 +1,8 @@
-"""assay user, assay audit verify and assay review rebuild, as somebody at the terminal runs them."""
+"""assay user, assay audit verify, assay review rebuild and the packets, as somebody at the terminal runs them."""
 
+import hmac
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -73,4 +76,47 @@ def test_events_are_verified_and_the_queue_is_made_again(path: Path) -> None:
     broken = run("audit", "verify", "--config", path)
     assert broken.exit_code == 1
     assert "event 1 (publish of b1 by eve" in " ".join(broken.output.split())
+    desk.close()
+
+
+def test_a_packet_is_written_brought_back_once_and_what_came_too_late_is_listed(path: Path) -> None:
+    score_batch(read_config(path), [1, 2, 3])
+    run("user", "add", "ann", "--role", "analyst", "--config", path, stdin="a long sentence\n")
+    page, file = path.with_name("packet.html"), path.with_name("decisions.json")
+    refused = run("review", "export-packet", page, "--user", "bob", "--config", path)
+    assert (refused.exit_code, page.exists()) == (1, False)
+    assert "there is no user 'bob' who may log in" in " ".join(refused.output.split())
+    words = (
+        "review",
+        "export-packet",
+        page,
+        "--user",
+        "ann",
+        "--day",
+        "2025-03-02",
+        "--view",
+        "/?least=15",
+        "--config",
+        path,
+    )
+    written = run(*words)
+    assert (written.exit_code, "has 2 alerts for ann." in " ".join(written.output.split())) == (0, True)
+    assert page.stat().st_mode & 0o777 == 0o600
+    text = page.read_text()
+    (packet,), (key,) = re.findall(r'data-packet="(\w+)"', text), re.findall(r'<body[^>]* data-key="(\w+)"', text)
+    first, second = re.findall(r'<li class="card" data-key="(\w+)"', text)
+    desk = Desk(read_config(path), Clock())
+    line = next(line for line in desk.page(View(), ANN).lines if line.key == second)
+    desk.act({second: line.event}, Action(kind="decide", label="unsure"), ANN)
+    decision = {"label": "fraud", "code": "", "comment": "", "at": "2025-03-03T10:00:00Z"}
+    body = json.dumps({"packet": packet, "decisions": {first: decision, second: decision}})
+    signature = hmac.new(bytes.fromhex(key), body.encode(), "sha256").hexdigest()
+    assert run("review", "import-packet", file, "--config", path).exit_code == 1
+    file.write_text(json.dumps({"body": body, "signature": signature}))
+    taken = run("review", "import-packet", file, "--config", path)
+    said = " ".join(taken.output.split())
+    assert (taken.exit_code, "1 decision of ann taken in" in said) == (0, True)
+    assert "ann has decided 'unsure'" in said
+    again = run("review", "import-packet", file, "--config", path)
+    assert (again.exit_code, "already, and that is done once" in " ".join(again.output.split())) == (1, True)
     desk.close()

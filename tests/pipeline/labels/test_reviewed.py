@@ -11,6 +11,7 @@ from filelock import FileLock
 from pipeline.errors import ConfigError, InputError
 from pipeline.labels.known import Labels
 from pipeline.labels.reviewed import ReviewedLabels
+from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.config import Config
 from pipeline.tables.writing import write_csv
 from pipeline.workspace.history import History
@@ -285,3 +286,47 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch):
             labels.append(path, now=NOW)
     assert [file.name for file in labels.folder.iterdir()] == [".lock"]
     assert labels.append(path, now=NOW).is_new
+
+
+SHEET = """tx,fraud,rank,note
+{id},{label},{rank},note
+7,1,1,
+8,,2,
+9,0,3,
+"""
+
+
+def titled(**columns):
+    return config(key="text").model_copy(
+        update={"columns": {name: ColumnConfig(title=title) for name, title in columns.items()}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "cells"),
+    [
+        (titled(tx="=Number", fraud="Fraud"), {"id": "'=Number", "label": "Fraud", "rank": "rank"}),
+        # A spreadsheet that leaves Assay's own columns out, and one with the titles of another day.
+        (titled(tx="Number", fraud="Fraud"), {"id": "Number ", "label": "Fraud", "rank": ""}),
+        (titled(fraud="Checked"), {"id": "tx", "label": "Fraud", "rank": "rank"}),
+        (config(key="text"), {"id": "Number", "label": "Fraud", "rank": "rank"}),
+        (config(), {"id": "Number", "label": "Fraud", "rank": "rank"}),
+    ],
+)
+def test_a_second_header_row_is_no_label(tmp_path, settings, cells):
+    labels = store(tmp_path, settings)
+    taken = labels.append(written(tmp_path, SHEET.format(**cells)), now=NOW)
+    assert [(str(row["id"]), row["label"]) for row in rows_of(labels)] == [("7", 1), ("9", 0)]
+    assert (taken.rows, taken.blank, taken.words) == (2, 1, "'1' (1) for fraud; '0' (1) for none")
+
+
+def test_a_first_row_that_is_no_header_is_a_label(tmp_path):
+    labels = store(tmp_path, titled(tx="Number", fraud="Fraud"))
+    labels.append(written(tmp_path, SHEET.format(id="Number", label="1", rank="4")), now=NOW)
+    assert [row["id"] for row in rows_of(labels)] == ["Number", "7", "9"]
+
+
+def test_a_broken_cell_below_a_second_header_row_is_told_where_it_is(tmp_path):
+    text = "tx,fraud,rank\nNumber,Fraud,rank\n7,1,1\n8,what,2\n"
+    with pytest.raises(InputError, match=r"'fraud' holds 'what' in labels.csv, source_row 2"):
+        store(tmp_path).append(written(tmp_path, text), now=NOW)

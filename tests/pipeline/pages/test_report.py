@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pipeline.pages import charts, runs
 from pipeline.pages.report import Report, render
 from pipeline.scoring.alerts import AlertRow, alert_rows
 from pipeline.scoring.maps import Map
+from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.sensitive import MASK
+from pipeline.settings.titles import descriptions
 from tests.pipeline.pages.page import Page
 from tests.pipeline.scoring.small_alerts import alerts_table, config, reason
 
@@ -323,3 +326,19 @@ def test_the_text_of_intervals_says_what_was_drawn(cards, drawn):
     measured = evaluate(np.arange(40) % 6, cards, scores, scores % 3 == 0, is_flagged=scores > 30)
     text = render(Report(kind="batch", title="t", evaluation=measured))
     assert f"of {drawn} for measures of rows" in text
+
+
+def test_titles_stand_for_names_and_say_what_columns_mean():
+    columns = {"eur": ColumnConfig(title="<b>Amount", unit="EUR", description="<script>paid</script>")}
+    settings = config().model_copy(update={"columns": columns})
+    report = Report(
+        kind="batch",
+        title="march",
+        counts={"flagged": 1},
+        alerts=alert_rows(alerts_table(rows=1), settings),
+        columns=descriptions(settings),
+    )
+    html = render(report)
+    assert "&lt;b&gt;Amount 1,240.50 EUR, expected about 35.20 EUR" in html
+    assert "<dt>&lt;b&gt;Amount (EUR)</dt><dd>&lt;script&gt;paid&lt;/script&gt;</dd>" in html
+    assert "What the columns mean" not in render(replace(report, columns=()))

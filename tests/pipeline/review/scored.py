@@ -1,6 +1,6 @@
 """Scored batches as the desk finds them: a ledger row, and files of alerts and audited rows made by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ LEA, ADA = Person("lea", "lead", "127.0.0.3"), Person("ada", "admin")
 MONDAY = datetime(2025, 3, 3, 9)
 
 
-def desk_config(folder: Path, url: str = "", sensitive: Sequence[str] = (), **review: Any) -> Config:
+def desk_config(
+    folder: Path, url: str = "", sensitive: Sequence[str] = (), columns: Mapping[str, Any] | None = None, **review: Any
+) -> Config:
     contract = {"id": "tx", "timestamp": "at", "amount": "eur", "entities": ["card", "shop"], "label": "fraud"}
     contract |= {"categorical": ["channel"], "types": {"tx": "integer"}, "sensitive": list(sensitive)}
     tracking = {"ledger_url": url}
     settings = {"contract": contract, "name": "cards", "work_dir": str(folder / "work"), "review": review}
-    return Config.model_validate(settings | {"tracking": tracking})
+    return Config.model_validate(settings | {"tracking": tracking, "columns": columns or {}})
 
 
 class Clock:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.scoring.alerts import AlertRow, ReasonRow, alert_rows, for_spreadsheets
+from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.sensitive import MASK
 from tests.pipeline.scoring.small_alerts import alerts_table, config, reason
 
@@ -165,3 +166,22 @@ def test_a_row_is_shown_in_the_table_s_zone_with_its_amount_to_the_cent_and_its_
     )
     assert len(alert_rows(alerts_table(rows=30), config())) == 25
     assert alert_rows(alerts_table(rows=1).drop_columns(["reasons"]), config())[0].reasons == ()
+
+
+def test_alerts_are_told_in_titles_and_masked_by_names():
+    columns = {"eur": ColumnConfig(title="<i>Amount", unit="EUR"), "card": ColumnConfig(title="Card")}
+    settings = config().model_copy(update={"columns": columns})
+    row = alert_rows(alerts_table(rows=1), settings)[0]
+    assert (row.amount, row.keys[0]) == ("1,240.50 EUR", ("Card", "77123"))
+    assert row.reasons[0] == ReasonRow(
+        "<i>Amount", "1,240.50 EUR", "35.20 EUR", 0.625, "<i>Amount 1,240.50 EUR, expected about 35.20 EUR"
+    )
+    assert row.reasons[2].text == "Card: transactions 14, expected about 1.3"
+    sheet = for_spreadsheets(alerts_table(rows=1), settings)
+    assert sheet["eur"].to_pylist() == [1240.5]
+    assert sheet["reason_1"].to_pylist() == [row.reasons[0].text]
+    assert sheet["reason"][0].as_py().startswith("<i>Amount 1,240.50 EUR, expected about 35.20 EUR (62 % of the score)")
+    hidden = config(sensitive=("eur",)).model_copy(update={"columns": columns})
+    row = alert_rows(alerts_table(rows=1), hidden)[0]
+    assert row.amount == MASK
+    assert row.reasons[0].text == f"<i>Amount {MASK}, not what was expected"

@@ -12,9 +12,12 @@ from pipeline.scoring import score as scoring
 from pipeline.scoring.audit import write_audit
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.scoring.score import score_table
+from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.sensitive import MASK
+from pipeline.tables.batch import WHOLE, batch_id, rules_digest
 from pipeline.tables.parquet import read_batches
+from pipeline.tracking.content import notable
 from tests.pipeline.fitted import (
     START,
     config,
@@ -280,3 +283,24 @@ def test_rows_that_explore_come_behind_the_alerts_and_are_told_from_them(tmp_pat
     audit = pq.read_table(write_audit(later, scored, detector, tmp_path))
     assert audit.num_rows > 700
     assert not set(audit["tx"].to_pylist()) & set(alerts["tx"].to_pylist())
+
+
+def test_titles_change_the_spreadsheet_and_nothing_else(features, detector, scored, tmp_path):
+    columns = {"eur": ColumnConfig(title="Amount", unit="EUR", description="What was paid.")}
+    config = detector.config.model_copy(update={"columns": columns})
+    titled = Detector(**{**vars(detector), "config": config})
+    found = score(features, titled, tmp_path / "titled")
+    for file in ("scores.parquet", "alerts.parquet"):
+        assert (found.alerts.parent / file).read_bytes() == (scored.alerts.parent / file).read_bytes()
+    with found.alerts_csv.open(newline="", encoding="utf-8-sig") as stream:
+        names, titles, *rows = csv.reader(stream)
+    assert dict(zip(names, titles, strict=True))["eur"] == "Amount (EUR)"
+    assert [title for title in titles if title not in names] == ["Amount (EUR)"]
+    assert len(rows) == found.flagged
+    assert any(cell.startswith("Amount ") and " EUR" in cell for row in rows for cell in row)
+    assert batch_id("ab", WHOLE, config.contract) == batch_id("ab", WHOLE, detector.config.contract)
+    assert rules_digest(config) == rules_digest(detector.config)
+    for folder, one in (("with", titled), ("without", detector)):
+        one.save(tmp_path / folder)
+    assert contents(tmp_path / "with") == contents(tmp_path / "without")
+    assert notable(config) == notable(detector.config)

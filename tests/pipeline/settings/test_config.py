@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from pydantic import ValidationError
 
@@ -36,3 +38,23 @@ def test_a_pair_is_two_different_entities_whatever_their_names_hold():
     assert FeaturesConfig.pair("a+b", entities) == ("a", "b")
     assert FeaturesConfig.pair("a+b+c", entities) == ("a+b", "c")
     assert FeaturesConfig.pair("a+a", entities) == FeaturesConfig.pair("c", entities) == ()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"euro": {"title": "Amount"}}, "columns.euro is no column of the contract; did you mean 'eur'?"),
+        (
+            {"device": {}},
+            "columns.device is no column of the contract; name it in contract.ignored if the",
+        ),
+        ({"tx": {"title": "eur"}}, "columns.tx.title is 'eur', which people would take for 'eur'; give it a title"),
+        (
+            {"tx": {"title": "It"}, "eur": {"title": "It"}},
+            "columns.eur.title is 'It', which people would take",
+        ),
+    ],
+)
+def test_a_title_tells_a_column_of_the_contract_from_every_other(columns, message):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}, "columns": columns})

@@ -64,6 +64,7 @@ def test_what_was_written_is_read_again(tmp_path):
                 "types": {'a.b"c': "integer", "ü [x]": "text"},
             },
             "table": {"delimiter": "\t", "decimal": ",", "time_zone": "Europe/Berlin"},
+            "columns": {"=1": {"title": "<b>", "unit": "€"}, "ü [x]": {"description": '"""'}},
             "features": {"windows_days": [1, 3]},
             "model": {
                 "name": "sparse",
@@ -108,6 +109,8 @@ def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
         (f"{TOML}[modle]\nx = 1", "unknown key 'modle'; did you mean 'model'"),
         (f"{TOML}[model]\ncodesize = 1", "unknown key 'model.codesize'; did you mean 'code_size'"),
         (f"{TOML}[model]\nzzz = 1", "unknown key 'model.zzz'; valid are name, hidden, code_size"),
+        (f"{TOML}[columns.tx]\ntitel = 1", "unknown key 'columns.tx.titel'; did you mean 'title'"),
+        (f'{TOML}[columns.tx]\ntitle = "a\\u202eb"', "columns.tx.title = 'a\\u202eb': the sign U+202E cannot be seen"),
         (f"{TOML}[model]\nzzz = 1", "trim, options (what only one family has goes into model.options)"),
         (f"{TOML}[model]\ntrim = 0.5", "model.trim = 0.5: input should be less than 0.5"),
         (f"{TOML}entitys = ['a']", "unknown key 'contract.entitys'; did you mean 'entities'"),

@@ -79,3 +79,12 @@ def test_spreadsheets_get_nothing_that_acts_and_it_is_read_back(tmp_path):
     assert texts[:8] == spelled
     assert read_back(pa.array([*spelled, None])).to_pylist() == cells
     assert read_back(pa.chunked_array([spelled[:3], spelled[3:]])).to_pylist() == cells[:8]
+
+
+def test_a_second_header_row_is_as_harmless_as_the_first(tmp_path):
+    rows = pa.table({"n": [1.5], "=x": ["a"]})
+    write_csv(tmp_path / "a.csv", [rows], rows.schema, second=["=Amount, (EUR)", "x\u202ey"])
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8-sig") as stream:
+        assert list(csv.reader(stream)) == [["n", "'=x"], ["'=Amount, (EUR)", r"x\u202ey"], ["1.5", "a"]]
+    write_csv(tmp_path / "none.csv", [], rows.schema, second=["Amount", "x"])
+    assert (tmp_path / "none.csv").read_text(encoding="utf-8-sig").count("\n") == 2

@@ -16,6 +16,7 @@ from pipeline.review.refusals import Conflict
 from pipeline.review.web.access import desk, person
 from pipeline.review.web.journal import in_words
 from pipeline.review.web.pages import LABELS, page
+from pipeline.settings.titles import descriptions, with_unit
 
 if TYPE_CHECKING:
     from pipeline.review.alert import AlertView
@@ -61,13 +62,14 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
     return page(
         request,
         "alert.html",
-        title=f"{line.amount} on {line.time}",
+        title=f"{line.amount} {line.unit}".strip() + f" on {line.time}",
         view=view,
         line=line,
         holder=holder,
         clear=clear,
         cells=[cell for cell in view.cells if cell.role not in ("id", "timestamp", "amount")],
         long=LONG,
+        meanings=descriptions(here.config),
         chart=chart(request, key),
         labels=LABELS,
         history=[_event(event, here.config.table.time_zone) for event in reversed(view.events)],
@@ -92,7 +94,8 @@ def chart(request: Request, key: str) -> Markup | None:
     for point in here.history(key, person(request)).points:
         kind = "this" if point.is_this else point.label or ("alerted" if point.key else "past")
         if point.amount is not None:
-            tip = f"{amount_text(point.amount)}, {moment(point.at, zone)}{words.get(kind, '')}"
+            text = with_unit(amount_text(point.amount), here.config.contract.amount, here.config)
+            tip = f"{text}, {moment(point.at, zone)}{words.get(kind, '')}"
             spots.append(Amount(point.at, point.amount, kind, tip))
     return amounts_over_time(spots, f"Amounts over time, {len(spots):,} rows") if spots else None
 

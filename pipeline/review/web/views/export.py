@@ -12,6 +12,7 @@ from pipeline.review.web.access import desk, person
 from pipeline.review.web.addresses import read_view
 from pipeline.settings.config import Config
 from pipeline.settings.output import name_beside
+from pipeline.settings.titles import second_header
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ def download(request: Request) -> Response:
         if kind == "csv":
             from pipeline.tables.writing import write_csv
 
-            write_csv(file, [table], table.schema)
+            write_csv(file, [table], table.schema, second=second_header(table.column_names, here.config))
         else:
             import pyarrow.parquet as pq
 

@@ -13,6 +13,7 @@ from pipeline.review.web.access import desk, person
 from pipeline.review.web.addresses import address_of, read_view
 from pipeline.review.web.pages import LABELS, page, templates
 from pipeline.review.web.words import many
+from pipeline.settings import titles
 from pipeline.settings.config import Config
 
 router = APIRouter()
@@ -56,7 +57,7 @@ def queue(request: Request) -> Response:
         here_address=address_of(view, start=view.start),
         pages=_pages(view, content.total),
         part=f"{view.start + 1:,} to {view.start + len(content.lines):,} of {_total(content.total)}",
-        entity=next(iter(config.contract.entities), "name"),
+        entity=titles.title(next(iter(config.contract.entities), "name"), config),
         empty=_empty(content, is_filtered=_bare(view) != plain),
         may_decide=who.may("decide"),
         may_export=who.may("export"),
@@ -108,7 +109,7 @@ def _heads(view: View, config: Config) -> list[tuple[str, str, bool, str]]:
         (address_of(view, sort=sort) if sort else "", name, sort == view.sort, kind)
         for sort, (name, kind) in orders.items()
     ]
-    who = " · ".join(config.contract.key_columns[1:3]) or "Who"
+    who = " · ".join(titles.title(name, config) for name in config.contract.key_columns[1:3]) or "Who"
     return [
         *heads,
         ("", who, False, "less"),
@@ -118,16 +119,18 @@ def _heads(view: View, config: Config) -> list[tuple[str, str, bool, str]]:
     ]
 
 
-def _choices(request: Request, view: View) -> list[tuple[str, str, Sequence[str], str]]:
-    """Return the filters with a few values: name, what it is called, values, and the one that is set."""
+def _choices(request: Request, view: View) -> list[tuple[str, str, Sequence[tuple[str, str]], str]]:
+    """Return the filters with a few values: name, what it is called, values in words, and the one that is set."""
+    config = desk(request).config
     with desk(request).store.reading() as reading:
         values = choices(reading)
+    labels = list(LABELS.items()) if view.state in ("decided", "") else []
     return [
-        ("batch", "Batch", values.batches, view.batch),
-        ("version", "Version", values.versions, view.version),
-        ("reason", "Reason", values.reasons, view.reason),
-        ("assignee", "Assigned to", values.people, view.assignee),
-        ("label", "Decision", list(LABELS) if view.state in ("decided", "") else [], view.label),
+        ("batch", "Batch", [(name, name) for name in values.batches], view.batch),
+        ("version", "Version", [(name, name) for name in values.versions], view.version),
+        ("reason", "Reason", [(name, titles.in_titles(name, config)) for name in values.reasons], view.reason),
+        ("assignee", "Assigned to", [(name, name) for name in values.people], view.assignee),
+        ("label", "Decision", labels, view.label),
     ]
 
 

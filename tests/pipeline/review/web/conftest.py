@@ -24,3 +24,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = make_desk(tmp_path)
     yield desk
     desk.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser without a screen."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
+        yield browser
+        browser.close()

@@ -35,3 +35,37 @@ def test_a_sensitive_cell_is_shown_for_a_reason_that_is_kept(tmp_path) -> None:
     assert "unmasked card: the bank asks" in page
     assert "card-1" not in browser.get(f"/alerts/{key}").text
     desk.close()
+
+
+TITLES = {
+    "eur": {"title": "Amount", "unit": "<EUR>", "description": "What was paid."},
+    "card": {"title": "Card <b>number"},
+}
+
+
+def test_titles_and_units_stand_for_names(tmp_path):
+    desk = make_desk(tmp_path, sensitive=["card"], columns=TITLES)
+    browser = Browser(desk, "analyst")
+    queue = browser.get("/").text
+    assert "10.00 &lt;EUR&gt;</td>" in queue
+    assert "Card &lt;b&gt;number · shop" in queue
+    assert '<option value="eur">Amount</option>' in queue
+    page = browser.get(f"/alerts/{next(iter(keys(browser)))}").text
+    for words in (
+        "10.00 &lt;EUR&gt;</p>",
+        "<dt>Card &lt;b&gt;number</dt>",
+        '<option value="card">Card',
+        "What was paid.",
+    ):
+        assert words in page
+    assert '<th scope="row">Amount</th><td class="n">10.00 &lt;EUR&gt;</td><td class="n">2.00 &lt;EUR&gt;</td>' in page
+    sheet = browser.get("/export").text.splitlines()
+    assert sheet[1].count('"Amount (<EUR>)"') == 1
+    assert '"10.00"' in sheet[2]
+    desk.close()
+
+
+def test_a_hidden_amount_has_no_unit(tmp_path):
+    desk = make_desk(tmp_path, sensitive=["eur"], columns=TITLES)
+    assert "EUR" not in Browser(desk, "analyst").get("/").text
+    desk.close()
