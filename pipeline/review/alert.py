@@ -133,7 +133,7 @@ def alert_view(reading: Reading, key: str, who: Person) -> AlertView:
         threshold=content["threshold"],
         like_frauds=content["like_frauds"],
         case=lines(reading, case_rows(reading, row), who),
-        relatives=_relatives(reading, key, who),
+        relatives=_relatives(reading, key, who, is_blind=is_blind),
         events=() if is_blind else of_alert(reading, key, who),
         held_until=row["held_until"] if is_mine else None,
         folder=str(folder or ""),
@@ -181,8 +181,11 @@ def case_rows(reading: Reading, row: Mapping[str, Any]) -> list[Mapping[str, Any
     return [row._asdict() for row in reading.connection.execute(query)]
 
 
-def _relatives(reading: Reading, key: str, who: Person) -> tuple[Relative, ...]:
-    """Return the entities of an alert; of one that is hidden, its pseudonym."""
+def _relatives(reading: Reading, key: str, who: Person, *, is_blind: bool) -> tuple[Relative, ...]:
+    """Return the entities of an alert; of one that is hidden, its pseudonym.
+
+    To whoever decides it unawares, its own decision does not count.
+    """
     contract, hidden = reading.config.contract, hidden_columns(reading, who)
     values = REVIEW_VALUES.c
     query = sa.select(values.name, values.value, values.secret).where(
@@ -196,7 +199,9 @@ def _relatives(reading: Reading, key: str, who: Person) -> tuple[Relative, ...]:
         others = sa.select(values.key).where(
             values.model_name == reading.name, values.name == name, values.value == value, values.secret == is_secret
         )
-        frauds = sa.func.sum(sa.case((REVIEW_ALERTS.c.label == "fraud", 1), else_=0))
+        others_alone = [REVIEW_ALERTS.c.key != key] if is_blind else []
+        is_fraud = sa.and_(REVIEW_ALERTS.c.label == "fraud", *others_alone)
+        frauds = sa.func.sum(sa.case((is_fraud, 1), else_=0))
         counts = reading.connection.execute(
             sa.select(sa.func.count(), frauds).where(
                 REVIEW_ALERTS.c.model_name == reading.name, REVIEW_ALERTS.c.key.in_(others)

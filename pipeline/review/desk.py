@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pipeline.review import pull, users, work
 from pipeline.review.alert import AlertView, alert_view, content_of
 from pipeline.review.cells import shown_cells
+from pipeline.review.deliveries import delivery_names, new_deliveries
 from pipeline.review.disagreements import Disagreement, disagreements
 from pipeline.review.events import Verdict, verify
 from pipeline.review.export import exported
@@ -52,13 +53,23 @@ class Desk:
         self.config = config
         self.store = Store(config, clock)
         self._chance = chance
+        self._deliveries: set[str] = set()
 
     def sync(self) -> int:
-        """Take in what was scored since, withdraw what was replaced, wake what is due; return how many events."""
+        """Take in what was scored and delivered since, withdraw what was replaced, wake what is due.
+
+        Returns
+        -------
+        int
+            How many events that made.
+        """
+        names = delivery_names(self.config) - self._deliveries
         with self.store.reading() as reading:
             arrived, replaced = news(reading.connection, self.config)
+            deliveries = new_deliveries(reading.connection, self.config, names)
             is_due = work.sleepers(reading)
-        if not (arrived or replaced or is_due):
+        self._deliveries |= names - {*deliveries}
+        if not (arrived or replaced or deliveries or is_due):
             return 0
         with self.store.writing() as writing:
             first = writing.journal.number
@@ -72,6 +83,8 @@ class Desk:
                 after["shares"] = shares(writing.connection, self.config)
                 event = writing.journal.append("publish", batch["batch_id"], ASSAY, after=after)
                 apply(writing.connection, self.config, event)
+            for name in new_deliveries(writing.connection, self.config, names):
+                apply(writing.connection, self.config, writing.journal.append("deliver", name, ASSAY))
             work.wake(writing, ASSAY)
             count = writing.journal.number - first
         if arrived:

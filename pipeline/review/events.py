@@ -16,6 +16,7 @@ from pipeline.workspace.schema import REVIEW_ANCHORS, REVIEW_CHAINS, REVIEW_EVEN
 EventKind = Literal[
     "publish",
     "withdraw",
+    "deliver",
     "decide",
     "supersede",
     "second",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -22,6 +22,10 @@ ORDERS = {
     "age": (REVIEW_ALERTS.c.at, REVIEW_ALERTS.c.key),
 }
 LOCK = sa.and_(REVIEW_LOCKS.c.model_name == REVIEW_ALERTS.c.model_name, REVIEW_LOCKS.c.key == REVIEW_ALERTS.c.key)
+WAIT = ("open", "escalated")
+"""States in which an alert has a due time."""
+SOON = 0.25
+"""Share of the time that an alert has at which it is nearly late."""
 FEW = 1_000
 """Alerts with a value that are named one by one."""
 COUNTED = 1_000
@@ -37,7 +41,11 @@ class View:
     sort : {"score", "risk", "age"}
         Highest score first; most money at risk first; oldest first.
     state : str
-        "open", "snoozed", "escalated", "decided" or "withdrawn"; "" for all, "late" for those open past their due time.
+        "open", "snoozed", "escalated", "decided" or "withdrawn"; "" for all. "late" are those open past their due time,
+        "soon" those with less than a quarter of their time left, "disputed" decided ones for which another label was
+        delivered.
+    priority : {"", "urgent", "normal"}
+        "" for all.
     first_day, last_day : date or None
         Of the transaction, in the table's time zone; both included.
     batch, version, assignee, decided_by, label, reason : str
@@ -54,6 +62,7 @@ class View:
 
     sort: Literal["score", "risk", "age"] = "score"
     state: str = "open"
+    priority: Literal["", "urgent", "normal"] = ""
     first_day: date | None = None
     last_day: date | None = None
     batch: str = ""
@@ -105,8 +114,9 @@ class Line:
     reasons : tuple of Reason
     alerts_of_entity, frauds_of_entity : int
         Alerts of its entity in the desk, this one among them, and those of them that are confirmed frauds.
-    is_late : bool
-        Open past its due time.
+    priority : {"urgent", "normal"}
+    is_late, is_soon : bool
+        Open past its due time; or with less than a quarter of its time left.
     """
 
     key: str
@@ -136,7 +146,9 @@ class Line:
     reasons: tuple[Reason, ...]
     alerts_of_entity: int
     frauds_of_entity: int
+    priority: str
     is_late: bool
+    is_soon: bool
 
 
 @dataclass(frozen=True)
@@ -196,12 +208,18 @@ def conditions(reading: Reading, view: View, who: Person) -> list[sa.ColumnEleme
     alerts = REVIEW_ALERTS.c
     parts = [alerts.model_name == reading.name]
     if view.state == "late":
-        parts += [alerts.state.in_(("open", "escalated")), alerts.due < reading.at]
+        parts += [alerts.state.in_(WAIT), alerts.due < reading.at]
+    elif view.state == "soon":
+        parts += [alerts.state.in_(WAIT), is_soon(reading)]
+    elif view.state == "disputed":
+        parts += [alerts.state == "decided", alerts.label != "unsure"]
+        parts += [alerts.delivered != "", alerts.delivered != alerts.label]
     elif view.state:
         parts.append(alerts.state == view.state)
     equal = (
         *((alerts.batch_id, view.batch), (alerts.model_version, view.version), (alerts.assignee, view.assignee)),
         *((alerts.who, view.decided_by), (alerts.label, view.label), (alerts.reason, view.reason)),
+        (alerts.priority, view.priority),
     )
     parts += [column == value for column, value in equal if value]
     parts += [alerts.day >= view.first_day] if view.first_day else []
@@ -217,6 +235,20 @@ def conditions(reading: Reading, view: View, who: Person) -> list[sa.ColumnEleme
         of_id = [] if is_hidden else [key_of(reading.name, text)]
         parts.append(_having(reading, reading.config.contract.entities, text, who, of_id=of_id))
     return parts
+
+
+def is_soon(reading: Reading) -> sa.ColumnElement[bool]:
+    """Return that an alert is nearly late: less than a quarter of its time is left."""
+    alerts, settings = REVIEW_ALERTS.c, reading.config.review
+    ends = {"urgent": settings.due_hours_urgent, "normal": settings.due_hours}
+    soon = [
+        sa.and_(
+            alerts.priority == priority,
+            alerts.due.between(reading.at, reading.at + timedelta(hours=hours * SOON)),
+        )
+        for priority, hours in ends.items()
+    ]
+    return sa.or_(*soon)
 
 
 def hidden_columns(reading: Reading, who: Person) -> frozenset[str]:
@@ -283,7 +315,11 @@ def _line(
     contract = reading.config.contract
     hidden = hidden_columns(reading, who)
     cells = shown_cells(content["cells"], reading.config, hidden, pseudonyms)
+    label = row["label"]
     row = blind(row, who, reading.at)
+    settings, is_open = reading.config.review, row["state"] in WAIT and row["due"] is not None
+    hours = settings.due_hours_urgent if row["priority"] == "urgent" else settings.due_hours
+    left = row["due"] - reading.at if is_open else timedelta.max
     is_held = row["holder"] and row["holder"] != who.name and row["held_until"] > reading.at
     return Line(
         key=row["key"],
@@ -301,8 +337,10 @@ def _line(
         held_by=row["holder"] if is_held else "",
         reasons=shown_reasons(content, reading.config, hidden),
         alerts_of_entity=past[0],
-        frauds_of_entity=past[1],
-        is_late=row["state"] in ("open", "escalated") and row["due"] is not None and row["due"] < reading.at,
+        frauds_of_entity=past[1] - (label == "fraud" and not row["label"]),
+        priority=row["priority"],
+        is_late=left < timedelta(),
+        is_soon=timedelta() <= left <= timedelta(hours=hours * SOON),
     )
 
 
@@ -310,5 +348,5 @@ def blind(row: Mapping[str, Any], who: Person, now: datetime) -> Mapping[str, An
     """Return a row as a second reviewer sees it while holding it: undecided."""
     if not (row["again"] and row["holder"] == who.name and row["held_until"] > now):
         return row
-    open_again = {"state": "open", "label": "", "code": "", "comment": "", "who": "", "decided_at": None}
+    open_again = {"state": "open", "label": "", "code": "", "comment": "", "who": "", "decided_at": None, "due": None}
     return {**row, **open_again}

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipeline.errors import AssayError
+from pipeline.review.deliveries import labels_of
 from pipeline.review.events import Event, canonical
 from pipeline.settings.config import Config
 from pipeline.settings.output import ALERTS, name_within
@@ -110,6 +111,7 @@ def take_in(connection: sa.Connection, config: Config, event: Event) -> None:
                     row["score"], row["p_value"] = scores[int(row["key"], 16) % len(scores)]
             for row, _ in rows:
                 row["risk"] = risk(row, batch["shares"])
+                _put_due(row, event.at, config)
             _write(connection, config, rows)
     mine = REVIEW_ALERTS.c.model_name == config.name
     older = sa.and_(
@@ -156,19 +158,19 @@ def withdraw(connection: sa.Connection, config: Config, event: Event) -> None:
 def _rows(table: pa.Table, kind: str, *, config: Config, event: Event) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return what the queue has of rows of an alerts table or audit slice, each with its content."""
     contract, names = config.contract, table.column_names
+    id_column = name_within(contract.id, names)
     days = local_days(table.column(name_within(contract.timestamp, names)), config.table.time_zone).tolist()
-    due = event.at + timedelta(hours=config.review.due_hours)
-    shared = {"model_name": config.name, "kind": kind, "due": due, "event": event.number}
+    shared = {"model_name": config.name, "kind": kind, "event": event.number}
     shared |= {name: event.after[name] for name in ("batch_id", "model_version")}
     shared |= dict.fromkeys(("label", "code", "comment", "assignee", "who", "why"), "")
     shared |= dict.fromkeys(("second", "second_label", "second_by"), "")
     shared |= {"state": "open", "decided_at": None, "snoozed_until": None}
-    make = partial(_row, shared=shared, config=config)
+    make = partial(_row, shared=shared, config=config, labels=labels_of(config, table.column(id_column)))
     return [make(row, day) for row, day in zip(table.to_pylist(), days, strict=True)]
 
 
 def _row(
-    row: Mapping[str, Any], day: Any, *, shared: Mapping[str, Any], config: Config
+    row: Mapping[str, Any], day: Any, *, shared: Mapping[str, Any], config: Config, labels: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     contract = config.contract
     cells = {name.removesuffix(" (input)"): value for name, value in row.items() if name not in ADDED}
@@ -189,7 +191,17 @@ def _row(
         "amount": None if amount is None else float(amount),
         "entity": "" if entity is None else str(entity)[:LONGEST],
         "reason": reasons[0]["column"][:LONGEST] if reasons else "",
+        "chance": row.get("inclusion_probability"),
+        "delivered": labels.get(str(cells[contract.id]), ""),
     }, content
+
+
+def _put_due(row: dict[str, Any], at: datetime, config: Config) -> None:
+    """Say how soon an alert that arrived at a moment is to be decided: sooner with much money at risk."""
+    settings = config.review
+    is_urgent = 0 < settings.urgent_risk <= row["risk"]
+    row["priority"] = "urgent" if is_urgent else "normal"
+    row["due"] = at + timedelta(hours=settings.due_hours_urgent if is_urgent else settings.due_hours)
 
 
 def _write(connection: sa.Connection, config: Config, rows: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> None:
@@ -207,7 +219,8 @@ def _write(connection: sa.Connection, config: Config, rows: Sequence[tuple[dict[
         lasting = ("assignee", "snoozed_until", "label", "code", "comment", "who", "decided_at")
         fields = {name: value for name, value in row.items() if name not in lasting}
         if states[row["key"]] != "withdrawn":
-            fields = {name: value for name, value in fields.items() if name not in ("state", "why", "due")}
+            of_waiting = ("state", "why", "due", "priority")
+            fields = {name: value for name, value in fields.items() if name not in of_waiting}
         connection.execute(sa.update(REVIEW_ALERTS).where(mine, REVIEW_ALERTS.c.key == row["key"]).values(fields))
     wanting = {row["key"] for row in (*fresh, *open_again)}
     for table in (REVIEW_ROWS, REVIEW_VALUES):

@@ -64,21 +64,21 @@ def second(reading: Reading, who: Person) -> str | None:
 
 
 def _golden(reading: Reading, who: Person, chance: Callable[[], float]) -> str | None:
-    """Return an alert, drawn at random, that two others have decided alike and the person has never decided."""
+    """Return an alert, drawn at random, whose label is known and that the person has never decided.
+
+    It was delivered since others decided it, or two others have decided alike.
+    """
     decided = sa.select(REVIEW_DECISIONS.c.key).where(
         REVIEW_DECISIONS.c.model_name == REVIEW_ALERTS.c.model_name,
         REVIEW_DECISIONS.c.key == REVIEW_ALERTS.c.key,
         REVIEW_DECISIONS.c.who == who.name,
     )
-    agreed = (
-        REVIEW_ALERTS.c.second == "done",
-        REVIEW_ALERTS.c.state == "decided",
-        REVIEW_ALERTS.c.second_label == REVIEW_ALERTS.c.label,
-        ~decided.exists(),
-    )
+    alerts = REVIEW_ALERTS.c
+    is_agreed = sa.and_(alerts.second == "done", alerts.second_label == alerts.label, alerts.label != "unsure")
+    golden = (alerts.state == "decided", sa.or_(alerts.delivered != "", is_agreed), ~decided.exists())
     start, order = f"{int(chance() * 16**5):05x}", (REVIEW_ALERTS.c.key,)
-    ahead = _again(reading, who, (*agreed, REVIEW_ALERTS.c.key >= start), order)
-    return ahead or _again(reading, who, agreed, order)
+    ahead = _again(reading, who, (*golden, REVIEW_ALERTS.c.key >= start), order)
+    return ahead or _again(reading, who, golden, order)
 
 
 def _again(reading: Reading, who: Person, where: Sequence[sa.ColumnElement[bool]], order: Sequence[Any]) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.review.deliveries import note
 from pipeline.review.events import Event
 from pipeline.review.publication import take_in, withdraw
 from pipeline.settings.config import Config
@@ -13,7 +14,7 @@ from pipeline.workspace.schema import REVIEW_ALERTS, REVIEW_DECISIONS
 
 MUTABLE = (
     *("state", "label", "code", "comment", "assignee", "who", "decided_at", "snoozed_until", "due", "why"),
-    *("second", "second_label", "second_by"),
+    *("second", "second_label", "second_by", "priority"),
 )
 """What may change of an alert."""
 MOMENTS = ("decided_at", "snoozed_until", "due")
@@ -29,6 +30,8 @@ def apply(connection: sa.Connection, config: Config, event: Event) -> None:
         take_in(connection, config, event)
     elif event.kind == "withdraw":
         withdraw(connection, config, event)
+    elif event.kind == "deliver":
+        note(connection, config, event.subject)
     elif event.kind in OF_AN_ALERT:
         here = sa.and_(REVIEW_ALERTS.c.model_name == config.name, REVIEW_ALERTS.c.key == event.subject)
         fields = {name: _read(name, value) for name, value in event.after.items() if name in MUTABLE}

@@ -216,12 +216,13 @@ def _after(
     writing: Writing, row: Mapping[str, Any], action: Action, who: Person, *, again: str
 ) -> tuple[EventKind, dict[str, Any]]:
     """Return the kind of the event of a action, and what it says."""
-    hours = writing.config.review.due_hours_escalated
+    hours = writing.config.review.due_hours_urgent
     if action.kind == "snooze":
         return "snooze", {"state": "snoozed", "snoozed_until": action.until, "why": action.why}
     if action.kind == "escalate":
         due = writing.at + timedelta(hours=hours)
-        return "escalate", {"state": "escalated", "why": action.why, "due": due, "assignee": "", "snoozed_until": None}
+        with_a_lead = {"state": "escalated", "assignee": "", "snoozed_until": None, "priority": "urgent", "due": due}
+        return "escalate", {**with_a_lead, "why": action.why}
     if action.kind == "assign":
         return "assign", {"assignee": action.assignee}
     if action.kind == "comment":
@@ -229,7 +230,7 @@ def _after(
     decision = {"label": action.label, "code": action.code}
     decided = {"id": row["id"], "decision": decision, "truth": ""}
     if again == "golden":
-        return "golden", {**decided, "truth": row["label"], "text": action.comment}
+        return "golden", {**decided, "truth": row["delivered"] or row["label"], "text": action.comment}
     if again == "second":
         differs = {"state": "escalated", "why": "two analysts differ"} if action.label != row["label"] else {}
         second = {"second": "done", "second_label": action.label, "second_by": who.name}

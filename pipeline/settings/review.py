@@ -22,7 +22,8 @@ class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         default=0,
         ge=0,
         le=0.5,
-        description="Share of an analyst's alerts that two others have decided alike, to see how often they agree.",
+        description="Share of an analyst's alerts whose label is known, to see how often they are right: decided "
+        "by others, and since delivered or decided alike by two.",
     )
     second_share: float = Field(
         default=0, ge=0, le=1, description="Share of decided alerts that a second analyst decides, too, unawares."
@@ -37,6 +38,11 @@ class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         description="Roles that see sensitive columns in clear; others see what stands for it.",
     )
     due_hours: float = Field(default=24, gt=0, description="Hours within which an alert is to be decided.")
-    due_hours_escalated: float = Field(default=4, gt=0, description="The same for one that was escalated to a lead.")
+    due_hours_urgent: float = Field(
+        default=4, gt=0, description="The same for an urgent one: with much money at risk, or escalated to a lead."
+    )
+    urgent_risk: float = Field(
+        default=0, ge=0, description="Money at risk from which an alert is urgent; 0: only escalated ones are."
+    )
     idle_minutes: float = Field(default=60, gt=0, description="A login ends after this long without a request.")
     login_hours: float = Field(default=12, gt=0, description="A login ends after this long, whatever is done.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0004"
+VERSION = "0005"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""
@@ -180,6 +180,9 @@ REVIEW_ALERTS = sa.Table(
     sa.Column("second_label", sa.String(16), nullable=False),
     sa.Column("second_by", sa.String(255), nullable=False),
     sa.Column("event", sa.Integer, nullable=False),
+    sa.Column("priority", sa.String(8), nullable=False, server_default="normal"),
+    sa.Column("chance", sa.Float),
+    sa.Column("delivered", sa.String(16), nullable=False, server_default=""),
     sa.Index("ix_review_alerts_score", "model_name", "state", "score", "key"),
     sa.Index("ix_review_alerts_risk", "model_name", "state", "risk", "key"),
     sa.Index("ix_review_alerts_age", "model_name", "state", "at", "key"),

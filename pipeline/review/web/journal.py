@@ -6,6 +6,7 @@ from pipeline.review.web.pages import LABELS
 WORDS = {
     "publish": "took a batch in",
     "withdraw": "withdrew a batch",
+    "deliver": "took labels in",
     "decide": "decided",
     "supersede": "decided again",
     "second": "decided as the second",

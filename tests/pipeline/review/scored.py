@@ -12,6 +12,7 @@ from pipeline.review.people import Person
 from pipeline.scoring.reasons import REASONS_TYPE
 from pipeline.settings.config import Config
 from pipeline.workspace.ledger import Entry, Ledger
+from pipeline.workspace.workspace import Workspace
 
 ANN, BOB, EVE = Person("ann", "analyst", "127.0.0.1"), Person("bob", "analyst", "127.0.0.2"), Person("eve", "viewer")
 LEA, ADA = Person("lea", "lead", "127.0.0.3"), Person("ada", "admin")
@@ -99,3 +100,12 @@ def score_batch(
     )
     Ledger(config).record(entry, replaces=replaces)
     return folder
+
+
+def deliver(config: Config, *cells: str) -> None:
+    """Take in labels: an id, 0 or 1, and hours after Monday, as ``"4,1,2"``."""
+    rows = (cell.split(",") for cell in cells)
+    lines = [f"{tx},{label},{(MONDAY + timedelta(hours=float(hours))).isoformat()}" for tx, label, hours in rows]
+    file = Path(config.work_dir) / "labels.csv"
+    file.write_text("\n".join(["tx,fraud,labelled_at", *lines]))
+    Workspace(config).reviewed.append(file, now=MONDAY + timedelta(days=2))

@@ -118,3 +118,34 @@ def test_views_are_saved_for_each_person_and_alerts_exported_with_an_event(desk:
     with pytest.raises(Forbidden, match="'export' needs analyst or lead or admin"):
         desk.export(View(), EVE)
     assert desk.verify().number == 2
+
+
+def test_much_money_at_risk_and_escalation_make_an_alert_urgent(tmp_path: Path) -> None:
+    clock = Clock()
+    config = desk_config(tmp_path, urgent_risk=75.0, due_hours=24, due_hours_urgent=4)
+    score_batch(config, range(1, 11))
+    desk = Desk(config, clock)
+    desk.sync()
+
+    def ids(**view: object) -> set[str]:
+        return {line.id for line in desk.page(View(**view), ANN).lines}
+
+    # Amounts are 10 to 100, and money at risk is the amount times one less a p-value of 0.001 to 0.01.
+    assert ids(priority="urgent") == {"8", "9", "10"}
+    assert ids(priority="normal") == {"1", "2", "3", "4", "5", "6", "7"}
+    line = desk.page(View(), ANN).lines[0]
+    assert (line.priority, line.due) == ("normal", MONDAY + timedelta(hours=24))
+    desk.act({line.key: line.event}, Action(kind="escalate"), ANN)
+    line = desk.alert(line.key, ANN).line
+    assert (line.priority, line.due) == ("urgent", MONDAY + timedelta(hours=4))
+    desk.undo(ANN)
+    assert desk.alert(line.key, ANN).line.due == MONDAY + timedelta(hours=24)
+    clock.ahead(hours=2, minutes=59)
+    assert (ids(state="soon"), ids(state="late")) == (set(), set())
+    clock.ahead(minutes=2)
+    assert (ids(state="soon"), ids(state="late")) == ({"8", "9", "10"}, set())
+    assert {line.id for line in desk.page(View(), ANN).lines if line.is_soon} == {"8", "9", "10"}
+    clock.ahead(hours=15)
+    assert (len(ids(state="soon")), ids(state="late")) == (7, {"8", "9", "10"})
+    assert {line.id for line in desk.page(View(), ANN).lines if line.is_late} == {"8", "9", "10"}
+    desk.close()

@@ -8,7 +8,7 @@ from pipeline.review.desk import Desk
 from pipeline.review.listing import View
 from pipeline.review.refusals import Conflict
 from pipeline.review.work import Action
-from tests.pipeline.review.scored import ANN, BOB, EVE, LEA, Clock, desk_config, score_batch
+from tests.pipeline.review.scored import ANN, BOB, EVE, LEA, Clock, deliver, desk_config, score_batch
 
 FRAUD, NORMAL = (Action(kind="decide", label=label) for label in ("fraud", "not_fraud"))
 
@@ -81,6 +81,24 @@ def test_golden_rows_are_those_that_two_agreed_on_and_change_nothing(tmp_path: P
     assert golden.figures(LEA).agreement["lea"].part == 0
     assert golden.undo(LEA).sentence == "taken back: golden of 1 alert"
     assert "lea" not in golden.figures(LEA).agreement
+
+
+def test_golden_rows_are_also_those_whose_label_was_delivered_and_say_nothing_of_it(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, 1.0)
+    key = desk.next(View(), ANN)
+    act(desk, key, FRAUD, ANN)
+    deliver(desk.config, "1,0,1", "3,1,1")
+    desk.sync()
+    golden = Desk(desk_config(tmp_path, golden_share=0.5), Clock(), chance=lambda: 0.1)
+    assert golden.next(View(), ANN) != key
+    assert golden.next(View(), BOB) == key
+    view = golden.alert(str(key), BOB)
+    assert (view.line.state, view.line.frauds_of_entity, view.line.is_late, view.line.due) == ("open", 0, False, None)
+    assert {relative.frauds for relative in view.relatives} == {0}
+    act(golden, key, NORMAL, BOB)
+    decided = golden.alert(str(key), LEA)
+    assert (decided.line.state, decided.line.label, decided.line.frauds_of_entity) == ("decided", "fraud", 1)
+    assert (decided.events[-1].kind, decided.events[-1].after["truth"]) == ("golden", "not_fraud")
 
 
 def test_without_open_alerts_second_reviews_are_next_then_nothing(tmp_path: Path) -> None:

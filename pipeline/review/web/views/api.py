@@ -42,6 +42,7 @@ class Alert(BaseModel):
     score: float
     p_value: float
     risk: float
+    priority: str
     state: str
     label: str
     code: str
@@ -108,7 +109,9 @@ def lets(scope: Scope) -> Callable[..., Person]:
 def list_alerts(
     request: Request,
     who: Annotated[Person, Depends(lets("list"))],
-    state: Annotated[Literal["open", "late", "snoozed", "escalated", "decided", "withdrawn", ""], Query()] = "open",
+    state: Annotated[
+        Literal["open", "late", "soon", "snoozed", "escalated", "decided", "withdrawn", ""], Query()
+    ] = "open",
     *,
     sort: Annotated[Literal["score", "risk", "age"], Query()] = "score",
     q: Annotated[str, Query(max_length=255, description="An id, or a value of an entity.")] = "",

@@ -20,10 +20,12 @@ router = APIRouter()
 STATES = {
     "open": "Open",
     "late": "Late",
+    "soon": "Nearly late",
     "escalated": "Escalated",
     "snoozed": "Snoozed",
     "decided": "Decided",
     "withdrawn": "Withdrawn",
+    "disputed": "Disputed",
 }
 FIXED = ("state", "sort", "column", "value", "by")
 """Parts of a view that its form hands on unseen."""
@@ -129,9 +131,16 @@ def _choices(request: Request, view: View) -> list[tuple[str, str, Sequence[tupl
         ("batch", "Batch", [(name, name) for name in values.batches], view.batch),
         ("version", "Version", [(name, name) for name in values.versions], view.version),
         ("reason", "Reason", [(name, titles.in_titles(name, config)) for name in values.reasons], view.reason),
+        ("priority", "Priority", [(name, name) for name in _priorities(request, view)], view.priority),
         ("assignee", "Assigned to", [(name, name) for name in values.people], view.assignee),
         ("label", "Decision", labels, view.label),
     ]
+
+
+def _priorities(request: Request, view: View) -> list[str]:
+    """Return the priorities to filter by: none where alerts come with one alone, and escalated ones stand apart."""
+    is_used = desk(request).config.review.urgent_risk > 0 or view.priority
+    return ["urgent", "normal"] if is_used else []
 
 
 def _parameters(view: View) -> dict[str, str]:
@@ -153,7 +162,7 @@ def _empty(content: Page, *, is_filtered: bool) -> tuple[str, str]:
         return "No alert is like that.", "Take a filter out, or look in another view."
     if not any(content.counts.values()):
         return "Nothing was scored yet.", "Alerts come by themselves once a batch is scored: assay score."
-    if content.view.state in ("open", "late"):
+    if content.view.state in ("open", "late", "soon"):
         return (
             "Nothing waits.",
             "Every alert of this view is decided, snoozed or with a lead. New ones come by themselves.",
