@@ -183,6 +183,37 @@ def alerts_a_day(alerts: Mapping[date, int], expected: float | None = None) -> M
     return _svg(parts, "Alerts a day")
 
 
+def stacked(names: Sequence[str], counts: Mapping[str, Sequence[int]], label: str) -> Markup:
+    """Draw counts as bars side by side, the parts of each on top of one another.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the bars, short ones; at least one. Of many, every few are written.
+    counts : mapping of str to sequence of int
+        By the class of the parts, from the bottom up: one number a bar.
+    label : str
+        What a screen reader says of the chart.
+    """
+    sums = [sum(parts) for parts in zip(*counts.values(), strict=True)]
+    x = Axis(-0.5, len(names) - 0.5, LEFT, WIDTH - RIGHT)
+    y = Axis(0, max([*sums, 1]) * 1.12, HEIGHT - BOTTOM, TOP)
+    parts = _grid(None, y, [tick for tick in y.ticks(4) if tick == round(tick)], "")
+    half, step = min((x(1) - x(0)) * 0.39, 28), math.ceil(len(names) / 7)
+    for i, (name, whole) in enumerate(zip(names, sums, strict=True)):
+        below = 0
+        for kind, numbers in counts.items():
+            if numbers[i]:
+                down = y(below + numbers[i]), y(below)
+                parts.append(_bar((x(i) - half, x(i) + half), down, kind, f"{name}: {numbers[i]:,} of {whole:,}"))
+            below += numbers[i]
+        if i % step == 0:
+            parts.append(_text(x(i), HEIGHT - BOTTOM + 19, name))
+        if whole and len(names) <= 10:
+            parts.append(_text(x(i), y(whole) - 5, f"{whole:,}", kind="strong"))
+    return _svg(parts, label)
+
+
 def losses(epochs: Sequence[Mapping[str, Any]]) -> Markup:
     """Draw the training and held-out loss of each epoch, and the epoch with the best held-out loss."""
     lines = {name: _points(epochs, key) for name, key in (("train", "train_loss"), ("held-out", "held_out_loss"))}

@@ -18,6 +18,7 @@ from pipeline.review.listing import Line, Page, View, page
 from pipeline.review.packets import Arrival, Packet, make_packet, take_packet
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
+from pipeline.review.quality import Quality, quality
 from pipeline.review.rebuild import rebuild
 from pipeline.review.refusals import Missing, Refusal
 from pipeline.review.state import apply
@@ -206,17 +207,16 @@ class Desk:
             return timeline(reading, work.rows_of(reading, [key])[key], content_of(reading, key), who)
 
     def figures(self, who: Person, weeks: int = 8) -> Figures:
-        """Return what the dashboard shows of the last weeks; what tells of single analysts, to a lead only."""
+        """Return what the dashboard shows of the last weeks; precision by analyst to a lead only."""
         who.need("see")
         with self.store.reading() as reading:
             return figures(reading, who, weeks)
 
-    def missed(self, who: Person) -> dict[str, str]:
-        """Return what audits say of fraud that was not flagged, in words, by version. It reads every audit's files."""
-        from pipeline.evaluation.missed import missed_by_version
-
+    def quality(self, who: Person, weeks: int = 8) -> Quality:
+        """Return how well alerts were reviewed in the last weeks, and what fraud was missed; for a lead."""
         who.need("lead")
-        return missed_by_version(Workspace(self.config))
+        with self.store.reading() as reading:
+            return quality(reading, weeks)
 
     def disagreements(self, who: Person) -> list[Disagreement]:
         """Return the rows whose decision is another label than the last one delivered for them."""

@@ -201,3 +201,16 @@ def test_one_amount_alone_is_drawn_with_one_day_below():
     svg = charts.amounts_over_time([charts.Amount(datetime(2025, 3, 2), 20.0, "this", "now")], "Amounts")
     assert svg.count("2 Mar 2025") == 1
     assert svg.count("<circle") == 1
+
+
+def test_parts_of_bars_lie_on_one_another_and_say_what_they_are() -> None:
+    chart = charts.stacked(["1 Mar", "2 Mar"], {"fraud": [2, 0], "good": [6, 4]}, "Decisions a day")
+    bars = re.findall(r'<rect class="(\w+)" x="([\d.]+)" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', chart)
+    assert [kind for kind, *_ in bars] == ["fraud", "good", "good"]
+    (_, left, top, tall), (_, left_of_next, top_of_next, tall_of_next), (*_, alone) = bars
+    assert left == left_of_next
+    assert float(top_of_next) + float(tall_of_next) == pytest.approx(float(top), abs=0.11)
+    assert float(tall_of_next) == pytest.approx(3 * float(tall), abs=0.3)
+    assert float(alone) == pytest.approx(2 * float(tall), abs=0.3)
+    assert "1 Mar: 2 of 8" in chart
+    assert 'aria-label="Decisions a day"' in chart

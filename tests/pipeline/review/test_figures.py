@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from pipeline.review.desk import Desk
-from pipeline.review.figures import Share
+from pipeline.review.figures import Deadlines, Share
 from pipeline.review.listing import View
 from pipeline.review.work import Action
 from tests.pipeline.review.scored import ANN, BOB, LEA, MONDAY, Clock, score_batch
@@ -40,6 +40,12 @@ def test_figures_are_those_of_the_decisions_that_hold(desk: Desk, clock: Clock) 
     assert figures.precision["analyst"] == {"ann": Share(2, 3), "bob": Share(0, 1)}
     assert figures.precision["reason"] == {"eur": Share(2, 4)}
     assert figures.precision["version"] == {"1": Share(2, 4)}
+    # Odd ids are of the web: 1, 3 and the undone 5 against 2 and 6.
+    assert figures.precision["segment"] == {"pos": Share(0, 2), "web": Share(2, 2)}
+    assert figures.ages == {"under 1 day": 0, "1 to 2 days": 0, "2 to 4 days": 0, "4 to 8 days": 0, "longer": 7}
+    assert figures.deadlines["urgent"] == Deadlines(0, 0, 0, Share(0, 0))
+    assert figures.deadlines["normal"] == Deadlines(7, 0, 7, Share(5, 6))
+    assert figures.disputed == 0
     assert figures.in_time == Share(5, 6)
     assert figures.caught == 10.0 + 30.0 + 10.0
     assert figures.hours == pytest.approx(0.5)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.review.desk import Desk
+from pipeline.review.figures import Share
 from pipeline.review.listing import View
 from pipeline.review.refusals import Conflict
 from pipeline.review.work import Action
@@ -60,7 +61,7 @@ def test_a_second_reviewer_decides_unawares_and_a_difference_goes_to_a_lead(tmp_
     act(desk, key, NORMAL, BOB)
     line = desk.alert(str(key), LEA).line
     assert (line.state, line.label, line.why) == ("escalated", "fraud", "two analysts differ")
-    assert desk.figures(LEA).agreement["bob"].value == 0.0
+    assert desk.quality(LEA).agreement["bob"] == Share(0, 1)
     assert "second" not in [event.kind for event in desk.alert(str(key), EVE).events]
     act(desk, key, NORMAL, LEA)
     assert desk.alert(str(key), LEA).line.label == "not_fraud"
@@ -78,9 +79,9 @@ def test_golden_rows_are_those_that_two_agreed_on_and_change_nothing(tmp_path: P
     act(golden, key, NORMAL, LEA)
     line = golden.alert(str(key), LEA).line
     assert (line.state, line.label, line.decided_by) == ("decided", "fraud", "ann")
-    assert golden.figures(LEA).agreement["lea"].part == 0
+    assert golden.quality(LEA).accuracy == {"all": Share(0, 1), "lea": Share(0, 1)}
     assert golden.undo(LEA).sentence == "taken back: golden of 1 alert"
-    assert "lea" not in golden.figures(LEA).agreement
+    assert golden.quality(LEA).accuracy == {}
 
 
 def test_golden_rows_are_also_those_whose_label_was_delivered_and_say_nothing_of_it(tmp_path: Path) -> None:

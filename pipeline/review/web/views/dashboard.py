@@ -1,10 +1,15 @@
-"""The dashboard: how much waits and for how long, what was decided, and how often it was fraud."""
+"""The dashboard: how much waits, what was decided, how often it was fraud, and, for leads, how well it was reviewed."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
 
+from pipeline.review.figures import Figures, Share
 from pipeline.review.listing import View
+from pipeline.review.quality import Quality
 from pipeline.review.web.access import desk, person
 from pipeline.review.web.addresses import address_of
 from pipeline.review.web.pages import LABELS, page
@@ -13,28 +18,86 @@ router = APIRouter()
 WORDS = {
     "open": "wait for a decision",
     "late": "are past their due time",
+    "soon": "have less than a quarter of their time left",
     "escalated": "wait for a lead",
     "snoozed": "wait for a later day",
     "decided": "are decided",
+    "disputed": "decided otherwise than a delivered label says",
 }
-GROUPS = {"week": "By week", "version": "By model version", "reason": "By reason", "analyst": "By analyst"}
+NAMES = {"soon": "nearly late"}
+GROUPS = {
+    "version": ("By model version", "Version"),
+    "reason": ("By the first reason", "Column"),
+    "segment": ("By segment", "Segment"),
+    "analyst": ("By analyst", "Analyst"),
+}
+KINDS = {"fraud": "fraud", "not_fraud": "good", "unsure": "normal"}
+"""How the chart of decisions draws each."""
 
 
 @router.get("/dashboard")
 def dashboard(request: Request) -> Response:
-    """Show the figures."""
+    """Show the figures; those that tell of single analysts to leads alone."""
     here, who = desk(request), person(request)
     here.sync()
     figures = here.figures(who)
-    counts = {**figures.counts, "late": figures.late}
+    counts = {**figures.counts, "late": figures.late, "soon": figures.nearly_late, "disputed": figures.disputed}
+    shares, quality = figures.precision, here.quality(who) if who.may("lead") else None
     return page(
         request,
         "dashboard.html",
         title="Dashboard",
         figures=figures,
-        states=[(address_of(View(state=state)), state, counts[state], words) for state, words in WORDS.items()],
-        groups=[(title, figures.precision[name]) for name, title in GROUPS.items() if figures.precision.get(name)],
+        states=[
+            (address_of(View(state=state)), NAMES.get(state, state), counts[state], words)
+            for state, words in WORDS.items()
+        ],
+        groups=[(*GROUPS[name], shares[name]) for name in GROUPS if shares.get(name)],
+        quality=_tables(quality) if quality else [],
+        missed=quality.missed if quality else {},
         days=[*figures.decisions.items()][::-1],
         labels=LABELS,
-        now=datetime.now(UTC).replace(tzinfo=None),
+        charts=charts(figures),
+        kinds=KINDS,
+        in_time={name: of.in_time for name, of in figures.deadlines.items() if of.in_time.whole},
+        now=here.store.clock(),
+        may_lead=who.may("lead"),
     )
+
+
+def charts(figures: Figures) -> dict[str, Markup]:
+    """Return the charts of the dashboard: ages of what waits, decisions a day, and the share of fraud by week."""
+    from pipeline.evaluation.bootstrap import Interval
+    from pipeline.pages.charts import over_blocks, stacked
+
+    drawn = {"ages": stacked([*figures.ages], {"flagged": [*figures.ages.values()]}, "Waiting alerts by age")}
+    if days := _every_day(figures.decisions):
+        counts = {KINDS[label]: [of.get(label, 0) for of in days.values()] for label in LABELS}
+        drawn["days"] = stacked([f"{day.day} {day:%b}" for day in days], counts, "Decisions a day")
+    if weeks := figures.precision["week"]:
+        names = [f"{day.day} {day:%b}" for day in map(date.fromisoformat, weeks)]
+        values = [Interval(share.value, *share.interval) for share in weeks.values()]
+        drawn["weeks"] = over_blocks(names, values, "Share of fraud among decided alerts by week")
+    return drawn
+
+
+def _every_day(decisions: Mapping[date, Mapping[str, int]]) -> dict[date, Mapping[str, int]]:
+    """Return decisions by day, with the days between that had none."""
+    if not decisions:
+        return {}
+    first, last = min(decisions), max(decisions)
+    days = (first + timedelta(days=place) for place in range((last - first).days + 1))
+    return {day: decisions.get(day, {}) for day in days}
+
+
+def _tables(quality: Quality) -> list[tuple[str, str, Mapping[str, Share], str]]:
+    """Return the tables of the quality of reviews: title, what it says, shares by analyst, and what to do for some."""
+    golden = "None were decided: [review] golden_share mixes them into the queue."
+    second = "None were decided: [review] second_share has a part of the decided alerts decided again."
+    delivered = "No decided alert has one: assay label takes labels in."
+    tables: list[tuple[str, str, Mapping[str, Share], Any]] = [
+        ("Right on golden rows", "Rows whose label is known, mixed in unmarked.", quality.accuracy, golden),
+        ("Agree with the first", "Second decisions on the same alert, unawares.", quality.agreement, second),
+        ("Right by delivered labels", "Chargebacks come for what was missed.", quality.delivered, delivered),
+    ]
+    return tables
