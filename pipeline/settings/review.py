@@ -31,6 +31,10 @@ class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     codes: tuple[str, ...] = Field(
         default=(), description='Reason codes of a decision, such as "card stolen"; () for none.'
     )
+    templates: tuple[str, ...] = Field(
+        default=(),
+        description='Comments to choose from, such as "called the customer, who knows it"; () for none.',
+    )
     code_needed: tuple[Label, ...] = Field(default=(), description="Decisions that need a reason code.")
     comment_needed: tuple[Label, ...] = Field(default=(), description="Decisions that need a comment.")
     clear_roles: tuple[Role, ...] = Field(

@@ -29,6 +29,8 @@ ACCESS: dict[tuple[str, str], Right | None] = {
     ("GET", "/"): "see",
     ("GET", "/alerts/{key}"): "see",
     ("GET", "/dashboard"): "see",
+    ("GET", "/views"): "see",
+    ("POST", "/views"): "see",
     ("GET", "/account"): "see",
     ("POST", "/account/password"): "see",
     ("POST", "/account/tokens"): "decide",
@@ -47,6 +49,7 @@ UNASKED = ("/health", "/chart.css")
 """Paths that are answered without a look at who asks."""
 PLACES: tuple[tuple[str, str, Right], ...] = (
     ("/", "Queue", "see"),
+    ("/views", "Views", "see"),
     ("/dashboard", "Dashboard", "see"),
     ("/events", "Events", "lead"),
     ("/users", "Users", "people"),

@@ -16,7 +16,7 @@ from pipeline.review.refusals import Conflict, Forbidden, Missing
 from pipeline.review.web.access import NotMeant, NotSignedIn, admit
 from pipeline.review.web.guard import Guard
 from pipeline.review.web.pages import page, takes_json
-from pipeline.review.web.views import account, alert, api, dashboard, export, journal, login, queue, users, work
+from pipeline.review.web.views import account, alert, api, dashboard, export, journal, login, queue, saved, users, work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 """What calls of the API answer beside what they are for."""
-VIEWS = (login, queue, alert, work, export, dashboard, journal, users, account)
+VIEWS = (login, queue, alert, work, export, saved, dashboard, journal, users, account)
 
 
 def make_app(desk: "Desk", *, hosts: "Sequence[str]" = (), is_secure: bool = False) -> FastAPI:

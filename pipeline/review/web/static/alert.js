@@ -1,6 +1,7 @@
 // The page of one alert by keyboard. Whoever decides gets the next one, which was loaded meanwhile.
 
-import { isTyping, say, send } from "/static/desk.js";
+import { isTyping, say, send, until } from "/static/desk.js";
+import "/static/form.js";
 
 const actions = { f: "fraud", n: "not_fraud", u: "unsure", s: "snooze", e: "escalate", a: "assign", c: "comment" };
 let ahead = null; // the next alert: where it is, and its page as text
@@ -49,6 +50,11 @@ async function reload(said) {
 async function act(name) {
   if (!work()) return;
   const fields = [...new FormData(work())].filter(([field]) => !["csrf", "then"].includes(field));
+  if (name === "snooze") {
+    const day = await until();
+    if (!day) { say("Nothing was changed."); return; }
+    fields.push(["until", day]);
+  }
   const answer = await send("/decide", [["do", name], ...fields]);
   if (answer.status !== 200) await reload(answer.said);
   else if (name === "assign" || name === "comment") await reload(answer.said);

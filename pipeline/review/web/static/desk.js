@@ -1,6 +1,6 @@
 // What every page of the desk has: places by key, the list of keys, and words for a screen reader.
 
-const places = { q: "/", d: "/dashboard", e: "/events", u: "/users", a: "/account", n: "/next" };
+const places = { q: "/", v: "/views", d: "/dashboard", e: "/events", u: "/users", a: "/account", n: "/next" };
 let awaits = false;
 
 export const token = document.querySelector('meta[name="csrf"]')?.content ?? "";
@@ -41,6 +41,34 @@ export function ask(dialog) {
   });
 }
 
+// Asks until when an alert is put off; resolves to days from now or a date, "" for not at all.
+export function until() {
+  const dialog = document.getElementById("snooze");
+  const date = dialog.querySelector("input");
+  const days = { 1: "1", 7: "7", 3: "30" };
+  const listening = new AbortController();
+  const { signal } = listening;
+  let answer = "";
+  date.value = "";
+  dialog.addEventListener("keydown", (event) => {
+    if (event.target === date || !(event.key in days)) return;
+    event.preventDefault();
+    answer = days[event.key];
+    dialog.close();
+  }, { signal });
+  dialog.addEventListener("click", (event) => {
+    const button = event.target.closest("button[type=button]");
+    if (!button) return;
+    answer = button.value;
+    dialog.close();
+  }, { signal });
+  dialog.addEventListener("submit", () => { answer = date.value; }, { signal });
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => { listening.abort(); resolve(answer); }, { once: true });
+    dialog.showModal();
+  });
+}
+
 function help() {
   document.getElementById("help")?.showModal();
 }
@@ -57,6 +85,7 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && event.target.matches?.("input, textarea, select")) event.target.blur();
     return;
   }
+  if (event.key === "Shift") return;
   if (awaits) {
     awaits = false;
     event.preventDefault();
@@ -65,7 +94,11 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "g") {
     awaits = true;
     event.stopImmediatePropagation();
-    say("Go to: q queue, n next, d dashboard, e events, u users, a account.");
+    say("Go to: q queue, n next, v saved views, d dashboard, e events, u users, a account.");
+  } else if (event.key === "v" && document.getElementById("view-name")) {
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    document.getElementById("view-name").focus();
   } else if (event.key === "?") {
     event.preventDefault();
     help();

@@ -1,6 +1,6 @@
 // The queue by keyboard: one key decides and advances; what it did is said.
 
-import { ask, isTyping, say, send } from "/static/desk.js";
+import { ask, isTyping, say, send, until } from "/static/desk.js";
 
 const work = document.getElementById("work");
 const body = work?.querySelector("tbody");
@@ -70,8 +70,13 @@ async function act(name) {
   const some = picked();
   const chosen = some.length ? some : rows().slice(at, at + 1);
   if (!chosen.length) return;
-  const fields = [["do", name], ...chosen.map((row) => ["seen", `${row.dataset.key}:${row.dataset.event}`])];
-  let answer = await send("/decide", fields);
+  const what = [["do", name]];
+  if (name === "snooze") {
+    const day = await until();
+    if (!day) { say("Nothing was changed."); go(at); return; }
+    what.push(["until", day]);
+  }
+  let answer = await send("/decide", [...what, ...chosen.map((row) => ["seen", `${row.dataset.key}:${row.dataset.event}`])]);
   if (answer.sure) {
     const dialog = document.getElementById("sure");
     document.getElementById("sure-title").textContent = answer.sure;
@@ -81,7 +86,7 @@ async function act(name) {
       go(at);
       return;
     }
-    answer = await send("/decide", [["do", name], ["sure", "1"], ...answer.seen.map((text) => ["seen", text])]);
+    answer = await send("/decide", [...what, ["sure", "1"], ...answer.seen.map((text) => ["seen", text])]);
   }
   show(answer);
   say(answer.said);

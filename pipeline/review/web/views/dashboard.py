@@ -13,6 +13,8 @@ from pipeline.review.quality import Quality
 from pipeline.review.web.access import desk, person
 from pipeline.review.web.addresses import address_of
 from pipeline.review.web.pages import LABELS, page
+from pipeline.settings import titles
+from pipeline.settings.config import Config
 
 router = APIRouter()
 WORDS = {
@@ -52,7 +54,7 @@ def dashboard(request: Request) -> Response:
             (address_of(View(state=state)), NAMES.get(state, state), counts[state], words)
             for state, words in WORDS.items()
         ],
-        groups=[(*GROUPS[name], shares[name]) for name in GROUPS if shares.get(name)],
+        groups=[(*GROUPS[name], _in_titles(name, shares[name], here.config)) for name in GROUPS if shares.get(name)],
         quality=_tables(quality) if quality else [],
         missed=quality.missed if quality else {},
         days=[*figures.decisions.items()][::-1],
@@ -79,6 +81,18 @@ def charts(figures: Figures) -> dict[str, Markup]:
         values = [Interval(share.value, *share.interval) for share in weeks.values()]
         drawn["weeks"] = over_blocks(names, values, "Share of fraud among decided alerts by week")
     return drawn
+
+
+def _in_titles(group: str, shares: Mapping[str, Share], config: Config) -> dict[str, Share]:
+    """Return the shares of a group with the titles of columns in the place of their names."""
+    if group == "reason":
+        return {titles.in_titles(name, config): share for name, share in shares.items()}
+    if group == "segment" and not config.threshold.segment:
+        parts = {name: name.partition(": ") for name in shares}
+        return {
+            titles.title(column, config) + sign + value: shares[name] for name, (column, sign, value) in parts.items()
+        }
+    return dict(shares)
 
 
 def _every_day(decisions: Mapping[date, Mapping[str, int]]) -> dict[date, Mapping[str, int]]:

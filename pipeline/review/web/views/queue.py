@@ -56,6 +56,7 @@ def queue(request: Request) -> Response:
         is_filtered=_bare(view) != plain,
         unfiltered=address_of(plain),
         export=address_of(view, "/export"),
+        query=urlsplit(address_of(view)).query,
         here_address=address_of(view, start=view.start),
         pages=_pages(view, content.total),
         part=f"{view.start + 1:,} to {view.start + len(content.lines):,} of {_total(content.total)}",
@@ -75,6 +76,8 @@ def row_html(line: Line) -> str:
 def _said(request: Request) -> str:
     """Return what the event with the number in the address did, in words; nothing that an address can make up."""
     number = request.query_params.get("said", "")
+    if number == "view":
+        return "The view is saved; g v lists yours."
     return f"Done; event {int(number):,} of the journal." if number.isdigit() and len(number) < 12 else ""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse, RedirectResponse
@@ -25,7 +26,7 @@ def decide(request: Request) -> Response:
     """Decide, snooze, escalate, assign or comment on the alerts of a form; many of them only once that is confirmed."""
     form, who, here = request.state.form, person(request), desk(request)
     seen = read_seen(form.getlist("seen"))
-    change = read_change(form, who.name)
+    change = read_change(form, who.name, here.config.table.time_zone)
     supersede = form.get("supersede") == "1"
     if len(seen) > 1 and form.get("sure") != "1":
         preview = here.preview([*seen], change, who)
@@ -82,20 +83,24 @@ def read_seen(texts: Sequence[Any]) -> dict[str, int]:
     return seen
 
 
-def read_change(form: Mapping[str, Any], name: str) -> Action:
+def read_change(form: Mapping[str, Any], name: str, zone: str = "UTC") -> Action:
     """Return what a form asks for.
 
     Parameters
     ----------
     form : mapping
+        A comment that is left out is that of the template.
     name : str
         Of whoever asks: who takes an alert that is assigned to nobody named.
+    zone : str
+        In which a day begins that an alert is put off until.
     """
     what, text = str(form.get("do", "")), {key: str(form.get(key, ""))[:10_000] for key in ("code", "comment", "why")}
+    text["comment"] = text["comment"] if text["comment"].strip() else str(form.get("template", ""))[:10_000]
     if what in DECISIONS:
         return Action(kind="decide", label=what, code=text["code"], comment=text["comment"])  # type: ignore[arg-type]
     if what == "snooze":
-        return Action(kind="snooze", until=_until(str(form.get("until", ""))), why=text["why"])
+        return Action(kind="snooze", until=until(str(form.get("until", "")), zone), why=text["why"])
     if what == "escalate":
         return Action(kind="escalate", why=text["why"])
     if what == "assign":
@@ -105,13 +110,34 @@ def read_change(form: Mapping[str, Any], name: str) -> Action:
     raise Refusal(f"{what!r} is nothing that can be done to an alert; load the page again")
 
 
-def _until(text: str) -> datetime:
-    """Return the moment that an alert is put off until: a day's beginning, else a day from now."""
+def until(text: str, zone: str, now: datetime | None = None) -> datetime:
+    """Return the moment (UTC) that an alert is put off until.
+
+    Parameters
+    ----------
+    text : str
+        A day, which is its beginning; a moment in UTC; a number of days from now. Anything else is a day from now.
+    zone : str
+        In which days begin.
+    now : datetime, optional
+        UTC.
+
+    Examples
+    --------
+    >>> until("2025-03-10", "Europe/Berlin"), until("7", "UTC", datetime(2025, 3, 3, 9))
+    (datetime.datetime(2025, 3, 9, 23, 0), datetime.datetime(2025, 3, 10, 9, 0))
+    """
+    text = text.strip()
+    now = (now or datetime.now(UTC).replace(tzinfo=None)).replace(second=0, microsecond=0)
+    if text.isdigit() and len(text) <= 3:
+        return now + timedelta(days=int(text))
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=None)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        now = datetime.now(UTC).replace(tzinfo=None, second=0, microsecond=0)
         return now + SNOOZE
+    if len(text) == len("2025-03-10"):
+        moment = moment.replace(tzinfo=ZoneInfo(zone))
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _answer(request: Request, done: Done) -> Response:

@@ -22,6 +22,8 @@ MAY = {
     "GET /": "vald",
     "GET /alerts/{key}": "vald",
     "GET /dashboard": "vald",
+    "GET /views": "vald",
+    "POST /views": "vald",
     "GET /account": "vald",
     "POST /account/password": "vald",
     "POST /account/tokens": "ald",

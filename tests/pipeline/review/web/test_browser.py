@@ -125,7 +125,7 @@ def test_an_analysts_day_by_keyboard(served: Served, chromium) -> None:
     assert states(served.desk) == {"open": 40, "decided": 20}
     ann.keys("z")
     ann.says(re.compile("taken back"))
-    ann.keys("s", "e")
+    ann.keys("s", "1", "e")
     expect(ann.page.locator("tr[data-state=escalated]")).to_have_count(1)
     assert states(served.desk) == {"open": 39, "decided": 19, "snoozed": 1, "escalated": 1}
     # Five in one go: said first, asked once, and taken back in one.

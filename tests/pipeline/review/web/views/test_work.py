@@ -1,6 +1,13 @@
 """pipeline/review/web/views/work.py: what forms do to alerts, with scripts and without."""
 
-from tests.pipeline.review.web.served import Browser, keys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipeline.review.web.views.work import read_change, until
+from tests.pipeline.review.web.served import Browser, keys, make_desk
+
+NOW = datetime(2025, 3, 3, 9, 30, 15)
 
 
 def test_one_alert_is_decided_at_once_and_comes_back_as_its_row(desk) -> None:
@@ -69,3 +76,45 @@ def test_what_cannot_be_read_is_refused_in_words(desk) -> None:
         answer = browser.do("/decide", fields, script=True)
         assert answer.status_code == 422
         assert words in answer.json()["said"]
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "moment"),
+    [
+        ("1", "UTC", datetime(2025, 3, 4, 9, 30)),
+        ("30", "UTC", datetime(2025, 4, 2, 9, 30)),
+        ("2025-03-10", "UTC", datetime(2025, 3, 10)),
+        ("2025-07-10", "America/New_York", datetime(2025, 7, 10, 4)),
+        ("2025-03-10T12:00", "America/New_York", datetime(2025, 3, 10, 12)),
+        ("2025-03-10T12:00+02:00", "UTC", datetime(2025, 3, 10, 10)),
+        ("", "UTC", datetime(2025, 3, 4, 9, 30)),
+        ("soon", "UTC", datetime(2025, 3, 4, 9, 30)),
+        ("99999", "UTC", datetime(2025, 3, 4, 9, 30)),
+    ],
+)
+def test_an_alert_is_put_off_by_days_or_until_one(text: str, zone: str, moment: datetime) -> None:
+    assert until(text, zone, NOW) == moment
+
+
+def test_a_comment_goes_before_a_template() -> None:
+    form = {"do": "fraud", "comment": " ", "template": "called the customer", "code": "card stolen"}
+    assert read_change(form, "ann").comment == "called the customer"
+    assert read_change(form | {"comment": "my own"}, "ann").comment == "my own"
+
+
+def test_a_form_without_scripts_snoozes_until_a_day_and_takes_a_template(tmp_path) -> None:
+    desk = make_desk(tmp_path, templates=["knows the shop <b>"], codes=["card stolen"])
+    browser = Browser(desk, "analyst")
+    first, second = list(keys(browser).items())[:2]
+    page = browser.get(f"/alerts/{first[0]}").text
+    assert '<option value="knows the shop &lt;b&gt;">1 knows the shop &lt;b&gt;</option>' in page
+    assert '<option value="card stolen">1 card stolen</option>' in page
+    day = (datetime.now(UTC) + timedelta(days=40)).date().isoformat()
+    browser.do("/decide", {"do": "snooze", "seen": first[1], "until": day, "then": "/"})
+    browser.do("/decide", {"do": "not_fraud", "seen": second[1], "template": "knows the shop <b>", "comment": ""})
+    assert f"Snoozed until {day} 00:00 UTC" in browser.get(f"/alerts/{first[0]}").text
+    assert "decided not fraud: knows the shop &lt;b&gt;" in browser.get(f"/alerts/{second[0]}").text
+    past = browser.do("/decide", {"do": "snooze", "seen": second[1], "until": "2020-01-01"})
+    assert past.status_code == 422
+    assert "name a later date" in past.text
+    desk.close()
