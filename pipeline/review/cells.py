@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pipeline.numbers import amount, moment, number
 from pipeline.settings.config import Config
 from pipeline.settings.pseudonyms import Pseudonyms
-from pipeline.settings.sensitive import mask_reason, spellings_of_row, stand_in
+from pipeline.settings.sensitive import MASK, mask_reason, spellings_of_row, stand_in
 from pipeline.settings.titles import titled_reason
 
 
@@ -17,7 +17,8 @@ from pipeline.settings.titles import titled_reason
 class Reason:
     """One reason of an alert, ready to show but for ``column``, by which reasons are filtered.
 
-    ``share`` is that of the score, in 0..1.
+    ``share`` is that of the score, in 0..1; ``unflagged_at`` the nearest value at which the row would not be
+    flagged, "" where there is none.
     """
 
     column: str
@@ -26,6 +27,7 @@ class Reason:
     expected: str
     share: float
     text: str
+    unflagged_at: str = ""
 
 
 def shown_cells(
@@ -75,11 +77,17 @@ def shown_reasons(content: Mapping[str, Any], config: Config, hidden: frozenset[
         cells = {name: _as_typed(name, value, config) for name, value in content["cells"].items()}
         pattern = spellings_of_row(cells, contract)
         reasons = [mask_reason(reason, contract, pattern) for reason in reasons]
-    shown = [titled_reason(reason, config) for reason in reasons]
-    return tuple(
-        Reason(**{**words, "column": reason["column"], "title": words["column"]})
-        for words, reason in zip(shown, reasons, strict=True)
-    )
+    nearest = {item["column"]: item["value"] for item in content.get("unflagged_at") or ()}
+    return tuple(_shown(reason, nearest.get(reason["column"], ""), config) for reason in reasons)
+
+
+def _shown(reason: Mapping[str, Any], nearest: str, config: Config) -> Reason:
+    """Return a reason in titles, with the nearest value at which the row would not be flagged unless it is masked."""
+    words = titled_reason(reason, config)
+    value = titled_reason({**reason, "actual": nearest, "text": ""}, config)["actual"]
+    is_masked = MASK in (reason["actual"], reason["expected"])
+    own = {"column": reason["column"], "title": words["column"], "unflagged_at": "" if is_masked else value}
+    return Reason(**{**words, **own})
 
 
 def _as_typed(name: str, value: Any, config: Config) -> Any:

@@ -178,6 +178,7 @@ def _row(
     entity = cells.get(entity_column(config))
     amount = cells.get(contract.amount)
     content = {"cells": cells, "reasons": reasons, "like_frauds": row.get("like_frauds") or 0}
+    content["unflagged_at"] = row.get("unflagged_at") or []
     content |= {name: row.get(name) for name in ("anomaly_score", "p_value", "threshold", "picked")}
     return {
         **shared,

@@ -45,7 +45,8 @@ class ScoredFrame:
     alerts : pandas.DataFrame
         The flagged rows, the most anomalous first: the columns of the frame, those of ``scores``, ``threshold``,
         ``rank`` (from 1), ``like_frauds`` (how many known frauds the row is like), ``reasons`` (a list of
-        dictionaries, best first) and ``reason`` (one sentence).
+        dictionaries, best first), ``unflagged_at`` (the value of each nearest to its own at which the row would not be
+        flagged) and ``reason`` (one sentence).
     quarantine : pandas.DataFrame
         The rows that the contract refuses, as they came, with the ``rules`` that each of them broke.
     notes : list of str

@@ -12,6 +12,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.detector.columns import OTHER, QUANTILES, CategoryEncoding
 from pipeline.features import Feature
 from pipeline.numbers import amount, clock, percent, quantity
+from pipeline.settings.contract import Contract
 from pipeline.settings.sensitive import MASK, hidden_reason, in_combination, is_telling
 
 MISSING = "missing"
@@ -85,13 +86,13 @@ def explain(detector: Detector, rows: pa.Table) -> pa.Array:
     if rows.num_rows == 0:
         return pa.array([], REASONS_TYPE)
     matrix = detector.encoder.transform(rows)
-    words = _Words(detector, rows)
+    words = Words(detector, rows)
     blame = assign(detector, matrix)
     words.usual = blame.usual
     return pa.array([_reasons(row, blame, words) for row in range(rows.num_rows)], REASONS_TYPE)
 
 
-def _reasons(row: int, blame: "Blame", words: "_Words") -> list[dict[str, Any]]:
+def _reasons(row: int, blame: "Blame", words: "Words") -> list[dict[str, Any]]:
     """Return the reasons of one row, best first."""
     shares = blame.shares[row]
     best = np.argsort(-shares, kind="stable")[:REASONS]
@@ -297,7 +298,7 @@ def _distances(detector: Detector, matrix: np.ndarray, settled: np.ndarray, memb
     return distances
 
 
-class _Words:
+class Words:
     """Puts single cells of a table into words.
 
     ``usual`` holds, by feature name, the values to expect where a row holds nothing to compare with; None stands
@@ -324,7 +325,7 @@ class _Words:
         parts = []
         for place in places:
             feature = self._readable(self.detector.features[place])
-            parts.append(f"{_name(feature)} {self._word(feature, self._cell(feature.column, row))}")
+            parts.append(f"{name_of(feature)} {self.word(feature, self._cell(feature.column, row))}")
         return {"actual": ", ".join(parts), "expected": "", "text": in_combination(parts)}
 
     def _unusual(self, row: int, teller: Feature) -> dict[str, str] | None:
@@ -337,15 +338,16 @@ class _Words:
         if expected is None:
             expected = self._usual(feature, row)
         side = self._side(teller, self._cell(teller.column, row), self._usual(teller, row))
-        words = {"actual": self._word(feature, actual), "expected": self._word(feature, expected)}
+        words = {"actual": self.word(feature, actual), "expected": self.word(feature, expected)}
         if not side or words["actual"] == words["expected"]:
             return None
         if actual is not None and expected is not None and feature.kind == "number" and feature.scale != "cycle":
             is_compared = feature is not teller or teller.expected is not None
-            least = FAR * max(abs(actual), abs(expected)) if is_compared or self._is_money(feature) else 0.0
+            is_far = is_compared or is_money(feature, self.detector.config.contract)
+            least = FAR * max(abs(actual), abs(expected)) if is_far else 0.0
             if (actual - expected) * side <= 0 or abs(actual - expected) < least:
                 return None
-        name = _name(feature)
+        name = name_of(feature)
         if is_telling(feature.source, self.detector.config.contract):
             return hidden_reason(name)
         text = f"{name} {words['actual']}"
@@ -357,7 +359,7 @@ class _Words:
     def _rare(self, row: int, feature: Feature) -> dict[str, str] | None:
         """Return actual, expected and text of a value that is rare for its party; None where it is not."""
         value, usual = self._cell(feature.column, row), self._usual(feature, row)
-        words = {"actual": self._word(feature, value), "expected": self._word(feature, usual)}
+        words = {"actual": self.word(feature, value), "expected": self.word(feature, usual)}
         if self._side(feature, value, usual) != 1 or words["actual"] == words["expected"]:
             return None
         config = self.detector.config
@@ -416,19 +418,15 @@ class _Words:
             self.cells[column] = self.rows.column(column).to_pylist()
         return _known(self.cells[column][row])
 
-    def _is_money(self, feature: Feature) -> bool:
-        """Return whether a feature is told as an amount."""
-        column = self.detector.config.contract.amount
-        return not feature.unit and (feature.source == column or feature.source.endswith(f" {column}"))
-
-    def _word(self, feature: Feature, value: Any) -> str:
+    def word(self, feature: Feature, value: Any) -> str:
+        """Return a feature's value as people read it."""
         if value is None:
             return MISSING
         if feature.kind == "category":
             return OTHER if value == OTHER else f"'{clip(str(value))}'"
         if feature.scale == "cycle":
             return clock(value) if feature.period == 24 else WEEKDAYS[round(value) % 7]
-        if self._is_money(feature):
+        if is_money(feature, self.detector.config.contract):
             return amount(value)
         if feature.unit in ("share", "risk"):
             return percent(value)
@@ -443,7 +441,12 @@ class _Words:
         return f"{number} {UNITS[feature.unit]}" if feature.unit else number
 
 
-def _name(feature: Feature) -> str:
+def is_money(feature: Feature, contract: Contract) -> bool:
+    """Return whether a feature is told as an amount."""
+    return not feature.unit and (feature.source == contract.amount or feature.source.endswith(f" {contract.amount}"))
+
+
+def name_of(feature: Feature) -> str:
     """Return what people read before a feature's value."""
     return feature.source if feature.column == feature.source else feature.name
 

@@ -1,7 +1,7 @@
 """Stream a feature table through a detector; then, in a second pass, flags, ranks and reasons."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
+from pipeline.scoring.nearest import NEAREST_TYPE, unflagged_at
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
 from pipeline.settings.titles import second_header
@@ -234,16 +235,12 @@ def _alerts(
     marks: Marks,
 ) -> pa.Table:
     """Return the alerts of rows by rank: input columns, and the columns `ALERTS`."""
-    parts = [(explain(detector, part), pa.array(detector.alike(part))) for part in _parts(rows)]
-    reasons = pa.chunked_array([part for part, _ in parts], type=REASONS_TYPE)
-    reason = pa.chunked_array([sentence(*part) for part in parts], type=pa.string())
-
     added = with_marks(pa.table(detector.figures(*scores)), flags, marks)
     added = added.append_column("picked", pa.array(np.where(flags, FLAGGED, EXPLORING).tolist(), pa.string()))
     added = added.append_column("threshold", pa.array(cuts))
     added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
-    added = added.append_column("like_frauds", pa.chunked_array([alike for _, alike in parts], type=pa.int64()))
-    added = added.append_column("reasons", reasons).append_column("reason", reason)
+    for name, column in _explained(rows, detector, cuts).items():
+        added = added.append_column(name, column)
     return beside_input(rows, added, detector)
 
 
@@ -291,6 +288,16 @@ def _rows_of(path: Path, flags: np.ndarray) -> pa.Table:
     return pa.Table.from_batches(batches, schema=pq.read_schema(path))
 
 
-def _parts(rows: pa.Table) -> Iterator[pa.Table]:
+def _explained(rows: pa.Table, detector: Detector, cuts: np.ndarray) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of alerts that say why: how many known frauds a row is like, and its reasons."""
+    parts = []
     for start in range(0, rows.num_rows, EXPLAINED_AT_A_TIME):
-        yield rows.slice(start, EXPLAINED_AT_A_TIME)
+        part = rows.slice(start, EXPLAINED_AT_A_TIME)
+        alike, reasons = pa.array(detector.alike(part)), explain(detector, part)
+        nearest = unflagged_at(detector, part, reasons, cuts[start : start + EXPLAINED_AT_A_TIME])
+        parts.append((alike, reasons, nearest, sentence(reasons, alike)))
+    types = {"like_frauds": pa.int64(), "reasons": REASONS_TYPE, "unflagged_at": NEAREST_TYPE, "reason": pa.string()}
+    return {
+        name: pa.chunked_array([part[place] for part in parts], type=kind)
+        for place, (name, kind) in enumerate(types.items())
+    }

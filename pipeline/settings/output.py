@@ -8,7 +8,7 @@ MARKS = ("batch_id", "model_version", "scored_at")
 """Which run says it."""
 SCORES = (*FIGURES, "is_flagged", *MARKS)
 """The scores table, beside the id."""
-ALERTS = (*SCORES, "picked", "threshold", "rank", "like_frauds", "reasons", "reason")
+ALERTS = (*SCORES, "picked", "threshold", "rank", "like_frauds", "reasons", "unflagged_at", "reason")
 """The alerts table, beside the table's own columns."""
 
 

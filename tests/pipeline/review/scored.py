@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.review.people import Person
+from pipeline.scoring.nearest import NEAREST_TYPE
 from pipeline.scoring.reasons import REASONS_TYPE
 from pipeline.settings.config import Config
 from pipeline.workspace.ledger import Entry, Ledger
@@ -80,6 +81,8 @@ def score_batch(
     for name, values in added.items():
         alerts = alerts.append_column(name, pa.array(values))
     alerts = alerts.append_column("reasons", pa.array([reason] * len(ids), REASONS_TYPE))
+    nearest = [{"column": "eur", "value": "9.50"}]
+    alerts = alerts.append_column("unflagged_at", pa.array([nearest] * len(ids), NEAREST_TYPE))
     pq.write_table(alerts, folder / "alerts.parquet")
     if audited:
         audit = pa.table(rows(audited, 1.0, cards=cards))

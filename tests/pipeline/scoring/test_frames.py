@@ -111,7 +111,7 @@ def test_alerts_are_those_of_the_file_by_rank_with_their_reasons(past, new, file
     assert (frame.loc[scored.alerts.index, "tx"] == scored.alerts["tx"]).all()
     assert scored.alerts.columns.tolist() == [
         *("tx", "at", "card", "eur", "channel", "note", "fraud", "age"),
-        *(*SCORES, "picked", "threshold", "rank", "like_frauds", "reasons", "reason"),
+        *(*SCORES, "picked", "threshold", "rank", "like_frauds", "reasons", "unflagged_at", "reason"),
     ]
 
 

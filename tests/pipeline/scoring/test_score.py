@@ -75,7 +75,17 @@ def test_every_row_has_a_score_in_the_order_of_the_table(scored, features, detec
 
 def test_alerts_are_the_flagged_rows_by_rank_with_the_input_and_no_features(scored, features, detector):
     alerts, scores = pq.read_table(scored.alerts), pq.read_table(scored.scores)
-    assert alerts.schema.names == [*INPUT, *SCORES, "picked", "threshold", "rank", "like_frauds", "reasons", "reason"]
+    assert alerts.schema.names == [
+        *INPUT,
+        *SCORES,
+        "picked",
+        "threshold",
+        "rank",
+        "like_frauds",
+        "reasons",
+        "unflagged_at",
+        "reason",
+    ]
     flagged = scores.filter(scores["is_flagged"]).sort_by([("anomaly_score", "descending"), ("tx", "ascending")])
     assert 5 < alerts.num_rows < 100
     assert alerts.select(["tx", *SCORES]).equals(flagged)

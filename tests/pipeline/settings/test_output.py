@@ -6,7 +6,7 @@ from pipeline.settings.output import ALERTS, FIGURES, MARKS, SCORES, name_beside
 def test_the_columns_are_those_of_the_design():
     named = "anomaly_score p_value tail_p_value one_class_p_value is_flagged batch_id model_version scored_at"
     assert tuple(named.split()) == SCORES
-    assert ALERTS[len(SCORES) :] == ("picked", "threshold", "rank", "like_frauds", "reasons", "reason")
+    assert ALERTS[len(SCORES) :] == ("picked", "threshold", "rank", "like_frauds", "reasons", "unflagged_at", "reason")
     assert {*FIGURES, *MARKS, "is_flagged"} == {*SCORES}
 
 

@@ -59,13 +59,16 @@ def test_titles_and_units_stand_for_names(tmp_path):
     ):
         assert words in page
     assert '<th scope="row">Amount</th><td class="n">10.00 &lt;EUR&gt;</td><td class="n">2.00 &lt;EUR&gt;</td>' in page
+    assert '<td class="n">9.50 &lt;EUR&gt;</td>' in page
     sheet = browser.get("/export").text.splitlines()
     assert sheet[1].count('"Amount (<EUR>)"') == 1
     assert '"10.00"' in sheet[2]
     desk.close()
 
 
-def test_a_hidden_amount_has_no_unit(tmp_path):
+def test_a_hidden_amount_has_no_unit_and_no_value_at_which_it_would_not_be_flagged(tmp_path):
     desk = make_desk(tmp_path, sensitive=["eur"], columns=TITLES)
-    assert "EUR" not in Browser(desk, "analyst").get("/").text
+    browser = Browser(desk, "analyst")
+    assert "EUR" not in browser.get("/").text
+    assert "9.50" not in browser.get(f"/alerts/{next(iter(keys(browser)))}").text
     desk.close()

@@ -1,0 +1,155 @@
+"""The smallest change of one value after which a flagged row would not have been flagged."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.detector.artefact import Detector
+from pipeline.detector.columns import NumberEncoding
+from pipeline.features import Feature
+from pipeline.scoring.reasons import Words, is_money, most_usual, name_of
+from pipeline.settings.sensitive import MASK
+
+NEAREST_TYPE = pa.list_(pa.struct([("column", pa.string()), ("value", pa.string())]))
+PARTS, ROUNDS = 12, 4
+"""Into how many parts a way is cut, and how often, each time the part in which the score comes below the threshold."""
+UNLIKE_NUMBERS = ("rarity", "yes or no")
+"""Units of features that are told by other words than their value."""
+
+
+def unflagged_at(detector: Detector, rows: pa.Table, reasons: pa.Array, cuts: np.ndarray) -> pa.Array:
+    """Return, for reasons that are a number, the value nearest to the row's own at which it would not be flagged.
+
+    The rest of the row stays as it is. The features of a source go together, each in a straight line from its own value
+    to the usual one that `explain` holds it against, as they do where all of them are read off one amount. Along this
+    way the score is looked at in twelve places, and the first part at whose end it is no longer above the threshold
+    is cut into twelve again, three times. A reason of a category or of a time of day, one whose usual value leaves the
+    row flagged, and one that is masked have no such value.
+
+    Parameters
+    ----------
+    detector : Detector
+    rows : pa.Table
+        Rows of the feature table.
+    reasons : pa.Array of shape (n_rows,), type `REASONS_TYPE`
+        From `explain`.
+    cuts : array of shape (n_rows,)
+        Above which score each row is flagged.
+
+    Returns
+    -------
+    pa.Array of shape (n_rows,), type `NEAREST_TYPE`
+        A list of struct<column, value> a row, in the order of its reasons; ``value`` is written as their ``actual`` is.
+    """
+    listed = reasons.to_pylist()
+    values: list[dict[str, str]] = [{} for _ in listed]
+    if not listed:
+        return pa.array([], NEAREST_TYPE)
+    words = Words(detector, rows)
+    matrix = detector.encoder.transform(rows)
+    own = detector.matrix_scores(matrix)
+    flagged = own > cuts
+    for source in dict.fromkeys(reason["column"] for row in listed for reason in row):
+        features = _numbers(detector, source)
+        tellers = {
+            place: teller
+            for place, row in enumerate(listed)
+            for reason in row
+            if flagged[place] and reason["column"] == source and (teller := _teller(reason, features))
+        }
+        if not tellers:
+            continue
+        places = np.array(list(tellers))
+        way = _Way(detector, rows.take(pa.array(places)), features, source=source, matrix=matrix[places])
+        at = way.first_below(own[places], cuts[places])
+        for place, step, cells in zip(places.tolist(), at, way.cells(at[:, None]), strict=True):
+            feature = tellers[place]
+            if np.isfinite(step):
+                values[place][source] = words.word(feature, float(cells[features.index(feature), 0]))
+    ordered = [
+        [
+            {"column": reason["column"], "value": found[reason["column"]]}
+            for reason in row
+            if found.get(reason["column"], reason["actual"]) != reason["actual"]
+        ]
+        for row, found in zip(listed, values, strict=True)
+    ]
+    return pa.array(ordered, NEAREST_TYPE)
+
+
+def _numbers(detector: Detector, source: str) -> list[Feature]:
+    """Return the features of a source, where all of them are plain numbers; [] where one is not."""
+    features = [feature for feature in detector.features if feature.source == source]
+    are_numbers = all(
+        feature.kind == "number" and feature.scale != "cycle" and feature.unit not in UNLIKE_NUMBERS
+        for feature in features
+    )
+    return features if are_numbers else []
+
+
+def _teller(reason: Mapping[str, Any], features: Sequence[Feature]) -> Feature | None:
+    """Return the feature whose value a reason tells; None where it tells none."""
+    if reason["actual"] == MASK:
+        return None
+    tellers = [feature for feature in features if reason["text"].startswith(f"{name_of(feature)} {reason['actual']}")]
+    return max(tellers, key=lambda feature: len(name_of(feature)), default=None)
+
+
+class _Way:
+    """The way of some rows from their own values of one source to usual ones; a step on it is a share of it."""
+
+    def __init__(
+        self, detector: Detector, rows: pa.Table, features: Sequence[Feature], *, source: str, matrix: np.ndarray
+    ) -> None:
+        self.detector, self.matrix = detector, matrix
+        self.encodings = [detector.encoder.encoding_of(feature.name) for feature in features]
+        settled, _ = most_usual(
+            detector, matrix, detector.matrix_scores(matrix), source=source, tried=np.ones(len(matrix), dtype=bool)
+        )
+        usual = detector.encoder.inverse(settled, [feature.name for feature in features])
+        self.first = np.stack([rows.column(item.column).cast(pa.float64()).to_numpy() for item in features], axis=1)
+        self.last = np.stack([usual[feature.name] for feature in features], axis=1)
+        # What is missing at either end stays as it is.
+        is_open = np.isfinite(self.first) & np.isfinite(self.last)
+        self.last = np.where(is_open, self.last, self.first)
+        contract = detector.config.contract
+        self.digits = [2 if is_money(feature, contract) and feature.column == source else None for feature in features]
+
+    def cells(self, steps: np.ndarray) -> np.ndarray:
+        """Return raw values at steps of shape (n_rows, n_steps); of shape (n_rows, n_features, n_steps)."""
+        values = self.first[:, :, None] + (self.last - self.first)[:, :, None] * steps[:, None, :]
+        for place, (encoding, digits) in enumerate(zip(self.encodings, self.digits, strict=True)):
+            if isinstance(encoding, NumberEncoding) and encoding.statistics.whole:
+                digits = 0
+            if digits is not None:
+                values[:, place] = np.round(values[:, place], digits)
+        return values
+
+    def scores(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rows' scores at steps of shape (n_rows, n_steps); of the same shape."""
+        values, encoder = self.cells(steps), self.detector.encoder
+        trials = np.repeat(self.matrix, steps.shape[1], axis=0)
+        for place, encoding in enumerate(self.encodings):
+            if isinstance(encoding, NumberEncoding):
+                columns = encoding.transform(values[:, place].ravel(), encoder.bound)
+                for at, column in zip(encoder.places_of(encoding.feature.name), columns, strict=True):
+                    trials[:, at] = column
+        return self.detector.matrix_scores(trials).reshape(steps.shape)
+
+    def first_below(self, own: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+        """Return the first step at which the score is not above the cut; nan where it is along the whole way."""
+        low: np.ndarray = np.zeros(len(own))
+        width: np.ndarray = np.ones(len(own))
+        found: np.ndarray = np.zeros(len(own), dtype=bool)
+        parts = np.arange(1, PARTS + 1) / PARTS
+        for turn in range(ROUNDS):
+            steps = low[:, None] + width[:, None] * parts
+            below = self.scores(steps) <= cuts[:, None]
+            if turn == 0:
+                found = np.asarray(below.any(axis=1))
+            # The end of the part is below in any case, though rounding may let no place of it be so.
+            at = np.where(below.any(axis=1), below.argmax(axis=1), PARTS - 1)
+            low, width = low + width * at / PARTS, width / PARTS
+        return np.where(found & (own > cuts), low + width, np.nan)
