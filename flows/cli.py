@@ -462,6 +462,20 @@ def tune(
         )
 
 
+@app.command(epilog="Example: assay status --config assay.toml")
+def status(
+    config: ConfigFile = DEFAULT,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs; moments are UTC.")] = False,
+) -> None:
+    """Say how scoring stands. Exit status 0: fine, 1: something needs attention, 2: nothing is scored."""
+    from flows.commands.status import show_status
+
+    with _plain_errors():
+        code = show_status(config, as_json=as_json)
+    raise typer.Exit(code)
+
+
 @app.command(epilog="Example: assay history")
 def history(config: ConfigFile = DEFAULT) -> None:
     """Show who made which version champion, when and why."""

@@ -1,12 +1,10 @@
 """Serving the flows on a schedule, against a Prefect server."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from zoneinfo import ZoneInfo
 
 import httpx
 from filelock import FileLock, Timeout
@@ -17,11 +15,11 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron
-from prefect.server.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, State
 
 from flows import console
+from flows.due import moment_after, note_due
 from flows.score import score_incoming
 from flows.stages import name_on_server
 from flows.train import train
@@ -85,6 +83,7 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
         before = _registered(cast("list[RunnerDeployment]", deployments), path)
         end_dead_runs(before, config)
         make_up(before)
+        note_due(config, score_cron)
         # A planned stop shall not lose a night either: paused, nothing would be due, and nothing made up for.
         serve(*cast("list[RunnerDeployment]", deployments), pause_on_shutdown=False)
 
@@ -130,9 +129,7 @@ def first_moment(schedule: Any, since: datetime) -> datetime | None:
     '2025-03-04 02:00:00+01:00'
     >>> first_moment(nightly, datetime.now(UTC))
     """
-    cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
-    after = since.astimezone(ZoneInfo(schedule.timezone or "UTC")) + timedelta(seconds=1)
-    (moment,) = asyncio.run(cron.get_dates(n=1, start=after))
+    moment = moment_after(schedule.cron, schedule.timezone or "UTC", since)
     return moment if moment <= datetime.now(UTC) else None
 
 

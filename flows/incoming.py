@@ -1,6 +1,6 @@
 """The new files of the incoming folder: what is wrong with one of them keeps no other from being scored."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,16 +10,16 @@ from prefect.logging import get_logger
 from prefect.states import Failed, State
 
 from flows.console import Screen
+from flows.due import note_due
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled
 from pipeline.errors import INTERRUPTED, InputError, plain, sentence
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
+from pipeline.workspace.deliveries import UNFINISHED, look
+from pipeline.workspace.nightly import Nightly, Outcome
 from pipeline.workspace.workspace import Workspace
-
-UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
-"""Endings of the names that copying programs and browsers give to a file until it is there as a whole."""
 
 
 @dataclass(kw_only=True)
@@ -53,19 +53,11 @@ class NewFiles:
         InputError
             When there is no such folder.
         """
-        incoming = Path(config.table.incoming)
-        if not incoming.is_dir():
-            raise InputError(
-                f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
-            )
-        handled, paths = Workspace(config).ledger.handled(), sorted(incoming.iterdir())
-        ready = [
-            path for path in paths if not path.name.startswith((".", "_")) and path.suffix.lower() not in UNFINISHED
-        ]
-        files = cls(skipped=len(paths) - len(ready))
-        for path in ready:
+        deliveries = look(config)
+        handled, files = Workspace(config).ledger.handled(), cls(skipped=deliveries.skipped)
+        for path in deliveries.ready:
             with files.concerning(path):
-                _refuse_links_out(path, incoming)
+                _refuse_links_out(path, Path(config.table.incoming))
                 if handled.entry_of(Batch.of(path, config)) is None:
                     files.paths.append(path)
         return files
@@ -88,7 +80,8 @@ class NewFiles:
     @property
     def outcome(self) -> IncomingResult | State:
         """What came of all of them: a failed state where one of them was not scored."""
-        result = IncomingResult(screen=self.screen, batches=self.results)
+        outcome: Outcome = "failed" if self.failed else "refused" if self.refused else "done"
+        result = IncomingResult(screen=self.screen, batches=self.results, outcome=outcome)
         number = len(self.results) + len(self.refused) + len(self.failed)
         parts = []
         if self.refused:
@@ -130,6 +123,23 @@ class NewFiles:
             tables["All of them"] = {key: sum(each[key] for each in counts) for key in counts[0]}
         commands = dict.fromkeys(command for result in scored.values() for command in result.screen.commands)
         return Screen(sentences=[*sentences, *self.not_looked_at], tables=tables, commands=list(commands))
+
+
+def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> IncomingResult | State:
+    """Run over the incoming folder, and note for `assay status` what came of it."""
+    nightly = Nightly(config)
+    try:
+        result = run()
+    except BaseException as error:
+        nightly.end("stopped", sentence(error) if isinstance(error, Exception) else "it was stopped; run it again")
+        raise
+    if not isinstance(result, State) or result.is_completed():
+        nightly.end("done")
+    else:
+        files = result.data if isinstance(result.data, IncomingResult) else None
+        nightly.end(files.outcome if files else "stopped", plain(result.message or ""))
+    note_due(config)
+    return result
 
 
 def _refuse_links_out(path: Path, incoming: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.console import Screen
+from pipeline.workspace.nightly import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class BatchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class IncomingResult:
-    """What came of the incoming folder: the result of each new file, by its name."""
+    """What came of the incoming folder: the result of each new file, by its name, and what is wrong with others."""
 
     screen: Screen
     batches: Mapping[str, BatchResult] = field(default_factory=dict)
+    outcome: Outcome = "done"

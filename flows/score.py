@@ -10,7 +10,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.incoming import NewFiles
+from flows.incoming import NewFiles, note_run
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
 from pipeline.calibration.threshold import Fulfilment
@@ -126,6 +126,13 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
     """
     try:
         config = read_config(config_path)
+    except AssayError as error:
+        return Failed(message=str(error))
+    return note_run(config, lambda: _score_new_files(config, config_path, version))
+
+
+def _score_new_files(config: Config, config_path: str, version: str) -> IncomingResult | State:
+    try:
         with lock(config.work_dir):
             settle_draft(Workspace(config))
             files = NewFiles.of(config)

@@ -216,3 +216,31 @@ def clock(hours: float) -> str:
     """
     minutes = round(hours * 60) % (24 * 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def length(seconds: float) -> str:
+    """Write a length of time, in the largest unit of which there is more than one.
+
+    Examples
+    --------
+    >>> [length(seconds) for seconds in (0.4, 61, 150, 3 * 3600, 47 * 3600, 49 * 3600)]
+    ['0 seconds', '61 seconds', '2 minutes', '3 hours', '47 hours', '2 days']
+    """
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size):,} {unit}"
+    return f"{int(seconds)} seconds"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes.
+
+    Examples
+    --------
+    >>> [size(count) for count in (0, 999, 26_400_000, 1.5e12)]
+    ['0 bytes', '999 bytes', '26.4 MB', '1.5 TB']
+    """
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:.0f} bytes"

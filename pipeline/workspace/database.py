@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLA
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config
 from pipeline.settings.sensitive import without_password
-from pipeline.workspace.schema import VERSION, VERSION_TABLE
+from pipeline.workspace.schema import BATCHES, VERSION, VERSION_TABLE
 
 WAIT = 60
 """Seconds that a writer to SQLite waits for another process's transaction, instead of failing at once."""
@@ -57,7 +57,7 @@ def connect(config: Config) -> sa.Engine:
     ConfigError
         When the database cannot be used: an unreadable URL, a driver that is not installed, a server that does not
         answer, a file that is no database, a database that a newer Assay has written or that has other tables of the
-        same names.
+        same names; or when it would be made although scored batches are there: the old one is lost.
     """
     url = database_url(config)
     where = shown_url(url)
@@ -67,7 +67,7 @@ def connect(config: Config) -> sa.Engine:
         waits = {"timeout": WAIT} if url.get_backend_name() == "sqlite" else {}
         # Each transaction opens a connection and closes it: nobody has to remember the engine's.
         engine = sa.create_engine(url, connect_args=waits, poolclass=sa.NullPool)
-        _bring_up_to_date(engine)
+        _bring_up_to_date(engine, config)
     except ArgumentError:
         raise ConfigError(NO_URL) from None
     except ModuleNotFoundError as error:
@@ -112,6 +112,32 @@ def connect_many(config: Config) -> sa.Engine:
     return engine
 
 
+def is_up_to_date(config: Config) -> bool | None:
+    """Return whether the database has the tables of `pipeline.workspace.schema`; None where there is none yet.
+
+    Nothing is made and nothing brought up to date, as `connect` does.
+
+    Raises
+    ------
+    ConfigError
+        When the database cannot be asked.
+    """
+    url = database_url(config)
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
+        return None
+    try:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            version = _version(connection)
+            is_there = version is not None or sa.inspect(connection).has_table(BATCHES.name)
+    except ModuleNotFoundError:
+        connect(config)  # says which driver to install
+        raise
+    except (SQLAlchemyError, OSError) as error:
+        raise _unusable(shown_url(url), error) from None
+    return version == VERSION if is_there else None
+
+
 @contextmanager
 def answering(engine: sa.Engine) -> Iterator[None]:
     """Turn a failure of the database inside the block into one sentence.
@@ -137,7 +163,24 @@ def _unusable(where: str, error: Exception) -> ConfigError:
     return ConfigError(f"the ledger of scored batches at {where} cannot be used: {cause}; {remedy}")
 
 
-def _bring_up_to_date(engine: sa.Engine) -> None:
+def loss(config: Config) -> str:
+    """Return what to do about a ledger that is missing beside scored batches, in a sentence; "" without any batch.
+
+    A new one would know none of them: changed files would add to what they replace, and ids be published twice.
+    """
+    batches = Path(config.work_dir).absolute() / "batches"
+    count = sum(folder.is_dir() for folder in batches.glob("[!.]*-v*"))
+    if not count:
+        return ""
+    one = count == 1
+    return (
+        f"the ledger of scored batches at {shown_url(database_url(config))} is missing, and {count:,} "
+        f"{'batch lies' if one else 'batches lie'} in {batches}; bring it back from a backup, or name the database "
+        "that has it in tracking.ledger_url; to begin anew without them, move that folder away"
+    )
+
+
+def _bring_up_to_date(engine: sa.Engine, config: Config) -> None:
     with engine.connect() as connection:
         if _version(connection) == VERSION:
             return
@@ -150,6 +193,8 @@ def _bring_up_to_date(engine: sa.Engine) -> None:
                 f"the ledger of scored batches at {where} was written by a newer Assay (schema {version}, and this one "
                 f"knows {VERSION}); use that Assay, or name another database in tracking.ledger_url"
             )
+        if version is None and not sa.inspect(connection).has_table(BATCHES.name) and (text := loss(config)):
+            raise ConfigError(text)
         if version != VERSION:
             _migrate(connection)
 

@@ -36,6 +36,8 @@ class WorkFolder:
         One page a comparison of versions.
     searches : Path
         A lock a search over models, held by the command that runs it.
+    nightly : Path
+        What the last run over the incoming folder came to, and when the next one is due.
     draft : Path
         Rows for the history that the run at work on this table has written and no record owns yet.
     """
@@ -52,6 +54,7 @@ class WorkFolder:
         self.checkpoints = self.root / "checkpoints" / config.name
         self.comparisons = self.root / "comparisons"
         self.searches = self.root / "searches"
+        self.nightly = self.root / "nightly" / config.name
         self.draft = self.history / ".draft"
 
     @contextmanager

@@ -172,6 +172,10 @@ class Ledger:
         scored = [entry for entry in entries if entry.last_timestamp is not None]
         return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
 
+    def entries(self) -> list[Entry]:
+        """Return every entry, the latest last."""
+        return sorted(self._select(self._mine()), key=lambda entry: entry.scored_at)
+
     def handled(self) -> "Handled":
         """Return what the schedule need not look at again, as of now."""
         return Handled(self._select(sa.or_(_live(), BATCHES.c.status == "refused"), self._mine()))

@@ -11,7 +11,7 @@ from tests import processes
 from tests.flows.assay import run
 
 COMMANDS = ["init", "simulate", "validate", "features", "encode", "reconstruct", "train", "score", "label", "demo"]
-COMMANDS += ["schedule", "threshold", "backtest", "compare", "promote", "rollback", "history", "tune"]
+COMMANDS += ["schedule", "threshold", "backtest", "compare", "promote", "rollback", "history", "tune", "status"]
 COMMANDS += ["user add", "user change", "user list", "audit verify", "review", "review rebuild"]
 
 

@@ -18,7 +18,10 @@ import pytest
 
 from flows.results import IncomingResult
 from flows.run import FlowFailed, run_flow
+from pipeline.settings.file import read_config
 from pipeline.workspace import database
+from pipeline.workspace.nightly import Nightly
+from pipeline.workspace.standing import standing
 
 
 def run(home: Path) -> IncomingResult:
@@ -90,6 +93,9 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     ]
     assert re.search(".*".join(says), str(error))
     assert "not scored" not in str(error)
+    noted = Nightly(read_config(home / "assay.toml")).last_run
+    assert noted is not None
+    assert (noted.outcome, noted.message) == ("refused", str(error))
     assert "root:x" not in str(error)
     count, *notes, same, skipped = error.screen.sentences
     assert all(re.match(r"(good|later)\.parquet: The history lacks ", note) for note in notes)
@@ -110,6 +116,7 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     (incoming / "folder").rmdir()
     # Told once, also of the two that have the same content.
     again = run(home)
+    assert standing(read_config(home / "assay.toml")).incoming.waiting == ()
     assert again.screen.sentences[0] == f"no new file in {incoming}"
     assert again.screen.sentences[1].startswith("5 names were not looked at")
 

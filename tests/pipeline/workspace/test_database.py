@@ -267,3 +267,26 @@ def test_a_database_that_is_up_to_date_is_opened_without_alembic(tmp_path: Path)
     for folder, is_imported in ((tmp_path, "False"), (tmp_path / "new", "True")):
         process = run(sys.executable, "-c", code, folder)
         assert (process.status, process.output) == (0, f"{is_imported}\n"), process
+
+
+def test_a_ledger_missing_beside_scored_batches_is_told_and_not_begun_anew(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    for name in ("a1-v1", "b2-v1", ".draft-cards"):
+        (tmp_path / "batches" / name).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"ledger\.db is missing, and 2 batches lie in .*batches; bring it"):
+        Ledger(config)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:  # an empty file is what SQLite leaves
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == []
+    with pytest.raises(ConfigError, match="is missing, and 2 batches lie"):
+        Ledger(config)
+    (tmp_path / "batches").rename(tmp_path / "away")
+    Ledger(config)
+    (tmp_path / "away").rename(tmp_path / "batches")
+    assert Ledger(config).entries() == []
+
+
+def test_a_ledger_from_before_the_migrations_is_not_taken_for_lost(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        database.executescript(BATCHES)
+    (tmp_path / "batches" / "a1-v1").mkdir(parents=True)
+    assert [entry.batch_id for entry in Ledger(make_config(tmp_path)).entries()] == ["a1"]

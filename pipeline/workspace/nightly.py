@@ -1,0 +1,111 @@
+"""What the last run over the incoming folder came to, and when the next one is due: two small files in the work folder.
+
+Nothing depends on them but what people are told: a run whose word could not be written has scored all the same.
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.settings.config import Config
+from pipeline.tables.writing import write_text
+from pipeline.workspace.folder import WorkFolder
+
+Outcome = Literal["done", "refused", "failed", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastRun:
+    """The last run over the incoming folder.
+
+    Attributes
+    ----------
+    at : datetime
+        When it ended, UTC.
+    outcome : {"done", "refused", "failed", "stopped"}
+        ``refused``: files were refused. ``failed``: files were not scored for a reason outside of them, and are tried
+        again. ``stopped``: the run itself came to nothing.
+    message : str
+        What went wrong, with the remedy; empty for a run that is done.
+    """
+
+    at: datetime
+    outcome: Outcome
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A schedule that ``assay schedule`` serves.
+
+    Attributes
+    ----------
+    cron, time_zone : str
+    due : datetime
+        The first moment, UTC, for which nothing has run yet.
+    """
+
+    cron: str
+    time_zone: str
+    due: datetime
+
+
+class Nightly:
+    """What is known of the runs over one table's incoming folder (``config.name``).
+
+    Parameters
+    ----------
+    config : Config
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    >>> with TemporaryDirectory() as folder:
+    ...     nightly = Nightly(Config.model_validate({"contract": contract, "work_dir": folder}))
+    ...     nightly.end("refused", "day.csv is empty")
+    ...     nightly.last_run.message, nightly.schedule
+    ('day.csv is empty', None)
+    """
+
+    def __init__(self, config: Config) -> None:
+        folder = WorkFolder(config).nightly
+        self._last_run, self._schedule = folder / "last-run.json", folder / "schedule.json"
+
+    @property
+    def last_run(self) -> LastRun | None:
+        """The last run; None where there was none."""
+        raw = _read(self._last_run)
+        return LastRun(**{**raw, "at": datetime.fromisoformat(raw["at"])}) if raw else None
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule; None where ``assay schedule`` never served one."""
+        raw = _read(self._schedule)
+        return Schedule(**{**raw, "due": datetime.fromisoformat(raw["due"])}) if raw else None
+
+    def end(self, outcome: Outcome, message: str = "") -> None:
+        """Note that a run has ended."""
+        _write(
+            self._last_run, asdict(LastRun(at=datetime.now(UTC).replace(tzinfo=None), outcome=outcome, message=message))
+        )
+
+    def plan(self, schedule: Schedule) -> None:
+        """Note when the next run is due."""
+        _write(self._schedule, asdict(schedule))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return raw
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    with suppress(OSError):  # a full disk, which the run itself says
+        write_text(path, json.dumps(values, default=str))

@@ -1,0 +1,246 @@
+"""How a table's pipeline stands, from a work folder that is written by hand."""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from pipeline.settings.config import Config
+from pipeline.tables.batch import Batch
+from pipeline.workspace.database import connect
+from pipeline.workspace.ledger import Entry, Ledger
+from pipeline.workspace.nightly import Nightly, Schedule
+from pipeline.workspace.schema import ALIAS_CHANGES, VERSION_TABLE
+from pipeline.workspace.standing import Standing, standing
+
+NOW = datetime.now(UTC).replace(tzinfo=None)
+HOUR = timedelta(hours=1)
+
+
+def make_config(folder: Path, **sections: object) -> Config:
+    (folder / "incoming").mkdir(parents=True, exist_ok=True)
+    contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    raw = {"contract": contract, "name": "cards", "work_dir": str(folder / "work"), **sections}
+    return Config.model_validate({"table": {"incoming": str(folder / "incoming")}, **raw})
+
+
+def set_aliases(config: Config, *changes: tuple[str, str | None], at: datetime = NOW - 48 * HOUR) -> None:
+    rows = [
+        {"model_name": "cards", "alias": alias, "version": version, "replaced": None, "action": "promote", "why": "",
+         "who": "ann", "at": at, "failed_gates": "[]"}
+        for alias, version in changes
+    ]  # fmt: skip
+    with connect(config).begin() as connection:
+        connection.execute(sa.insert(ALIAS_CHANGES), rows)
+
+
+def deliver(config: Config, name: str, text: str, *, hours: float = 2) -> Path:
+    """Put a file into the incoming folder, and set it back in time as far as a test can."""
+    path = Path(config.table.incoming) / name
+    path.write_text(text)
+    os.utime(path, (datetime.now(UTC).timestamp() - 3600 * hours,) * 2)
+    return path
+
+
+def record(config: Config, path: Path, *, at: datetime | None = None, unusual: int = 10, **changes: object) -> Entry:
+    """Record a file of 1,000 rows as scored, `unusual` of which have a p-value of 0.01."""
+    batch = Batch.of(path, config)
+    folder = Path(config.work_dir) / "batches" / batch.id
+    folder.mkdir(parents=True)
+    p_values = np.r_[np.full(unusual, 0.01), np.linspace(0.0101, 1, 1000 - unusual)]
+    pq.write_table(pa.table({"p_value": p_values}), folder / "scores.parquet")
+    entry = Entry(
+        batch_id=batch.id,
+        source=str(path),
+        digest=batch.digest,
+        period_start=None,
+        period_end=None,
+        model_name="cards",
+        model_version="1",
+        threshold=3.5,
+        read=1000,
+        accepted=1000,
+        scored=1000,
+        flagged=7,
+        folder=str(folder),
+        scored_at=at or datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=1),
+        rules=batch.rules,
+    )
+    Ledger(config).record(replace(entry, **changes))
+    return entry
+
+
+def texts(result: Standing) -> list[str]:
+    return [f"{finding.state}: {finding.text}" for finding in result.findings]
+
+
+def test_all_is_fine_where_every_file_was_scored_and_nothing_is_written(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"), ("candidate", "2"), ("previous", "0"), ("previous", None))
+    record(config, deliver(config, "day.csv", "a"))
+    before = sorted(tmp_path.rglob("*"))
+    result = standing(config)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (result.state, result.findings) == ("fine", ())
+    assert (result.incoming.last, result.incoming.waiting) == ("day.csv", ())
+    champion, candidate = result.versions
+    assert (champion.aliases, champion.number, champion.batches, champion.threshold) == (("champion",), "1", 1, 3.5)
+    assert (candidate.aliases, candidate.number, candidate.batches, candidate.threshold) == (
+        ("candidate",),
+        "2",
+        0,
+        None,
+    )
+    assert result.last_batch is not None
+    assert result.last_batch.flagged == 7
+    assert result.drift.state == "ok"
+    assert result.drift.share == pytest.approx(0.01)
+    batches = sum(file.stat().st_size for file in (tmp_path / "work" / "batches").rglob("*.parquet"))
+    assert result.used["batches"] == batches
+
+
+def test_nothing_is_made_where_nothing_is_yet(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    result = standing(config)
+    assert texts(result) == [
+        "stopped: no version of 'cards' is the champion yet, so nothing can be scored; train one with: assay train"
+    ]
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_new_file_waits_and_a_known_content_under_another_name_does_not(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    record(config, deliver(config, "day.csv", "a"))
+    deliver(config, "copy.csv", "a")
+    deliver(config, "new.csv", "b")
+    deliver(config, "late.csv.part", "c")
+    result = standing(config)
+    assert (result.incoming.waiting, result.incoming.skipped) == (("new.csv",), 1)
+    assert result.state == "fine"
+    assert texts(standing(config, NOW + 26 * HOUR))[0].startswith("attention: 1 new file waits since ")
+
+
+def test_a_changed_file_waits(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    record(config, deliver(config, "day.csv", "a"), at=NOW - HOUR)
+    assert standing(config).incoming.waiting == ()
+    deliver(config, "day.csv", "other")
+    assert standing(config).incoming.waiting == ("day.csv",)
+
+
+def test_a_refused_file_is_told_until_it_is_gone_or_scored(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    path = deliver(config, "day.csv", "a")
+    record(config, path, status="refused", message="day.csv is empty; give it rows", scored=0)
+    result = standing(config)
+    assert texts(result) == ["attention: day.csv was refused: day.csv is empty; give it rows"]
+    assert (result.incoming.waiting, dict(result.incoming.refused)) == (
+        (),
+        {"day.csv": "day.csv is empty; give it rows"},
+    )
+    path.unlink()
+    result = standing(config)
+    assert result.state == "fine"
+    assert result.last_refused is not None
+    assert result.last_refused.message == "day.csv is empty; give it rows"
+
+
+def test_a_run_that_came_to_nothing_stops_and_one_that_will_be_tried_again_needs_attention(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    Nightly(config).end("stopped", "the MLflow store cannot be used; mend it")
+    result = standing(config)
+    assert texts(result) == ["stopped: the last run over the incoming folder: the MLflow store cannot be used; mend it"]
+    Nightly(config).end("failed", "a.csv: no space left on device")
+    assert standing(config).state == "attention"
+    for outcome in ("done", "refused"):  # a refused file is told by itself, while it is there
+        Nightly(config).end(outcome, "one was refused")
+        assert standing(config).state == "fine"
+
+
+def test_a_run_that_was_due_and_did_not_come_is_told(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    Nightly(config).plan(Schedule(cron="0 2 * * *", time_zone="Europe/Berlin", due=NOW))
+    assert standing(config, NOW + timedelta(minutes=5)).state == "fine"
+    (text,) = texts(standing(config, NOW + HOUR))
+    assert text.startswith(f"attention: a run was due at {NOW:%Y-%m-%d %H:%M} UTC (0 2 * * *, Europe/Berlin)")
+
+
+def test_a_file_that_does_not_come_is_told_by_the_rhythm_of_the_others(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    for day in range(1, 5):
+        record(config, deliver(config, f"{day}.csv", str(day)), at=NOW + day * 24 * HOUR)
+    last = NOW + 4 * 24 * HOUR
+    assert standing(config, last).incoming.every == 24 * HOUR
+    assert standing(config, last + 47 * HOUR).state == "fine"
+    (text,) = texts(standing(config, last + 49 * HOUR))
+    assert "and one usually comes every 24 hours; ask whoever delivers them" in text
+
+
+def test_a_batch_unlike_the_training_is_told(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    record(config, deliver(config, "day.csv", "a"), unusual=60)
+    result = standing(config)
+    assert result.drift.state == "warn"
+    assert result.drift.share == pytest.approx(0.06)
+    assert "6 % of the rows of day.csv score above 99 % of the training's normal rows" in texts(result)[0]
+
+
+def test_scores_that_are_gone_leave_the_drift_unknown(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    entry = record(config, deliver(config, "day.csv", "a"))
+    (Path(entry.folder) / "scores.parquet").unlink()
+    assert standing(config).drift.state == "unknown"
+
+
+def test_a_ledger_of_another_version_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+    config = make_config(tmp_path, tracking={"uri": "http://127.0.0.1:9"})
+    engine = connect(config)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    (text,) = texts(standing(config))
+    assert text.startswith("attention: the ledger is of another version of Assay")
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar() == "0001"
+
+
+def test_a_ledger_that_is_no_database_stops(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "ledger.db").write_text("no database, but long enough to be one" * 100)
+    result = standing(config)
+    assert result.state == "stopped"
+    assert "cannot be used: file is not a database" in texts(result)[0]
+
+
+def test_the_incoming_folder_must_be_there_where_it_is_used(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    (tmp_path / "incoming").rmdir()
+    assert standing(config).state == "fine"
+    Nightly(config).end("done")
+    assert "incoming does not exist" in texts(standing(config))[0]
+
+
+def test_a_lost_ledger_stops_and_is_not_made_anew(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    record(config, deliver(config, "day.csv", "a"))
+    batches = tmp_path / "work" / "batches"
+    next(batches.iterdir()).rename(batches / "a1-v1")
+    (tmp_path / "work" / "ledger.db").unlink()
+    (text,) = texts(standing(config))
+    assert "ledger.db is missing, and 1 batch lies in" in text
+    assert not (tmp_path / "work" / "ledger.db").exists()
