@@ -116,9 +116,9 @@ class Desk:
         """
         who.need("decide")
         with self.store.writing() as writing:
-            repeat = pull.again(writing, who, self._chance) if view.state == "open" else None
+            repeat = pull.again(writing, who, self._chance, beside) if view.state == "open" else None
             key, again = repeat or (pull.best(writing, view, who, beside), "")
-            if key is None and view.state == "open" and (key := pull.second(writing, who)):
+            if key is None and view.state == "open" and (key := pull.second(writing, who, beside)):
                 again = "second"
             if key is not None:
                 work.hold(writing, key, who, again)

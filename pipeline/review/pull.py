@@ -45,25 +45,28 @@ def _is_free(who: Person, at: datetime) -> sa.ColumnElement[bool]:
     return ~holds.exists()
 
 
-def again(reading: Reading, who: Person, chance: Callable[[], float]) -> tuple[str, str] | None:
+def again(
+    reading: Reading, who: Person, chance: Callable[[], float], beside: Collection[str] = ()
+) -> tuple[str, str] | None:
     """Return a decided alert that the person shall decide, too, and why ("second" or "golden"); None for none now."""
     settings, draw = reading.config.review, chance()
     if draw < settings.golden_share:
-        key = _golden(reading, who, chance)
+        key = _golden(reading, who, chance, beside)
         return (key, "golden") if key else None
     if draw < settings.golden_share + AHEAD * settings.second_share:
-        key = second(reading, who)
+        key = second(reading, who, beside)
         return (key, "second") if key else None
     return None
 
 
-def second(reading: Reading, who: Person) -> str | None:
+def second(reading: Reading, who: Person, beside: Collection[str] = ()) -> str | None:
     """Return the best alert that waits for a second decision of somebody else than who decided it."""
-    waits = (REVIEW_ALERTS.c.second == "due", REVIEW_ALERTS.c.state == "decided", REVIEW_ALERTS.c.who != who.name)
+    alerts = REVIEW_ALERTS.c
+    waits = (alerts.second == "due", alerts.state == "decided", alerts.who != who.name, alerts.key.not_in(list(beside)))
     return _again(reading, who, waits, (REVIEW_ALERTS.c.score.desc(), REVIEW_ALERTS.c.key))
 
 
-def _golden(reading: Reading, who: Person, chance: Callable[[], float]) -> str | None:
+def _golden(reading: Reading, who: Person, chance: Callable[[], float], beside: Collection[str]) -> str | None:
     """Return an alert, drawn at random, whose label is known and that the person has never decided.
 
     It was delivered since others decided it, or two others have decided alike.
@@ -75,7 +78,8 @@ def _golden(reading: Reading, who: Person, chance: Callable[[], float]) -> str |
     )
     alerts = REVIEW_ALERTS.c
     is_agreed = sa.and_(alerts.second == "done", alerts.second_label == alerts.label, alerts.label != "unsure")
-    golden = (alerts.state == "decided", sa.or_(alerts.delivered != "", is_agreed), ~decided.exists())
+    is_known = sa.or_(alerts.delivered != "", is_agreed)
+    golden = (alerts.state == "decided", is_known, ~decided.exists(), alerts.key.not_in(list(beside)))
     start, order = f"{int(chance() * 16**5):05x}", (REVIEW_ALERTS.c.key,)
     ahead = _again(reading, who, (*golden, REVIEW_ALERTS.c.key >= start), order)
     return ahead or _again(reading, who, golden, order)

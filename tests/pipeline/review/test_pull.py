@@ -102,6 +102,21 @@ def test_golden_rows_are_also_those_whose_label_was_delivered_and_say_nothing_of
     assert (decided.events[-1].kind, decided.events[-1].after["truth"]) == ("golden", "not_fraud")
 
 
+def test_what_is_on_the_screen_is_not_the_next_one_to_decide_again(tmp_path: Path) -> None:
+    desk = open_desk(tmp_path, 0.0, second_share=1.0)
+    keys = [line.key for line in desk.page(View(), ANN).lines]
+    for key in keys:
+        act(desk, key, FRAUD, ANN)
+    assert desk.next(View(), BOB) == keys[0]
+    assert desk.next(View(), BOB, beside=keys[:1]) == keys[1]
+    assert desk.next(View(), BOB, beside=keys) is None
+    golden = Desk(desk_config(tmp_path, golden_share=0.5), Clock(), chance=lambda: 0.1)
+    deliver(golden.config, "3,1,1")
+    golden.sync()
+    assert golden.next(View(), LEA) == keys[2]
+    assert golden.next(View(), LEA, beside=keys[2:]) is None
+
+
 def test_without_open_alerts_second_reviews_are_next_then_nothing(tmp_path: Path) -> None:
     desk = open_desk(tmp_path, 1.0, second_share=1.0)
     keys = []

@@ -6,6 +6,7 @@ With ``PICTURES=FOLDER`` it leaves the pictures of the README there.
 import os
 import re
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from pipeline.review.desk import Desk
-from pipeline.review.people import ASSAY
+from pipeline.review.listing import View
+from pipeline.review.people import ASSAY, Person
+from pipeline.review.store import utc_now
 from pipeline.review.web.app import make_app
 from pipeline.review.web.serving import OF_THIS_MACHINE
+from pipeline.review.work import Action
 from tests.pipeline.review.web.plausible import plausible_config
 from tests.pipeline.review.web.served import PASSWORD, QUICK
 
@@ -45,12 +49,33 @@ class Served:
         self.desk.close()
 
 
+class Ahead:
+    """A clock that tests put ahead of the world's, and the chance that the desk draws by."""
+
+    def __init__(self) -> None:
+        self.ahead, self.chance = timedelta(), 1.0
+
+    def __call__(self) -> datetime:
+        return utc_now() + self.ahead
+
+    def draw(self) -> float:
+        return self.chance
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def clock() -> Ahead:
+    return Ahead()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, clock: Ahead):
     from pipeline.review import users
 
     users._hasher = lambda: QUICK
-    desk = Desk(plausible_config(tmp_path_factory.mktemp("desk")))
+    config = plausible_config(tmp_path_factory.mktemp("desk"))
+    settings = {"second_share": 0.5, "codes": ("card stolen", "known shop"), "templates": ("called", "no answer")}
+    config = config.model_copy(update={"review": config.review.model_copy(update=settings)})
+    desk = Desk(config, clock, clock.draw)
     desk.sync()
     served = Served(desk)
     yield served
@@ -99,8 +124,6 @@ class Watched:
 
 
 def states(desk: Desk) -> dict[str, int]:
-    from pipeline.review.listing import View
-
     return {state: count for state, count in desk.page(View(), ASSAY).counts.items() if count}
 
 
@@ -174,6 +197,108 @@ def test_two_analysts_and_one_alert(served: Served, chromium) -> None:
         window.context.close()
 
 
+def test_a_lock_expires_and_whoever_was_slower_is_told(served: Served, chromium, clock: Ahead) -> None:
+    for name in ("dan", "fay"):
+        served.desk.add_user(name, PASSWORD, "analyst", ASSAY)
+    dan, fay = Watched(chromium, served), Watched(chromium, served)
+    dan.sign_in("dan")
+    dan.wait_for_keys()
+    dan.keys("g", "n")
+    expect(dan.page.locator("#decision")).to_be_visible()
+    dan.page.wait_for_load_state("networkidle")
+    one = dan.page.locator("#alert").get_attribute("data-key")
+    fay.sign_in("fay")
+    clock.ahead += timedelta(minutes=11)
+    fay.go(f"/alerts/{one}")
+    fay.says("")
+    fay.page.wait_for_load_state("networkidle")
+    # A reason code and a template by key, then the decision.
+    fay.keys("r", "2", "t", "1")
+    fay.says("Template: 1 called.")
+    fay.keys("n")
+    expect(fay.page.locator("#alert")).not_to_have_attribute("data-key", one)
+    dan.keys("f")
+    dan.says(re.compile("Fay has decided 'not fraud'; supersede that, or leave it"))
+    line = served.desk.alert(one, ASSAY)
+    assert (line.line.label, line.line.code, line.comment) == ("not_fraud", "known shop", "called")
+    # What the page has shown was taken for seen: the same key supersedes now.
+    dan.keys("f")
+    expect(dan.page.locator("#alert")).not_to_have_attribute("data-key", one)
+    assert served.desk.alert(one, ASSAY).events[-1].kind == "supersede"
+    assert fay.faults == [fault for fault in dan.faults if "409" not in fault] == []
+    for window in (dan, fay):
+        window.context.close()
+
+
+def test_a_second_review_is_unawares_and_a_difference_is_escalated(served: Served, chromium, clock: Ahead) -> None:
+    for name, role in (("gus", "analyst"), ("hal", "analyst"), ("lee", "lead")):
+        served.desk.add_user(name, PASSWORD, role, ASSAY)
+    gus = Person("gus", "analyst")
+    for line in served.desk.page(View(), gus).lines[-8:]:
+        served.desk.act({line.key: line.event}, Action(kind="decide", label="fraud"), gus)
+    hal, lee = Watched(chromium, served), Watched(chromium, served)
+    hal.sign_in("hal")
+    hal.wait_for_keys()
+    clock.chance = 0.0
+    hal.keys("g", "n")
+    expect(hal.page.locator("#decision")).to_be_visible()
+    hal.page.wait_for_load_state("networkidle")
+    clock.chance = 1.0
+    hal.says("")
+    key = hal.page.locator("#alert").get_attribute("data-key")
+    before = served.desk.alert(key, ASSAY).line
+    assert before.state == "decided"
+    expect(hal.page.locator("section[aria-labelledby=events]")).to_contain_text("Nothing yet.")
+    hal.keys("u")
+    expect(hal.page.locator("#alert")).not_to_have_attribute("data-key", key)
+    after = served.desk.alert(key, ASSAY).line
+    assert (after.state, after.label, after.why) == ("escalated", before.label, "two analysts differ")
+    lee.sign_in("lee")
+    lee.go(f"/alerts/{key}")
+    lee.says("With a lead. two analysts differ")
+    lee.page.wait_for_load_state("networkidle")
+    lee.keys("f")
+    expect(lee.page.locator("#alert")).not_to_have_attribute("data-key", key)
+    assert served.desk.alert(key, ASSAY).line.decided_by == "lee"
+    assert hal.faults == lee.faults == []
+    for window in (hal, lee):
+        window.context.close()
+
+
+def test_views_and_snoozes_by_key_until_the_login_ends(served: Served, chromium, clock: Ahead) -> None:
+    served.desk.add_user("ivy", PASSWORD, "analyst", ASSAY)
+    ivy = Watched(chromium, served, viewport=NARROW)
+    ivy.sign_in("ivy")
+    ivy.wait_for_keys()
+    ivy.go("/?sort=risk&least=20")
+    ivy.wait_for_keys()
+    ivy.keys("v")
+    ivy.page.keyboard.type("much money")
+    ivy.keys("Enter")
+    ivy.says("The view is saved; g v lists yours.")
+    ivy.go("/")
+    ivy.wait_for_keys()
+    ivy.keys("g", "v")
+    expect(ivy.page.get_by_role("link", name="much money")).to_be_focused()
+    ivy.keys("1")
+    expect(ivy.page).to_have_url(f"{served.url}/?sort=risk&least=20.0")
+    ivy.wait_for_keys()
+    ivy.keys("s")
+    expect(ivy.page.locator("#snooze")).to_be_visible()
+    ivy.keys("Escape")
+    ivy.says("Nothing was changed.")
+    ivy.keys("s")
+    day = (clock() + timedelta(days=40)).date().isoformat()
+    ivy.page.get_by_label("Or the beginning of a day").fill(day)
+    ivy.keys("Enter")
+    ivy.says(f"1 alert: put off until {day} 00:00 UTC.")
+    clock.ahead += timedelta(hours=13)
+    ivy.keys("f")
+    expect(ivy.page).to_have_url(f"{served.url}/login?then=%2F%3Fsort%3Drisk%26least%3D20.0")
+    assert [fault for fault in ivy.faults if "401" not in fault] == []
+    ivy.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_accessible_and_fits_a_narrow_window(served: Served, chromium, scheme: str) -> None:
     window = Watched(chromium, served, color_scheme=scheme)
@@ -184,7 +309,17 @@ def test_every_page_is_accessible_and_fits_a_narrow_window(served: Served, chrom
     assert axe.run(window.page, options=RULES).violations_count == 0
     window.sign_in("una")
     key = window.page.locator("tr[data-key]").first.get_attribute("data-key")
-    for path in ("/", "/?q=nobody", f"/alerts/{key}", "/dashboard", "/events", "/users", "/account", "/alerts/none"):
+    for path in (
+        "/",
+        "/?q=nobody",
+        f"/alerts/{key}",
+        "/dashboard",
+        "/views",
+        "/events",
+        "/users",
+        "/account",
+        "/alerts/none",
+    ):
         window.page.set_viewport_size(WIDE)
         window.go(path)
         found = axe.run(window.page, options=RULES)
