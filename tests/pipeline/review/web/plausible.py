@@ -20,7 +20,7 @@ def plausible_config(folder: Path, alerts: int = 60) -> Config:
     roles = {"id": "TRANSACTION_ID", "timestamp": "TX_DATETIME", "amount": "TX_AMOUNT", "label": "TX_FRAUD"}
     roles |= {"entities": ["CUSTOMER_ID", "TERMINAL_ID"], "categorical": ["CHANNEL", "COUNTRY"]}
     config = Config.model_validate({"contract": roles, "name": "cards", "work_dir": str(folder / "work")})
-    rng = random.Random(1)
+    rng, ledger = random.Random(1), Ledger(config)
     results = folder / "work" / "batches" / "b1-v3"
     results.mkdir(parents=True)
     rows = sorted((_alert(rng, 900_000 + place) for place in range(alerts)), key=lambda row: -row["anomaly_score"])
@@ -29,7 +29,7 @@ def plausible_config(folder: Path, alerts: int = 60) -> Config:
     pq.write_table(table, results / "alerts.parquet")
     fields = {"batch_id": "3f9a01c7d2e4", "source": "/in/2025-03-02.parquet", "digest": "3f9a", "folder": str(results)}
     fields |= {"model_name": config.name, "model_version": "3", "scored_at": datetime(2025, 3, 3, 2, 10)}
-    Ledger(config).record(Entry(**fields, period_start=None, period_end=None, flagged=alerts, scored=24_000))
+    ledger.record(Entry(**fields, period_start=None, period_end=None, flagged=alerts, scored=24_000))
     past = [_row(rng, place, rng.lognormvariate(3.5, 0.6), rng.uniform(1, 70)) for place in range(2_500)]
     pq.write_table(pa.Table.from_pylist(past), folder / "past.parquet")
     Workspace(config).history.append(folder / "past.parquet", "past")
