@@ -76,8 +76,8 @@ def _print(result: "Standing", config: Config) -> None:
     console.table("Scoring", rows)
     console.table("Model", _of_versions(result))
     parts = [f"{name} {size(count)}" for name, count in list(result.used.items())[:NAMED]]
-    used = f"{size(sum(result.used.values()))}" + (f" ({', '.join(parts)})" if parts else "")
-    console.table("Disk", {"used": used, "free": size(result.free)})
+    bytes_used = f"{size(sum(result.used.values()))}" + (f" ({', '.join(parts)})" if parts else "")
+    console.table("Disk", {"used": bytes_used, "free": size(result.free)})
 
 
 def _of_incoming(incoming: "Incoming", now: datetime, config: Config) -> dict[str, object]:

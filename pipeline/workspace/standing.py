@@ -255,11 +255,11 @@ def _versions(aliases: Mapping[str, tuple[str, datetime]], scored: Sequence[Entr
 def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[Finding]]:
     folder, nightly = Path(config.table.incoming), Nightly(config)
     here = [entry for entry in entries if Path(entry.source).parent == folder.resolve()]
-    done = [entry for entry in here if entry.status == "scored"]
+    scored = [entry for entry in here if entry.status == "scored"]
     result = Incoming(
         folder=str(folder),
-        last=Path(done[-1].source).name if done else None,
-        last_at=done[-1].scored_at if done else None,
+        last=Path(scored[-1].source).name if scored else None,
+        last_at=scored[-1].scored_at if scored else None,
         every=_rhythm(here),
         refused={},
         schedule=nightly.schedule,
@@ -270,15 +270,15 @@ def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[
         is_used = result.schedule or result.last or nightly.last_run
         return result, [Finding(state="stopped", text=str(error))] if is_used else []
     waiting = dict(_waiting(config, deliveries.ready, here, entries))
-    rules = ("", rules_digest(config))
+    names = {path.name for path in waiting}
     refused = {
         Path(source).name: entry.message
         for source, entry in {entry.source: entry for entry in here}.items()
-        if entry.status == "refused" and entry.rules in rules and Path(source).exists()
+        if entry.status == "refused" and Path(source).exists() and (not entry.rules or Path(source).name not in names)
     }
-    names = tuple(path.name for path in waiting if path.name not in refused)
-    oldest = min((at for path, at in waiting.items() if path.name not in refused), default=None)
-    return replace(result, waiting=names, oldest_at=oldest, skipped=deliveries.skipped, refused=refused), []
+    new = {path.name: at for path, at in waiting.items() if path.name not in refused}
+    skipped, oldest = deliveries.skipped + len(deliveries.unfinished), min(new.values(), default=None)
+    return replace(result, waiting=tuple(new), oldest_at=oldest, skipped=skipped, refused=refused), []
 
 
 def _rhythm(here: Sequence[Entry]) -> timedelta | None:
@@ -297,7 +297,7 @@ def _waiting(
     """
     latest = {entry.source: entry for entry in here if entry.status != "replaced"}
     handled = Handled([entry for entry in entries if entry.status != "replaced"])
-    rules, left = rules_digest(config), READ_BYTES
+    rules, room = rules_digest(config), READ_BYTES
     for path in ready:
         try:
             stats = [file.stat() for file in (path, *(path.rglob("*") if path.is_dir() else ()))]
@@ -306,8 +306,8 @@ def _waiting(
             entry = latest.get(str(path.resolve()))
             if entry and changed_at < entry.scored_at and (entry.status == "scored" or entry.rules == rules):
                 continue
-            left -= bulk
-            if left >= 0 and handled.entry_of(Batch.of(path, config)) is not None:
+            room -= bulk
+            if room >= 0 and handled.entry_of(Batch.of(path, config)) is not None:
                 continue
         except (AssayError, OSError):  # the run will say what is wrong with it
             changed_at = datetime.now(UTC).replace(tzinfo=None)
