@@ -9,6 +9,7 @@ from traceback import format_exception
 from prefect.logging import get_logger
 from prefect.states import Failed, State
 
+from flows import console
 from flows.console import Screen
 from flows.due import note_due
 from flows.results import BatchResult, IncomingResult
@@ -19,6 +20,8 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
 from pipeline.workspace.deliveries import look, put_away
 from pipeline.workspace.nightly import Nightly, Outcome
+from pipeline.workspace.notices import notify
+from pipeline.workspace.standing import standing
 from pipeline.workspace.workspace import Workspace
 
 
@@ -150,6 +153,8 @@ def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> Incom
         result = run()
     except BaseException as error:
         nightly.end("stopped", sentence(error) if isinstance(error, Exception) else "it was stopped; run it again")
+        if isinstance(error, Exception):
+            _tell(config)
         raise
     if not isinstance(result, State) or result.is_completed():
         nightly.end("done")
@@ -157,7 +162,21 @@ def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> Incom
         files = result.data if isinstance(result.data, IncomingResult) else None
         nightly.end(files.outcome if files else "stopped", plain(result.message or ""))
     note_due(config)
+    _tell(config)
     return result
+
+
+def _tell(config: Config) -> None:
+    """Tell people how scoring stands now; a notice that can't be sent changes nothing of the run."""
+    if not config.notify.is_set:
+        return
+    try:
+        faults = notify(config, standing(config))
+    except Exception as error:  # noqa: BLE001 - whatever a chat's or a pager's plugin raises
+        faults = [f"nobody was told how scoring stands: {sentence(error)}"]
+    for text in faults:
+        console.warning(text)
+        get_logger("assay").warning(plain(text))
 
 
 def _refuse_links_out(path: Path, incoming: Path) -> None:

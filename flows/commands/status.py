@@ -22,8 +22,8 @@ STOPPED = 2
 NAMED = 3
 
 
-def show_status(config_path: Path, *, as_json: bool) -> int:
-    """Print how the pipeline of a configuration stands.
+def show_status(config_path: Path, *, as_json: bool, tells: bool) -> int:
+    """Print how the pipeline of a configuration stands, and tell whoever `[notify]` names, where that is asked for.
 
     Returns
     -------
@@ -45,6 +45,11 @@ def show_status(config_path: Path, *, as_json: bool) -> int:
         _write({"state": result.state, **asdict(result)})
     else:
         _print(result, config)
+    if tells:
+        from pipeline.workspace.notices import notify
+
+        for text in notify(config, result):
+            console.warning(text)
     return STATES.index(result.state)
 
 

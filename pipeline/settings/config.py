@@ -13,6 +13,7 @@ from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.contract import ColumnName, Contract
 from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.incoming import IncomingConfig
+from pipeline.settings.notify import NotifyConfig
 from pipeline.settings.review import ReviewConfig
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
@@ -547,6 +548,7 @@ class Config(_Section):
     audit: AuditConfig = AuditConfig()
     review: ReviewConfig = ReviewConfig()
     report: ReportConfig = ReportConfig()
+    notify: NotifyConfig = NotifyConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")

@@ -53,10 +53,13 @@ class Finding:
     state : {"attention", "stopped"}
     text : str
         One sentence, with what to do.
+    brief : str
+        The same for those who are not at the machine: a sentence that holds nothing of any row.
     """
 
     state: State
     text: str
+    brief: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,11 +219,12 @@ def _of_database(config: Config) -> tuple[list[Entry], dict[str, tuple[str, date
         if current:
             return Ledger(config).entries(), _aliases(config), []
     except AssayError as error:
-        return [], {}, [Finding(state="stopped", text=str(error))]
+        return [], {}, [_stopped(str(error), "The ledger cannot be used.")]
     if current is False:
         text = "the ledger is of another version of Assay; the next run brings it up to date, or says what to do"
-        return [], {}, [Finding(state="attention", text=text)]
-    return [], {}, [Finding(state="stopped", text=text) for text in [loss(config)] if text]
+        return [], {}, [_attention(text, "The ledger is of another version of Assay.")]
+    text = loss(config)
+    return [], {}, [_stopped(text, "The ledger is missing beside scored batches.")] if text else []
 
 
 def _aliases(config: Config) -> dict[str, tuple[str, datetime]]:
@@ -268,7 +272,7 @@ def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[
         deliveries = look(config)
     except AssayError as error:  # of no concern where files are scored by name
         is_used = result.schedule or result.last or nightly.last_run
-        return result, [Finding(state="stopped", text=str(error))] if is_used else []
+        return result, [_stopped(str(error), "There is no incoming folder.")] if is_used else []
     waiting = dict(_waiting(config, deliveries.ready, here, entries))
     names = {path.name for path in waiting}
     refused = {
@@ -350,37 +354,37 @@ def _used(work: Path) -> dict[str, int]:
 def _of_model(result: Standing, config: Config) -> Iterator[Finding]:
     has_champion = any("champion" in version.aliases for version in result.versions)
     if not has_champion and not result.versions and not config.tracking.uri and not loss(config):
-        text = (
-            f"no version of {config.name!r} is the champion yet, so nothing can be scored; train one with: assay train"
-        )
-        yield Finding(state="stopped", text=text)
+        text = f"no version of {config.name!r} is the champion yet, so nothing can be scored"
+        yield _stopped(f"{text}; train one with: assay train", "There is no champion.")
 
 
 def _of_runs(result: Standing) -> Iterator[Finding]:
     run, schedule = result.last_run, result.incoming.schedule
-    if run and run.outcome in ("failed", "stopped"):
-        state: State = "stopped" if run.outcome == "stopped" else "attention"
-        yield Finding(state=state, text=f"the last run over the incoming folder: {run.message}")
+    if run and run.outcome == "stopped":
+        yield _stopped(f"the last run over the incoming folder: {run.message}", "The last run came to nothing.")
+    if run and run.outcome == "failed":
+        text = f"the last run over the incoming folder: {run.message}"
+        yield _attention(text, "The last run could not score every file, and the next one tries again.")
     if schedule and schedule.due + GRACE < result.at:
         text = (
             f"a run was due at {schedule.due:%Y-%m-%d %H:%M} UTC ({schedule.cron}, {schedule.time_zone}) and has not "
             "ended; start assay schedule again, which makes up for it"
         )
-        yield Finding(state="attention", text=text)
+        yield _attention(text, f"A run that was due at {schedule.due:%Y-%m-%d %H:%M} UTC has not ended.")
 
 
 def _of_files(result: Standing) -> Iterator[Finding]:
     incoming, now = result.incoming, result.at
     for name, message in incoming.refused.items():
-        yield Finding(state="attention", text=f"{name} was refused: {message}")
+        yield _attention(f"{name} was refused: {message}", f"{name} was refused.")
     if incoming.waiting and incoming.oldest_at and not incoming.schedule and now - incoming.oldest_at > LONG:
         files = "1 new file waits" if len(incoming.waiting) == 1 else f"{len(incoming.waiting):,} new files wait"
         text = f"{files} since {incoming.oldest_at:%Y-%m-%d %H:%M} UTC at the latest"
-        yield Finding(state="attention", text=f"{text}; score them with: assay score --incoming")
+        yield _attention(f"{text}; score them with: assay score --incoming", "New files have waited for over a day.")
     if incoming.every and incoming.last_at and now - incoming.last_at > 2 * max(incoming.every, LONG):
         hours = incoming.every / timedelta(hours=1)
         text = f"no file was scored since {incoming.last_at:%Y-%m-%d %H:%M} UTC, and one usually comes every"
-        yield Finding(state="attention", text=f"{text} {hours:.0f} hours; ask whoever delivers them")
+        yield _attention(f"{text} {hours:.0f} hours; ask whoever delivers them", "The usual file has not come.")
 
 
 def _of_rest(result: Standing) -> Iterator[Finding]:
@@ -390,7 +394,15 @@ def _of_rest(result: Standing) -> Iterator[Finding]:
             f"{share:.3g} % of the rows of {name} score above 99 % of the training's normal rows, "
             "where 1 % is usual; look at its report, and train anew if the data has changed"
         )
-        yield Finding(state="attention", text=text)
+        yield _attention(text, f"{name} is unlike the training.")
     if result.free < FREE_BYTES:
         text = f"{result.free / 1e6:.0f} MB are free on the disk of {result.work_dir}; make room before the next run"
-        yield Finding(state="attention", text=text)
+        yield _attention(text, "The disk is nearly full.")
+
+
+def _attention(text: str, brief: str) -> Finding:
+    return Finding(state="attention", text=text, brief=brief)
+
+
+def _stopped(text: str, brief: str) -> Finding:
+    return Finding(state="stopped", text=text, brief=brief)

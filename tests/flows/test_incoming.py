@@ -16,9 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from prefect.states import Failed
 
+from flows.incoming import note_run
 from flows.results import IncomingResult
 from flows.run import FlowFailed, run_flow
+from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.workspace import database
 from pipeline.workspace.nightly import Nightly
@@ -216,6 +219,17 @@ def test_a_delivery_waits_for_what_goes_with_it_is_held_against_its_totals_and_p
     assert statuses(home) == [("good.parquet", "replaced"), ("good.parquet", "scored")]
     assert pq.read_metadata(archive / "good.parquet").num_rows == rows.num_rows - 1
     assert pq.read_metadata(archive / "good-1.parquet").num_rows == rows.num_rows
+
+
+def test_who_cannot_be_told_keeps_no_run_from_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    raw = {"contract": contract, "work_dir": str(tmp_path), "notify": {"stopped": ["ASSAY_NOBODY"]}}
+    config, failed = Config.model_validate(raw), Failed(message="no model is registered; run assay train first")
+    assert note_run(config, lambda: failed) is failed
+    assert "ASSAY_NOBODY of [notify] is not set" in " ".join(capsys.readouterr().err.split())
+    ended = Nightly(config).last_run
+    assert ended is not None
+    assert (ended.outcome, ended.message) == ("stopped", "no model is registered; run assay train first")
 
 
 def test_a_file_before_which_the_history_lacks_days_is_tried_again(home: Path, incoming: Path) -> None:
