@@ -467,12 +467,13 @@ def status(
     config: ConfigFile = DEFAULT,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs; moments are UTC.")] = False,
+    tells: Annotated[bool, typer.Option("--notify", help="Also tell whoever [notify] names, unless told.")] = False,
 ) -> None:
     """Say how scoring stands. Exit status 0: fine, 1: something needs attention, 2: nothing is scored."""
     from flows.commands.status import show_status
 
     with _plain_errors():
-        code = show_status(config, as_json=as_json)
+        code = show_status(config, as_json=as_json, tells=tells)
     raise typer.Exit(code)
 
 

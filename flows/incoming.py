@@ -9,6 +9,7 @@ from traceback import format_exception
 from prefect.logging import get_logger
 from prefect.states import Failed, State
 
+from flows import console
 from flows.console import Screen
 from flows.due import note_due
 from flows.results import BatchResult, IncomingResult
@@ -17,8 +18,10 @@ from pipeline.errors import INTERRUPTED, InputError, plain, sentence
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
-from pipeline.workspace.deliveries import UNFINISHED, look
+from pipeline.workspace.deliveries import look, put_away
 from pipeline.workspace.nightly import Nightly, Outcome
+from pipeline.workspace.notices import notify
+from pipeline.workspace.standing import standing
 from pipeline.workspace.workspace import Workspace
 
 
@@ -31,7 +34,11 @@ class NewFiles:
     paths : list of Path
         Files and folders that the ledger has not settled, by name.
     skipped : int
-        Names that were not looked at: hidden, or of files that are still being written.
+        Names that were not looked at: hidden, or those of ``incoming.ignore``.
+    unfinished : dict of str to str
+        By name of a delivery that the next run looks at again, why.
+    ignore : tuple of str
+        The patterns of ``incoming.ignore``.
     results : dict of str to BatchResult
         Of the files that were scored, by name.
     refused, failed : dict of str to str
@@ -40,6 +47,8 @@ class NewFiles:
 
     paths: list[Path] = field(default_factory=list)
     skipped: int = 0
+    unfinished: dict[str, str] = field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
     results: dict[str, BatchResult] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -53,13 +62,17 @@ class NewFiles:
         InputError
             When there is no such folder.
         """
-        deliveries = look(config)
-        handled, files = Workspace(config).ledger.handled(), cls(skipped=deliveries.skipped)
+        deliveries = look(config, waits=True)
+        handled = Workspace(config).ledger.handled()
+        files = cls(skipped=deliveries.skipped, unfinished=dict(deliveries.unfinished), ignore=config.incoming.ignore)
         for path in deliveries.ready:
             with files.concerning(path):
                 _refuse_links_out(path, Path(config.table.incoming))
-                if handled.entry_of(Batch.of(path, config)) is None:
+                entry = handled.entry_of(Batch.of(path, config))
+                if entry is None:
                     files.paths.append(path)
+                elif entry.status == "scored":
+                    files.put_away(path, config)
         return files
 
     @contextmanager
@@ -76,6 +89,14 @@ class NewFiles:
             trace = "".join(format_exception(error)).splitlines()
             get_logger("assay").warning("%s was not scored\n%s", name, "\n".join(map(plain, trace)))
             self.failed[name] = sentence(error)
+
+    def put_away(self, path: Path, config: Config) -> None:
+        """Move a scored file to the archive, if there is one; what keeps it from that is told, and tried again."""
+        try:
+            put_away(path, config)
+        except OSError as error:
+            text = f"it was scored and could not be moved to {config.incoming.archive} ({error.strerror or error})"
+            self.unfinished[plain(printable(Path(path.name)))] = f"{text}; mend that"
 
     @property
     def outcome(self) -> IncomingResult | State:
@@ -95,11 +116,11 @@ class NewFiles:
 
     @property
     def not_looked_at(self) -> list[str]:
-        """A sentence about the names that were skipped, where there are any."""
-        if not self.skipped:
-            return []
+        """Sentences about the names that were skipped, and about deliveries that are not whole yet."""
         names = "1 name was" if self.skipped == 1 else f"{self.skipped} names were"
-        return [f"{names} not looked at: hidden, or of a file that is still being written ({', '.join(UNFINISHED)})"]
+        text = f"{names} not looked at: hidden, or of a file that is still being written ({', '.join(self.ignore)})"
+        waiting = [f"{name} is left to the next run: {why}" for name, why in self.unfinished.items()]
+        return [*([text] if self.skipped else []), *waiting]
 
     @property
     def page(self) -> Screen:
@@ -132,6 +153,8 @@ def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> Incom
         result = run()
     except BaseException as error:
         nightly.end("stopped", sentence(error) if isinstance(error, Exception) else "it was stopped; run it again")
+        if isinstance(error, Exception):
+            _tell(config)
         raise
     if not isinstance(result, State) or result.is_completed():
         nightly.end("done")
@@ -139,7 +162,21 @@ def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> Incom
         files = result.data if isinstance(result.data, IncomingResult) else None
         nightly.end(files.outcome if files else "stopped", plain(result.message or ""))
     note_due(config)
+    _tell(config)
     return result
+
+
+def _tell(config: Config) -> None:
+    """Tell people how scoring stands now; a notice that can't be sent changes nothing of the run."""
+    if not config.notify.is_set:
+        return
+    try:
+        faults = notify(config, standing(config))
+    except Exception as error:  # noqa: BLE001 - whatever a chat's or a pager's plugin raises
+        faults = [f"nobody was told how scoring stands: {sentence(error)}"]
+    for text in faults:
+        console.warning(text)
+        get_logger("assay").warning(plain(text))
 
 
 def _refuse_links_out(path: Path, incoming: Path) -> None:

@@ -35,6 +35,7 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
+from pipeline.workspace.deliveries import source_of
 from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import Entry, lock
 from pipeline.workspace.workspace import Workspace
@@ -146,6 +147,7 @@ def _score_new_files(config: Config, config_path: str, version: str) -> Incoming
                     with console.step("read"):
                         batch = Batch.of(path, champion.workspace.config)
                     files.results[path.name] = _score(batch, champion, config_path)
+                    files.put_away(path, config)
             show_on_server("assay-score-incoming", config, files.page)
             return files.outcome
     except RunCancelled as error:
@@ -172,7 +174,7 @@ def _score(batch: Batch, champion: Champion, config_path: str, *, force: bool = 
     ledger = champion.workspace.ledger
     entry = Entry(
         batch_id=batch.id,
-        source=str(batch.path),
+        source=str(source_of(batch.path, champion.workspace.config)),
         digest=batch.digest,
         period_start=batch.period.start,
         period_end=batch.period.end,

@@ -15,6 +15,7 @@ from pipeline.labels.known import Labels
 from pipeline.tables.batch import Batch
 from pipeline.tables.parquet import read_batches, span
 from pipeline.validation.rules import not_delivered
+from pipeline.validation.totals import check_totals
 from pipeline.validation.validate import Validated, WriteDocs, validate
 from pipeline.workspace.workspace import Workspace
 
@@ -88,6 +89,7 @@ def accept(
     """
     table = batch.open()
     with step("validate") as on_rows:
+        check_totals(table, workspace.config)
         validated = validate(
             table,
             workspace.config,

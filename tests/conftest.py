@@ -88,6 +88,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given |= {"entities": ("CUSTOMER_ID", "TERMINAL_ID"), "categorical": (), "ignore": (), "sensitive": ()}
     given["few_features"] = True  # trained in a second; the tour and the demo take what init writes by default
     initialise(str(folder / "transactions.parquet"), folder / "assay.toml", force=False, reading={}, given=given)
+    text = (folder / "assay.toml").read_text()
+    assert "\nquiet_seconds = 2\n" in text  # tests write files and have them scored at once
+    (folder / "assay.toml").write_text(text.replace("\nquiet_seconds = 2\n", "\nquiet_seconds = 0\n"))
     return folder
 
 

@@ -22,8 +22,8 @@ STOPPED = 2
 NAMED = 3
 
 
-def show_status(config_path: Path, *, as_json: bool) -> int:
-    """Print how the pipeline of a configuration stands.
+def show_status(config_path: Path, *, as_json: bool, tells: bool) -> int:
+    """Print how the pipeline of a configuration stands, and tell whoever `[notify]` names, where that is asked for.
 
     Returns
     -------
@@ -45,6 +45,11 @@ def show_status(config_path: Path, *, as_json: bool) -> int:
         _write({"state": result.state, **asdict(result)})
     else:
         _print(result, config)
+    if tells:
+        from pipeline.workspace.notices import notify
+
+        for text in notify(config, result):
+            console.warning(text)
     return STATES.index(result.state)
 
 
@@ -76,8 +81,8 @@ def _print(result: "Standing", config: Config) -> None:
     console.table("Scoring", rows)
     console.table("Model", _of_versions(result))
     parts = [f"{name} {size(count)}" for name, count in list(result.used.items())[:NAMED]]
-    used = f"{size(sum(result.used.values()))}" + (f" ({', '.join(parts)})" if parts else "")
-    console.table("Disk", {"used": used, "free": size(result.free)})
+    bytes_used = f"{size(sum(result.used.values()))}" + (f" ({', '.join(parts)})" if parts else "")
+    console.table("Disk", {"used": bytes_used, "free": size(result.free)})
 
 
 def _of_incoming(incoming: "Incoming", now: datetime, config: Config) -> dict[str, object]:

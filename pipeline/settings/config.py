@@ -12,6 +12,8 @@ from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
 from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.contract import ColumnName, Contract
 from pipeline.settings.formats import fault_of_formats
+from pipeline.settings.incoming import IncomingConfig
+from pipeline.settings.notify import NotifyConfig
 from pipeline.settings.review import ReviewConfig
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
@@ -533,6 +535,7 @@ class Config(_Section):
         description="What people read in reports, CSV files and at the desk for a column, in place of its name.",
     )
     table: TableConfig = TableConfig()
+    incoming: IncomingConfig = IncomingConfig()
     validation: ValidationConfig = ValidationConfig()
     features: FeaturesConfig = FeaturesConfig()
     encoding: EncodingConfig = EncodingConfig()
@@ -545,6 +548,7 @@ class Config(_Section):
     audit: AuditConfig = AuditConfig()
     review: ReviewConfig = ReviewConfig()
     report: ReportConfig = ReportConfig()
+    notify: NotifyConfig = NotifyConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")

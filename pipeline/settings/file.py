@@ -54,8 +54,10 @@ def read_config(path: str | Path) -> Config:
     table = config.table.model_copy(
         update={"path": absolute(config.table.path), "incoming": absolute(config.table.incoming)}
     )
+    incoming = config.incoming.model_copy(update={"archive": absolute(config.incoming.archive)})
     validation = config.validation.model_copy(update={"suite": absolute(config.validation.suite)})
-    return config.model_copy(update={"work_dir": absolute(config.work_dir), "table": table, "validation": validation})
+    places = {"work_dir": absolute(config.work_dir), "table": table, "incoming": incoming, "validation": validation}
+    return config.model_copy(update=places)
 
 
 def with_settings(config: Config, **sections: Any) -> Config:

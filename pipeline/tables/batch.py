@@ -9,6 +9,7 @@ from typing import Self
 from pipeline.errors import InputError
 from pipeline.settings.config import Config, TableConfig
 from pipeline.settings.contract import Contract
+from pipeline.tables.manifest import beside
 from pipeline.tables.period import Period
 from pipeline.tables.reading import Table, content_digest, open_table
 
@@ -58,6 +59,9 @@ class Batch:
             digest = hashlib.sha256(str(error).encode()).hexdigest()
         name = batch_id(digest, period, config.contract)
         rules = rules_digest(config)
+        manifest = beside(Path(path), config.incoming.manifest) if config.incoming.manifest else None
+        if manifest:  # a delivery that does not add up may be mended there
+            rules = hashlib.sha256(f"{rules} {hashlib.sha256(manifest.read_bytes()).hexdigest()}".encode()).hexdigest()
         return cls(path=Path(path), period=period, digest=digest, id=name, settings=config.table, rules=rules)
 
     def open(self) -> Table:

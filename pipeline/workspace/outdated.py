@@ -23,10 +23,13 @@ class Outdated:
         One a batch, ordered by their first timestamp.
     time_zone : str
         Of the table.
+    archive : str
+        Folder that scored files were moved to; "" where they were not.
     """
 
     entries: tuple[Entry, ...]
     time_zone: str
+    archive: str = ""
 
     @property
     def sentence(self) -> str:
@@ -49,7 +52,9 @@ class Outdated:
         return [self._command(entry, config_path) for entry in self.entries]
 
     def _command(self, entry: Entry, config_path: str) -> str:
-        words = ["assay", "score", entry.source, "--config", config_path]
+        moved = Path(self.archive, Path(entry.source).name)
+        source = str(moved) if self.archive and not Path(entry.source).exists() and moved.exists() else entry.source
+        words = ["assay", "score", source, "--config", config_path]
         if entry.period_start is not None:
             words += ["--from", str(_day(entry.period_start, self.time_zone))]
         if entry.period_end is not None:
@@ -80,7 +85,7 @@ def outdated_by(history: NextHistory, ledger: Ledger, not_these: Collection[str]
         entries = tuple(
             entry for entry in near if entry.last_timestamp and _day(entry.last_timestamp, zone) > _day(first, zone)
         )
-    return Outdated(entries, zone)
+    return Outdated(entries, zone, history.config.incoming.archive)
 
 
 def _day(moment: datetime, time_zone: str) -> date:

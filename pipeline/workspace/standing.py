@@ -53,10 +53,13 @@ class Finding:
     state : {"attention", "stopped"}
     text : str
         One sentence, with what to do.
+    brief : str
+        The same for those who are not at the machine: a sentence that holds nothing of any row.
     """
 
     state: State
     text: str
+    brief: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,11 +219,12 @@ def _of_database(config: Config) -> tuple[list[Entry], dict[str, tuple[str, date
         if current:
             return Ledger(config).entries(), _aliases(config), []
     except AssayError as error:
-        return [], {}, [Finding(state="stopped", text=str(error))]
+        return [], {}, [_stopped(str(error), "The ledger cannot be used.")]
     if current is False:
         text = "the ledger is of another version of Assay; the next run brings it up to date, or says what to do"
-        return [], {}, [Finding(state="attention", text=text)]
-    return [], {}, [Finding(state="stopped", text=text) for text in [loss(config)] if text]
+        return [], {}, [_attention(text, "The ledger is of another version of Assay.")]
+    text = loss(config)
+    return [], {}, [_stopped(text, "The ledger is missing beside scored batches.")] if text else []
 
 
 def _aliases(config: Config) -> dict[str, tuple[str, datetime]]:
@@ -255,11 +259,11 @@ def _versions(aliases: Mapping[str, tuple[str, datetime]], scored: Sequence[Entr
 def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[Finding]]:
     folder, nightly = Path(config.table.incoming), Nightly(config)
     here = [entry for entry in entries if Path(entry.source).parent == folder.resolve()]
-    done = [entry for entry in here if entry.status == "scored"]
+    scored = [entry for entry in here if entry.status == "scored"]
     result = Incoming(
         folder=str(folder),
-        last=Path(done[-1].source).name if done else None,
-        last_at=done[-1].scored_at if done else None,
+        last=Path(scored[-1].source).name if scored else None,
+        last_at=scored[-1].scored_at if scored else None,
         every=_rhythm(here),
         refused={},
         schedule=nightly.schedule,
@@ -268,17 +272,17 @@ def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[
         deliveries = look(config)
     except AssayError as error:  # of no concern where files are scored by name
         is_used = result.schedule or result.last or nightly.last_run
-        return result, [Finding(state="stopped", text=str(error))] if is_used else []
+        return result, [_stopped(str(error), "There is no incoming folder.")] if is_used else []
     waiting = dict(_waiting(config, deliveries.ready, here, entries))
-    rules = ("", rules_digest(config))
+    names = {path.name for path in waiting}
     refused = {
         Path(source).name: entry.message
         for source, entry in {entry.source: entry for entry in here}.items()
-        if entry.status == "refused" and entry.rules in rules and Path(source).exists()
+        if entry.status == "refused" and Path(source).exists() and (not entry.rules or Path(source).name not in names)
     }
-    names = tuple(path.name for path in waiting if path.name not in refused)
-    oldest = min((at for path, at in waiting.items() if path.name not in refused), default=None)
-    return replace(result, waiting=names, oldest_at=oldest, skipped=deliveries.skipped, refused=refused), []
+    new = {path.name: at for path, at in waiting.items() if path.name not in refused}
+    skipped, oldest = deliveries.skipped + len(deliveries.unfinished), min(new.values(), default=None)
+    return replace(result, waiting=tuple(new), oldest_at=oldest, skipped=skipped, refused=refused), []
 
 
 def _rhythm(here: Sequence[Entry]) -> timedelta | None:
@@ -297,7 +301,7 @@ def _waiting(
     """
     latest = {entry.source: entry for entry in here if entry.status != "replaced"}
     handled = Handled([entry for entry in entries if entry.status != "replaced"])
-    rules, left = rules_digest(config), READ_BYTES
+    rules, room = rules_digest(config), READ_BYTES
     for path in ready:
         try:
             stats = [file.stat() for file in (path, *(path.rglob("*") if path.is_dir() else ()))]
@@ -306,8 +310,8 @@ def _waiting(
             entry = latest.get(str(path.resolve()))
             if entry and changed_at < entry.scored_at and (entry.status == "scored" or entry.rules == rules):
                 continue
-            left -= bulk
-            if left >= 0 and handled.entry_of(Batch.of(path, config)) is not None:
+            room -= bulk
+            if room >= 0 and handled.entry_of(Batch.of(path, config)) is not None:
                 continue
         except (AssayError, OSError):  # the run will say what is wrong with it
             changed_at = datetime.now(UTC).replace(tzinfo=None)
@@ -350,37 +354,37 @@ def _used(work: Path) -> dict[str, int]:
 def _of_model(result: Standing, config: Config) -> Iterator[Finding]:
     has_champion = any("champion" in version.aliases for version in result.versions)
     if not has_champion and not result.versions and not config.tracking.uri and not loss(config):
-        text = (
-            f"no version of {config.name!r} is the champion yet, so nothing can be scored; train one with: assay train"
-        )
-        yield Finding(state="stopped", text=text)
+        text = f"no version of {config.name!r} is the champion yet, so nothing can be scored"
+        yield _stopped(f"{text}; train one with: assay train", "There is no champion.")
 
 
 def _of_runs(result: Standing) -> Iterator[Finding]:
     run, schedule = result.last_run, result.incoming.schedule
-    if run and run.outcome in ("failed", "stopped"):
-        state: State = "stopped" if run.outcome == "stopped" else "attention"
-        yield Finding(state=state, text=f"the last run over the incoming folder: {run.message}")
+    if run and run.outcome == "stopped":
+        yield _stopped(f"the last run over the incoming folder: {run.message}", "The last run came to nothing.")
+    if run and run.outcome == "failed":
+        text = f"the last run over the incoming folder: {run.message}"
+        yield _attention(text, "The last run could not score every file, and the next one tries again.")
     if schedule and schedule.due + GRACE < result.at:
         text = (
             f"a run was due at {schedule.due:%Y-%m-%d %H:%M} UTC ({schedule.cron}, {schedule.time_zone}) and has not "
             "ended; start assay schedule again, which makes up for it"
         )
-        yield Finding(state="attention", text=text)
+        yield _attention(text, f"A run that was due at {schedule.due:%Y-%m-%d %H:%M} UTC has not ended.")
 
 
 def _of_files(result: Standing) -> Iterator[Finding]:
     incoming, now = result.incoming, result.at
     for name, message in incoming.refused.items():
-        yield Finding(state="attention", text=f"{name} was refused: {message}")
+        yield _attention(f"{name} was refused: {message}", f"{name} was refused.")
     if incoming.waiting and incoming.oldest_at and not incoming.schedule and now - incoming.oldest_at > LONG:
         files = "1 new file waits" if len(incoming.waiting) == 1 else f"{len(incoming.waiting):,} new files wait"
         text = f"{files} since {incoming.oldest_at:%Y-%m-%d %H:%M} UTC at the latest"
-        yield Finding(state="attention", text=f"{text}; score them with: assay score --incoming")
+        yield _attention(f"{text}; score them with: assay score --incoming", "New files have waited for over a day.")
     if incoming.every and incoming.last_at and now - incoming.last_at > 2 * max(incoming.every, LONG):
         hours = incoming.every / timedelta(hours=1)
         text = f"no file was scored since {incoming.last_at:%Y-%m-%d %H:%M} UTC, and one usually comes every"
-        yield Finding(state="attention", text=f"{text} {hours:.0f} hours; ask whoever delivers them")
+        yield _attention(f"{text} {hours:.0f} hours; ask whoever delivers them", "The usual file has not come.")
 
 
 def _of_rest(result: Standing) -> Iterator[Finding]:
@@ -390,7 +394,15 @@ def _of_rest(result: Standing) -> Iterator[Finding]:
             f"{share:.3g} % of the rows of {name} score above 99 % of the training's normal rows, "
             "where 1 % is usual; look at its report, and train anew if the data has changed"
         )
-        yield Finding(state="attention", text=text)
+        yield _attention(text, f"{name} is unlike the training.")
     if result.free < FREE_BYTES:
         text = f"{result.free / 1e6:.0f} MB are free on the disk of {result.work_dir}; make room before the next run"
-        yield Finding(state="attention", text=text)
+        yield _attention(text, "The disk is nearly full.")
+
+
+def _attention(text: str, brief: str) -> Finding:
+    return Finding(state="attention", text=text, brief=brief)
+
+
+def _stopped(text: str, brief: str) -> Finding:
+    return Finding(state="stopped", text=text, brief=brief)

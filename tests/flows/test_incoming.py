@@ -1,5 +1,6 @@
 """The incoming folder with files of every kind in it: what is wrong with one concerns that one, and nothing is lost."""
 
+import json
 import os
 import re
 import shutil
@@ -15,9 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from prefect.states import Failed
 
+from flows.incoming import note_run
 from flows.results import IncomingResult
 from flows.run import FlowFailed, run_flow
+from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.workspace import database
 from pipeline.workspace.nightly import Nightly
@@ -101,7 +105,7 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     assert all(re.match(r"(good|later)\.parquet: The history lacks ", note) for note in notes)
     assert count == "2 new files scored"
     assert re.search(r"/same\.parquet holds the same as .*/good\.parquet, which was scored before", same)
-    assert skipped.startswith("5 names were not looked at: hidden, or of a file that is still being written (.tmp,")
+    assert skipped.startswith("5 names were not looked at: hidden, or of a file that is still being written (*.tmp,")
     tables = error.screen.tables
     assert list(tables) == ["good.parquet", "later.parquet", "All of them"]
     read = [tables[name]["read"] for name in ("good.parquet", "later.parquet")]
@@ -187,6 +191,45 @@ def test_a_fault_of_the_environment_is_told_every_time_and_refuses_nothing(
             assert statuses(home) == []
     assert run(home).screen.sentences[0] == "1 new file scored"
     assert [status for _, status in statuses(home)] == ["scored"]
+
+
+def test_a_delivery_waits_for_what_goes_with_it_is_held_against_its_totals_and_put_away(
+    home: Path, incoming: Path
+) -> None:
+    text = (home / "assay.toml").read_text()
+    text = text.replace('manifest = ""', 'manifest = ".totals.json"').replace('archive = ""', 'archive = "archive"')
+    (home / "assay.toml").write_text(text)
+    assert run(home).screen.sentences[1] == "good.parquet is left to the next run: it has no .totals.json yet"
+    rows = day_of(home, 26)
+    totals, amount = incoming / "good.totals.json", pc.sum(rows["TX_AMOUNT"]).as_py()
+    totals.write_text(json.dumps({"rows": rows.num_rows + 1, "amount": amount}))
+    wrong = rf"good\.parquet has {rows.num_rows:,} rows, and its manifest says {rows.num_rows + 1:,}; have it delivered"
+    assert re.search(wrong, str(failure(home)))
+    assert run(home).screen.sentences == [f"no new file in {incoming}"]
+    assert dict(standing(read_config(home / "assay.toml")).incoming.refused).keys() == {"good.parquet"}
+    totals.write_text(json.dumps({"rows": rows.num_rows, "amount": amount}))
+    assert run(home).screen.sentences[0] == "1 new file scored"
+    assert list(incoming.iterdir()) == []
+    archive = home / "archive"
+    assert sorted(path.name for path in archive.iterdir()) == ["good.parquet", "good.totals.json"]
+    # The file, corrected, under its name: it takes the place of the one in the archive.
+    pq.write_table(rows.slice(1), incoming / "good.parquet")
+    totals.write_text(json.dumps({"rows": rows.num_rows - 1}))
+    assert run(home).screen.sentences[0] == "1 new file scored"
+    assert statuses(home) == [("good.parquet", "replaced"), ("good.parquet", "scored")]
+    assert pq.read_metadata(archive / "good.parquet").num_rows == rows.num_rows - 1
+    assert pq.read_metadata(archive / "good-1.parquet").num_rows == rows.num_rows
+
+
+def test_who_cannot_be_told_keeps_no_run_from_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contract = {"id": "tx", "timestamp": "at", "amount": "eur"}
+    raw = {"contract": contract, "work_dir": str(tmp_path), "notify": {"stopped": ["ASSAY_NOBODY"]}}
+    config, failed = Config.model_validate(raw), Failed(message="no model is registered; run assay train first")
+    assert note_run(config, lambda: failed) is failed
+    assert "ASSAY_NOBODY of [notify] is not set" in " ".join(capsys.readouterr().err.split())
+    ended = Nightly(config).last_run
+    assert ended is not None
+    assert (ended.outcome, ended.message) == ("stopped", "no model is registered; run assay train first")
 
 
 def test_a_file_before_which_the_history_lacks_days_is_tried_again(home: Path, incoming: Path) -> None:
