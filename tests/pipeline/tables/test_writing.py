@@ -79,3 +79,7 @@ def test_spreadsheets_get_nothing_that_acts_and_it_is_read_back(tmp_path):
     assert texts[:8] == spelled
     assert read_back(pa.array([*spelled, None])).to_pylist() == cells
     assert read_back(pa.chunked_array([spelled[:3], spelled[3:]])).to_pylist() == cells[:8]
+
+
+def test_a_text_that_looks_like_half_of_a_pair_stays_as_it_is() -> None:
+    assert read_back(pa.array(["\\ud800", "a\\x1bb"])).to_pylist() == ["\\ud800", "a\x1bb"]
