@@ -30,6 +30,7 @@ EventKind = Literal[
     "export",
     "packet",
     "import",
+    "webhook",
     "login",
     "logout",
     "refuse",
