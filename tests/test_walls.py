@@ -42,6 +42,8 @@ OF_NO_ONE_FILE = {
     "tests/models/test_surface.py": "what importing the package gives, and what it costs",
     "tests/pipeline/detector/test_memory.py": "the memory of a fit, to which the encoder, the parts and models/ add",
     "tests/pipeline/review/web/test_browser.py": "the desk in a real browser: templates, style and scripts",
+    "tests/pipeline/review/web/test_fuzz.py": "the API against its own description",
+    "tests/pipeline/review/web/test_hostile.py": "hostile cells through queue, alert, exports, packet and report",
     "tests/pipeline/test_surface.py": "what importing the package gives, and what it costs",
 }
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -55,6 +55,7 @@ def serve_demo(config_path: Path, door: "Door") -> None:
 def _serve(desk: "Desk", door: "Door", token: str | None = None) -> None:
     """Say where the desk is, and serve it."""
     from pipeline.review.web.serving import listen, serve
+    from pipeline.review.webhook import telling
 
     listener = listen(door)
     url = door.url(listener.getsockname()[1])
@@ -62,8 +63,9 @@ def _serve(desk: "Desk", door: "Door", token: str | None = None) -> None:
         if token:
             console.say("\nNobody can sign in yet. Whoever opens this link becomes the first admin; it works once:")
             console.commands("The first admin", [f"{url}/welcome/{token}"])
-        console.say(f"\nThe desk is at {url} (Ctrl-C ends it).")
-        serve(desk, door, listener)
+        with telling(desk):
+            console.say(f"\nThe desk is at {url} (Ctrl-C ends it).")
+            serve(desk, door, listener)
     finally:
         listener.close()
         desk.close()

@@ -31,6 +31,7 @@ EventKind = Literal[
     "export",
     "packet",
     "import",
+    "webhook",
     "login",
     "logout",
     "refuse",

@@ -1,8 +1,9 @@
 """The settings of the analysts' desk."""
 
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 Role = Literal["viewer", "analyst", "lead", "admin"]
 Label = Literal["fraud", "not_fraud", "unsure"]
@@ -50,3 +51,22 @@ class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     )
     idle_minutes: float = Field(default=60, gt=0, description="A login ends after this long without a request.")
     login_hours: float = Field(default=12, gt=0, description="A login ends after this long, whatever is done.")
+    webhook: str = Field(
+        default="",
+        description='Address that is told of new alerts while assay review runs; "" for none. The environment variable '
+        "ASSAY_WEBHOOK_SECRET has what signs the messages, which hold no cell of a row.",
+    )
+
+    @field_validator("webhook")
+    @classmethod
+    def _safe_address(cls, text: str) -> str:
+        """Refuse an address that messages or secrets would be read on the way to."""
+        if not text:
+            return text
+        parts = urlsplit(text)
+        _ = parts.port  # one that is no number is refused, too
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not text.isprintable():
+            raise ValueError("it is an http or https address without a name and a password in it")
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("messages to another machine go over https")
+        return text

@@ -121,7 +121,8 @@ def read_back(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 
     def sign(match: re.Match[str]) -> str:
         letter = chr(int(match[1], 16))
-        return letter if plain(letter) == match[0] else match[0]
+        is_text = not 0xD800 <= ord(letter) < 0xE000  # half of a pair: no text that was written had one
+        return letter if is_text and plain(letter) == match[0] else match[0]
 
     text = _changed(text, r"\\[xu]", lambda value: re.sub(r"\\[xu]((?<=x)[0-9a-f]{2}|(?<=u)[0-9a-f]{4})", sign, value))
     return pc.replace_substring_regex(text, r"\A'([=+\-@\t\r\n])", r"\1")

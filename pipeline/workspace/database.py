@@ -94,7 +94,9 @@ def connect_many(config: Config) -> sa.Engine:
     """
     url = connect(config).url
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
+        engine = sa.create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
+        sa.event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
+        return engine
     engine = sa.create_engine(url, connect_args={"timeout": WAIT}, pool_size=POOL, max_overflow=POOL)
 
     @sa.event.listens_for(engine, "connect")
@@ -136,6 +138,18 @@ def is_up_to_date(config: Config) -> bool | None:
     except (SQLAlchemyError, OSError) as error:
         raise _unusable(shown_url(url), error) from None
     return version == VERSION if is_there else None
+
+
+def _without_nul(_: object, __: object, statement: str, parameters: Any, *___: object) -> tuple[str, Any]:
+    """Return a statement with its parameters, in which U+2400 stands for NUL: PostgreSQL's text has no such sign."""
+    several = [parameters] if isinstance(parameters, dict) else parameters
+    if not any("\x00" in value for row in several for value in row.values() if isinstance(value, str)):
+        return statement, parameters
+    clean = [
+        {name: value.replace("\x00", "\u2400") if isinstance(value, str) else value for name, value in row.items()}
+        for row in several
+    ]
+    return statement, clean[0] if isinstance(parameters, dict) else clean
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 
 from pipeline.errors import AssayError
 from pipeline.review.people import Person, Right
@@ -105,8 +105,23 @@ def address(request: Request) -> str:
 
 
 async def read_form(request: Request) -> None:
-    """Read what a form sends, for `admit` and the views that follow."""
-    request.state.form = await request.form(max_files=0) if request.method == "POST" else None
+    """Read what a form sends, for `admit` and the views that follow.
+
+    Raises
+    ------
+    HTTPException
+        Where it holds what is no text in any encoding.
+    """
+    request.state.form = None
+    if request.method != "POST":
+        return
+    try:
+        form = await request.form(max_files=0)
+        for name, value in form.multi_items():
+            (name + str(value)).encode()
+    except UnicodeError:
+        raise HTTPException(400) from None
+    request.state.form = form
 
 
 def admit(request: Request, _: None = Depends(read_form)) -> None:

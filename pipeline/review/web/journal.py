@@ -21,6 +21,7 @@ WORDS = {
     "export": "exported",
     "packet": "made a packet",
     "import": "brought a packet back",
+    "webhook": "called the webhook",
     "login": "signed in",
     "logout": "signed out",
     "refuse": "was refused",

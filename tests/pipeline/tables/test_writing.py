@@ -88,3 +88,7 @@ def test_a_second_header_row_is_as_harmless_as_the_first(tmp_path):
         assert list(csv.reader(stream)) == [["n", "'=x"], ["'=Amount, (EUR)", r"x\u202ey"], ["1.5", "a"]]
     write_csv(tmp_path / "none.csv", [], rows.schema, second=["Amount", "x"])
     assert (tmp_path / "none.csv").read_text(encoding="utf-8-sig").count("\n") == 2
+
+
+def test_a_text_that_looks_like_half_of_a_pair_stays_as_it_is() -> None:
+    assert read_back(pa.array(["\\ud800", "a\\x1bb"])).to_pylist() == ["\\ud800", "a\x1bb"]

@@ -55,6 +55,24 @@ class Alert(BaseModel):
     reasons: list[Reason]
 
 
+class Part(BaseModel):
+    """What part of the queue is listed; a parameter that is none of these is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: Literal["open", "late", "soon", "snoozed", "escalated", "decided", "withdrawn", ""] = "open"
+    sort: Literal["score", "risk", "age"] = "score"
+    q: str = Field(default="", max_length=255, description="An id, or a value of an entity.")
+    start: int = Field(default=0, ge=0, le=10_000_000)
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class OfState(BaseModel):
+    """Whose alerts are exported; a parameter that is none of these is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+    state: Literal["open", "snoozed", "escalated", "decided", "withdrawn", ""] = "decided"
+
+
 class Alerts(BaseModel):
     """A part of the queue, and how many alerts the whole view has."""
 
@@ -107,20 +125,12 @@ def lets(scope: Scope) -> Callable[..., Person]:
 
 @router.get("/alerts")
 def list_alerts(
-    request: Request,
-    who: Annotated[Person, Depends(lets("list"))],
-    state: Annotated[
-        Literal["open", "late", "soon", "snoozed", "escalated", "decided", "withdrawn", ""], Query()
-    ] = "open",
-    *,
-    sort: Annotated[Literal["score", "risk", "age"], Query()] = "score",
-    q: Annotated[str, Query(max_length=255, description="An id, or a value of an entity.")] = "",
-    start: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    request: Request, part: Annotated[Part, Query()], who: Annotated[Person, Depends(lets("list"))]
 ) -> Alerts:
     """List alerts."""
     desk(request).sync()
-    page = desk(request).page(View(state=state, sort=sort, search=q, start=start, limit=limit), who)
+    view = View(state=part.state, sort=part.sort, search=part.q, start=part.start, limit=part.limit)
+    page = desk(request).page(view, who)
     return Alerts(total=page.total, alerts=[as_alert(line) for line in page.lines])
 
 
@@ -156,12 +166,10 @@ def undo_last(request: Request, who: Annotated[Person, Depends(lets("decide"))])
 
 @router.get("/export")
 def export_alerts(
-    request: Request,
-    who: Annotated[Person, Depends(lets("export"))],
-    state: Annotated[Literal["open", "snoozed", "escalated", "decided", "withdrawn", ""], Query()] = "decided",
+    request: Request, part: Annotated[OfState, Query()], who: Annotated[Person, Depends(lets("export"))]
 ) -> list[Alert]:
     """Return all alerts of a state with their decisions, at most 100,000."""
-    return [as_alert(line) for line in desk(request).export(View(state=state), who)]
+    return [as_alert(line) for line in desk(request).export(View(state=part.state), who)]
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -1,14 +1,15 @@
 """Every route by everybody: who may what, and changes that nobody meant."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 from fastapi.routing import APIRoute
 
-from pipeline.review.people import ROLES
+from pipeline.review.people import ROLES, Person
 from pipeline.review.web.access import ACCESS, ANYONE, FORM, SESSION
-from pipeline.review.web.app import VIEWS, make_app
-from tests.pipeline.review.web.served import PASSWORD, Browser, make_desk
+from pipeline.review.web.app import make_app
+from tests.pipeline.review.web.served import PASSWORD, Browser, keys, make_desk
 
 # Who may what, worked out by hand: v(iewer), a(nalyst), l(ead), (a)d(min), and n(obody).
 MAY = {
@@ -37,6 +38,18 @@ MAY = {
     "POST /users": "d",
     "POST /users/{name}": "d",
 }
+# What a token must be for, and the roles whose tokens do it.
+CALLS = {
+    "GET /api/alerts": ("list", "vald"),
+    "GET /api/alerts/{key}": ("list", "vald"),
+    "POST /api/next": ("next", "ald"),
+    "POST /api/decisions": ("decide", "ald"),
+    "POST /api/undo": ("decide", "ald"),
+    "GET /api/export": ("export", "ald"),
+    "GET /api/openapi.json": ("", "nvald"),
+}
+SCOPES = ("list", "next", "decide", "export")
+BODIES = {"POST /api/decisions": {"seen": {"0" * 20: 1}, "label": "fraud"}}
 WHO = {"n": "", "v": "viewer", "a": "analyst", "l": "lead", "d": "admin"}
 
 
@@ -48,16 +61,63 @@ def browsers(tmp_path_factory):
 
 
 def routes(app) -> set[str]:
-    return {
-        f"{method} {route.path}"
-        for route in (*app.routes, *(route for view in VIEWS for route in view.router.routes))
-        if isinstance(route, APIRoute) and not route.path.startswith("/api")
-        for method in route.methods
-    }
+    """Every route that the application answers, also of routers within it; a folder of files by its path alone."""
+    every, waiting = set(), list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        if hasattr(route, "original_router"):
+            waiting += route.original_router.routes
+        elif isinstance(route, APIRoute):
+            every |= {f"{method} {route.path}" for method in route.methods}
+        else:
+            every.add(route.path)
+    return every
 
 
-def test_the_table_has_every_route_of_the_application_and_no_other(desk) -> None:
-    assert routes(make_app(desk)) == set(MAY) == {f"{method} {path}" for method, path in ACCESS}
+def test_the_tables_have_every_route_of_the_application_and_no_other(desk) -> None:
+    assert routes(make_app(desk)) == {*MAY, *CALLS, "/static"}
+    assert set(MAY) == {f"{method} {path}" for method, path in ACCESS}
+
+
+@pytest.mark.parametrize("route", CALLS)
+def test_a_call_answers_tokens_for_it_whose_user_may_and_no_login(route: str, browsers) -> None:
+    (method, path), (scope, letters) = route.split(), CALLS[route]
+    path = path.replace("{key}", "0" * 20)
+    desk = browsers["d"].app.state.desk
+    for letter, browser in browsers.items():
+        signed_in = browser.request(
+            method,
+            path,
+            json=BODIES.get(route),
+            data={"csrf": browser.csrf} if method == "POST" and route not in BODIES else None,
+        )
+        assert signed_in.status_code == (200 if not scope else 401), (route, letter)
+        if letter == "n":
+            continue
+        for own in SCOPES:
+            token = desk.add_token(own, [own], Person("admin", "admin"), name=WHO[letter])
+            answer = Browser(desk).request(
+                method, path, json=BODIES.get(route), headers={"authorization": f"Bearer {token}"}
+            )
+            may = not scope or (own == scope and letter in letters)
+            assert answer.status_code in ({200, 404} if may else {403}), (route, letter, own, answer.text)
+
+
+@pytest.mark.parametrize("route", [route for route in MAY if "GET" in route and "n" not in MAY[route]])
+def test_a_token_opens_no_page(route: str, browsers) -> None:
+    desk = browsers["d"].app.state.desk
+    token = desk.add_token("all", SCOPES, Person("admin", "admin"))
+    path = route.split()[1].replace("{key}", "0" * 20)
+    answer = Browser(desk).get(path, headers={"authorization": f"Bearer {token}"})
+    assert answer.headers["location"].startswith("/login")
+
+
+@pytest.mark.parametrize("path", sorted({route.split()[1] for route in (*MAY, *CALLS)} | {"/static/desk.js"}))
+def test_no_other_method_does_anything(path: str, browsers) -> None:
+    mine = {route.split()[0] for route in (*MAY, *CALLS) if route.split()[1] == path} or {"GET"}
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO"} - mine:
+        answer = browsers["d"].request(method, re.sub(r"{\w+}", "0" * 20, path))
+        assert answer.status_code in (404, 405), (method, path, answer.status_code)
 
 
 @pytest.mark.parametrize("route", [route for route in MAY if route != "POST /logout"])
@@ -87,6 +147,19 @@ def test_a_change_needs_the_token_of_ones_own_page(desk) -> None:
         assert answer.status_code == 403
         assert "open for too long" in answer.json()["said"]
     assert browser.do("/next", script=True).status_code == 200
+
+
+@pytest.mark.parametrize("route", [route for route in MAY if "POST" in route])
+def test_no_change_is_made_without_the_token_of_a_page(route: str, browsers) -> None:
+    desk = browsers["d"].app.state.desk
+    browser, other = Browser(desk, "admin"), browsers["l"]
+    path = re.sub(r"{\w+}", "0" * 20, route.split()[1])
+    before = desk.verify().number
+    for fields in ({}, {"csrf": ""}, {"csrf": other.csrf}, {"csrf": browser.cookies[SESSION]}):
+        answer = browser.post(path, data=fields)
+        assert (answer.status_code, "open for too long" in answer.text) == (403, True), (route, fields)
+    assert browser.post(path, params={"csrf": browser.csrf}).status_code == 403
+    assert desk.verify().number == before
 
 
 def test_a_form_of_another_site_is_refused_whatever_it_sends(desk) -> None:
@@ -145,6 +218,44 @@ def test_a_page_that_was_asked_for_comes_after_the_login(desk) -> None:
     token = re.search(r'name="csrf" value="([^"]+)"', browser.get("/login?then=/dashboard").text)[1]
     fields = {"name": "viewer", "password": PASSWORD, "csrf": token, "then": "/dashboard"}
     assert browser.post("/login", data=fields).headers["location"] == "/dashboard"
+
+
+INJECTED = (
+    "x\r\nSet-Cookie: a=1",
+    "x\nLocation: //evil.example",
+    "%0d%0aSet-Cookie:a=1",
+    "\u560d\u560aSet-Cookie: a=1",
+)
+
+
+@pytest.mark.parametrize("text", INJECTED, ids=range(len(INJECTED)))
+def test_no_text_becomes_a_header(text: str, browsers) -> None:
+    browser = browsers["a"]
+    key, pair = next(iter(keys(browser).items()))
+    answers = [
+        browser.get("/", params={"q": text, text: "1"}),
+        Browser(browser.app.state.desk).get("/", params={"q": text}),
+        browser.get("/login", params={"then": f"/{text}"}),
+        browser.get("/export", params={"q": text, "as": text}),
+        browser.do("/decide", {"do": "comment", "comment": text, "seen": pair, "then": f"/?q={text}"}),
+        browser.do("/decide", {"do": "comment", "comment": text, "seen": pair, "then": text}),
+        browser.do(f"/alerts/{key}/unmask", {"column": text, "why": text}),
+        browser.get("/alerts/" + quote(text)),
+    ]
+    for answer in answers:
+        assert answer.status_code in (200, 303, 404)
+        assert re.match(r"/(?![/\\])", answer.headers.get("location", "/"))
+        assert "a=1" not in answer.headers.get("set-cookie", "")
+        assert not [value for value in answer.headers.values() if "\r" in value or "\n" in value]
+
+
+@pytest.mark.parametrize(
+    "path", ["/alerts/../users", "/alerts/..%2f..%2fetc%2fpasswd", "/alerts/%2e%2e/users", "/welcome/../users"]
+)
+def test_no_path_leads_round_the_table(path: str, browsers) -> None:
+    answer = browsers["v"].get(path)
+    assert answer.status_code in (403, 404)
+    assert "root:" not in answer.text
 
 
 def test_roles_are_those_of_the_store() -> None:

@@ -5,8 +5,9 @@ import logging
 import pytest
 
 from pipeline.review.desk import Desk
+from pipeline.review.people import ASSAY
 from pipeline.review.web.guard import HEADERS
-from tests.pipeline.review.web.served import Browser
+from tests.pipeline.review.web.served import Browser, keys
 
 
 def test_every_answer_has_the_headers_also_one_that_failed(desk, monkeypatch, caplog) -> None:
@@ -82,3 +83,25 @@ def test_pages_and_scripts_hold_no_script_or_style_of_their_own_and_nothing_from
         assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", text), path
         assert re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL) in ([], [""], ["", ""]), path
         assert not re.search(r'(src|href|action)="(https?:)?//', text), path
+
+
+@pytest.mark.parametrize("charset", ["raw_unicode_escape", "undefined", "utf-16", "none such"])
+def test_a_form_that_holds_no_text_is_refused_and_never_a_fault(charset: str, desk) -> None:
+    browser = Browser(desk, "analyst")
+    part = '--x\r\ncontent-disposition: form-data; name="comment"\r\n\r\n\\ud800\r\n--x--\r\n'
+    answer = browser.post(
+        "/decide", content=part, headers={"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+    )
+    assert answer.status_code in (400, 403)
+
+
+def test_half_of_a_pair_in_a_comment_is_refused_and_a_nul_is_kept(desk) -> None:
+    browser = Browser(desk, "analyst")
+    token = desk.add_token("test", ["decide"], ASSAY, name="analyst")
+    key, pair = next(iter(keys(browser).items()))
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    body = f'{{"seen": {{"{key}": {pair.split(":")[1]}}}, "label": "fraud", "comment": "a\\ud800"}}'
+    assert browser.post("/api/decisions", content=body, headers=headers).status_code == 422
+    answer = browser.do("/decide", {"do": "comment", "comment": "a\x00b", "seen": pair}, script=True)
+    assert answer.status_code == 200
+    assert "[U+0000]" in browser.get(f"/alerts/{key}").text
