@@ -73,6 +73,7 @@ def score_batch(
     replaces: Sequence[str] = (),
 ) -> Path:
     """Leave a batch as `assay score` does: its results, and its row in the ledger."""
+    ledger = Ledger(config)  # made before there are batches: one that is missing beside them is refused
     folder = Path(config.work_dir) / "batches" / f"{batch}-v{version}"
     folder.mkdir(parents=True, exist_ok=True)
     alerts = pa.table(rows(ids, score, cards=cards))
@@ -101,7 +102,7 @@ def score_batch(
         flagged=len(ids),
         scored=1000,
     )
-    Ledger(config).record(entry, replaces=replaces)
+    ledger.record(entry, replaces=replaces)
     return folder
 
 
