@@ -335,6 +335,17 @@ class Desk:
         """
         return users.log_in(self.store, name, password, address)
 
+    def enter(self, name: str, role: Role | None, address: str) -> str:
+        """Let somebody in whom the provider of `review.oidc_issuer` has named, and return the browser's token.
+
+        Raises
+        ------
+        Refusal
+            When the desk has no such user, and makes none by itself, or the user is ended.
+        """
+        with self.store.writing() as writing:
+            return users.enter(writing, name, role, address)
+
     def session(self, token: str, address: str) -> Person | None:
         """Return who is logged in by a token; None where that has ended, or never was."""
         return users.person_of(self.store, token, address)

@@ -223,6 +223,39 @@ def log_in(store: Store, name: str, password: str, address: str) -> str:
     return token
 
 
+def enter(writing: Writing, name: str, role: Role | None, address: str) -> str:
+    """Let in whom a provider has named, and return the token that the browser holds from then on.
+
+    A user that is made by that has no password, and nobody gets in as them by one.
+
+    Parameters
+    ----------
+    writing : Writing
+    name : str
+    role : {"viewer", "analyst", "lead", "admin"} or None
+        The provider's; None leaves the role to the desk.
+    address : str
+
+    Raises
+    ------
+    Refusal
+        When there is no such user and none is made, or the user is ended.
+    """
+    user = _user(writing, name)
+    if user is None:
+        if role is None or not writing.config.review.oidc_new_users or not NAME.fullmatch(name) or name == ASSAY.name:
+            raise Refusal(f"the desk has no user {name[:64]!r}; ask an admin to add you")
+        add(writing, name, ASSAY, role=role, password_hash="")
+    elif user.ended_at is not None:
+        raise Refusal(f"{name} may not log in any more; ask an admin")
+    elif role is not None and role != user.role:
+        change(writing, name, ASSAY, role=role, password_hash=None, is_ended=None)
+    token = _open_session(writing, name, address)
+    person = Person(name, role or (user.role if user else "viewer"), address)
+    writing.journal.append("login", name, person, after={"by": writing.config.review.oidc_issuer})
+    return token
+
+
 def _throttle(reading: Reading, name: str, address: str) -> None:
     of_name, of_address = REVIEW_ATTEMPTS.c.name == name, REVIEW_ATTEMPTS.c.address == address
     recent = REVIEW_ATTEMPTS.c.at > reading.at - WINDOW

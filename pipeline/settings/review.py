@@ -1,9 +1,9 @@
 """The settings of the analysts' desk."""
 
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 Role = Literal["viewer", "analyst", "lead", "admin"]
 Label = Literal["fraud", "not_fraud", "unsure"]
@@ -57,7 +57,29 @@ class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         "ASSAY_WEBHOOK_SECRET has what signs the messages, which hold no cell of a row.",
     )
 
-    @field_validator("webhook")
+    oidc_issuer: str = Field(
+        default="", description='Address of an OpenID Connect provider to sign in with, beside passwords; "" for none.'
+    )
+    oidc_client_id: str = Field(
+        default="",
+        description="What the provider knows the desk by. Its secret is in ASSAY_OIDC_SECRET, if it has one.",
+    )
+    oidc_scopes: tuple[str, ...] = Field(default=("openid",), description="What the provider is asked to tell.")
+    oidc_name_claim: str = Field(
+        default="sub", description="Claim that is the user's name; one that the provider never gives to anybody else."
+    )
+    oidc_role_claim: str = Field(
+        default="",
+        description='Claim that oidc_roles turns into the role at each sign-in; "" leaves roles to the desk.',
+    )
+    oidc_roles: dict[str, Role] = Field(
+        default={}, description="The role by a value of that claim; of several, the one that may most."
+    )
+    oidc_new_users: bool = Field(
+        default=False, description="Whether somebody whom the claim gives a role becomes a user at the first sign-in."
+    )
+
+    @field_validator("webhook", "oidc_issuer")
     @classmethod
     def _safe_address(cls, text: str) -> str:
         """Refuse an address that messages or secrets would be read on the way to."""
@@ -70,3 +92,14 @@ class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("messages to another machine go over https")
         return text
+
+    @model_validator(mode="after")
+    def _whole_provider(self) -> Self:
+        """Refuse half of what signing in by a provider takes."""
+        if self.oidc_issuer and (not self.oidc_client_id or "openid" not in self.oidc_scopes):
+            raise ValueError('oidc_issuer needs oidc_client_id, and "openid" among oidc_scopes')
+        if bool(self.oidc_role_claim) != bool(self.oidc_roles):
+            raise ValueError("oidc_role_claim and oidc_roles need each other")
+        if self.oidc_new_users and not self.oidc_role_claim:
+            raise ValueError("oidc_new_users needs oidc_role_claim, for a new user has a role")
+        return self

@@ -23,6 +23,8 @@ ACCESS: dict[tuple[str, str], Right | None] = {
     ("POST", "/login"): ANYONE,
     ("GET", "/welcome/{token}"): ANYONE,
     ("POST", "/welcome/{token}"): ANYONE,
+    ("GET", "/oidc"): ANYONE,
+    ("GET", "/oidc/back"): ANYONE,
     ("GET", "/chart.css"): ANYONE,
     ("GET", "/health"): ANYONE,
     ("POST", "/logout"): "see",

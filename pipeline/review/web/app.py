@@ -16,7 +16,20 @@ from pipeline.review.refusals import Conflict, Forbidden, Missing
 from pipeline.review.web.access import NotMeant, NotSignedIn, admit
 from pipeline.review.web.guard import Guard
 from pipeline.review.web.pages import page, takes_json
-from pipeline.review.web.views import account, alert, api, dashboard, export, journal, login, queue, saved, users, work
+from pipeline.review.web.views import (
+    account,
+    alert,
+    api,
+    dashboard,
+    export,
+    journal,
+    login,
+    oidc,
+    queue,
+    saved,
+    users,
+    work,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +58,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 """What calls of the API answer beside what they are for."""
-VIEWS = (login, queue, alert, work, export, saved, dashboard, journal, users, account)
+VIEWS = (login, oidc, queue, alert, work, export, saved, dashboard, journal, users, account)
 
 
 def make_app(desk: "Desk", *, hosts: "Sequence[str]" = (), is_secure: bool = False) -> FastAPI:
@@ -67,6 +80,7 @@ def make_app(desk: "Desk", *, hosts: "Sequence[str]" = (), is_secure: bool = Fal
     app.add_api_route("/chart.css", _colours, include_in_schema=False)
     app.add_api_route("/health", _health, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=str(files("pipeline.review.web") / "static")), name="static")
+    oidc.open_to(app, desk.config.review)
     if hosts:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*hosts])
     app.add_middleware(Guard, fail=_fail)

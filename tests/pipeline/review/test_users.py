@@ -10,7 +10,7 @@ from pipeline.review.people import RIGHTS, ROLES, Person
 from pipeline.review.refusals import Forbidden, Missing, Refusal
 from pipeline.review.users import ATTEMPTS, WINDOW
 from pipeline.workspace.schema import REVIEW_EVENTS, REVIEW_SESSIONS, REVIEW_TOKENS, REVIEW_USERS
-from tests.pipeline.review.scored import ADA, ANN, LEA, MONDAY, Clock
+from tests.pipeline.review.scored import ADA, ANN, LEA, MONDAY, Clock, desk_config
 
 PASSWORD = "a long sentence"
 
@@ -146,3 +146,19 @@ def test_a_token_is_for_its_scopes_and_its_time(people: Desk, clock: Clock) -> N
 def test_rights_grow_with_the_roles() -> None:
     for roles in RIGHTS.values():
         assert roles == ROLES[-len(roles) :]
+
+
+def test_a_provider_makes_nobody_who_is_named_like_the_desk_or_like_no_user(tmp_path) -> None:
+    roles = {"oidc_role_claim": "groups", "oidc_roles": {"team": "analyst"}, "oidc_new_users": True}
+    desk = Desk(desk_config(tmp_path, **roles), Clock())
+    for name in ("assay", "<script>", "Ann", "x" * 65, ""):
+        with pytest.raises(Refusal, match="has no user"):
+            desk.enter(name, "analyst", "127.0.0.1")
+    with pytest.raises(Refusal, match="has no user"):
+        desk.enter("ann", None, "127.0.0.1")
+    token = desk.enter("ann", "analyst", "127.0.0.1")
+    assert desk.session(token, "127.0.0.1") == Person("ann", "analyst", "127.0.0.1")
+    assert desk.enter("ann", "lead", "127.0.0.1") != token
+    assert desk.session(token, "127.0.0.1") is None  # another role ends what was signed in by the old one
+    assert desk.verify().fault == ""
+    desk.close()

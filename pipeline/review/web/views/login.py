@@ -2,6 +2,7 @@
 
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import RedirectResponse
@@ -72,6 +73,17 @@ def sign_out(request: Request) -> Response:
     return answer
 
 
+def ask_again(request: Request, problem: str, target: str) -> Response:
+    """Show the form with what kept somebody from signing in."""
+    words = {"title": "Sign in", "button": "Sign in", "action": "/login"}
+    return _form(request, **words, target=target, problem=problem, status=403)
+
+
+def signed_in(request: Request, session: str, target: str) -> Response:
+    """Send somebody on who is signed in by a new session; that of an earlier login is not gone on with."""
+    return _with_session(request, RedirectResponse(target, 303), session)
+
+
 def _new(request: Request, token: str, **content: Any) -> Response:
     words: dict[str, Any] = {"title": "The first admin", "button": "Begin", "is_new": True}
     text = "This link works once. Choose a name and a password."
@@ -82,6 +94,7 @@ def _form(request: Request, *, target: str, status: int = 200, **content: Any) -
     """Return the page with the form; its token is in a cookie, too, for nobody is signed in yet."""
     token = request.cookies.get(FORM) or secrets.token_urlsafe(24)
     frame: dict[str, Any] = {"text": "", "problem": "", "name": "", "is_new": False, "narrow": True}
+    frame["provider"] = urlsplit(desk(request).config.review.oidc_issuer).hostname or ""
     answer = page(request, "login.html", status=status, **{**frame, **content}, then=target, form_token=token)
     _set(request, answer, FORM, token)
     return answer

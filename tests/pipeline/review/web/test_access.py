@@ -17,6 +17,8 @@ MAY = {
     "POST /login": "nvald",
     "GET /welcome/{token}": "nvald",
     "POST /welcome/{token}": "nvald",
+    "GET /oidc": "nvald",
+    "GET /oidc/back": "nvald",
     "GET /chart.css": "nvald",
     "GET /health": "nvald",
     "POST /logout": "vald",
