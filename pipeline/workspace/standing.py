@@ -258,7 +258,8 @@ def _versions(aliases: Mapping[str, tuple[str, datetime]], scored: Sequence[Entr
 
 def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[Finding]]:
     folder, nightly = Path(config.table.incoming), Nightly(config)
-    here = [entry for entry in entries if Path(entry.source).parent == folder.resolve()]
+    place = str(folder.resolve())
+    here = [entry for entry in entries if os.path.dirname(entry.source) == place]  # noqa: PTH120 - of 10,000, in time
     scored = [entry for entry in here if entry.status == "scored"]
     result = Incoming(
         folder=str(folder),
@@ -302,12 +303,13 @@ def _waiting(
     latest = {entry.source: entry for entry in here if entry.status != "replaced"}
     handled = Handled([entry for entry in entries if entry.status != "replaced"])
     rules, room = rules_digest(config), READ_BYTES
+    place = Path(config.table.incoming).resolve()
     for path in ready:
         try:
             stats = [file.stat() for file in (path, *(path.rglob("*") if path.is_dir() else ()))]
             at = datetime.fromtimestamp(max(max(each.st_mtime, each.st_ctime) for each in stats), UTC)
             changed_at, bulk = at.replace(tzinfo=None), sum(each.st_size for each in stats)
-            entry = latest.get(str(path.resolve()))
+            entry = latest.get(str(path.resolve()) if path.is_symlink() else f"{place}/{path.name}")
             if entry and changed_at < entry.scored_at and (entry.status == "scored" or entry.rules == rules):
                 continue
             room -= bulk
