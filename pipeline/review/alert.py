@@ -23,6 +23,8 @@ from pipeline.workspace.schema import BATCHES, REVIEW_ALERTS, REVIEW_EVENTS, REV
 
 OF_A_CASE = 200
 """Alerts of a case that are shown."""
+LATEST = 3
+"""Confirmed frauds of an entity that are shown."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Relative:
         ``title`` is what people read for the column, ``value`` what the person may see; `View` takes column and value.
     alerts, frauds : int
         Alerts with it, this one among them, and those confirmed as fraud.
+    latest : tuple of Line
+        The last of its other confirmed frauds, newest first.
     """
 
     column: str
@@ -64,6 +68,7 @@ class Relative:
     value: str
     alerts: int
     frauds: int
+    latest: tuple[Line, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,8 +212,18 @@ def _relatives(reading: Reading, key: str, who: Person, *, is_blind: bool) -> tu
                 REVIEW_ALERTS.c.model_name == reading.name, REVIEW_ALERTS.c.key.in_(others)
             )
         ).one()
-        relatives.append(Relative(name, title(name, reading.config), value, alerts=counts[0], frauds=counts[1] or 0))
+        latest = _frauds(reading, key, others, who) if counts[1] else ()
+        heading = title(name, reading.config)
+        relatives.append(Relative(name, heading, value, alerts=counts[0], frauds=counts[1] or 0, latest=latest))
     return tuple(relatives)
+
+
+def _frauds(reading: Reading, key: str, keys: sa.Select[Any], who: Person) -> tuple[Line, ...]:
+    """Return the last confirmed frauds among some alerts, but for one."""
+    alerts = REVIEW_ALERTS.c
+    where = (alerts.model_name == reading.name, alerts.label == "fraud", alerts.key.in_(keys), alerts.key != key)
+    query = selected(where).order_by(alerts.at.desc(), alerts.key).limit(LATEST)
+    return lines(reading, [row._asdict() for row in reading.connection.execute(query)], who)
 
 
 def of_alert(reading: Reading, key: str, who: Person) -> tuple[Event, ...]:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -14,8 +15,9 @@ from pipeline.review.disagreements import Disagreement, disagreements
 from pipeline.review.events import Verdict, verify
 from pipeline.review.export import exported
 from pipeline.review.figures import Figures, figures
-from pipeline.review.listing import Line, Page, View, page
+from pipeline.review.listing import Line, Page, View, hidden_columns, page
 from pipeline.review.packets import Arrival, Packet, make_packet, take_packet
+from pipeline.review.peers import keep_amounts, share_below
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
 from pipeline.review.quality import Quality, quality
@@ -89,7 +91,9 @@ class Desk:
             work.wake(writing, ASSAY)
             count = writing.journal.number - first
         if arrived:
-            copy_history(Workspace(self.config))
+            copy = copy_history(Workspace(self.config))
+            if copy is not None:
+                keep_amounts(copy, Workspace(self.config))
         return count
 
     def page(self, view: View, who: Person) -> Page:
@@ -205,6 +209,30 @@ class Desk:
         who.need("see")
         with self.store.reading() as reading:
             return timeline(reading, work.rows_of(reading, [key])[key], content_of(reading, key), who)
+
+    def standing(self, key: str, who: Person) -> float | None:
+        """Return the share of everybody's amounts in the history that an alert's is above; None where it is hidden."""
+        who.need("see")
+        with self.store.reading() as reading:
+            amount = work.rows_of(reading, [key])[key]["amount"]
+            is_hidden = self.config.contract.amount in hidden_columns(reading, who)
+        return None if amount is None or is_hidden else share_below(Workspace(self.config), amount)
+
+    def report(self, key: str, who: Person) -> str:
+        """Return the page of the run that scored an alert.
+
+        Raises
+        ------
+        Missing
+            When it is not where it was written to.
+        """
+        who.need("see")
+        with self.store.reading() as reading:
+            folder = alert_view(reading, key, who).folder
+        file = Path(folder) / "report.html"
+        if not folder or not file.is_file():
+            raise Missing("the report of the alert's batch is not there any more; score the batch again to have one")
+        return file.read_text(encoding="utf-8")
 
     def figures(self, who: Person, weeks: int = 8) -> Figures:
         """Return what the dashboard shows of the last weeks; precision by analyst to a lead only."""

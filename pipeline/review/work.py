@@ -178,7 +178,8 @@ def preview(reading: Reading, keys: Sequence[str], action: Action, who: Person) 
     refused = {key: why for key, why in refused.items() if why}
     numbers = {key: rows[key]["event"] for key in keys if key not in refused}
     text = f"{_verb(action)} {len(numbers):,} {'alert' if len(numbers) == 1 else 'alerts'}"
-    return Preview(text + (f"; {len(refused):,} are left out" if refused else ""), numbers, refused)
+    left = f"; {len(refused):,} {'is' if len(refused) == 1 else 'are'} left out" if refused else ""
+    return Preview(text + left, numbers, refused)
 
 
 def _verb(action: Action) -> str:

@@ -28,6 +28,7 @@ ACCESS: dict[tuple[str, str], Right | None] = {
     ("POST", "/logout"): "see",
     ("GET", "/"): "see",
     ("GET", "/alerts/{key}"): "see",
+    ("GET", "/alerts/{key}/report"): "see",
     ("GET", "/dashboard"): "see",
     ("GET", "/views"): "see",
     ("POST", "/views"): "see",

@@ -24,6 +24,8 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+POLICY_OF_A_REPORT = "sandbox allow-scripts; frame-ancestors 'none'"
+"""Of the page of a run, which has a policy of its own and is shown as if it were another host's."""
 NO_STORE = "no-store"
 MOST_BYTES = 1_000_000
 """Of a request's body: a decision on 10,000 alerts takes less."""
@@ -51,9 +53,10 @@ class Guard:
         async def send_guarded(message: "Message") -> None:
             if message["type"] == "http.response.start":
                 names = {name for name, _ in message["headers"]}
-                headers = dict(HEADERS)
-                if b"cache-control" not in names:
-                    headers["cache-control"] = NO_STORE
+                headers = {"cache-control": NO_STORE, **HEADERS}
+                for name in ("cache-control", "content-security-policy"):
+                    if name.encode() in names:
+                        del headers[name]
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in headers.items())]
             await send(message)
 

@@ -24,7 +24,7 @@ KEYS: Sequence[tuple[str, str]] = (
     ("s", "snooze, then 1, 7, 3 for 30 days, or a date"),
     ("e", "escalate to a lead"),
     ("a", "assign to yourself"),
-    ("x", "select the row"),
+    ("x", "select the row; leave an alert out of a case"),
     ("shift x", "select up to here"),
     ("shift j k", "select and move"),
     ("esc", "select none"),

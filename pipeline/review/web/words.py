@@ -3,6 +3,8 @@
 import math
 from datetime import datetime, timedelta
 
+from pipeline.numbers import percent
+
 
 def rarity(p_value: float | None) -> str:
     """Return a p-value in words.
@@ -23,6 +25,21 @@ def rarity(p_value: float | None) -> str:
     if p_value >= 0.15:
         return f"about {round(100 * p_value)} in 100 normal rows score this high"
     return f"about 1 in {_two_digits(1 / p_value):,} normal rows scores this high"
+
+
+def standing(own: float | None, earlier: int, everybody: float | None) -> str:
+    """Return how an amount stands among an entity's own and among everybody's; "" where neither is known.
+
+    Examples
+    --------
+    >>> standing(0.984, 61, 0.9)
+    "Above 98.4 % of its 61 earlier amounts and above 90 % of everybody's."
+    >>> standing(1.0, 2, None), standing(None, 0, 0.0)
+    ('Above all of its 2 earlier amounts.', "Above none of everybody's.")
+    """
+    parts = [(own, f"its {earlier:,} earlier amounts"), (everybody, "everybody's")]
+    texts = [f"above {_share(share)} {rows}" for share, rows in parts if share is not None]
+    return f"{' and '.join(texts)}.".capitalize() if texts else ""
 
 
 def ago(moment: datetime, now: datetime) -> str:
@@ -51,6 +68,10 @@ def many(number: int, thing: str) -> str:
     ('1 alert', '1,200 alerts')
     """
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def _share(share: float) -> str:
+    return {0.0: "none of", 1.0: "all of"}.get(share, f"{percent(share)} of")
 
 
 def _two_digits(value: float) -> int:

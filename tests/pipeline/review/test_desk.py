@@ -68,7 +68,7 @@ def test_undo_takes_back_the_last_action_then_the_one_before(desk: Desk) -> None
     lines = desk.page(View(), ANN).lines[:4]
     desk.act({lines[0].key: lines[0].event}, FRAUD, ANN)
     preview = desk.preview([line.key for line in lines], NORMAL, ANN)
-    assert preview.sentence == "decide 'not fraud' for 3 alerts; 1 are left out"
+    assert preview.sentence == "decide 'not fraud' for 3 alerts; 1 is left out"
     desk.act(preview.numbers, NORMAL, ANN)
     assert sorted(ids(desk, state="decided")) == ["1", "2", "3", "4"]
     assert desk.undo(ANN).sentence == "taken back: decide of 3 alerts"

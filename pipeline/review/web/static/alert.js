@@ -1,6 +1,6 @@
 // The page of one alert by keyboard. Whoever decides gets the next one, which was loaded meanwhile.
 
-import { isTyping, say, send, until } from "/static/desk.js";
+import { confirm, isTyping, say, send, until } from "/static/desk.js";
 import "/static/form.js";
 
 const actions = { f: "fraud", n: "not_fraud", u: "unsure", s: "snooze", e: "escalate", a: "assign", c: "comment" };
@@ -9,6 +9,7 @@ let busy = Promise.resolve();
 
 const alert = () => document.getElementById("alert");
 const work = () => document.getElementById("work");
+const cases = () => [...document.querySelectorAll(".case tr")].filter((row) => row.querySelector("input"));
 
 // Holds the next alert and loads its page, so that it is there at once.
 async function load() {
@@ -18,7 +19,7 @@ async function load() {
   const next = await send("/next", [["beside", key]]);
   if (next.status !== 200 || !next.key || alert().dataset.key !== key) return;
   const answer = await fetch(next.address).catch(() => null);
-  if (answer?.ok) ahead = { address: next.address, text: await answer.text() };
+  if (answer?.ok) ahead = { key: next.key, address: next.address, text: await answer.text() };
 }
 
 function put(page) {
@@ -55,9 +56,17 @@ async function act(name) {
     if (!day) { say("Nothing was changed."); return; }
     fields.push(["until", day]);
   }
-  const answer = await send("/decide", [["do", name], ...fields]);
-  if (answer.status !== 200) await reload(answer.said);
-  else if (name === "assign" || name === "comment") await reload(answer.said);
+  let answer = await send("/decide", [["do", name], ...fields]);
+  if (answer.sure) {
+    if (!(await confirm(answer))) { say("Nothing was changed."); return; }
+    const others = fields.filter(([field]) => field !== "seen");
+    answer = await send("/decide", [["do", name], ["sure", "1"], ...others, ...answer.seen.map((text) => ["seen", text])]);
+  }
+  // What was loaded ahead may be of the same case.
+  if (answer.rows?.some(({ key }) => key === ahead?.key)) ahead = null;
+  const left = cases().find((row) => !row.querySelector("input").checked);
+  if (answer.status !== 200 || name === "assign" || name === "comment") await reload(answer.said);
+  else if (left) location.assign(`/alerts/${left.dataset.key}`);
   else await advance(answer.said);
 }
 
@@ -66,6 +75,27 @@ async function undo() {
   const key = answer.rows?.[0]?.key;
   if (key && key !== alert().dataset.key) location.assign(`/alerts/${key}`);
   else await reload(answer.said);
+}
+
+// Moves to another alert of the case, whose details open where they hold it.
+function move(step) {
+  const rows = cases();
+  if (!rows.length) return;
+  const at = rows.findIndex((row) => row.classList.contains("here"));
+  const row = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+  rows.forEach((other) => other.classList.toggle("here", other === row));
+  row.closest("details")?.setAttribute("open", "");
+  row.scrollIntoView({ block: "nearest" });
+  say(`${row.textContent.trim().replace(/\s+/g, " ")}, ${row.querySelector("input").checked ? "ticked" : "left out"}.`);
+}
+
+function tick() {
+  const row = document.querySelector(".case tr.here") ?? cases()[0];
+  const box = row?.querySelector("input");
+  if (!box) return;
+  box.checked = !box.checked;
+  if (row.classList.contains("here")) move(0);
+  else move(1);
 }
 
 function inTurn(task) {
@@ -78,6 +108,8 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "c" && !work().elements.comment.value) work().elements.comment.focus();
     else inTurn(() => act(actions[event.key]));
   } else if (event.key === "z") inTurn(undo);
+  else if (event.key === "j" || event.key === "k") move(event.key === "j" ? 1 : -1);
+  else if (event.key === "x") tick();
   else if (event.key === "b") location.assign("/");
   else return;
   event.preventDefault();

@@ -32,8 +32,15 @@ export async function send(address, fields) {
   return { said: `The desk answered ${answer.status}; nothing was changed.`, ...content, status: answer.status };
 }
 
+// Asks whether a bulk action is meant, in the words of the answer that says what it would do.
+export function confirm(answer) {
+  document.getElementById("sure-title").textContent = answer.sure;
+  document.getElementById("sure-text").textContent = answer.said;
+  return ask(document.getElementById("sure"));
+}
+
 // Opens a dialog; resolves to whether it was confirmed, with the fields of its form.
-export function ask(dialog) {
+function ask(dialog) {
   return new Promise((resolve) => {
     dialog.returnValue = "";
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });

@@ -1,6 +1,6 @@
 // The queue by keyboard: one key decides and advances; what it did is said.
 
-import { ask, isTyping, say, send, until } from "/static/desk.js";
+import { confirm, isTyping, say, send, until } from "/static/desk.js";
 
 const work = document.getElementById("work");
 const body = work?.querySelector("tbody");
@@ -78,10 +78,7 @@ async function act(name) {
   }
   let answer = await send("/decide", [...what, ...chosen.map((row) => ["seen", `${row.dataset.key}:${row.dataset.event}`])]);
   if (answer.sure) {
-    const dialog = document.getElementById("sure");
-    document.getElementById("sure-title").textContent = answer.sure;
-    document.getElementById("sure-text").textContent = answer.said;
-    if (!(await ask(dialog))) {
+    if (!(await confirm(answer))) {
       say("Nothing was changed.");
       go(at);
       return;

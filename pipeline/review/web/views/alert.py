@@ -2,20 +2,27 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
+from starlette.responses import HTMLResponse
 
 from pipeline.numbers import amount as amount_text
 from pipeline.numbers import moment, quantity
 from pipeline.review.events import Event
 from pipeline.review.listing import Line
 from pipeline.review.refusals import Conflict
+from pipeline.review.timeline import Timeline
 from pipeline.review.web.access import desk, person
+from pipeline.review.web.guard import POLICY_OF_A_REPORT
 from pipeline.review.web.journal import in_words
 from pipeline.review.web.pages import LABELS, page
+from pipeline.review.web.words import standing
+from pipeline.settings.config import Config
 from pipeline.settings.titles import descriptions, with_unit
 
 if TYPE_CHECKING:
@@ -40,6 +47,13 @@ def alert(request: Request, key: str) -> Response:
     return _show(request, key)
 
 
+@router.get("/alerts/{key}/report")
+def report(request: Request, key: str) -> Response:
+    """Show the page of the run that scored an alert, as its file has it."""
+    headers = {"content-security-policy": POLICY_OF_A_REPORT}
+    return HTMLResponse(desk(request).report(key, person(request)), headers=headers)
+
+
 @router.post("/alerts/{key}/unmask")
 def unmask(request: Request, key: str) -> Response:
     """Show a sensitive cell in clear, once its reason is written down."""
@@ -58,7 +72,8 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
         except Conflict as conflict:
             holder = str(conflict)
     view = here.alert(key, who)
-    line = view.line
+    line, timeline = view.line, here.history(key, who)
+    earlier = sum(point.at < line.at and not point.is_this for point in timeline.points)
     return page(
         request,
         "alert.html",
@@ -70,7 +85,12 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
         cells=[cell for cell in view.cells if cell.role not in ("id", "timestamp", "amount")],
         long=LONG,
         meanings=descriptions(here.config),
-        chart=chart(request, key),
+        chart=chart(here.config, timeline),
+        standing=standing(timeline.percentile, earlier, here.standing(key, who)),
+        zone=here.config.table.time_zone,
+        version_page=_version_page(here.config, line.version),
+        report=f"/alerts/{key}/report" if (Path(view.folder) / "report.html").is_file() else "",
+        is_one_case=bool(view.case) and who.may("decide") and line.state in ("open", "snoozed", "escalated"),
         labels=LABELS,
         history=[_event(event, here.config.table.time_zone) for event in reversed(view.events)],
         rules=here.config.review,
@@ -83,21 +103,29 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
     )
 
 
-def chart(request: Request, key: str) -> Markup | None:
+def chart(config: Config, timeline: Timeline) -> Markup | None:
     """Return the chart of the entity's amounts; None where there is none that the person may see."""
     from pipeline.pages.charts import Amount, amounts_over_time
 
-    here = desk(request)
-    zone = ZoneInfo(here.config.table.time_zone)
+    zone = ZoneInfo(config.table.time_zone)
     words = {"alerted": ", an alert", "fraud": ", fraud", "not_fraud": ", not fraud", "this": ", this alert"}
     spots = []
-    for point in here.history(key, person(request)).points:
+    for point in timeline.points:
         kind = "this" if point.is_this else point.label or ("alerted" if point.key else "past")
         if point.amount is not None:
-            text = with_unit(amount_text(point.amount), here.config.contract.amount, here.config)
+            text = with_unit(amount_text(point.amount), config.contract.amount, config)
             tip = f"{text}, {moment(point.at, zone)}{words.get(kind, '')}"
             spots.append(Amount(point.at, point.amount, kind, tip))
     return amounts_over_time(spots, f"Amounts over time, {len(spots):,} rows") if spots else None
+
+
+def _version_page(config: Config, version: str) -> str:
+    """Return where MLflow shows a version and the run that it comes from; "" where no server does."""
+    parts = urlsplit(config.tracking.uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return ""
+    host = parts.netloc.rpartition("@")[2]  # without a password
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/models/{quote(config.name)}/versions/{quote(version)}"
 
 
 def _state(line: Line) -> str:
@@ -116,7 +144,7 @@ def _facts(view: "AlertView") -> list[tuple[str, str]]:
     line = view.line
     facts = [("score", quantity(line.score))]
     facts += [("threshold", quantity(view.threshold))] if view.threshold is not None else []
-    facts += [("p-value", f"{line.p_value:.2g}"), ("model version", line.version), ("batch", line.batch[:12])]
+    facts += [("p-value", f"{line.p_value:.2g}")]
     facts += [("file", view.source)] if view.source else []
     return facts
 

@@ -14,7 +14,7 @@ from pipeline.review.refusals import Conflict, Refusal
 from pipeline.review.web.access import desk, person, then
 from pipeline.review.web.pages import page, takes_json
 from pipeline.review.web.views.queue import row_html
-from pipeline.review.work import Action, Done
+from pipeline.review.work import Action, Done, Preview
 
 router = APIRouter()
 DECISIONS = ("fraud", "not_fraud", "unsure")
@@ -27,23 +27,32 @@ def decide(request: Request) -> Response:
     form, who, here = request.state.form, person(request), desk(request)
     seen = read_seen(form.getlist("seen"))
     change = read_change(form, who.name, here.config.table.time_zone)
+    if change.kind == "comment":  # of the alert that was read, not of its case
+        seen = dict([next(iter(seen.items()))])
     supersede = form.get("supersede") == "1"
-    if len(seen) > 1 and form.get("sure") != "1":
-        preview = here.preview([*seen], change, who)
-        words = preview.sentence[:1].upper() + preview.sentence[1:]
-        left = sorted(set(preview.refused.values()))
-        said = " ".join(f"Left out: {why}." for why in left[:3]) or "One undo takes all of it back."
-        pairs = [f"{key}:{event}" for key, event in preview.numbers.items()]
-        if takes_json(request):
-            return JSONResponse({"sure": f"{words}?", "said": said, "seen": pairs})
-        fields = [("seen", pair) for pair in pairs]
-        fields += [(name, str(value)) for name, value in form.items() if name not in ("seen", "csrf")]
-        return page(request, "sure.html", title=f"{words}?", text=said, fields=fields, then=then(request))
+    preview = here.preview([*seen], change, who) if len(seen) > 1 and form.get("sure") != "1" else None
+    if preview and form.get("of") in preview.refused:  # whoever decides a case is told first of the alert that was read
+        seen, preview = {str(form["of"]): seen[str(form["of"])]}, None
+    if preview:
+        return _ask(request, preview)
     try:
         done = here.act(seen, change, who, supersede=supersede)
     except Conflict as conflict:
         return _conflict(request, conflict, seen, change)
     return _answer(request, done)
+
+
+def _ask(request: Request, preview: Preview) -> Response:
+    """Say what an action on several alerts would do, and ask whether it is meant."""
+    words = preview.sentence[:1].upper() + preview.sentence[1:]
+    left = sorted(set(preview.refused.values()))
+    said = " ".join(f"Left out: {why}." for why in left[:3]) or "One undo takes all of it back."
+    pairs = [f"{key}:{event}" for key, event in preview.numbers.items()]
+    if takes_json(request):
+        return JSONResponse({"sure": f"{words}?", "said": said, "seen": pairs})
+    fields = [("seen", pair) for pair in pairs]
+    fields += [(name, str(value)) for name, value in request.state.form.items() if name not in ("seen", "csrf")]
+    return page(request, "sure.html", title=f"{words}?", text=said, fields=fields, then=then(request))
 
 
 @router.post("/undo")

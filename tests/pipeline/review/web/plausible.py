@@ -7,11 +7,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.scoring.nearest import NEAREST_TYPE
 from pipeline.scoring.reasons import REASONS_TYPE
 from pipeline.settings.config import Config
 from pipeline.workspace.ledger import Entry, Ledger
 from pipeline.workspace.workspace import Workspace
 
+COLUMNS = {
+    "TX_AMOUNT": {"title": "Amount", "unit": "EUR"},
+    "CUSTOMER_ID": {"title": "Customer"},
+    "TERMINAL_ID": {"title": "Terminal"},
+    "CHANNEL": {"title": "Channel"},
+    "COUNTRY": {"title": "Country"},
+}
 MIDNIGHT = datetime(2025, 3, 3)
 
 
@@ -19,13 +27,16 @@ def plausible_config(folder: Path, alerts: int = 60) -> Config:
     """The configuration of a workspace with one scored batch and ten weeks of history."""
     roles = {"id": "TRANSACTION_ID", "timestamp": "TX_DATETIME", "amount": "TX_AMOUNT", "label": "TX_FRAUD"}
     roles |= {"entities": ["CUSTOMER_ID", "TERMINAL_ID"], "categorical": ["CHANNEL", "COUNTRY"]}
-    config = Config.model_validate({"contract": roles, "name": "cards", "work_dir": str(folder / "work")})
+    settings = {"contract": roles, "name": "cards", "work_dir": str(folder / "work"), "columns": COLUMNS}
+    config = Config.model_validate(settings)
     rng, ledger = random.Random(1), Ledger(config)
     results = folder / "work" / "batches" / "b1-v3"
     results.mkdir(parents=True)
     rows = sorted((_alert(rng, 900_000 + place) for place in range(alerts)), key=lambda row: -row["anomaly_score"])
     table = pa.Table.from_pylist([row | {"rank": place + 1} for place, row in enumerate(rows)])
-    table = table.set_column(table.column_names.index("reasons"), "reasons", table["reasons"].cast(REASONS_TYPE))
+    for name, kind in (("reasons", REASONS_TYPE), ("unflagged_at", NEAREST_TYPE)):
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+    (results / "report.html").write_text("<p>The batch</p>")
     pq.write_table(table, results / "alerts.parquet")
     fields = {"batch_id": "3f9a01c7d2e4", "source": "/in/2025-03-02.parquet", "digest": "3f9a", "folder": str(results)}
     fields |= {"model_name": config.name, "model_version": "3", "scored_at": datetime(2025, 3, 3, 2, 10)}
@@ -65,4 +76,9 @@ def _alert(rng: random.Random, number: int) -> dict:
         reasons.append({"column": column, "actual": actual, "expected": expected, "share": share, "text": text})
     score = 12 + 400 * rng.random() ** 3
     figures = {"anomaly_score": score, "p_value": 1 / (40 * score), "threshold": 11.5, "picked": "score"}
+    near = {"TX_AMOUNT": f"{amount / 2:,.2f}", "CUSTOMER_ID: transactions, 1 day": "4"}
+    nearest = [
+        {"column": name, "value": near[name]} for name in (reason["column"] for reason in reasons) if name in near
+    ]
+    figures |= {"unflagged_at": nearest}
     return row | figures | {"like_frauds": rng.choice([0, 0, 14]), "reasons": reasons, "TX_FRAUD": None}

@@ -22,6 +22,7 @@ MAY = {
     "POST /logout": "vald",
     "GET /": "vald",
     "GET /alerts/{key}": "vald",
+    "GET /alerts/{key}/report": "vald",
     "GET /dashboard": "vald",
     "GET /views": "vald",
     "POST /views": "vald",

@@ -1,5 +1,16 @@
 """pipeline/review/web/views/alert.py: the page of one alert, hostile and sensitive cells among them."""
 
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.review.peers import share_below
+from pipeline.review.web.guard import POLICY
+from pipeline.review.web.views.alert import _version_page
+from pipeline.workspace.workspace import Workspace
+from tests.pipeline.review.scored import desk_config, rows, score_batch
 from tests.pipeline.review.web.served import Browser, keys, make_desk
 
 
@@ -72,3 +83,87 @@ def test_a_hidden_amount_has_no_unit_and_no_value_at_which_it_would_not_be_flagg
     assert "EUR" not in browser.get("/").text
     assert "9.50" not in browser.get(f"/alerts/{next(iter(keys(browser)))}").text
     desk.close()
+
+
+def test_the_page_of_the_run_is_shown_as_another_hosts(desk) -> None:
+    browser = Browser(desk, "viewer")
+    key = next(iter(keys(browser)))
+    assert "report" not in browser.get(f"/alerts/{key}").text
+    missing = browser.get(f"/alerts/{key}/report")
+    assert missing.status_code == 404
+    assert missing.headers["content-security-policy"] == POLICY
+    (Path(desk.config.work_dir) / "batches" / "b1-v1" / "report.html").write_text("<p>The run</p>")
+    assert f'<a href="/alerts/{key}/report">' in browser.get(f"/alerts/{key}").text
+    answer = browser.get(f"/alerts/{key}/report")
+    assert answer.text == "<p>The run</p>"
+    assert answer.headers.get_list("content-security-policy") == ["sandbox allow-scripts; frame-ancestors 'none'"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert Browser(desk).get(f"/alerts/{key}/report").status_code == 303
+
+
+def test_a_version_is_linked_where_a_server_shows_it(tmp_path) -> None:
+    config = desk_config(tmp_path)
+    assert _version_page(config, "3") == ""
+    for uri, page in (
+        ("https://ann:secret@mlflow.example:5000/ml/", "https://mlflow.example:5000/ml/#/models/cards/versions/3"),
+        ("sqlite:///mlflow.db", ""),
+        ("javascript:alert(1)", ""),
+    ):
+        tracking = config.tracking.model_copy(update={"uri": uri})
+        assert _version_page(config.model_copy(update={"tracking": tracking}), "3") == page
+
+
+def test_an_amount_is_held_against_the_entitys_own_and_everybodys(tmp_path) -> None:
+    desk = make_desk(tmp_path, ids=[])
+    names = desk.config.contract.required
+    past = pa.table({name: values for name, values in rows(range(101, 201)).items() if name in names})
+    past = past.append_column("fraud", pa.array([0] * 100, pa.int8()))
+    pq.write_table(past, tmp_path / "past.parquet")  # amounts of 10, 20, ... 1,000; a third of them of each card
+    Workspace(desk.config).history.append(tmp_path / "past.parquet", "past")
+    score_batch(desk.config, [7], batch="b2")
+    desk.sync()
+    browser = Browser(desk, "analyst")
+    key = next(iter(keys(browser)))
+    page = browser.get(f"/alerts/{key}").text
+    assert "above none of everybody&#39;s" in page
+    assert 0.49 < share_below(Workspace(desk.config), 505.0) < 0.51
+    assert share_below(Workspace(desk.config), 1e9) == 1.0
+    desk.close()
+
+
+def test_other_frauds_of_a_terminal_are_a_click_away(desk) -> None:
+    browser = Browser(desk, "lead")
+    pairs = keys(browser)
+    first, _, other = list(pairs)[:3]  # the ids 1, 2 and 3: shops 1, 0 and 1
+    browser.do("/decide", {"seen": pairs[other], "do": "fraud"})
+    page = browser.get(f"/alerts/{first}").text
+    part = page.partition("Of shop shop-1")[2].partition("</ul>")[0]
+    assert f'href="/alerts/{other}"' in part
+    assert part.count("<li>") == 1
+
+
+def test_a_case_goes_with_the_alert_and_is_asked_for_once(desk) -> None:
+    browser, other = Browser(desk, "analyst"), Browser(desk, "lead")
+    pairs = keys(browser)
+    first = next(iter(pairs))  # the id 1, whose card the ids 4, 7 and 10 have, too
+    page = browser.get(f"/alerts/{first}").text
+    case = re.findall(r'value="([0-9a-f]{20}:[0-9]+)" form="work" checked', page)
+    assert case == [pairs[key] for key in list(pairs)[3::3]]
+    seen = [("seen", pair) for pair in (pairs[first], *case)]
+    asked = browser.do("/decide", [("do", "fraud"), ("of", first), *seen])
+    assert "Decide &#39;fraud&#39; for 4 alerts?" in asked.text
+    # A comment is of the alert alone, and so is being told that somebody holds it.
+    browser.do("/decide", [("do", "comment"), ("comment", "looks odd"), ("of", first), *seen])
+    assert "looks odd" in browser.get(f"/alerts/{first}").text
+    assert "looks odd" not in browser.get(f"/alerts/{case[0][:20]}").text
+    refused = other.do("/decide", [("do", "fraud"), ("of", first), *seen])
+    assert (refused.status_code, "nalyst holds the alert" in refused.text) == (409, True)
+
+
+def test_a_case_is_no_part_of_what_was_decided_or_is_only_looked_at(desk) -> None:
+    browser = Browser(desk, "analyst")
+    pairs = keys(browser)
+    first = next(iter(pairs))
+    browser.do("/decide", {"seen": pairs[first], "do": "fraud"})
+    assert 'form="work"' not in browser.get(f"/alerts/{first}").text
+    assert 'form="work"' not in Browser(desk, "viewer").get(f"/alerts/{list(pairs)[3]}").text
