@@ -116,6 +116,11 @@ class Watched:
         """Wait until the scripts of the queue run: keys that come before them do nothing."""
         expect(self.page.locator("tr.here")).to_have_count(1)
 
+    def leave_case_out(self) -> None:
+        """Let what is decided next be of the one alert alone."""
+        for box in self.page.locator("[form=work]").all():
+            box.uncheck()
+
     def says(self, text: str | re.Pattern[str]) -> None:
         expect(self.page.locator("#said")).to_have_text(text)
 
@@ -201,6 +206,33 @@ def test_two_analysts_and_one_alert(served: Served, chromium) -> None:
         window.context.close()
 
 
+def test_a_case_is_decided_in_one_but_for_what_is_left_out(served: Served, chromium) -> None:
+    served.desk.add_user("eli", PASSWORD, "analyst", ASSAY)
+    alerts = {line.key: line for line in served.desk.page(View(limit=500), ASSAY).lines}
+    held = {line.entity for line in alerts.values() if line.held_by}
+    largest = Counter(line.entity for line in alerts.values() if line.entity not in held).most_common(1)[0][0]
+    keys = [key for key, line in alerts.items() if line.entity == largest]
+    assert len(keys) > 2
+    eli = Watched(chromium, served)
+    eli.sign_in("eli")
+    eli.go(f"/alerts/{keys[0]}")
+    expect(eli.page.locator(".case tr")).to_have_count(len(keys) - 1)
+    eli.page.wait_for_load_state("networkidle")
+    left = eli.page.locator(".case tr").first.get_attribute("data-key")
+    eli.keys("j", "x")
+    eli.says(re.compile("left out"))
+    eli.keys("n")
+    expect(eli.page.locator("#sure-title")).to_have_text(re.compile(f"for {len(keys) - 1} alerts"))
+    eli.keys("Enter")
+    # What was left out comes next, to be decided otherwise.
+    expect(eli.page.locator("#alert")).to_have_attribute("data-key", str(left))
+    with served.desk.store.reading() as reading:
+        states = {key: row["label"] for key, row in rows_of(reading, keys).items()}
+    assert states == {key: "" if key == left else "not_fraud" for key in keys}
+    assert eli.faults == []
+    eli.context.close()
+
+
 def test_a_lock_expires_and_whoever_was_slower_is_told(served: Served, chromium, clock: Ahead) -> None:
     for name in ("dan", "fay"):
         served.desk.add_user(name, PASSWORD, "analyst", ASSAY)
@@ -219,6 +251,7 @@ def test_a_lock_expires_and_whoever_was_slower_is_told(served: Served, chromium,
     # A reason code and a template by key, then the decision.
     fay.keys("r", "2", "t", "1")
     fay.says("Template: 1 called.")
+    fay.leave_case_out()
     fay.keys("n")
     expect(fay.page.locator("#alert")).not_to_have_attribute("data-key", one)
     dan.keys("f")
@@ -253,6 +286,7 @@ def test_a_second_review_is_unawares_and_a_difference_is_escalated(served: Serve
     before = served.desk.alert(key, ASSAY).line
     assert before.state == "decided"
     expect(hal.page.locator("section[aria-labelledby=events]")).to_contain_text("Nothing yet.")
+    hal.leave_case_out()
     hal.keys("u")
     expect(hal.page.locator("#alert")).not_to_have_attribute("data-key", key)
     after = served.desk.alert(key, ASSAY).line
@@ -261,6 +295,7 @@ def test_a_second_review_is_unawares_and_a_difference_is_escalated(served: Serve
     lee.go(f"/alerts/{key}")
     lee.says("With a lead. two analysts differ")
     lee.page.wait_for_load_state("networkidle")
+    lee.leave_case_out()
     lee.keys("f")
     expect(lee.page.locator("#alert")).not_to_have_attribute("data-key", key)
     assert served.desk.alert(key, ASSAY).line.decided_by == "lee"
@@ -301,33 +336,6 @@ def test_views_and_snoozes_by_key_until_the_login_ends(served: Served, chromium,
     expect(ivy.page).to_have_url(f"{served.url}/login?then=%2F%3Fsort%3Drisk%26least%3D20.0")
     assert [fault for fault in ivy.faults if "401" not in fault] == []
     ivy.context.close()
-
-
-def test_a_case_is_decided_in_one_but_for_what_is_left_out(served: Served, chromium) -> None:
-    served.desk.add_user("eli", PASSWORD, "analyst", ASSAY)
-    alerts = {line.key: line for line in served.desk.page(View(limit=500), ASSAY).lines}
-    held = {line.entity for line in alerts.values() if line.held_by}
-    largest = Counter(line.entity for line in alerts.values() if line.entity not in held).most_common(1)[0][0]
-    keys = [key for key, line in alerts.items() if line.entity == largest]
-    assert len(keys) > 2
-    eli = Watched(chromium, served)
-    eli.sign_in("eli")
-    eli.go(f"/alerts/{keys[0]}")
-    expect(eli.page.locator(".case tr")).to_have_count(len(keys) - 1)
-    eli.page.wait_for_load_state("networkidle")
-    left = eli.page.locator(".case tr").first.get_attribute("data-key")
-    eli.keys("j", "x")
-    eli.says(re.compile("left out"))
-    eli.keys("n")
-    expect(eli.page.locator("#sure-title")).to_have_text(re.compile(f"for {len(keys) - 1} alerts"))
-    eli.keys("Enter")
-    # What was left out comes next, to be decided otherwise.
-    expect(eli.page.locator("#alert")).to_have_attribute("data-key", str(left))
-    with served.desk.store.reading() as reading:
-        states = {key: row["label"] for key, row in rows_of(reading, keys).items()}
-    assert states == {key: "" if key == left else "not_fraud" for key in keys}
-    assert eli.faults == []
-    eli.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -372,8 +380,7 @@ def test_an_alert_can_be_read_and_decided_without_scripts(served: Served, chromi
         served.desk.add_user("noa", PASSWORD, "analyst", ASSAY)
     window.sign_in("noa")
     window.page.locator("tr[data-state=open] a").last.click()
-    for box in window.page.locator("[form=work]").all():
-        box.uncheck()
+    window.leave_case_out()
     window.page.get_by_role("button", name="Not fraud").click()
     expect(window.page.locator("#said")).to_contain_text("noa decided not fraud")
     window.context.close()
