@@ -5,9 +5,12 @@
     OMP_NUM_THREADS=1 python benchmarks/review.py --url postgresql+psycopg://postgres@127.0.0.1:5432/empty
 
 Alerts of ten batches are made by a seed and taken in. Then a process serves analysts, each a thread that lists,
-filters, searches, opens, takes the next alert and decides it, with a pause after each of these to read.
-Printed is the time of each action, without the web around it. With kills, the process is ended by SIGKILL so many
-times while they work, and started again.
+filters, searches, opens, takes the next alert and decides it, with a pause of a second on average (0.5 to 1.5) after
+each of these to read. Printed is the time of each action, without the web around it. With kills, the process is ended
+by SIGKILL so many times while they work, and started again.
+
+The line "history" is the timeline of a customer who paid twice a day for `--days` days, each day a file of its own,
+read fifty times by one analyst alone.
 
 Afterwards every decision that was acknowledged must be in the events, none twice and none over another's, and the
 chain whole: else the command ends with status 1.
@@ -43,11 +46,14 @@ from pipeline.scoring.reasons import REASONS_TYPE
 from pipeline.settings.config import Config
 from pipeline.workspace.ledger import Entry, Ledger
 from pipeline.workspace.schema import REVIEW_DECISIONS
+from pipeline.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from pipeline.settings.review import Label
 
 BATCHES = 10
+CUSTOMERS = 100
+"""Of the history, each with two rows a day."""
 START = datetime(2025, 3, 1)
 T = TypeVar("T")
 CHANNELS = ("web", "pos", "atm", "app")
@@ -69,7 +75,7 @@ def configuration(folder: Path, url: str) -> Config:
 
 def score(config: Config, alerts: int, seed: int) -> None:
     """Leave batches as `assay score` does: files of alerts, and rows in the ledger."""
-    rng, count = np.random.default_rng(seed), alerts // BATCHES
+    rng, count, ledger = np.random.default_rng(seed), alerts // BATCHES, Ledger(config)
     for number in range(BATCHES):
         folder = Path(config.work_dir) / "batches" / f"b{number}-v1"
         folder.mkdir(parents=True)
@@ -103,7 +109,38 @@ def score(config: Config, alerts: int, seed: int) -> None:
             scored_at=START + timedelta(days=number + 1),
             folder=str(folder),
         )
-        Ledger(config).record(entry)
+        ledger.record(entry)
+
+
+def keep_history(config: Config, days: int, seed: int) -> None:
+    """Leave the rows of days before the first batch in the history, as runs have put them there."""
+    rng, count, history = np.random.default_rng(seed), 2 * CUSTOMERS, Workspace(config).history
+    for number in range(days):
+        day = START - timedelta(days=days - number)
+        minutes = np.sort(rng.integers(0, 24 * 60, count))
+        table = {
+            "tx": 10**9 + np.arange(count) + number * count,
+            "at": pa.array([day + timedelta(minutes=int(minute)) for minute in minutes], pa.timestamp("us")),
+            "eur": rng.lognormal(4, 1, count).round(2),
+            "customer": [f"c{value}" for value in rng.permutation(np.arange(count) // 2)],
+            "terminal": [f"t{value}" for value in rng.integers(0, CUSTOMERS, count)],
+            "channel": rng.choice(CHANNELS, count).tolist(),
+        }
+        folder = history.folder / f"date={day:%Y-%m-%d}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table(table), folder / "earlier.parquet")
+
+
+def read_histories(desk: Desk) -> list[float]:
+    """Return how long the history of a customer takes, fifty times."""
+    who = Person("lead", "lead")
+    times = []
+    for number in range(50):
+        (line,) = desk.page(View(state="", column="customer", value=f"c{number}", limit=1), who).lines
+        start = time.perf_counter()
+        desk.history(line.key, who)
+        times.append(time.perf_counter() - start)
+    return times
 
 
 class Analyst:
@@ -134,8 +171,10 @@ class Analyst:
             self._timed("search", partial(self.desk.page, View(state="", search=entity), self.who))
             self._timed("count what is new", self.desk.sync)
             for _ in range(3):
+                if stop.is_set():
+                    return
                 key = self._timed("next", lambda: self.desk.next(View(), self.who))
-                if key is not None and not stop.is_set():
+                if key is not None:
                     self._decide(key, note)
 
     def _decide(self, key: str, note: Callable[[dict[str, object]], None]) -> None:
@@ -191,6 +230,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two actions of an analyst")
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--days", type=int, default=3_000, help="of the history behind the alerts; 0 for none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--url", default="", help="SQLAlchemy URL of an empty database; SQLite without")
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
@@ -207,6 +247,7 @@ def bench(folder: Path, arguments: argparse.Namespace) -> int:
     """Make the queue, let analysts work it, kill the process in between, and check what is left."""
     config, notes = configuration(folder / "work", arguments.url), folder / "notes"
     score(config, arguments.alerts, arguments.seed)
+    keep_history(config, arguments.days, arguments.seed)
     start = time.perf_counter()
     desk = Desk(config)
     desk.sync()
@@ -217,7 +258,8 @@ def bench(folder: Path, arguments: argparse.Namespace) -> int:
         [*words, "--seconds", str(arguments.seconds)], check=True, stdout=subprocess.PIPE, text=True
     )
     print(f"\n{'action':<20}{'calls':>8}{'median ms':>12}{'p95 ms':>10}{'p99 ms':>10}")
-    for name, times in json.loads(result.stdout).items():
+    actions = json.loads(result.stdout) | ({"history": read_histories(desk)} if arguments.days else {})
+    for name, times in actions.items():
         median, high, highest = np.percentile(times, [50, 95, 99]) * 1000
         print(f"{name:<20}{len(times):>8,}{median:>12.1f}{high:>10.1f}{highest:>10.1f}", flush=True)
     for number in range(arguments.kills):

@@ -12,7 +12,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from pipeline.calibration.intervals import share_interval
-from pipeline.review.listing import WAIT, View, by_state, conditions, is_soon
+from pipeline.review.counts import by_state
+from pipeline.review.listing import WAIT, View, conditions, is_soon
 from pipeline.review.people import Person
 from pipeline.review.store import Reading
 from pipeline.settings.sensitive import segments

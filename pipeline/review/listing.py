@@ -9,6 +9,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipeline.review.cells import Reason, shown_cells, shown_reasons
+from pipeline.review.counts import by_state
 from pipeline.review.people import Person
 from pipeline.review.publication import key_of
 from pipeline.review.store import Reading
@@ -28,7 +29,7 @@ SOON = 0.25
 """Share of the time that an alert has at which it is nearly late."""
 FEW = 1_000
 """Alerts with a value that are named one by one."""
-COUNTED = 1_000
+COUNTED = 500
 """Alerts of a filtered view that are counted one by one: of more, it is said that there are more."""
 
 
@@ -160,7 +161,8 @@ class Page:
     view : View
     lines : tuple of Line
     total : int
-        Alerts of the view, at most `COUNTED` and one more where it filters.
+        Alerts of the view. Where it filters they are counted up to `COUNTED`: of more, it is one more than that, or
+        than what this part ends with.
     counts : mapping of str to int
         Alerts of the whole queue by state.
     """
@@ -180,9 +182,12 @@ def page(reading: Reading, view: View, who: Person) -> Page:
     plain = View(sort=view.sort, state=view.state, start=view.start, limit=view.limit)
     if view == plain and view.state in counts:
         total = counts[view.state]
+    elif len(rows) < view.limit and (rows or not view.start):
+        total = view.start + len(rows)
     else:
         some = sa.select(REVIEW_ALERTS.c.key).where(*where).limit(COUNTED + 1).subquery()
         total = reading.connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+        total = max(total, view.start + len(rows) + 1) if total > COUNTED else total
     return Page(view, lines(reading, rows, who), total, counts)
 
 
@@ -190,17 +195,6 @@ def selected(where: Iterable[sa.ColumnElement[bool]]) -> sa.Select[Any]:
     """Return the query of alerts and who holds them."""
     holds = (REVIEW_LOCKS.c.who.label("holder"), REVIEW_LOCKS.c.until.label("held_until"), REVIEW_LOCKS.c.again)
     return sa.select(REVIEW_ALERTS, *holds).select_from(REVIEW_ALERTS.outerjoin(REVIEW_LOCKS, LOCK)).where(*where)
-
-
-def by_state(reading: Reading) -> dict[str, int]:
-    """Return how many alerts are in which state."""
-    query = (
-        sa.select(REVIEW_ALERTS.c.state, sa.func.count().label("alerts"))
-        .where(REVIEW_ALERTS.c.model_name == reading.name)
-        .group_by(REVIEW_ALERTS.c.state)
-    )
-    counts = dict.fromkeys(("open", "snoozed", "escalated", "decided", "withdrawn"), 0)
-    return counts | {row.state: row.alerts for row in reading.connection.execute(query)}
 
 
 def conditions(reading: Reading, view: View, who: Person) -> list[sa.ColumnElement[bool]]:
@@ -274,10 +268,13 @@ def _having(
         values.value == value[:255],
         *open_to,
     ]
-    keys = list(reading.connection.scalars(sa.select(values.key).where(*here).limit(FEW + 1)))
-    if len(keys) <= FEW:
-        return REVIEW_ALERTS.c.key.in_([*keys, *of_id])
-    return sa.select(values.key).where(*here, values.key == REVIEW_ALERTS.c.key).correlate(REVIEW_ALERTS).exists()
+    some = sa.select(values.key).where(*here).limit(FEW + 1)
+    count = reading.connection.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
+    if count <= FEW:
+        return REVIEW_ALERTS.c.key.in_([*reading.connection.scalars(some), *of_id])
+    # Not EXISTS, of which PostgreSQL makes a join that reads all of the many before the first row is there.
+    one = sa.select(values.key).where(*here, values.key == REVIEW_ALERTS.c.key).limit(1)
+    return one.correlate(REVIEW_ALERTS).scalar_subquery().is_not(None)
 
 
 def lines(reading: Reading, rows: Sequence[Mapping[str, Any]], who: Person) -> tuple[Line, ...]:

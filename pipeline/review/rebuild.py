@@ -8,12 +8,13 @@ from pipeline.review.store import Writing
 from pipeline.workspace.schema import (
     REVIEW_ALERTS,
     REVIEW_BATCHES,
+    REVIEW_COUNTS,
     REVIEW_DECISIONS,
     REVIEW_ROWS,
     REVIEW_VALUES,
 )
 
-PROJECTIONS = (REVIEW_ALERTS, REVIEW_ROWS, REVIEW_VALUES, REVIEW_DECISIONS, REVIEW_BATCHES)
+PROJECTIONS = (REVIEW_ALERTS, REVIEW_ROWS, REVIEW_VALUES, REVIEW_DECISIONS, REVIEW_BATCHES, REVIEW_COUNTS)
 """Tables that hold nothing but what follows from the events."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.review.counts import move, recount
 from pipeline.review.deliveries import note
 from pipeline.review.events import Event
 from pipeline.review.publication import take_in, withdraw
@@ -28,8 +29,10 @@ def apply(connection: sa.Connection, config: Config, event: Event) -> None:
     """Make of the queue's tables what an event says."""
     if event.kind == "publish":
         take_in(connection, config, event)
+        recount(connection, config.name)
     elif event.kind == "withdraw":
         withdraw(connection, config, event)
+        recount(connection, config.name)
     elif event.kind == "deliver":
         note(connection, config, event.subject)
     elif event.kind in OF_AN_ALERT:
@@ -37,6 +40,7 @@ def apply(connection: sa.Connection, config: Config, event: Event) -> None:
         fields = {name: _read(name, value) for name, value in event.after.items() if name in MUTABLE}
         if event.kind not in ("golden", "comment"):
             connection.execute(sa.update(REVIEW_ALERTS).where(here).values(event=event.number, **fields))
+            move(connection, config.name, event)
         if event.kind in DECIDES:
             _decide(connection, config, event)
         if event.kind == "undo":

@@ -1,5 +1,6 @@
 """The desk's way into the database: one moment and one connection for whatever is read or done together."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Store:
     def __init__(self, config: Config, clock: Callable[[], datetime] = utc_now) -> None:
         self.config, self.clock = config, clock
         self._engine = connect_many(config)
+        self._turn = threading.Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -69,7 +71,9 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Writing]:
         """Give a transaction that writes; an error inside the block takes back all of it."""
-        with answering(self._engine), self._engine.connect() as plain:
+        # One chain has one writer at a time: threads that queue here are next at once, where SQLite would let them ask
+        # again after a while, and PostgreSQL would have them hold a connection each.
+        with self._turn, answering(self._engine), self._engine.connect() as plain:
             connection = plain.execution_options(writes=True)
             with connection.begin():
                 journal = Journal(connection, self.config.name, self.clock)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from pipeline.review.listing import hidden_columns
 from pipeline.review.people import Person
-from pipeline.review.publication import entity_column, key_of
+from pipeline.review.publication import entity_column
 from pipeline.review.store import Reading
 from pipeline.settings.config import Config
 from pipeline.tables.scratch import hidden
@@ -148,14 +148,11 @@ def timeline(reading: Reading, row: Mapping[str, Any], content: Mapping[str, Any
     workspace = Workspace(config)
     value = content["cells"].get(column)
     table = _rows_of(workspace, column, value) if value is not None else None
-    points = _points(reading, table, workspace) if table is not None and table.num_rows else []
-    if not any(point.key == row["key"] for point in points):
+    points = _points(reading, table, workspace, row) if table is not None and table.num_rows else []
+    if not any(point.is_this for point in points):
         points = sorted(
             [*points, Point(row["at"], row["amount"], "", row["key"], is_this=True)], key=lambda point: point.at
         )
-    points = [
-        Point(point.at, point.amount, point.label, point.key, is_this=point.key == row["key"]) for point in points
-    ]
     earlier = [point.amount for point in points if point.at < row["at"] and point.amount is not None]
     percentile = sum(amount < row["amount"] for amount in earlier) / len(earlier) if earlier and row["amount"] else None
     if contract.amount in hidden_columns(reading, who):
@@ -182,21 +179,26 @@ def _rows_of(workspace: Workspace, column: str, value: Any) -> "pa.Table | None"
     return pq.read_table(copy, filters=[(column, "=", wanted_value)])
 
 
-def _points(reading: Reading, table: "pa.Table", workspace: Workspace) -> list[Point]:
-    """Return the points of an entity's rows, with what is known of them now and their alerts."""
+def _points(reading: Reading, table: "pa.Table", workspace: Workspace, row: Mapping[str, Any]) -> list[Point]:
+    """Return the points of the rows of an alert's entity, with what is known of them now and their alerts."""
     import numpy as np
+    import pyarrow as pa
 
     contract = reading.config.contract
     table = table.slice(max(0, table.num_rows - MOST))
     labels = workspace.labels.known(table, reading.at)
-    keys = [key_of(reading.name, row_id) for row_id in table[contract.id].to_pylist()]
-    mine = sa.select(REVIEW_ALERTS.c.key).where(
-        REVIEW_ALERTS.c.model_name == reading.name, REVIEW_ALERTS.c.key.in_(keys), REVIEW_ALERTS.c.state != "withdrawn"
+    # The entity's few alerts are asked for, not which of its thousands of rows have one.
+    mine = sa.select(REVIEW_ALERTS.c.id, REVIEW_ALERTS.c.key).where(
+        REVIEW_ALERTS.c.model_name == reading.name,
+        REVIEW_ALERTS.c.entity == row["entity"],
+        sa.or_(REVIEW_ALERTS.c.state != "withdrawn", REVIEW_ALERTS.c.key == row["key"]),
     )
-    alerts = set(reading.connection.scalars(mine))
+    alerts = {alert.id: alert.key for alert in reading.connection.execute(mine)}
+    keys = [alerts.get(str(row_id), "") for row_id in table[contract.id].to_pylist()]
     words = np.where(np.isnan(labels), "", np.where(labels == 1, "fraud", "not_fraud")).tolist()
-    moments, amounts = table[contract.timestamp].to_pylist(), table[contract.amount].to_pylist()
+    moments = table[contract.timestamp].cast(pa.timestamp("us")).to_pylist()
+    amounts = table[contract.amount].to_pylist()
     return [
-        Point(at.replace(tzinfo=None), amount, label, key if key in alerts else "", is_this=False)
+        Point(at, amount, label, key, is_this=key == row["key"])
         for at, amount, label, key in zip(moments, amounts, words, keys, strict=True)
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0005"
+VERSION = "0006"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""
@@ -183,10 +183,10 @@ REVIEW_ALERTS = sa.Table(
     sa.Column("priority", sa.String(8), nullable=False, server_default="normal"),
     sa.Column("chance", sa.Float),
     sa.Column("delivered", sa.String(16), nullable=False, server_default=""),
-    sa.Index("ix_review_alerts_score", "model_name", "state", "score", "key"),
-    sa.Index("ix_review_alerts_risk", "model_name", "state", "risk", "key"),
-    sa.Index("ix_review_alerts_age", "model_name", "state", "at", "key"),
-    sa.Index("ix_review_alerts_entity", "model_name", "entity", "at"),
+    sa.Index("ix_review_alerts_score", "model_name", "state", "score", "key", "amount"),
+    sa.Index("ix_review_alerts_risk", "model_name", "state", "risk", "key", "amount"),
+    sa.Index("ix_review_alerts_age", "model_name", "state", "at", "key", "amount"),
+    sa.Index("ix_review_alerts_entity", "model_name", "entity", "at", "label"),
     sa.Index("ix_review_alerts_batch", "model_name", "batch_id", "state"),
     sa.Index("ix_review_alerts_day", "model_name", "day", "state"),
     sa.Index("ix_review_alerts_second", "model_name", "second", "score"),
@@ -195,6 +195,14 @@ REVIEW_ALERTS = sa.Table(
     sa.Index("ix_review_alerts_due", "model_name", "state", "due"),
 )
 """The queue as the events and the ledger make it, one row an alert; it can be made again from them."""
+
+REVIEW_COUNTS = sa.Table(
+    "review_counts",
+    METADATA,
+    *_of_table(sa.Column("state", sa.String(16), primary_key=True)),
+    sa.Column("alerts", sa.Integer, nullable=False),
+)
+"""How many alerts are in which state; it can be made again from the queue."""
 
 REVIEW_ROWS = sa.Table(
     "review_rows",
@@ -213,7 +221,7 @@ REVIEW_VALUES = sa.Table(
         sa.Column("key", sa.String(20), primary_key=True),
         sa.Column("secret", sa.Boolean, primary_key=True),
     ),
-    sa.Index("ix_review_values_key", "model_name", "key"),
+    sa.Index("ix_review_values_key", "model_name", "key", "name", "value", "secret"),
 )
 """Entities and categories that alerts are looked for by; secret are the clear values of sensitive columns."""
 
