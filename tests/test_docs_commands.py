@@ -91,7 +91,8 @@ class Tour:
             self._serve(step.text, server)
             return
         process = run(*shlex.split(step.text), cwd=self.folder, env=self.environment)
-        assert process.status == 0, str(process)
+        # The tour's incoming file is the whole table, whose first weeks have no past: its drift is worth a look.
+        assert process.status in ((0, 1) if step.text == "assay status" else (0,)), str(process)
         assert "Traceback" not in process.output + process.errors
 
     def _serve(self, command: str, answers_at: str | None) -> None:
