@@ -19,7 +19,7 @@ from pipeline.settings.pseudonyms import Pseudonyms
 from tests.flows.assay import client_of, run
 from tests.pipeline.fitted import config, transactions
 
-SECRET = re.compile(r"SECRET|(?<![\d.])8[ ,]?675[ ,]?3\d\d(?!\d)|(?<!\d)8\.68e\+06")
+SECRET = re.compile(r"(?<!ASSAY_WEBHOOK_)(?<!ASSAY_OIDC_)SECRET|(?<![\d.])8[ ,]?675[ ,]?3\d\d(?!\d)|(?<!\d)8\.68e\+06")
 """What sensitive cells hold, and their numbers in every spelling."""
 ACTING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 """What a terminal acts on."""
