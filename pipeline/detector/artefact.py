@@ -28,13 +28,15 @@ from pipeline.detector.traits import Traits
 from pipeline.errors import ConfigError, ResourceError, TrainingError
 from pipeline.features import Feature, core_features, list_features
 from pipeline.labels.known import Labels
-from pipeline.settings.config import Config, ThresholdConfig, TrackingConfig
+from pipeline.settings.config import Config, ThresholdConfig
 from pipeline.tables.parquet import read_batches
 
 if TYPE_CHECKING:
     from models.one_class import OneClassModel
     from models.settings import OnEpoch
 
+NOT_THE_MODELS = ("columns", "incoming", "review", "notify", "tracking")
+"""Sections that a model has nothing to do with: those of the day hold, and addresses in them may hold passwords."""
 CHECKED_ROWS = 4096
 """Whether a model is of any use is looked at on about as many normal rows, at most."""
 MATRIX_BYTES = 2**30
@@ -386,11 +388,7 @@ class Detector:
         seal(
             folder,
             {
-                # Without the tracking section: its URLs may hold passwords, and the artefact travels. Without titles:
-                # they are read, not learned from, and those of the day hold.
-                "config": self.config.model_copy(update={"tracking": TrackingConfig()}).model_dump(
-                    mode="json", exclude={"columns"}
-                ),
+                "config": self.config.model_dump(mode="json", exclude=set(NOT_THE_MODELS)),
                 "as_of": self.as_of.isoformat(),
                 "calibration_start": self.calibration_start.isoformat(),
                 "threshold": self.cut.to_dict(),
@@ -432,7 +430,7 @@ class Detector:
         table = pq.read_table(folder / "calibration.parquet")
         held_out = ScoredRows.from_table(table, content["calibration_days"])
         return cls(
-            config=Config.model_validate(content["config"]),
+            config=_config_of(content["config"]),
             as_of=datetime.fromisoformat(content["as_of"]),
             encoder=Encoder.from_dict(read_json(folder / "encoder.json")),
             model=load(folder / "model"),
@@ -530,3 +528,8 @@ def _matrix(encoder: Encoder, parts: Parts, features: Path, *, columns: list[str
             matrix[places] = encoder.transform(rows)
         encoder.put_unseen(matrix, seed)
         yield matrix
+
+
+def _config_of(sections: dict[str, Any]) -> Config:
+    """Return a saved configuration; older artefacts have sections that are left out today, with settings now gone."""
+    return Config.model_validate({name: part for name, part in sections.items() if name not in NOT_THE_MODELS})

@@ -128,6 +128,15 @@ def test_an_artefact_holds_no_pickle_and_names_its_format(detector, tmp_path):
     assert json.loads(files["detector.json"])["format"] == FORMAT
 
 
+def test_an_artefact_of_other_settings_of_the_desk_and_of_notices_is_read(detector, tmp_path):
+    detector.save(tmp_path)
+    content = unseal(tmp_path)
+    assert not {"columns", "incoming", "review", "notify", "tracking"} & set(content["config"])
+    content["config"] |= {"review": {"a_setting_of_then": 4.0}, "notify": {"gone": []}}
+    seal(tmp_path, content)
+    assert Detector.load(tmp_path).config == detector.config
+
+
 def test_an_artefact_holds_no_password_of_the_tracking_section(detector, tmp_path):
     urls = {"uri": "postgresql://assay:first-word@db/mlflow", "ledger_url": "postgresql://assay:second-word@db/assay"}
     settings = config(tracking=urls)
