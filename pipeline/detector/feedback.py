@@ -230,11 +230,13 @@ def _by_trees(
     def margins_without(rows: np.ndarray) -> np.ndarray:
         return _of_block(_fit(features, parts, ~rows, encoder=encoder, seed=seed).margin, encoder, parts, features)
 
-    is_judge, odds = judges[parts.order[block[parts.order]]], _odds(margins_without(judges))
+    in_block = parts.order[block[parts.order]]
+    is_judge, odds = judges[in_block], _odds(margins_without(judges))
     tails = {"model": MemberTail.fit(held_out.scores[normal] - floor)}
     model = _levels(tails["model"], held_out.scores - floor)
     levels = _levels(MemberTail.fit(odds[normal & is_judge]), odds)
-    choice = choose(model[is_judge], levels[is_judge], held_out.take(is_judge), seed=seed)
+    weights = parts.stands_for[in_block][is_judge]
+    choice = choose(model[is_judge], levels[is_judge], held_out.take(is_judge), seed=seed, weights=weights)
     frauds = f"{np.count_nonzero(parts.labels == 1):,} known frauds; trees fitted on them"
     if not choice.weight:
         text = f"{frauds} find no more in the calibration block, and count nothing"
@@ -329,7 +331,9 @@ class Choice:
         return f"average precision {self.precision:.3f} in the calibration block, {self.alone:.3f} without them"
 
 
-def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int) -> Choice:
+def choose(
+    model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int, weights: np.ndarray | None = None
+) -> Choice:
     """Return what the trees count: the weight that gains most where its gain is counted at the lower end.
 
     Parameters
@@ -339,14 +343,17 @@ def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int)
     rows : ScoredRows
         The same rows, frauds and normal ones among them, and customers where the contract has entities.
     seed : int
+    weights : array of shape (n_rows,), optional
+        How many rows each one stands for; one each when left out.
     """
     known = rows.normal | (rows.labels == 1)
     labels, one, two = rows.labels[known] == 1, model[known], trees[known]
+    stands_for = np.ones(len(labels)) if weights is None else weights[known]
     ranks = [_Ranking.of(weight * two + (1 - weight) * one, labels) for weight in WEIGHTS]
     draws = _draws(None if rows.customers is None else rows.customers[known], len(labels), seed)
-    values = np.array([[ranking.average_precision(draw) for ranking in ranks] for draw in draws])
+    values = np.array([[ranking.average_precision(draw * stands_for) for ranking in ranks] for draw in draws])
     best = int(np.argmax(np.quantile(values - values[:, :1], LOWER_END, axis=0)))
-    precisions = [ranks[place].average_precision(np.ones(len(labels))) for place in (best, 0)]
+    precisions = [ranks[place].average_precision(stands_for) for place in (best, 0)]
     return Choice(WEIGHTS[best], *precisions)
 
 
@@ -397,7 +404,8 @@ def _fit(features: Path, parts: Parts, among: np.ndarray, *, encoder: Encoder, s
     places = np.sort(np.concatenate([frauds, normal[::step]]))
     rows = _sample(features, parts, places).read(encoder.table_columns)
     is_fraud = labels[places] == 1
-    return BoostedTrees.fit(encoder.transform(rows), is_fraud, np.where(is_fraud, 1.0, step), seed=seed)
+    weights = parts.stands_for[parts.order[places]] * np.where(is_fraud, 1.0, step)
+    return BoostedTrees.fit(encoder.transform(rows), is_fraud, weights, seed=seed)
 
 
 def _sample(features: Path, parts: Parts, places: np.ndarray) -> Sample:

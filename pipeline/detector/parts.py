@@ -78,6 +78,8 @@ class Parts:
     normal : array of bool
         In the file's order: the label is known as of then and says not fraud. In a table without labels, review has
         not found it to be fraud; in a period that is partly labelled, the label may also be overdue.
+    chances : array of float64
+        In the file's order: what chance a row with a label had of being looked at (`Labels.chances`), NaN without one.
     order : array of int64
         File positions in the order of time, ties by id.
     start : datetime
@@ -94,6 +96,7 @@ class Parts:
     role: np.ndarray
     labels: np.ndarray
     normal: np.ndarray
+    chances: np.ndarray
     order: np.ndarray
     start: datetime
     before: datetime
@@ -130,6 +133,22 @@ class Parts:
             return "the days whose rows all have one"
         low, high = (percent(float(self.summary[f"contamination_{end}"])) for end in ("low", "high"))
         return f"{self.summary['audit_rows']:,} rows of audit slices, which say {low} to {high}"
+
+    @property
+    def stands_for(self) -> np.ndarray:
+        """How many rows each one stands for where labels are learned from, in the file's order: 1 or more.
+
+        One that was drawn by chance was looked at in place of as many as the chance says: its weight is 1 / chance, but
+        at most the square root of the number of its kind, frauds or normal rows, that have a label (Ionides 2008,
+        truncated importance sampling), so that no single row decides. Where rows without a label count as normal, these
+        stand for themselves, and the normal ones drawn count once.
+        """
+        weights = np.ones(len(self.labels))
+        is_counted = (self.normal & np.isnan(self.labels)).any()
+        for label in (1,) if is_counted else (0, 1):
+            rows = self.labels == label
+            weights[rows] = np.minimum(1 / self.chances[rows], max(np.sqrt(np.count_nonzero(rows)), 1))
+        return weights
 
     def places(self, role: int) -> np.ndarray:
         """Return, for each row of one part in the file's order, its place in the order of time, ties by id."""
@@ -196,7 +215,8 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
     if not normal.any():
         raise TrainingError(_why_no_normal_rows(rows, known, labels, as_of))
 
-    audit = _by_audit(labels.chances(rows, known), known) if silent.any() else {}
+    chances = labels.chances(rows, known)
+    audit = _by_audit(chances, known) if silent.any() else {}
     by_time = [(contract.timestamp, "ascending"), (contract.id, "ascending")]
     order = pc.sort_indices(rows, sort_keys=by_time).to_numpy().view(np.int64)
     del rows  # the ids have done their part, and Arrow would keep their memory
@@ -223,6 +243,7 @@ def split(features: Path, config: Config, labels: Labels, as_of: datetime) -> Pa
         role=role,
         labels=known,
         normal=normal,
+        chances=chances,
         order=order,
         start=start.astype(datetime),
         before=ordered[max(int(np.searchsorted(ordered, start)) - 1, 0)].astype(datetime),

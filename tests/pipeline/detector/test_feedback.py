@@ -232,6 +232,19 @@ def test_many_normal_rows_are_thinned_and_weighted(features, monkeypatch, detect
     assert shares[0] == pytest.approx(shares[1], abs=0.02)
 
 
+def test_frauds_that_an_audit_slice_found_count_for_those_that_nobody_looked_at(features, detector, later, folder):
+    table = pq.read_table(features)
+    is_audit = (table["fraud"].to_numpy() == 1) & np.isin(table["channel"].to_pylist(), ["phone"])
+    is_audit &= np.isin(table["card"].to_pylist(), [f"card-{number:02d}" for number in range(10)])
+    audit = {"tx": table["tx"].filter(pa.array(is_audit)), "inclusion_probability": np.full(is_audit.sum(), 0.05)}
+    pq.write_table(pa.table(audit), folder / "audit.parquet")
+    weighted = Detector.fit(features, config(), Labels(config(), audits=(folder / "audit.parquet",)), AFTER)
+    margins = [each.feedback.trees.margin(each.encoder.transform(later)) for each in (weighted, detector)]
+    # More rows are frauds to trees that see each of these for several.
+    assert margins[0].mean() > margins[1].mean() + 0.1
+    assert (weighted.held_out.one_class == detector.held_out.one_class).all()
+
+
 def scored(labels, customers=None):
     """Rows of one day with labels, in the order given."""
     n_rows = len(labels)
@@ -278,6 +291,19 @@ def test_of_a_few_frauds_the_weight_with_the_surest_gain_counts():
     choice = choose(model, trees, scored(labels, customers), seed=0)
     assert choice.weight == 0.5
     assert choice.precision - choice.alone == pytest.approx(gains(np.ones(n_rows))[WEIGHTS.index(0.5)])
+
+
+def test_the_weight_is_the_best_by_how_many_rows_each_stands_for():
+    generator = np.random.default_rng(0)
+    labels, is_rare = (generator.random(4000) < 0.05).astype(float), generator.random(4000) < 0.15
+    # The one-class score alone finds the rare frauds, of which each stands for twelve.
+    model = generator.exponential(size=4000) + 4 * labels * is_rare
+    trees = generator.exponential(size=4000) + 4 * labels * ~is_rare
+    weights = np.where(is_rare & (labels == 1), 12.0, 1.0)
+    counted, weighted = (choose(model, trees, scored(labels), seed=0, weights=each) for each in (None, weights))
+    assert weighted.weight < counted.weight
+    score = weighted.weight * trees + (1 - weighted.weight) * model
+    assert weighted.precision == pytest.approx(average_precision_score(labels, score, sample_weight=weights))
 
 
 def test_trees_that_are_no_better_count_nothing():

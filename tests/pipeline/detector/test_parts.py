@@ -214,6 +214,33 @@ def test_rows_of_several_slices_stand_for_as_many_as_they_were_drawn_from(featur
     assert parts.summary["contamination_low"] < frauds / rows < parts.summary["contamination_high"]
 
 
+@pytest.mark.parametrize("unlabelled", ["normal", "neither"])
+def test_a_row_drawn_by_chance_stands_for_those_that_nobody_looked_at(features, tmp_path, unlabelled):
+    path, labels, _, hidden = only_reviewed(features, tmp_path, days=0)
+    table, drawn = pq.read_table(path), np.flatnonzero(hidden)[::5]
+    hidden[drawn] = False
+    table = replace(table, "fraud", pa.array(labels, mask=hidden))
+    settings = config()
+    if unlabelled == "neither":  # the table says when labels became known, so that another may still come
+        table = table.append_column("known", table["at"])
+        settings = config(contract={"labelled_at": "known"}, training={"min_fit_rows": 20, "min_calibration_rows": 10})
+    pq.write_table(table, path)
+    audit = {
+        "tx": table["tx"].take(pa.array(drawn)),
+        "inclusion_probability": np.where(np.arange(len(drawn)) % 2, 0.25, 1e-4),
+    }
+    pq.write_table(pa.table(audit), tmp_path / "audit.parquet")
+    parts = split(path, settings, Labels(settings, audits=(tmp_path / "audit.parquet",)), AFTER)
+    expected = np.ones(len(labels))
+    for label in (0, 1):
+        most = np.sqrt(((labels == label) & ~hidden).sum())
+        for place, row in enumerate(drawn):
+            if labels[row] == label and (label == 1 or unlabelled == "neither"):
+                expected[row] = 4 if place % 2 else most
+    assert parts.stands_for == pytest.approx(expected)
+    assert len(np.unique(expected)) == (3 if unlabelled == "normal" else 4)
+
+
 def test_without_a_day_of_labels_nothing_is_said_of_how_many_are_fraud(features, tmp_path):
     path, _, _, hidden = only_reviewed(features, tmp_path, days=0)
     parts = split(path, config(), Labels(config()), AFTER)
