@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.calibration.exploring import solve_queue
+from pipeline.calibration.exploring import has_fallen, solve_queue
 from pipeline.calibration.strategies.choice import fulfilment, solve
 from pipeline.settings.config import ThresholdConfig
 from tests.pipeline.calibration.held_out_rows import made
@@ -40,6 +40,31 @@ def test_by_capacity_a_share_of_the_alerts_explores(share):
     # What came is held against the rest of the capacity.
     assert fulfilment(threshold, rows, flags).is_inside
     assert type(threshold).from_dict(threshold.to_dict()) == threshold
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.1, 0.2), (0.3, 0.5)])
+def test_twice_as_much_explores_where_the_precision_of_the_queue_fell_but_no_more_than_half(share, expected):
+    rows, settings = rows_of(frauds=160), ThresholdConfig(strategy="capacity", alerts_per_day=50)
+    steady = solve_queue(rows, settings, share)
+    assert "more than usual" not in steady.promise
+    # The frauds of the last two days turn out to be none: what scores high there is a pattern that is gone.
+    broken = dataclasses.replace(rows, labels=np.where(rows.day >= 2, 0.0, rows.labels))
+    threshold = solve_queue(broken, settings, share)
+    flags, picks = queue(broken, threshold)
+    assert (flags.sum(), picks.sum()) == (round(200 * (1 - expected)), round(200 * expected))
+    assert "more than usual, because the precision of the queue fell" in threshold.promise
+
+
+def test_a_precision_falls_by_chance_no_more_often_than_its_intervals_say():
+    generator, flags = np.random.default_rng(0), np.ones(400, bool)
+    day = np.repeat(np.arange(4), 100)
+    steady = [has_fallen(made(flags, labels=(generator.random(400) < 0.3) * 1.0, day=day), flags) for _ in range(300)]
+    assert sum(steady) < 15
+    rates = np.repeat([0.3, 0.1], 200)
+    fallen = [has_fallen(made(flags, labels=(generator.random(400) < rates) * 1.0, day=day), flags) for _ in range(20)]
+    assert sum(fallen) > 17
+    unknown = np.where(day >= 2, np.nan, 1.0)
+    assert not has_fallen(made(flags, labels=unknown, day=day), flags)
 
 
 def test_by_customers_the_share_is_of_customers_too():
