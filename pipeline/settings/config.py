@@ -468,12 +468,12 @@ class FeedbackConfig(_Section):
         default=30, ge=20, description="Known frauds in the training period that boosted trees are fitted from."
     )
     explore: float = Field(
-        default=0.0,
+        default=0.1,
         ge=0,
         le=0.5,
         description=(
             "Share of the queue, where known frauds count, that goes to rows which only the one-class score finds "
-            "unusual (threshold by capacity or false_alert_rate), such as 0.1; 0 for none."
+            "unusual (threshold by capacity or false_alert_rate); twice as much where its precision fell, 0 for none."
         ),
     )
 

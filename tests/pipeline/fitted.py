@@ -19,7 +19,7 @@ AFTER = START + timedelta(days=DAYS + 8)  # every label is available by then
 
 
 def config(**sections):
-    """A configuration whose model is small enough to fit in a second."""
+    """A configuration whose model is small enough to fit in a second, and whose alerts are those of the line alone."""
     contract = {
         "id": "tx",
         "timestamp": "at",
@@ -34,6 +34,7 @@ def config(**sections):
         "contract": {**contract, **sections.pop("contract", {})},
         "features": {"families": ("amount", "calendar", "columns", "change"), **sections.pop("features", {})},
         "model": {**model, **sections.pop("model", {})},
+        "feedback": {"explore": 0.0, **sections.pop("feedback", {})},
         **sections,
     }
     return Config.model_validate(settings)
