@@ -92,7 +92,8 @@ def test_without_an_option_the_configuration_is_taken_and_a_segment_has_its_own_
     assert done.exit_code == 0, done.output
     config = read_config(home / "assay.toml")
     new, _ = load_detector(config, str(latest(home).version))
-    assert new.cut.settings == {"rate": 0.05}
+    # A tenth of the budget explores, or two where the precision of the queue fell.
+    assert new.cut.settings["rate"] in (pytest.approx(0.045), pytest.approx(0.04))
     assert new.cut.parts
     scores = pq.read_table(folder / "scores.parquet")
     rows = pq.read_table(home / "transactions.parquet")
