@@ -97,6 +97,8 @@ class Committee(OneClassModel):
     above : sequence of int
         Columns whose values below their mean are nothing unusual, and count as the mean for "together" and "forest";
         "extremes" takes none of them for low.
+    ignored : sequence of int
+        Columns that no member looks at: they are there for what is fitted beside the model on the same matrix.
     hidden : sequence of int
         Nodes of each encoder layer of the networks between the columns and the code.
     code_size : int
@@ -149,6 +151,7 @@ class Committee(OneClassModel):
     core: Sequence[int] | None = None
     behaviour: Sequence[int] | None = None
     above: Sequence[int] = ()
+    ignored: Sequence[int] = ()
     hidden: Sequence[int] = (128,)
     code_size: int = 64
     noise: float = 0.02
@@ -195,7 +198,7 @@ class Committee(OneClassModel):
                 member.set_params(on_epoch=self._counting_on()).fit(view.whole(), **watched).set_params(on_epoch=None)
                 before = len(self.epochs_)
                 self.epochs_ += [losses | {"epoch": before + losses["epoch"]} for losses in member.epochs_]
-        self.extremes_ = Extremes.fit(slices(rows), self.above)
+        self.extremes_ = Extremes.fit(slices(rows), self.above, ignored=self.ignored)
         others: np.ndarray | RowSource
         if held_out is not None and len(held_out) >= LEAST_TAIL_ROWS:
             others = held_out.numpy()
@@ -250,9 +253,8 @@ class Committee(OneClassModel):
     def _columns(self, member: str) -> np.ndarray:
         """Return the positions of the columns that a member sees, rising."""
         places = self.core if member == "together" else self.behaviour
-        if places is None:
-            return np.arange(self.n_features_in_)
-        columns = np.array(sorted(places), dtype=np.int64)
+        columns = np.array(sorted(range(self.n_features_in_) if places is None else places), dtype=np.int64)
+        columns = columns[~np.isin(columns, list(self.ignored))]
         if not len(columns) or columns[0] < 0 or columns[-1] >= self.n_features_in_:
             raise ValueError(
                 f"core and behaviour must name columns from 0 to {self.n_features_in_ - 1}, not {places!r}"

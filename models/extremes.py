@@ -14,7 +14,7 @@ class Extremes:
     Parameters
     ----------
     lowest, highest : ndarrays of float32, shape (n_columns,)
-        ``-inf`` as the lowest of a column that has no low end.
+        ``-inf`` as the lowest of a column that has no low end, ``inf`` as the highest of one without a high end.
 
     Examples
     --------
@@ -27,15 +27,16 @@ class Extremes:
         self.lowest, self.highest = lowest, highest
 
     @classmethod
-    def fit(cls, blocks: Iterable[np.ndarray], above: Collection[int] = ()) -> Self:
+    def fit(cls, blocks: Iterable[np.ndarray], above: Collection[int] = (), *, ignored: Collection[int] = ()) -> Self:
         """Fit to blocks of rows of shape (n_block_rows, n_columns), one row at least.
 
-        Of the columns named in ``above`` no value is too low.
+        Of the columns named in ``above`` no value is too low, and of those in ``ignored`` none is too high either.
         """
         ends = [(block.min(axis=0), block.max(axis=0)) for block in blocks if len(block)]
         lowest, highest = (np.array(end, dtype=np.float32) for end in zip(*ends, strict=True))
         lowest, highest = lowest.min(axis=0), highest.max(axis=0)
-        lowest[np.isin(np.arange(len(lowest)), list(above))] = -np.inf
+        lowest[np.isin(np.arange(len(lowest)), [*above, *ignored])] = -np.inf
+        highest[np.isin(np.arange(len(highest)), list(ignored))] = np.inf
         return cls(lowest, highest)
 
     @classmethod

@@ -19,7 +19,7 @@ from pipeline.calibration.p_values import Calibration
 from pipeline.calibration.strategies.choice import row_cuts
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.encoder import Encoder, Rows
-from pipeline.detector.family import build_model
+from pipeline.detector.family import build_model, can_ignore
 from pipeline.detector.feedback import Feedback, learn, load_feedback
 from pipeline.detector.files import check_finite, read_json, seal, unseal, write_json
 from pipeline.detector.parts import CALIBRATION, EARLY_STOPPING, FIT, Parts, split
@@ -191,8 +191,11 @@ class Detector:
 
         listed = list_features(config)
         sample = parts.sample(features, FIT, ENCODER_ROWS)
-        encoder = Encoder.fit(sample, listed, config.encoding, unused=parts.unused(listed))
-        views = encoder.views(core_features(config))
+        unused = parts.unused(listed)
+        # Known frauds say what a risk is worth, where the model can leave the columns out that are there for them.
+        is_for_frauds = config.feedback.enabled and can_ignore(config.model)
+        encoder = Encoder.fit(sample, listed, config.encoding, unused=() if is_for_frauds else unused)
+        views = encoder.views(core_features(config), unused)
         model = build_model(config.model, encoder.column_groups, on_epoch, checkpoint, views=views)
         _fit_model(model, encoder, parts, features=features, seed=config.model.seed)
         held_out, matrix = _score_block(model, encoder, parts, features=features, config=config)
@@ -213,6 +216,7 @@ class Detector:
                 **{f"trimmed_{name}": value for name, value in trimmed.items()},
                 "columns": len(encoder.columns),
                 "unused_features": ", ".join(encoder.unused),
+                "ignored_features": ", ".join(encoder.names_of(views.get("ignored", ()))),
                 **lesson.summary,
             },
             calibration_start=parts.start,

@@ -1,6 +1,6 @@
 """Columns to matrix and back: features become the float32 numbers that a model sees."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -124,26 +124,31 @@ class Encoder:
         runs = groupby(self.columns, lambda column: (kinds.get(column.role, "number"), _group(column)))
         return [(kind, len(list(run))) for (kind, _), run in runs]
 
-    def views(self, core: Collection[str] = ()) -> dict[str, list[int]]:
+    def views(self, core: Collection[str] = (), ignored: Collection[str] = ()) -> dict[str, list[int]]:
         """Return the positions of columns that belong together, by the name of a model's parameter for them.
 
         Parameters
         ----------
         core : collection of str
             Names of the features whose combination says something; none stands for all.
+        ignored : collection of str
+            Names of the features that a model shall not look at.
 
         Returns
         -------
         dict
             "core", the columns of these features; "behaviour", those that hold what a row is against what is usual,
             which a column of the table, a place on the clock and a mark of a missing value are not; "above", those of
-            features of which only high values speak for fraud. A view that would be empty is left out.
+            features of which only high values speak for fraud; "ignored". A view that would be empty is left out.
         """
         features = {feature.name: feature for feature in self.features}
         names = {name for name in features if not core or name in core}
-        views: dict[str, list[int]] = {"core": [], "behaviour": [], "above": []}
+        views: dict[str, list[int]] = {"core": [], "behaviour": [], "above": [], "ignored": []}
         for place, column in enumerate(self.columns):
             feature = features[column.feature]
+            if column.feature in ignored:
+                views["ignored"].append(place)
+                continue
             if column.feature in names:
                 views["core"].append(place)
             if feature.family != "columns" and feature.scale != "cycle" and column.role != "missing":
@@ -151,6 +156,10 @@ class Encoder:
             if feature.direction == "above" and column.role != "missing":
                 views["above"].append(place)
         return {name: places for name, places in views.items() if places}
+
+    def names_of(self, places: Iterable[int]) -> list[str]:
+        """Return the features that columns of the matrix belong to, each once, in their order."""
+        return list(dict.fromkeys(self.columns[place].feature for place in places))
 
     def places(self, source: str) -> list[int]:
         """Return the positions of a source's columns in the matrix (`Feature.source`)."""

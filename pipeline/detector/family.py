@@ -28,7 +28,7 @@ SETTINGS = {
     "trim": "trim",
 }
 # Parameters that no configuration sets: they follow from the table and the run.
-GIVEN = ("column_groups", "core", "behaviour", "above", "checkpoint", "on_epoch", "contamination")
+GIVEN = ("column_groups", "core", "behaviour", "above", "ignored", "checkpoint", "on_epoch", "contamination")
 # Where a family does better on transactions with another value than the library's, chosen on development weeks.
 OWN: dict[str, dict[str, Any]] = {"denoising": {"noise": 0.02, "learning_rate": 3e-3}}
 
@@ -93,6 +93,13 @@ def build_model(
     if model.get_params().get("loss", "mixed") == "mixed":
         run["column_groups"] = column_groups
     return model.set_params(**{name: value for name, value in run.items() if name in parameters})
+
+
+def can_ignore(settings: ModelConfig) -> bool:
+    """Return whether the model that a configuration asks for can leave columns of its matrix out."""
+    from models.registry import MODELS, model_class, parameter_names
+
+    return settings.name in MODELS and "ignored" in parameter_names(model_class(settings.name))
 
 
 def parameters_of(model: "OneClassModel") -> dict[str, Any]:

@@ -104,10 +104,11 @@ class Parts:
     summary: dict[str, float | int | str]
 
     def unused(self, features: Sequence[Feature]) -> set[str]:
-        """Return the names of features that are not to be looked at: risks, unless most rows to fit on have a label.
+        """Return the names of features that the model is not to look at: risks, unless most fit rows have a label.
 
         Where review alone gives labels, they are those of rows that a queue held. A risk is then how often the rows of
-        an entity looked odd before, and a one-class model cannot tell what that is worth.
+        an entity looked odd before, and a one-class model cannot tell what that is worth. What learns from known frauds
+        can: it may look at them all the same.
         """
         if np.isfinite(self.labels[self.role == FIT]).mean() >= MOSTLY:
             return set()

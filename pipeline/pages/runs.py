@@ -167,9 +167,12 @@ def _alerts(scored: Scored, config: Config) -> list:
 
 
 def _notes(detector: Detector) -> list[str]:
-    unused = detector.summary.get("unused_features")
-    why = "they never varied in the rows to fit on, or are risks and fewer than half of these rows have a label"
-    return [f"Not used, because {why}: {unused}."] if unused else []
+    few = "risks and fewer than half of these rows have a label"
+    notes = {
+        "unused_features": f"Not used, because they never varied in the rows to fit on, or are {few}",
+        "ignored_features": f"Looked at only where known frauds count, because they are {few}",
+    }
+    return [f"{text}: {detector.summary[name]}." for name, text in notes.items() if detector.summary.get(name)]
 
 
 def _model(detector: Detector) -> str:

@@ -71,6 +71,16 @@ def test_low_values_of_a_column_that_speaks_above_alone_count_as_usual(fitted):
     assert fitted.anomaly_score(high) > 3 * fitted.anomaly_score(low)
 
 
+def test_ignored_columns_might_as_well_not_be_there():
+    every, others = rows(), rows(200, seed=2)
+    few = small(core=(0, 1), behaviour=(0, 1, 2), above=(2,)).fit(every[:, :3], X_held_out=rows(800, seed=1)[:, :3])
+    views = {"core": (0, 1, 4), "above": (2, 3), "ignored": (3, 4)}
+    ignoring = small(**views).fit(every, X_held_out=rows(800, seed=1))
+    assert (ignoring.anomaly_score(others) == few.anomaly_score(others[:, :3])).all()
+    others[:, 3:] = 1e6
+    assert (ignoring.anomaly_score(others) == few.anomaly_score(others[:, :3])).all()
+
+
 def test_an_odd_combination_is_told_by_the_member_that_sees_the_core(fitted):
     odd = np.zeros((1, 5), np.float32)
     odd[0, :2] = 1.5, -1.5

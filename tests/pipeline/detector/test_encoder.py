@@ -209,3 +209,7 @@ def test_views_are_the_columns_of_the_core_of_behaviour_and_of_those_that_speak_
     assert views["above"] == ["pace"]
     assert encoder.views()["core"] == list(range(len(names)))
     assert "core" not in encoder.views(["nothing that is there"])
+    ignoring = encoder.views(ignored=["pace", "eur"])
+    assert encoder.names_of(ignoring["ignored"]) == ["eur", "pace"]
+    assert set(ignoring) == {"core", "ignored"}
+    assert sorted(ignoring["core"] + ignoring["ignored"]) == list(range(len(names)))

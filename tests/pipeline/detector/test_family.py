@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.registry import MODELS, model_class
-from pipeline.detector.family import build_model, parameters_of
+from pipeline.detector.family import build_model, can_ignore, parameters_of
 from pipeline.errors import ConfigError
 from pipeline.settings.config import ModelConfig
 from tests.processes import run
@@ -98,6 +98,12 @@ def test_what_a_family_does_not_have_is_refused_in_one_sentence(settings, messag
 
 def test_a_score_that_only_one_family_has_is_taken_by_it():
     assert built("variational", score="reconstruction_probability").residual_score == "reconstruction_probability"
+
+
+def test_the_committee_can_leave_columns_of_its_matrix_out():
+    assert can_ignore(ModelConfig(name="committee"))
+    assert not can_ignore(ModelConfig(name="denoising"))
+    assert not can_ignore(ModelConfig(name="none such"))
 
 
 def test_reading_a_configuration_does_not_import_the_library():

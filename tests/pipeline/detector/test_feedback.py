@@ -13,7 +13,16 @@ from pipeline.detector.feedback import FOLDS, LEAST_FRAUDS, WEIGHTS, Feedback, c
 from pipeline.detector.parts import CALIBRATION, split
 from pipeline.detector.traits import Traits
 from pipeline.labels.known import Labels
-from tests.pipeline.fitted import AFTER, config, contents, detector_of, feature_table, quiet_frauds, replace
+from tests.pipeline.fitted import (
+    AFTER,
+    config,
+    contents,
+    detector_of,
+    feature_table,
+    quiet_frauds,
+    replace,
+    transactions,
+)
 
 ROWS = 4000
 
@@ -161,6 +170,38 @@ def test_where_only_some_frauds_are_labelled_the_other_rows_are_normal(features,
     assert partly.summary["taken_for_normal_rows"] == hidden.sum()
     assert partly.feedback is not None
     assert precision(partly, later) > 0.8 * precision(detector, later)
+
+
+def test_risks_that_the_model_does_not_look_at_teach_what_they_are_worth(folder):
+    # Whether a card had frauds tells its next ones, and nothing else does; review looks at two rows in five.
+    generator, table = np.random.default_rng(0), transactions(ROWS)
+    is_bad = np.isin(table["card"].to_pylist(), ["card-03", "card-17", "card-21", "card-30"])
+    fraud = (is_bad & (generator.random(ROWS) < 0.8)).astype(np.int8)
+    table = replace(table, "eur", generator.lognormal(3, 0.3, ROWS).round(2))
+    settings = config(
+        features={"families": ("amount", "columns", "risk"), "label_delay_days": 1.0},
+        model={"name": "committee", "max_epochs": 3},
+    )
+    labels = pa.array(fraud, mask=generator.random(ROWS) > 0.4)
+    features = feature_table(folder, replace(table, "fraud", labels), settings, "risky")
+    detectors = [detector_of(features, with_feedback(settings, enabled)) for enabled in (True, False)]
+    risks = [name for name in detectors[0].summary["ignored_features"].split(", ") if name]
+    assert risks
+    assert all("risk" in name for name in risks)
+    assert detectors[1].summary["ignored_features"] == ""
+    assert set(risks) <= set(detectors[1].summary["unused_features"].split(", "))
+    rows = pq.read_table(features).slice(3 * ROWS // 4)
+    one_class, without = (detector.model.anomaly_score(detector.encoder.transform(rows)) for detector in detectors)
+    assert (one_class == without).all()
+    later = fraud[3 * ROWS // 4 :]
+    scores = [detector.anomaly_scores(rows) for detector in detectors]
+    found = [average_precision_score(later, score) for score in scores]
+    assert found[0] > 0.5 > 2 * found[1]
+
+
+def with_feedback(settings, enabled):
+    """Return the configuration with known frauds counting or not."""
+    return settings.model_copy(update={"feedback": settings.feedback.model_copy(update={"enabled": enabled})})
 
 
 @pytest.fixture(scope="module")
