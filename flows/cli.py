@@ -477,6 +477,20 @@ def status(
     raise typer.Exit(code)
 
 
+@app.command(epilog="Example: assay retention --keep 400d --dry-run")
+def retention(
+    keep: Annotated[str, typer.Option(help="How long everything is kept, in days, such as 400d.")],
+    config: ConfigFile = DEFAULT,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+) -> None:
+    """Remove results, runs and history that are past their time, and that no version and no open alert needs."""
+    from flows.commands.retention import remove_old
+
+    with _plain_errors():
+        remove_old(config, keep, is_dry_run=dry_run)
+
+
 @app.command(epilog="Example: assay history")
 def history(config: ConfigFile = DEFAULT) -> None:
     """Show who made which version champion, when and why."""

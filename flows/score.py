@@ -185,7 +185,7 @@ def _score(batch: Batch, champion: Champion, config_path: str, *, force: bool = 
         rules=batch.rules,
     )
     done = ledger.find(batch.id, champion.version)
-    if done and not force and Path(done.folder).is_dir():
+    if done and not force and (done.removed_at or Path(done.folder).is_dir()):
         return _scored_before(batch, done)
     try:
         return _publish(batch, champion, entry, config_path)
@@ -204,6 +204,11 @@ def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
         f"({entry.scored_at:%Y-%m-%d %H:%M} UTC, {entry.flagged:,} alerts); nothing was done, --force scores it again "
         "in place"
     )
+    if entry.removed_at:
+        return BatchResult(
+            folder=Path(entry.folder),
+            screen=Screen(sentences=[text, f"Its results were removed on {entry.removed_at:%Y-%m-%d} for their age."]),
+        )
     tables = {"Where": {"report": f"{entry.folder}/report.html"}}
     return BatchResult(folder=Path(entry.folder), screen=Screen(sentences=[text], tables=tables))
 

@@ -27,7 +27,7 @@ ONLY_IN = {
 ORDER = [
     *("errors", "numbers", "settings", "tables", "validation", "inference", "labels", "workspace"),
     *("features", "intake", "calibration", "detector", "tracking", "scoring", "evaluation"),
-    *("monitoring", "selection", "pages", "review", "simulation"),
+    *("monitoring", "selection", "pages", "review", "upkeep", "simulation"),
 ]
 # Files of tests that mirror no file of the packages, and why.
 OF_NO_ONE_FILE = {

@@ -134,7 +134,8 @@ def missed_by_version(workspace: Workspace) -> dict[str, str]:
     folders, labels = defaultdict(list), workspace.labels
     for path in sorted(workspace.folder.batches.glob(f"*/{AUDIT}")):
         scores = path.with_name("scores.parquet")
-        if workspace.config.contract.id in pq.read_schema(scores).names:
+        # Of a batch whose results were removed for their age, how many rows there were is gone.
+        if scores.is_file() and workspace.config.contract.id in pq.read_schema(scores).names:
             versions = pq.ParquetFile(scores).read_row_group(0, columns=["model_version"]).column(0)
             folders[str(versions[0])].append(path.parent)
     now = datetime.now(UTC).replace(tzinfo=None)

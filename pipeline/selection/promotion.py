@@ -7,7 +7,7 @@ from pipeline.errors import AssayError, ConfigError
 from pipeline.selection.records import AliasChange, AliasRecords, current_user
 from pipeline.selection.recovery import NothingDone, changing
 from pipeline.settings.config import Config
-from pipeline.tracking.aliases import find_aliases, find_version, move_aliases
+from pipeline.tracking.aliases import find_aliases, find_version, move_aliases, registered
 from pipeline.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 from pipeline.tracking.store import load_detector
 
@@ -46,7 +46,9 @@ def check_promotable(config: Config, version: str) -> tuple[str, str | None]:
 
 def earlier_champions(config: Config, number: str) -> list[str]:
     """Return the champions before the present one that a version is held against, too, the latest last."""
-    return [version for version in AliasRecords(config).earlier_champions() if version != number][-EARLIER_CHAMPIONS:]
+    earlier = [version for version in AliasRecords(config).earlier_champions() if version != number]
+    there = registered(config) if earlier else set()  # one may have been removed for its age
+    return [version for version in earlier if version in there][-EARLIER_CHAMPIONS:]
 
 
 def promote(
@@ -106,7 +108,7 @@ def roll_back(config: Config, why: str) -> list[AliasChange]:
         )
     restored = load_detector(config, PREVIOUS)[1]  # one that cannot be loaded shall not become champion
     # What the records say of those below: the champion itself, the one restored, the one before that.
-    below = AliasRecords(config).champions()[-3:-2]
+    below = [version for version in AliasRecords(config).champions()[-3:-2] if version in registered(config)]
     moves: dict[str, str | None] = {CHAMPION: restored, PREVIOUS: below[0] if below else None}
     return _move(config, moves, aliases=aliases, action="rollback", why=why)
 

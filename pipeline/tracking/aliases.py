@@ -81,6 +81,13 @@ def find_aliases(config: Config) -> dict[str, str]:
             raise
 
 
+def registered(config: Config) -> set[str]:
+    """Return every version that there is."""
+    client = start(config)
+    with store_answering(config):
+        return {str(entry.version) for entry in client.search_model_versions(f"name = '{config.name}'")}
+
+
 def move_aliases(config: Config, changes: Mapping[str, str | None], note: Mapping[str, object]) -> None:
     """Give aliases to other versions, in the order given, and tag each version with what was noted.
 

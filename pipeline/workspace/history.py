@@ -94,6 +94,19 @@ class History:
             for name in [name for name in self._files() if Path(name).stem == batch_id]:
                 self._take_out(name)
 
+    def drop(self, days: Collection[date]) -> None:
+        """Remove days: each whole, or not at all."""
+        with self._locked():
+            with hidden(self.folder, "old") as old:
+                for folder in (self.folder / f"date={day}" for day in sorted(days)):
+                    if folder.is_dir():
+                        folder.rename(old / folder.name)
+            flush(self.folder)
+
+    def days(self) -> list[date]:
+        """Return the days of which the store holds rows, in order."""
+        return sorted({_day(name) for name in self._files()})
+
     def take_over(self, folder: Path, gone: Collection[str]) -> None:
         """Make the store what a `NextHistory` is; what an interrupted call did already is not done again.
 

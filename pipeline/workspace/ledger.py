@@ -71,6 +71,8 @@ class Entry:
     rules : str
         Digest of the settings that the batch was judged by, `Batch.rules`; empty for a refusal that shall not keep the
         file from being tried again.
+    removed_at : datetime or None
+        When its results were removed for their age (`pipeline.upkeep.retention`). The batch stays scored.
     """
 
     batch_id: str
@@ -95,6 +97,7 @@ class Entry:
     status: Status = "scored"
     message: str = ""
     rules: str = ""
+    removed_at: datetime | None = None
 
 
 class Ledger:
@@ -153,13 +156,15 @@ class Ledger:
         Returns
         -------
         list of Entry
-            Ordered by their first timestamp. Of a batch scored by several model versions, the latest entry.
+            Ordered by their first timestamp. Of a batch scored by several model versions, the latest entry. Those whose
+            results were removed are not among them: what their ids were is no longer known.
         """
         # An open side is datetime.min or datetime.max, and has nothing beyond.
         entries = self._select(
             BATCHES.c.first_timestamp <= last + min(within, datetime.max - last),
             BATCHES.c.last_timestamp >= first - min(within, first - datetime.min),
             BATCHES.c.batch_id.not_in(list(not_these)),
+            BATCHES.c.removed_at.is_(None),
             _live(),
             self._mine(),
         )
@@ -167,8 +172,12 @@ class Ledger:
         return sorted(latest.values(), key=lambda entry: (entry.first_timestamp, entry.batch_id))
 
     def latest(self, versions: Collection[str]) -> Entry | None:
-        """Return the latest batch, by its rows' time, that any of these model versions has scored; None without one."""
-        entries = self._select(BATCHES.c.model_version.in_(list(versions)), _live(), self._mine())
+        """Return the latest batch, by its rows' time, that any of these model versions has scored; None without one.
+
+        Those whose results were removed are not among them.
+        """
+        of_versions = BATCHES.c.model_version.in_(list(versions))
+        entries = self._select(of_versions, BATCHES.c.removed_at.is_(None), _live(), self._mine())
         scored = [entry for entry in entries if entry.last_timestamp is not None]
         return max(scored, key=lambda entry: (entry.last_timestamp, entry.scored_at), default=None)
 
@@ -219,6 +228,13 @@ class Ledger:
                 return
             connection.execute(sa.delete(BATCHES).where(old))
             connection.execute(sa.insert(BATCHES).values(row))
+
+    def mark_removed(self, entries: Sequence[Entry], at: datetime) -> None:
+        """Note that the results of batches are removed from now on, in one transaction."""
+        with answering(self._engine), self._engine.begin() as connection:
+            for entry in entries:
+                here = sa.and_(BATCHES.c.batch_id == entry.batch_id, BATCHES.c.model_version == entry.model_version)
+                connection.execute(sa.update(BATCHES).where(here, self._mine()).values(removed_at=at))
 
     def _mine(self) -> sa.ColumnElement[bool]:
         return BATCHES.c.model_name == self.name

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0006"
+VERSION = "0007"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""
@@ -62,6 +62,7 @@ BATCHES = sa.Table(
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("rules", sa.String(64), nullable=False, server_default=""),
+    sa.Column("removed_at", Utc),
 )
 """One row a batch and model version: `pipeline.workspace.ledger`."""
 
