@@ -116,6 +116,17 @@ def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[C
     progress.update(bar, total=max(position, 1), completed=max(position, 1))
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Show no steps inside: what runs there is part of one that is shown."""
+    global _progress
+    outer, _progress = _progress, None
+    try:
+        yield
+    finally:
+        _progress = outer
+
+
 def table(title: str, rows: Mapping[str, object]) -> None:
     """Print two columns: what, and how much or where. Sentences wrap; a path stays on one line, to be copied."""
     OUT.print(f"\n[bold]{_safe(title)}[/bold]")

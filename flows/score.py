@@ -110,7 +110,7 @@ def score(
             period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, champion.workspace.config, period)
-            return _score(batch, replace(champion, is_strict=not force), config_path, force=force)
+            return score_batch(batch, replace(champion, is_strict=not force), config_path, force=force)
     except RunCancelled as error:
         return Cancelled(message=str(error))
     except AssayError as error:
@@ -146,7 +146,7 @@ def _score_new_files(config: Config, config_path: str, version: str) -> Incoming
                 with files.concerning(path):
                     with console.step("read"):
                         batch = Batch.of(path, champion.workspace.config)
-                    files.results[path.name] = _score(batch, champion, config_path)
+                    files.results[path.name] = score_batch(batch, champion, config_path)
                     files.put_away(path, config)
             show_on_server("assay-score-incoming", config, files.page)
             return files.outcome
@@ -169,8 +169,25 @@ def load_champion(config: Config, version: str) -> Champion:
         return Champion(detector=detector, version=number, workspace=Workspace(config), candidate=candidate)
 
 
-def _score(batch: Batch, champion: Champion, config_path: str, *, force: bool = False) -> BatchResult:
-    """Score one batch and publish it, or record why it was refused."""
+def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bool = False) -> BatchResult:
+    """Score one batch and publish it, or record why it was refused.
+
+    The caller holds the run lock (`pipeline.workspace.ledger.lock`), with no draft left.
+
+    Parameters
+    ----------
+    batch : Batch
+    champion : Champion
+    config_path : str
+        The table's assay.toml, for the commands that are told.
+    force : bool
+        Score it again, in place, although this version has scored it.
+
+    Raises
+    ------
+    InputError
+        When the batch is refused, which is recorded.
+    """
     ledger = champion.workspace.ledger
     entry = Entry(
         batch_id=batch.id,

@@ -200,6 +200,8 @@ def _old_folders(workspace: Workspace, runs: Sequence[OldRun], before: datetime)
     folders = {kind: tuple(_of_runs(parent, runs)) for kind, parent in kinds.items()}
     compared = (path for path in work.comparisons.glob(f"*-{name}-*") if (at := _stamp(path)) and at < before)
     folders["results of comparisons"] = tuple(sorted(compared))
+    days = (path for path in work.backfills.glob("v*/*") if _changed(path) < before)
+    folders["days of backfills"] = tuple(sorted(days))
     folders["scratch"] = tuple(_scratch(workspace, before))
     return folders
 
@@ -215,7 +217,7 @@ def _of_runs(parent: Path, runs: Sequence[OldRun]) -> Iterator[Path]:
 def _scratch(workspace: Workspace, before: datetime) -> Iterator[Path]:
     """Yield what killed runs left: hidden folders that nobody is at work in, and trainings that nobody went on with."""
     work = workspace.folder
-    parents = (work.root, work.batches, work.runs, work.backtests, work.comparisons, work.history)
+    parents = (work.root, work.batches, work.runs, work.backtests, work.comparisons, work.backfills, work.history)
     for lock in sorted(lock for parent in parents for lock in parent.glob(f".*{LOCK}")):
         folder = lock.with_name(lock.name.removesuffix(LOCK))
         if _changed(lock) < before and not in_use(folder):

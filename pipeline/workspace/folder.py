@@ -28,6 +28,8 @@ class WorkFolder:
         One folder of results a scored batch, and a training run.
     backtests : Path
         One folder of results a backtest.
+    backfills : Path
+        Scores of past days beside what was published, one folder a version and day.
     replaced : Path
         Results of batches whose file was replaced by a changed one.
     checkpoints : Path
@@ -50,6 +52,7 @@ class WorkFolder:
         self.batches = self.root / "batches"
         self.runs = self.root / "runs"
         self.backtests = self.root / "backtests"
+        self.backfills = self.root / "backfills" / config.name
         self.replaced = self.root / "replaced"
         self.checkpoints = self.root / "checkpoints" / config.name
         self.comparisons = self.root / "comparisons"

@@ -4,7 +4,7 @@ import shlex
 import shutil
 import sqlite3
 from contextlib import closing
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.errors import AssayError
 from pipeline.settings.file import read_config
 from pipeline.tracking.aliases import move_aliases
 from pipeline.tracking.client import start
+from pipeline.workspace.ledger import Ledger
 from tests.flows.assay import DAY, review, said
 from tests.flows.assay import run as run_command
 
@@ -62,7 +63,12 @@ def test_the_same_file_again_is_recognised_also_under_another_name_and_force_giv
     renamed = home / "renamed.parquet"
     shutil.copy(home / "transactions.parquet", renamed)
     assert "scored before" in score(home, renamed).screen.sentences[0]
+    ledger = Ledger(read_config(home / "assay.toml"))
+    ledger.mark_removed(ledger.entries(), datetime(2031, 1, 2))
+    shutil.rmtree(first.folder)
+    assert score(home).screen.sentences[1] == "Its results were removed on 2031-01-02 for their age."
     forced = score(home, force=True)
+    assert ledger.entries()[0].removed_at is None
     assert forced.folder == first.folder
     assert pq.read_table(Path(forced.folder) / "scores.parquet").drop_columns("scored_at").equals(scores)
     assert len(list((home / "assay-data" / "batches").iterdir())) == 1
