@@ -477,6 +477,47 @@ def status(
     raise typer.Exit(code)
 
 
+@app.command(epilog="Example: assay backfill --from 2018-06-01 --to 2018-06-30 --version candidate")
+def backfill(
+    table: Annotated[str, typer.Argument(help="File or folder. Left out: table.path, else the history.")] = "",
+    *,
+    first: Annotated[datetime, typer.Option("--from", formats=DAY, help="First day, included.")],
+    last: Annotated[datetime, typer.Option("--to", formats=DAY, help="Last day, included.")],
+    config: ConfigFile = DEFAULT,
+    version: VersionOption = "champion",
+    missing: Annotated[bool, typer.Option("--missing", help="Only rows without published scores.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish them as batches, with alerts, as assay score does.")
+    ] = False,
+) -> None:
+    """Score days of the past with a version, beside what was published; stopped, it goes on where it was."""
+    with _plain_errors():
+        from flows.commands.backfill import Asked
+        from flows.commands.backfill import backfill as fill
+
+        days = {"first": first.date(), "last": last.date()}
+        fill(Asked(config_path=config, table=table, **days, version=version, only_missing=missing, publishes=publish))
+
+
+@app.command(epilog="Example: assay backup /mnt/backups, then: assay backup --check /mnt/backups/cards-20250301T031500")
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where a new folder with the copy is made.")] = Path("assay-backups"),
+    config: ConfigFile = DEFAULT,
+    *,
+    check: Annotated[
+        Path | None, typer.Option(help="A copy to hold against its manifest; nothing is copied then.")
+    ] = None,
+) -> None:
+    """Copy what must be kept (databases, models, labels, history, results) at one moment, with a list of digests."""
+    from flows.commands.backup import check_backup, make_backup
+
+    with _plain_errors():
+        if check:
+            check_backup(check)
+        else:
+            make_backup(config, folder)
+
+
 @app.command(epilog="Example: assay retention --keep 400d --dry-run")
 def retention(
     keep: Annotated[str, typer.Option(help="How long everything is kept, in days, such as 400d.")],
