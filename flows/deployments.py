@@ -11,21 +11,22 @@ from filelock import FileLock, Timeout
 from prefect import serve
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Crashed, State
+from prefect.states import Cancelled, Crashed, State
 
 from flows import console
-from flows.due import moment_after, note_due
+from flows.due import begin, moment_after
 from flows.score import score_incoming
 from flows.stages import name_on_server
 from flows.train import train
 from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
+from pipeline.settings.schedule import CatchUp
 from pipeline.workspace.ledger import lock
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.deployments.runner import RunnerDeployment
+
+
+OVERLAP = {"wait": ConcurrencyLimitStrategy.ENQUEUE, "skip": ConcurrencyLimitStrategy.CANCEL_NEW}
+"""What becomes of a run that is due while another is at work, by ``schedule.overlap``."""
 
 
 def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
@@ -70,7 +75,7 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
             name=f"{action}-{table}",
             schedule=cron,
             parameters={"config_path": path},
-            concurrency_limit=1,
+            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=OVERLAP[config.schedule.overlap]),
             description=f"{text} of {path}.",
             tags=[config.name],
         )
@@ -82,8 +87,9 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
     with _only_schedule(config):
         before = _registered(cast("list[RunnerDeployment]", deployments), path)
         end_dead_runs(before, config)
-        make_up(before)
-        note_due(config, score_cron)
+        drop_late(before)
+        make_up(before, config.schedule.catch_up)
+        begin(config, score_cron)
         # A planned stop shall not lose a night either: paused, nothing would be due, and nothing made up for.
         serve(*cast("list[RunnerDeployment]", deployments), pause_on_shutdown=False)
 
@@ -103,8 +109,30 @@ def end_dead_runs(deployments: "Sequence[DeploymentResponse]", config: Config) -
             console.warning(f"{run.name} was {run.state_name} without a process, and is set to crashed")
 
 
-def make_up(deployments: "Sequence[DeploymentResponse]") -> None:
-    """Start a run of each deployment whose last moment went by while nobody served it, and say so."""
+def drop_late(deployments: "Sequence[DeploymentResponse]") -> None:
+    """Cancel the runs that the server planned and nobody began in time: one run stands for all of them, or none."""
+    late = FlowRunFilter.model_validate(
+        {
+            "state": {"type": {"any_": [StateType.SCHEDULED]}},
+            "next_scheduled_start_time": {"before_": datetime.now(UTC)},
+        }
+    )
+    with get_client(sync_client=True) as client:
+        while runs := [run for run in _runs(client, deployments, late) if run.auto_scheduled]:
+            for run in runs:
+                state: State = Cancelled(message="It was due while nobody served the schedule.")
+                client.set_flow_run_state(run.id, state, force=True)
+
+
+def make_up(deployments: "Sequence[DeploymentResponse]", catch_up: CatchUp) -> None:
+    """Start a run of each deployment whose last moment went by while nobody served it, and say so.
+
+    Parameters
+    ----------
+    deployments : sequence of DeploymentResponse
+    catch_up : {"all", "latest", "skip"}
+        ``schedule.catch_up``: one run stands for all that were missed, or none.
+    """
     with get_client(sync_client=True) as client:
         for deployment in deployments:
             for each in deployment.schedules:
@@ -112,10 +140,10 @@ def make_up(deployments: "Sequence[DeploymentResponse]") -> None:
                 moments = [run.expected_start_time for run in _runs(client, [deployment], begun, limit=1)]
                 since = max(filter(None, [deployment.created, *moments]))
                 if (moment := first_moment(each.schedule, since)) and each.active and not deployment.paused:
-                    client.create_flow_run_from_deployment(deployment.id)
-                    console.warning(
-                        f"{deployment.name} was due on {moment:%Y-%m-%d %H:%M %Z} and did not run; it runs now"
-                    )
+                    if catch_up != "skip":
+                        client.create_flow_run_from_deployment(deployment.id)
+                    then = 'schedule.catch_up = "skip" makes up for nothing' if catch_up == "skip" else "it runs now"
+                    console.warning(f"{deployment.name} was due on {moment:%Y-%m-%d %H:%M %Z} and did not run; {then}")
 
 
 def first_moment(schedule: Any, since: datetime) -> datetime | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from traceback import format_exception
 
@@ -11,14 +12,15 @@ from prefect.states import Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.due import note_due
+from flows.due import left_out_before, missed, note_due
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled
 from pipeline.errors import INTERRUPTED, InputError, plain, sentence
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
-from pipeline.workspace.deliveries import look, put_away
+from pipeline.workspace.deliveries import came_at, look, put_away
+from pipeline.workspace.ledger import Entry
 from pipeline.workspace.nightly import Nightly, Outcome
 from pipeline.workspace.notices import notify
 from pipeline.workspace.standing import standing
@@ -41,6 +43,8 @@ class NewFiles:
         The patterns of ``incoming.ignore``.
     results : dict of str to BatchResult
         Of the files that were scored, by name.
+    left_out : list of str
+        Names of files that came during a downtime, and that ``schedule.catch_up`` leaves out.
     refused, failed : dict of str to str
         By name, why a file was refused, and why it was not scored for a reason that does not lie in it.
     """
@@ -50,6 +54,7 @@ class NewFiles:
     unfinished: dict[str, str] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     results: dict[str, BatchResult] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -63,13 +68,18 @@ class NewFiles:
             When there is no such folder.
         """
         deliveries = look(config, waits=True)
-        handled = Workspace(config).ledger.handled()
+        ledger = Workspace(config).ledger
+        handled, cut = ledger.handled(), left_out_before(config, datetime.now(UTC).replace(tzinfo=None))
         files = cls(skipped=deliveries.skipped, unfinished=dict(deliveries.unfinished), ignore=config.incoming.ignore)
         for path in deliveries.ready:
             with files.concerning(path):
                 _refuse_links_out(path, Path(config.table.incoming))
-                entry = handled.entry_of(Batch.of(path, config))
-                if entry is None:
+                batch = Batch.of(path, config)
+                entry = handled.entry_of(batch)
+                if entry is None and cut and came_at(path) < cut:
+                    ledger.record(_skipped(batch, config, cut))
+                    files.left_out.append(plain(printable(Path(path.name))))
+                elif entry is None:
                     files.paths.append(path)
                 elif entry.status == "scored":
                     files.put_away(path, config)
@@ -120,7 +130,15 @@ class NewFiles:
         names = "1 name was" if self.skipped == 1 else f"{self.skipped} names were"
         text = f"{names} not looked at: hidden, or of a file that is still being written ({', '.join(self.ignore)})"
         waiting = [f"{name} is left to the next run: {why}" for name, why in self.unfinished.items()]
-        return [*([text] if self.skipped else []), *waiting]
+        return [*([text] if self.skipped else []), *waiting, *([self._left_out] if self.left_out else [])]
+
+    @property
+    def _left_out(self) -> str:
+        files = "1 file that came" if len(self.left_out) == 1 else f"{len(self.left_out):,} files that came"
+        return (
+            f"{files} while nobody served the schedule {'is' if len(self.left_out) == 1 else 'are'} left out, by "
+            f"schedule.catch_up: {', '.join(self.left_out)}; what shall be scored all the same: assay score FILE"
+        )
 
     @property
     def page(self) -> Screen:
@@ -148,7 +166,8 @@ class NewFiles:
 
 def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> IncomingResult | State:
     """Run over the incoming folder, and note for `assay status` what came of it."""
-    nightly = Nightly(config)
+    nightly, began = Nightly(config), datetime.now(UTC).replace(tzinfo=None)
+    moments = missed(config, began)
     try:
         result = run()
     except BaseException as error:
@@ -161,7 +180,7 @@ def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> Incom
     else:
         files = result.data if isinstance(result.data, IncomingResult) else None
         nightly.end(files.outcome if files else "stopped", plain(result.message or ""))
-    note_due(config)
+    note_due(config, began, moments)
     _tell(config)
     return result
 
@@ -177,6 +196,23 @@ def _tell(config: Config) -> None:
     for text in faults:
         console.warning(text)
         get_logger("assay").warning(plain(text))
+
+
+def _skipped(batch: Batch, config: Config, cut: datetime) -> Entry:
+    """Return the ledger's row of a file that is left out."""
+    return Entry(
+        batch_id=batch.id,
+        source=str(batch.path),
+        digest=batch.digest,
+        period_start=batch.period.start,
+        period_end=batch.period.end,
+        model_name=config.name,
+        model_version="",
+        scored_at=datetime.now(UTC),
+        status="skipped",
+        message=f"it came before {cut:%Y-%m-%d %H:%M} UTC, while nobody served the schedule",
+        rules=batch.rules,
+    )
 
 
 def _refuse_links_out(path: Path, incoming: Path) -> None:

@@ -37,8 +37,11 @@ from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
 from pipeline.workspace.deliveries import source_of
 from pipeline.workspace.draft import drafting, settle_draft
-from pipeline.workspace.ledger import Entry, lock
+from pipeline.workspace.ledger import AtWork, Entry, lock
 from pipeline.workspace.workspace import Workspace
+
+WAIT = 3600
+"""Seconds that a run waits for another one to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +137,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
 
 def _score_new_files(config: Config, config_path: str, version: str) -> IncomingResult | State:
     try:
-        with lock(config.work_dir):
+        with lock(config.work_dir, timeout=0 if config.schedule.overlap == "skip" else WAIT):
             settle_draft(Workspace(config))
             files = NewFiles.of(config)
             if not files.paths and not files.refused and not files.failed:
@@ -150,6 +153,11 @@ def _score_new_files(config: Config, config_path: str, version: str) -> Incoming
                     files.put_away(path, config)
             show_on_server("assay-score-incoming", config, files.page)
             return files.outcome
+    except AtWork as error:
+        if config.schedule.overlap == "wait":
+            return Failed(message=str(error))
+        text = 'another run is at work, and schedule.overlap = "skip" leaves this one out; nothing was done'
+        return Completed(message=text, data=IncomingResult(screen=Screen(sentences=[text])))
     except RunCancelled as error:
         return Cancelled(message=str(error))
     except AssayError as error:

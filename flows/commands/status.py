@@ -99,6 +99,8 @@ def _of_incoming(incoming: "Incoming", now: datetime, config: Config) -> dict[st
         rows["refused"] = ", ".join(incoming.refused)
     if incoming.skipped:
         rows["not looked at"] = incoming.skipped
+    if incoming.left_out:
+        rows["left out"] = f"{incoming.left_out:,}, which came while nobody served the schedule"
     schedule = incoming.schedule
     rows["next run"] = f"{_local(schedule.due, config)} ({schedule.cron})" if schedule else "no schedule of Assay's own"
     return rows

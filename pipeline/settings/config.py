@@ -15,6 +15,7 @@ from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.incoming import IncomingConfig
 from pipeline.settings.notify import NotifyConfig
 from pipeline.settings.review import ReviewConfig
+from pipeline.settings.schedule import ScheduleConfig
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
 
@@ -536,6 +537,7 @@ class Config(_Section):
     )
     table: TableConfig = TableConfig()
     incoming: IncomingConfig = IncomingConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     validation: ValidationConfig = ValidationConfig()
     features: FeaturesConfig = FeaturesConfig()
     encoding: EncodingConfig = EncodingConfig()

@@ -22,7 +22,7 @@ from pipeline.tables.scratch import LOCK, hidden, in_use, sweep
 from pipeline.tables.writing import flush
 from pipeline.tracking.removal import OldRun, old_runs, reach_days, remove_run
 from pipeline.workspace.database import answering, connect
-from pipeline.workspace.ledger import Entry
+from pipeline.workspace.ledger import UNSCORED, Entry
 from pipeline.workspace.schema import REVIEW_ALERTS, REVIEW_BATCHES
 from pipeline.workspace.workspace import Workspace
 
@@ -168,7 +168,7 @@ def _old_batches(
         place = entry.batch_id, entry.model_version
         if entry.removed_at is not None:
             old += [entry] if results(entry, workspace) else []  # a removal that was killed goes on
-        elif entry.status == "refused" or entry.scored_at >= before or not results(entry, workspace):
+        elif entry.status in UNSCORED or entry.scored_at >= before or not results(entry, workspace):
             continue
         elif place in waiting or place in untaken:
             with_alerts += 1

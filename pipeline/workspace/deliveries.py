@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
@@ -67,6 +68,16 @@ def look(config: Config, *, waits: bool = False) -> Deliveries:
     unfinished |= dict.fromkeys(young, f"it has changed within {quiet:g} seconds")
     names = {printable(Path(path.name)): text for path, text in unfinished.items()}
     return Deliveries(tuple(path for path in ready if path not in unfinished), skipped, names)
+
+
+def came_at(path: Path) -> datetime:
+    """Return when a delivery was there as it is, UTC; of a folder, the last file in it.
+
+    A copy may keep the time at which its original was written to, but not that at which it came to be.
+    """
+    stats = [file.stat() for file in (path, *(path.rglob("*") if path.is_dir() else ()))]
+    at = max(max(each.st_mtime, each.st_ctime) for each in stats)
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
 
 
 def put_away(path: Path, config: Config) -> None:

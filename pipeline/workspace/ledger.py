@@ -14,6 +14,8 @@ A row's status is one of
 ``refused``
     It was read and refused as a whole; ``message`` says why. Nothing of it was scored and no id is taken. Files of one
     content are refused each on its own, so the row's key holds the file besides the batch.
+``skipped``
+    It came while nobody served the schedule, and ``schedule.catch_up`` leaves it out. As for a refused one.
 
 Two questions are asked of it. *Has this very batch been scored by this model version?* (:meth:`Ledger.find`)
 makes a re-run a no-op; a newer model version may score the batch again when somebody asks for it by name.
@@ -42,7 +44,9 @@ from pipeline.tables.period import Period
 from pipeline.workspace.database import answering, connect
 from pipeline.workspace.schema import BATCHES
 
-Status = Literal["scored", "replaced", "refused"]
+Status = Literal["scored", "replaced", "refused", "skipped"]
+UNSCORED = ("refused", "skipped")
+"""Of files that were looked at, and of which nothing was scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +69,9 @@ class Entry:
     folder : str
         Where the outputs lie; a row's scores are in ``scores.parquet`` there. Empty for a refused batch.
     scored_at : datetime
-    status : {"scored", "replaced", "refused"}
+    status : {"scored", "replaced", "refused", "skipped"}
     message : str
-        Why the batch was refused, for the user.
+        Why the batch was refused, or left out, for the user.
     rules : str
         Digest of the settings that the batch was judged by, `Batch.rules`; empty for a refusal that shall not keep the
         file from being tried again.
@@ -187,7 +191,7 @@ class Ledger:
 
     def handled(self) -> "Handled":
         """Return what the schedule need not look at again, as of now."""
-        return Handled(self._select(sa.or_(_live(), BATCHES.c.status == "refused"), self._mine()))
+        return Handled(self._select(sa.or_(_live(), BATCHES.c.status.in_(UNSCORED)), self._mine()))
 
     def record(self, entry: Entry, replaces: Sequence[str] = ()) -> None:
         """Write one entry and mark those that it replaces, in one transaction.
@@ -210,13 +214,13 @@ class Ledger:
             self._mine(),
         )
         row = asdict(replace(entry, source=_absolute(entry.source)))
-        if entry.status == "refused":
+        if entry.status in UNSCORED:
             row["batch_id"] += f"@{hashlib.sha256(row['source'].encode()).hexdigest()[:16]}"
             same_row = BATCHES.c.batch_id == row["batch_id"]
             old = sa.and_(same_row, BATCHES.c.model_version == entry.model_version, self._mine())
         else:
             content = _of_content(entry.digest, Period(entry.period_start, entry.period_end))
-            old = sa.or_(here, sa.and_(content, BATCHES.c.status == "refused", self._mine()))
+            old = sa.or_(here, sa.and_(content, BATCHES.c.status.in_(UNSCORED), self._mine()))
         with answering(self._engine), self._engine.begin() as connection:
             connection.execute(
                 sa.update(BATCHES)
@@ -224,7 +228,7 @@ class Ledger:
                 .values(status="replaced")
             )
             scored = connection.scalar(sa.select(BATCHES.c.batch_id).where(here, _live()))
-            if scored and entry.status == "refused":
+            if scored and entry.status in UNSCORED:
                 return
             connection.execute(sa.delete(BATCHES).where(old))
             connection.execute(sa.insert(BATCHES).values(row))
@@ -294,6 +298,10 @@ def _absolute(source: str | Path) -> str:
     return printable(Path(source).resolve())
 
 
+class AtWork(AssayError):
+    """Another run holds the work folder's run lock."""
+
+
 @contextmanager
 def lock(work_dir: str | Path, timeout: float = 3600) -> Iterator[None]:
     """Hold the work folder's run lock, so that two runs never write the same batch at once.
@@ -308,7 +316,7 @@ def lock(work_dir: str | Path, timeout: float = 3600) -> Iterator[None]:
 
     Raises
     ------
-    AssayError
+    AtWork
         When another run still holds the lock after that time.
     ConfigError
         When the folder cannot be made or written to.
@@ -319,7 +327,7 @@ def lock(work_dir: str | Path, timeout: float = 3600) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         held.acquire(timeout=timeout)
     except Timeout:
-        raise AssayError(
+        raise AtWork(
             f"another run is writing to {path.parent} and has not finished within {timeout:g} seconds; "
             "wait for it to end, then run this again"
         ) from None

@@ -46,11 +46,23 @@ class Schedule:
     cron, time_zone : str
     due : datetime
         The first moment, UTC, for which nothing has run yet.
+    missed : int
+        Moments of late that went by while nobody served it; told until the run after the next one has ended.
+    missed_since : datetime or None
+        The first of them, UTC.
+    cut : datetime or None
+        The next run leaves out files that came earlier, UTC; by ``schedule.catch_up``.
+    is_fresh : bool
+        Whether nothing has run since they were missed.
     """
 
     cron: str
     time_zone: str
     due: datetime
+    missed: int = 0
+    missed_since: datetime | None = None
+    cut: datetime | None = None
+    is_fresh: bool = False
 
 
 class Nightly:
@@ -85,7 +97,10 @@ class Nightly:
     def schedule(self) -> Schedule | None:
         """The schedule; None where ``assay schedule`` never served one."""
         raw = _read(self._schedule)
-        return Schedule(**{**raw, "due": datetime.fromisoformat(raw["due"])}) if raw else None
+        if not raw:
+            return None
+        moments = {name: raw[name] for name in ("due", "missed_since", "cut") if raw.get(name)}
+        return Schedule(**{**raw, **{name: datetime.fromisoformat(text) for name, text in moments.items()}})
 
     def end(self, outcome: Outcome, message: str = "") -> None:
         """Note that a run has ended."""

@@ -34,6 +34,12 @@ LONG = timedelta(days=1)
 """How long a new file may wait, where no schedule says when it is scored."""
 RHYTHM = 4
 """Deliveries from which on it can be said when the next one comes."""
+CATCH_UP = {
+    "all": "one run makes up for them, and scores every file that came",
+    "latest": "one run makes up for the last of them; score earlier files, if they shall be, with: assay score FILE",
+    "skip": "no run makes up for them; score what came meanwhile, if it shall be, with: assay score FILE",
+}
+"""What becomes of missed runs, by ``schedule.catch_up``."""
 UNUSUAL = 0.01
 """The p-value of a row that scores above 99 % of the training's normal rows."""
 DRIFT = 0.05
@@ -81,6 +87,8 @@ class Incoming:
         Names that are not looked at.
     refused : mapping of str to str
         By name of a file that is there, why it was refused.
+    left_out : int
+        Files that are there and came during a downtime, which ``schedule.catch_up`` leaves out.
     schedule : Schedule or None
     """
 
@@ -92,6 +100,7 @@ class Incoming:
     oldest_at: datetime | None = None
     skipped: int = 0
     refused: Mapping[str, str]
+    left_out: int = 0
     schedule: Schedule | None = None
 
 
@@ -208,7 +217,14 @@ def standing(config: Config, now: datetime | None = None) -> Standing:
         used=_used(work),
         free=shutil.disk_usage(there).free,
     )
-    findings = [*faults, *fault, *_of_model(result, config), *_of_runs(result), *_of_files(result), *_of_rest(result)]
+    findings = [
+        *faults,
+        *fault,
+        *_of_model(result, config),
+        *_of_runs(result, config),
+        *_of_files(result),
+        *_of_rest(result),
+    ]
     return replace(result, findings=tuple(sorted(findings, key=lambda finding: -STATES.index(finding.state))))
 
 
@@ -276,14 +292,18 @@ def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[
         return result, [_stopped(str(error), "There is no incoming folder.")] if is_used else []
     waiting = dict(_waiting(config, deliveries.ready, here, entries))
     names = {path.name for path in waiting}
+    last_of_source = {entry.source: entry for entry in here}
     refused = {
         Path(source).name: entry.message
-        for source, entry in {entry.source: entry for entry in here}.items()
+        for source, entry in last_of_source.items()
         if entry.status == "refused" and Path(source).exists() and (not entry.rules or Path(source).name not in names)
     }
     new = {path.name: at for path, at in waiting.items() if path.name not in refused}
+    left_out = sum(entry.status == "skipped" and Path(source).exists() for source, entry in last_of_source.items())
     skipped, oldest = deliveries.skipped + len(deliveries.unfinished), min(new.values(), default=None)
-    return replace(result, waiting=tuple(new), oldest_at=oldest, skipped=skipped, refused=refused), []
+    return replace(
+        result, waiting=tuple(new), oldest_at=oldest, skipped=skipped, refused=refused, left_out=left_out
+    ), []
 
 
 def _rhythm(here: Sequence[Entry]) -> timedelta | None:
@@ -360,7 +380,7 @@ def _of_model(result: Standing, config: Config) -> Iterator[Finding]:
         yield _stopped(f"{text}; train one with: assay train", "There is no champion.")
 
 
-def _of_runs(result: Standing) -> Iterator[Finding]:
+def _of_runs(result: Standing, config: Config) -> Iterator[Finding]:
     run, schedule = result.last_run, result.incoming.schedule
     if run and run.outcome == "stopped":
         yield _stopped(f"the last run over the incoming folder: {run.message}", "The last run came to nothing.")
@@ -373,6 +393,12 @@ def _of_runs(result: Standing) -> Iterator[Finding]:
             "ended; start assay schedule again, which makes up for it"
         )
         yield _attention(text, f"A run that was due at {schedule.due:%Y-%m-%d %H:%M} UTC has not ended.")
+
+    if schedule and schedule.missed:
+        runs = "1 run was" if schedule.missed == 1 else f"{schedule.missed:,} runs were"
+        since = f"{schedule.missed_since:%Y-%m-%d %H:%M} UTC" if schedule.missed_since else "the last one"
+        text = f"{runs} missed since {since}, while nobody served the schedule; {CATCH_UP[config.schedule.catch_up]}"
+        yield _attention(text, f"{runs} missed since {since}.")
 
 
 def _of_files(result: Standing) -> Iterator[Finding]:

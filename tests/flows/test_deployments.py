@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
-from prefect.states import Cancelling, Running
+from prefect.states import Cancelling, Running, Scheduled
 
-from flows.deployments import end_dead_runs, make_up
+from flows.deployments import drop_late, end_dead_runs, make_up
 from flows.score import score_incoming
 from pipeline.settings.config import Config
 from pipeline.workspace.ledger import lock
@@ -91,12 +92,14 @@ def runs_of(deployment: DeploymentResponse) -> list[FlowRun]:
 def test_a_night_that_nobody_served_is_made_up_for_once(
     nightly: DeploymentResponse, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_up([nightly])
+    make_up([nightly], "all")
     assert not runs_of(nightly)  # made after the last night
     old = nightly.model_copy(update={"created": datetime.now(UTC) - timedelta(days=2)})
-    make_up([old.model_copy(update={"paused": True})])
+    make_up([old.model_copy(update={"paused": True})], "all")
     assert not runs_of(nightly)
-    make_up([old])
+    make_up([old], "skip")
+    assert not runs_of(nightly)
+    make_up([old], "all")
     (run,) = runs_of(nightly)
     assert run.state is not None
     assert run.state.is_scheduled()
@@ -105,8 +108,26 @@ def test_a_night_that_nobody_served_is_made_up_for_once(
     assert f"{nightly.name} was due on" in " ".join(capsys.readouterr().err.split())
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Running(), force=True)
-    make_up([old])
+    make_up([old], "all")
     assert [each.id for each in runs_of(nightly)] == [run.id]
+
+
+def test_runs_that_were_planned_and_nobody_began_are_cancelled_and_started_ones_are_not(
+    nightly: DeploymentResponse,
+) -> None:
+    planned = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[nightly.id]))
+    deadline = time.monotonic() + SECONDS
+    with get_client(sync_client=True) as client:
+        while not (runs := [run for run in client.read_flow_runs(flow_run_filter=planned) if run.auto_scheduled]):
+            assert time.monotonic() < deadline, "the server planned nothing"
+        first, second, *_ = sorted(runs, key=lambda run: str(run.expected_start_time))
+        client.set_flow_run_state(
+            first.id, Scheduled(scheduled_time=datetime.now(UTC) - timedelta(hours=1)), force=True
+        )
+        by_hand = client.create_flow_run_from_deployment(nightly.id)
+        drop_late([nightly])
+        states = [client.read_flow_run(run.id).state_type for run in (first, second, by_hand)]
+    assert [state.value for state in states if state] == ["CANCELLED", "SCHEDULED", "SCHEDULED"]
 
 
 def test_a_run_whose_process_died_is_ended_and_one_that_works_is_not(

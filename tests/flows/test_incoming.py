@@ -8,7 +8,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, chdir, closing, contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +24,9 @@ from flows.run import FlowFailed, run_flow
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.workspace import database
-from pipeline.workspace.nightly import Nightly
+from pipeline.workspace.deliveries import came_at
+from pipeline.workspace.ledger import lock
+from pipeline.workspace.nightly import Nightly, Schedule
 from pipeline.workspace.standing import standing
 
 
@@ -230,6 +232,42 @@ def test_who_cannot_be_told_keeps_no_run_from_its_end(tmp_path: Path, capsys: py
     ended = Nightly(config).last_run
     assert ended is not None
     assert (ended.outcome, ended.message) == ("stopped", "no model is registered; run assay train first")
+
+
+def test_files_of_a_downtime_are_left_out_by_the_setting_and_scored_by_name(home: Path, incoming: Path) -> None:
+    config = read_config(home / "assay.toml")
+    text = (home / "assay.toml").read_text()
+    assert 'catch_up = "all"' in text
+    (home / "assay.toml").write_text(text.replace('catch_up = "all"', 'catch_up = "latest"'))
+    cut = came_at(incoming / "good.parquet") + timedelta(microseconds=1)
+    pq.write_table(day_of(home, 27), incoming / "later.parquet")
+    assert came_at(incoming / "later.parquet") > cut
+    due = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    schedule = Schedule(cron="0 2 * * *", time_zone="UTC", due=due, missed=2, missed_since=cut, cut=cut, is_fresh=True)
+    Nightly(config).plan(schedule)
+    count, *_, left_out = run(home).screen.sentences
+    assert count == "1 new file scored"
+    assert left_out == (
+        "1 file that came while nobody served the schedule is left out, by schedule.catch_up: good.parquet; what shall "
+        "be scored all the same: assay score FILE"
+    )
+    assert statuses(home) == [("good.parquet", "skipped"), ("later.parquet", "scored")]
+    result = standing(read_config(home / "assay.toml"))
+    assert (result.incoming.left_out, result.incoming.waiting, result.incoming.refused) == (1, (), {})
+    assert [finding.brief for finding in result.findings] == [f"2 runs were missed since {cut:%Y-%m-%d %H:%M} UTC."]
+    assert run(home).screen.sentences == ["no new file in " + config.table.incoming]
+    run_flow(home / "assay.toml", "flows.score:score", table=str(incoming / "good.parquet"))
+    assert statuses(home) == [("good.parquet", "scored"), ("later.parquet", "scored")]
+
+
+def test_a_run_beside_another_waits_or_is_left_out_by_the_setting(home: Path, incoming: Path) -> None:
+    text = (home / "assay.toml").read_text()
+    assert 'overlap = "wait"' in text
+    (home / "assay.toml").write_text(text.replace('overlap = "wait"', 'overlap = "skip"'))
+    with lock(home / "assay-data"):
+        (sentence,) = run(home).screen.sentences
+    assert sentence == 'another run is at work, and schedule.overlap = "skip" leaves this one out; nothing was done'
+    assert not (home / "assay-data" / "batches").exists()
 
 
 def test_a_file_before_which_the_history_lacks_days_is_tried_again(home: Path, incoming: Path) -> None:

@@ -176,6 +176,24 @@ def test_a_run_that_was_due_and_did_not_come_is_told(tmp_path: Path) -> None:
     assert text.startswith(f"attention: a run was due at {NOW:%Y-%m-%d %H:%M} UTC (0 2 * * *, Europe/Berlin)")
 
 
+@pytest.mark.parametrize(
+    ("catch_up", "remedy"),
+    [
+        ("all", "one run makes up for them, and scores every file that came"),
+        ("latest", "one run makes up for the last of them; score earlier files"),
+        ("skip", "no run makes up for them; score what came meanwhile"),
+    ],
+)
+def test_missed_runs_are_told_with_what_becomes_of_them(catch_up: str, remedy: str, tmp_path: Path) -> None:
+    config = make_config(tmp_path, schedule={"catch_up": catch_up})
+    set_aliases(config, ("champion", "1"))
+    due, since = NOW + 20 * HOUR, NOW - 60 * HOUR
+    Nightly(config).plan(Schedule(cron="0 2 * * *", time_zone="UTC", due=due, missed=3, missed_since=since))
+    (text,) = texts(standing(config, NOW))
+    assert text.startswith(f"attention: 3 runs were missed since {since:%Y-%m-%d %H:%M} UTC, while nobody served the")
+    assert remedy in text
+
+
 def test_a_file_that_does_not_come_is_told_by_the_rhythm_of_the_others(tmp_path: Path) -> None:
     config = make_config(tmp_path)
     set_aliases(config, ("champion", "1"))
