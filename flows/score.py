@@ -165,11 +165,11 @@ def _score_new_files(config: Config, config_path: str, version: str) -> Incoming
 
 
 @retried("load the Detector")
-def load_champion(config: Config, version: str) -> Champion:
-    """Load a registered Detector by version or alias, with the settings to score with, and its candidate."""
+def load_champion(config: Config, version: str, *, with_candidate: bool = True) -> Champion:
+    """Load a registered Detector by version or alias, with the settings to score with, and its candidate if asked."""
     for sentence in recovery.recover(config):  # a promotion that was killed may have moved the alias
         console.warning(sentence)
-    candidate = load_candidate(config, version)
+    candidate = load_candidate(config, version) if with_candidate else None
     with console.step("load the Detector"):
         detector, number = load_detector(config, version)
         config = detector.settle(config)

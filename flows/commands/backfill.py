@@ -69,7 +69,7 @@ def backfill(asked: Asked) -> Outcome:
         from pipeline.tables.scratch import hidden
         from pipeline.upkeep.backfill import days_between, days_seen, open_source
 
-        champion = load_champion(config, asked.version)
+        champion = load_champion(config, asked.version, with_candidate=asked.publishes)
         workspace, outcome = champion.workspace, Outcome()
         workspace.folder.make(workspace.folder.backfills)
         days = days_between(asked.first, asked.last)

@@ -82,11 +82,11 @@ def find_due(config: Config, keep: timedelta, now: datetime | None = None) -> Du
     latest = [entry.last_timestamp for entry in entries if entry.last_timestamp]
     latest += [datetime.combine(stored[-1], time.min)] if stored else []
     # A row that is dated far ahead by mistake shall not make all others old.
-    ends = [now, max(latest, default=now), *filter(None, [oldest_alert])]
-    needed_since = min(ends) - timedelta(days=reach_days(config))
+    next_rows, reach = min(now, max(latest, default=now)), timedelta(days=reach_days(config))
+    needed_since = min(next_rows, oldest_alert or next_rows) - reach
     champions = AliasRecords(config).champions()[-CHAMPIONS:]
     runs, needed_runs = old_runs(config, before, champions)
-    batches, spared = _old_batches(workspace, entries, before, needed_since=needed_since, waiting=waiting)
+    batches, spared = _old_batches(workspace, entries, before, needed_since=next_rows - reach, waiting=waiting)
     days = [day for day in stored if day < before.date()]
     needed_days = [day for day in days if day >= needed_since.date()]
     if needed_runs:

@@ -388,9 +388,10 @@ def _of_runs(result: Standing, config: Config) -> Iterator[Finding]:
         text = f"the last run over the incoming folder: {run.message}"
         yield _attention(text, "The last run could not score every file, and the next one tries again.")
     if schedule and schedule.due + GRACE < result.at:
+        then = "" if config.schedule.catch_up == "skip" else ", which makes up for it"
         text = (
             f"a run was due at {schedule.due:%Y-%m-%d %H:%M} UTC ({schedule.cron}, {schedule.time_zone}) and has not "
-            "ended; start assay schedule again, which makes up for it"
+            f"ended; start assay schedule again{then}"
         )
         yield _attention(text, f"A run that was due at {schedule.due:%Y-%m-%d %H:%M} UTC has not ended.")
 
