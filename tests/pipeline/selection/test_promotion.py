@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import AssayError, ConfigError
-from pipeline.selection.promotion import check_promotable, check_reason, promote, roll_back
+from pipeline.selection.promotion import check_promotable, check_reason, earlier_champions, promote, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.tracking.aliases import find_aliases, move_aliases
 from pipeline.tracking.client import start
@@ -55,6 +55,14 @@ def test_promotions_are_recorded_and_undone_one_by_one(trained: Trained) -> None
     assert forced.who
     note = json.loads(start(config).get_model_version("promoted", "2").tags["assay.champion"])
     assert (note["action"], note["why"], note["failed_gates"]) == ("force", "a try", ["recall"])
+    # A version that was removed for its age is neither compared with nor gone back to.
+    promote(config, "3", "again", over="1")
+    promote(config, "2", "again", over="3")
+    assert earlier_champions(config, "4") == ["1", "3"]
+    start(config).delete_model_version("promoted", "1")
+    assert earlier_champions(config, "4") == ["3"]
+    roll_back(config, "too many alerts")
+    assert find_aliases(config) == {"champion": "3"}
 
 
 def test_of_two_promotions_at_the_same_time_the_second_one_is_refused(trained: Trained) -> None:
