@@ -111,7 +111,7 @@ def bounds(p_values: np.ndarray, day: np.ndarray, tolerance: float) -> Bounds:
 def evidence(rows: np.ndarray, up_to: np.ndarray, limits: Bounds) -> np.ndarray:
     """Return what a day says against each bound: e-values, above first, then below.
 
-    A bound that no day can break, a share of 0 or 1, has the evidence 1.
+    Against a bound that no day can break, a share of 0 or 1, nothing is bet: 0.
 
     Parameters
     ----------
@@ -135,9 +135,9 @@ def evidence(rows: np.ndarray, up_to: np.ndarray, limits: Bounds) -> np.ndarray:
     shares = up_to[:, rows > 0] / rows[rows > 0]
     values = []
     for share, high in zip(shares, limits.high, strict=True):
-        values.append(_product((share - high) / high) if high < 1 else 1.0)
+        values.append(_product((share - high) / high) if high < 1 else 0.0)
     for share, low in zip(shares, limits.low, strict=True):
-        values.append(_product((low - share) / (1 - low)) if low > 0 else 1.0)
+        values.append(_product((low - share) / (1 - low)) if low > 0 else 0.0)
     return np.array(values)
 
 

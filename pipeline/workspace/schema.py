@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0006"
+VERSION = "0007"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""
@@ -92,6 +92,22 @@ INTENTS = sa.Table(
     sa.Column("at", Utc, nullable=False),
 )
 """One row a change that has begun and not ended: `pipeline.workspace.intents`."""
+
+WATCH_EVENTS = sa.Table(
+    "watch_events",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model_name", sa.String(255), nullable=False, index=True),
+    sa.Column("check", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("previous", sa.String(8), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("batch_id", sa.String(64), nullable=False),
+    sa.Column("model_version", sa.String(64), nullable=False),
+    sa.Column("at", Utc, nullable=False),
+)
+"""One row a change of a check's state: `pipeline.workspace.watch`."""
 
 
 def _of_table(*columns: sa.Column[Any]) -> tuple[sa.Column[Any], ...]:

@@ -30,7 +30,7 @@ def test_evidence_is_the_mean_capital_of_careful_and_bold_bets():
     for counts, low in zip(up_to.tolist(), WIDE.low, strict=True):
         shares = counts[0] / 10, counts[2] / 5
         bets = [math.prod(1 + part / (1 - low) * (low - share) for share in shares) for part in (0.1, 0.3, 0.8)]
-        expected.append(sum(bets) / 3 if low else 1.0)
+        expected.append(sum(bets) / 3 if low else 0.0)
     np.testing.assert_allclose(evidence(rows, up_to, WIDE), expected)
 
 
@@ -38,6 +38,8 @@ def test_evidence_is_the_mean_capital_of_careful_and_bold_bets():
 def test_no_bet_is_expected_to_win_on_a_day_at_its_bound(place):
     high, low, rows = WIDE.high[place], WIDE.low[place], 12
     for share, side in ((high, 0), (low, len(LEVELS))):
+        if not share:
+            continue  # nothing is bet
         total = 0.0
         for count in range(rows + 1):
             up_to = np.zeros((len(LEVELS), 1), int)
