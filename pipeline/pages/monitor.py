@@ -74,7 +74,7 @@ def _of_alerts(seen: Seen) -> tuple[str, "Markup", list[tuple[str, str]]]:
 def _of_rows(seen: Seen) -> tuple[str, "Markup", list[tuple[str, str]]]:
     ratios = [seen.volume[day] for day in seen.days]
     picture = charts.over_days(seen.days, {"train": ratios}, "Rows of each day over those usual for it", limit=1.0)
-    return "Rows", picture, [("line train", "rows over those usual for the weekday")]
+    return "Rows", picture, [("line train", "rows over those usual for the weekday"), ("line expected", "as many")]
 
 
 def _of_scores(seen: Seen) -> tuple[str, "Markup", list[tuple[str, str]]]:
@@ -93,7 +93,7 @@ def _of_evidence(seen: Seen) -> tuple[str, "Markup", list[tuple[str, str]]]:
     )
     legend = [
         ("line curve", "evidence that scores have moved"),
-        ("expected", f"it calls from {seen.scores.limit:,.0f} on"),
+        ("line expected", f"it calls from {seen.scores.limit:,.0f} on"),
     ]
     return "Evidence", picture, legend
 
