@@ -24,6 +24,9 @@ SHARE_FLOOR = 1e-4
 COUNTED_ROWS = 200_000
 """Of a larger calibration block, as many rows are counted, evenly taken in the order of time."""
 
+LEAST_DAYS = 4
+"""Days from which on the first and the last do not say how far a single day may lie from the others."""
+
 Kind = Literal["number", "category"]
 
 
@@ -63,7 +66,7 @@ class Usual:
     counts : tuple of int
         Rows in each bin; the last one holds the missing values.
     index : float
-        The largest stability index of a single day against all of them.
+        The largest stability index of a single day against all of them; of four days or more, without both ends.
 
     Examples
     --------
@@ -105,7 +108,8 @@ class Usual:
         usual = cls(kind, inner, values, (), 0.0)
         by_day = usual.count(column, day)
         counts = by_day.sum(axis=0)
-        index = max((stability_index(counts, part) for part in by_day if part.sum()), default=0.0)
+        whole = by_day[1:-1] if len(by_day) >= LEAST_DAYS else by_day  # the first and the last day may be cut
+        index = max((stability_index(counts, part) for part in whole if part.sum()), default=0.0)
         return cls(kind, inner, values, tuple(counts.tolist()), index)
 
     @property

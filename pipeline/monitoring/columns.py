@@ -100,6 +100,7 @@ def column_drifts(day: DayProfile, detector: Detector) -> list[ColumnDrift]:
         return []
     p_values = false_discovery_control([_p_value(reference.columns[name], day.columns[name]) for name in names])
     titles = {feature.column: feature.name for feature in detector.features}
+    titles |= {name: name for name in detector.config.contract.columns}
     drifts = []
     for name, p_value in zip(names, p_values.tolist(), strict=True):
         usual, counts = reference.columns[name], day.columns[name]

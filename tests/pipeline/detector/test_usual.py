@@ -61,6 +61,12 @@ def test_each_day_is_counted_and_the_oddest_one_remembered():
     assert usual.index == pytest.approx(max(stability_index(np.array([3, 3, 0, 0]), each) for each in days))
 
 
+def test_of_many_days_those_at_both_ends_may_be_cut():
+    values = ["a", *["a", "b"] * 3, "b"]
+    usual = Usual.fit(pa.chunked_array([values]), "category", np.array([0, 1, 1, 2, 2, 3, 3, 4]))
+    assert usual.index == 0
+
+
 def test_an_artefact_knows_its_calibration_block(fitted):
     reference = fitted.reference
     rows = transactions(ROWS).to_pylist()

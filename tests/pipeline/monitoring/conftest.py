@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pipeline.detector.artefact import Detector
@@ -29,7 +30,8 @@ class Watched:
         self.number += 1
         folder = self.folder / str(self.number)
         folder.mkdir()
-        features = feature_table(folder, table, self.detector.config)
+        history = [self.folder / "features-rows.parquet"]
+        features = feature_table(folder, table, self.detector.config, history=history)
         marks = {"batch_id": "b", "model_version": "1", "scored_at": START}
         return features, score_table(features, self.detector, folder / "scores", **marks)
 
@@ -44,19 +46,26 @@ class Watched:
 
 
 @pytest.fixture(scope="package")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """The detector of a month of days."""
-    folder = tmp_path_factory.mktemp("watched")
-    settings = config()
-    return Watched(detector_of(feature_table(folder, transactions(DAYS * ROWS), settings), settings), folder)
+def table() -> pa.Table:
+    """The rows of the training, and those of ten days behind it."""
+    return transactions((DAYS + 10) * ROWS, days=DAYS + 10)
 
 
 @pytest.fixture(scope="package")
-def day() -> Callable[..., pa.Table]:
-    """The rows of a day: ``day(0)`` is the first one after the training."""
+def watched(tmp_path_factory: pytest.TempPathFactory, table: pa.Table) -> Watched:
+    """The detector of a month of days."""
+    folder = tmp_path_factory.mktemp("watched")
+    settings = config()
+    rows = table.filter(pc.less(table["at"], pa.scalar(START + timedelta(days=DAYS), pa.timestamp("us"))))
+    return Watched(detector_of(feature_table(folder, rows, settings), settings), folder)
 
-    def rows(number: int, count: int = ROWS) -> pa.Table:
-        start = START + timedelta(days=DAYS + number)
-        return transactions(count, seed=100 + number, first_id=100_000 * (number + 1), start=start, days=1)
+
+@pytest.fixture(scope="package")
+def day(table: pa.Table) -> Callable[..., pa.Table]:
+    """The rows of a day, all or the first ones: ``day(0)`` is the first one behind the training."""
+
+    def rows(number: int, count: int = 10 * ROWS) -> pa.Table:
+        start, end = (pa.scalar(START + timedelta(days=DAYS + number + n), pa.timestamp("us")) for n in (0, 1))
+        return table.filter(pc.and_(pc.greater_equal(table["at"], start), pc.less(table["at"], end))).slice(0, count)
 
     return rows
