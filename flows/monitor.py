@@ -104,7 +104,7 @@ def look_back(own: Sequence[Entry], detector: Detector, version: str) -> Seen | 
     """Return what the watch sees of all days that a version has scored; None where there are none."""
     with console.step("watch"):
         days, marks = all_days(own, version)
-        return look_at(days, detector, marks.get("changes", ())) if days else None
+        return look_at(days, detector, marks.get("changes", ()), all_columns=True) if days else None
 
 
 @stage("hold the weeks against labels")

@@ -25,7 +25,7 @@ WHOLE = 0.5
 """Share of a day's usual rows from which on its hours, columns and scores are looked at."""
 LEAST_ROWS = 10 * LEAST_COMPARED
 """A day of fewer rows says nothing of columns and scores."""
-BEYOND = 3.0
+BEYOND = 2.0
 """How many times as far as the interval's end a day's alerts lie from the mean before they count."""
 NAMED = 3
 
@@ -57,7 +57,7 @@ class Seen:
         In their order.
     profiles : mapping of date to DayProfile
     drifts : mapping of date to sequence of ColumnDrift
-        Of days with enough rows, the largest first.
+        Of days with enough rows, the last ones or all, the largest first.
     volume : mapping of date to float
         Rows over those that are usual for the weekday.
     hours : mapping of date to float
@@ -84,7 +84,14 @@ class Seen:
     checks: Sequence[Check]
 
 
-def look_at(days: Days, detector: Detector, changes: Sequence[str] = (), before: float | None = None) -> Seen:
+def look_at(
+    days: Days,
+    detector: Detector,
+    changes: Sequence[str] = (),
+    *,
+    before: float | None = None,
+    all_columns: bool = False,
+) -> Seen:
     """Return what the watch sees of a table's last days.
 
     Parameters
@@ -97,6 +104,9 @@ def look_at(days: Days, detector: Detector, changes: Sequence[str] = (), before:
         What is another in the table's schema, from `schema_changes`.
     before : float, optional
         Alerts a day that the version before expected, where this version is new.
+    all_columns : bool
+        Whether columns are looked at on every day, as a page over time shows them; else on the last days, as the check
+        needs them.
     """
     settings, reference = detector.config.monitor, detector.reference
     volume = {day: each.rows / max(reference.rows_of_day(np.datetime64(day)), 1.0) for day, each in days.items()}
@@ -108,7 +118,7 @@ def look_at(days: Days, detector: Detector, changes: Sequence[str] = (), before:
     seen = Seen(
         days=list(days),
         profiles=days,
-        drifts={day: column_drifts(days[day], detector) for day in tested},
+        drifts={day: column_drifts(days[day], detector) for day in (tested if all_columns else tested[-IN_A_ROW:])},
         volume=volume,
         hours={day: index_of(hours, _with_missing(days[day].hours)) for day in tested} if hours else {},
         limits=limits,

@@ -11,6 +11,8 @@ from pipeline.monitoring.profile import DayProfile
 from pipeline.numbers import percent
 from pipeline.settings.titles import title
 
+OF_A_PAST = 2.0
+"""How many times as large the index of a feature of somebody's past may be: it moves for weeks, with all their rows."""
 LEVEL = 0.001
 """Level of the two-sample tests, corrected for the number of columns."""
 
@@ -99,12 +101,14 @@ def column_drifts(day: DayProfile, detector: Detector) -> list[ColumnDrift]:
     if not names:
         return []
     p_values = false_discovery_control([_p_value(reference.columns[name], day.columns[name]) for name in names])
+    slow = {feature.column for feature in detector.features if feature.party}
     titles = {feature.column: feature.name for feature in detector.features}
     titles |= {name: name for name in detector.config.contract.columns}
     drifts = []
     for name, p_value in zip(names, p_values.tolist(), strict=True):
         usual, counts = reference.columns[name], day.columns[name]
-        index, limit = index_of(usual, counts), max(settings.drift, 2 * usual.index)
+        least = settings.drift * (OF_A_PAST if name in slow else 1.0)
+        index, limit = index_of(usual, counts), max(least, 2 * usual.index)
         empty, usual_empty = counts[-1] / counts.sum(), usual.counts[-1] / sum(usual.counts)
         unseen = day.unseen.get(name, 0) / counts.sum() - reference.unseen.get(name, 0.0)
         is_lacking = max(empty - usual_empty, unseen) > settings.empty

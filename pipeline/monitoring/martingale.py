@@ -36,7 +36,7 @@ BLOCKS = 64
 FRACTIONS = (0.1, 0.3, 0.8)
 """What part of the capital a bet may risk: some bets are careful, some bold."""
 DEVIATIONS = 4.0
-"""Standard deviations of the calibration block's days that a day may lie beside their share."""
+"""Standard deviations by which the calibration block's days differ, that a day may lie beside their share."""
 LEAST_DAYS = 5
 """Days of the calibration block from which on their variation is known."""
 YEAR = 365.0
@@ -98,10 +98,12 @@ def bounds(p_values: np.ndarray, day: np.ndarray, tolerance: float) -> Bounds:
     for level in LEVELS:
         is_low = p_values <= level
         share = max(float(is_low.mean()), 1 / (len(p_values) + 1))
-        spread = np.sqrt(share * (1 - share) / (len(p_values) / len(days)))
+        spread = np.sqrt(share * (1 - share) * len(days) / len(p_values))
         if len(days) >= LEAST_DAYS:
             daily = np.bincount(place, is_low) / rows
-            spread = np.sqrt(np.average((daily - share) ** 2, weights=rows) * len(days) / (len(days) - 1))
+            variance = np.average((daily - share) ** 2, weights=rows) * len(days) / (len(days) - 1)
+            # What chance alone makes of so few rows is no difference between the days: the bets know it.
+            spread = np.sqrt(max(variance - share * (1 - share) * len(days) / len(p_values), 0.0))
         usual.append(share)
         low.append(max(float(share / (1 + tolerance) - DEVIATIONS * spread), 0.0))
         high.append(min(float(share * (1 + tolerance) + DEVIATIONS * spread), 1.0))

@@ -96,7 +96,7 @@ def watch(
         "changes": list(changes),
     }
     write_profile(scored.scores.parent, days, marks)
-    return look_at(together([past.days, days]), detector, changes, past.expected)
+    return look_at(together([past.days, days]), detector, changes, before=past.expected)
 
 
 def changes_of(rows: Path, batch: Batch, detector: Detector) -> list[str]:

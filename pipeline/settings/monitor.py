@@ -23,8 +23,8 @@ class MonitorConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
         default=0.25,
         gt=0,
         description=(
-            "Population stability index of a column from which on its values count as moved; twice what a single day "
-            "of the calibration block had, where that is more."
+            "Population stability index of a column from which on its values count as moved, and half of that of a "
+            "feature of an entity's past; twice what a single day of the calibration block had, where that is more."
         ),
     )
     empty: float = Field(
