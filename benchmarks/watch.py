@@ -31,12 +31,13 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.features import compute
 from pipeline.labels.known import Labels
-from pipeline.monitoring.checks import CHECKS, look_at
+from pipeline.monitoring.checks import CHECKS, State, look_at
 from pipeline.monitoring.columns import schema_changes
 from pipeline.monitoring.profile import Days, profile
 from pipeline.monitoring.watch import WINDOW
 from pipeline.scoring.score import score_table
 from pipeline.settings.config import Config
+from pipeline.settings.monitor import CheckName
 from pipeline.simulation import simulate
 
 WARM_UP, TRAINED = 30, 24
@@ -109,14 +110,14 @@ def profiles(features: Path, folder: Path, detector: Detector, *, first: date, l
     """Return what each day from one to another was like."""
     path = folder / f"watch-{first}.parquet"
     pq.write_table(between(pq.read_table(features), first, last), path)
-    marks = {"batch_id": "b", "model_version": "1", "scored_at": datetime.combine(first, datetime.min.time())}
-    scored = score_table(path, detector, folder / f"scores-{first}", **marks)
+    at = datetime.combine(first, datetime.min.time())
+    scored = score_table(path, detector, folder / f"scores-{first}", batch_id="b", model_version="1", scored_at=at)
     return profile(path, scored, detector)
 
 
-def nightly(days: Days, detector: Detector, new_column: date | None = None) -> dict[date, dict[str, str]]:
+def nightly(days: Days, detector: Detector, new_column: date | None = None) -> dict[date, dict[CheckName, State]]:
     """Return how each check stood after each day, by what was known then."""
-    states = {}
+    states: dict[date, dict[CheckName, State]] = {}
     for last in days:
         seen_days = {day: each for day, each in days.items() if last - WINDOW <= day <= last}
         types = detector.reference.types
@@ -164,7 +165,7 @@ def eventful(seed: int, rows_a_day: int) -> dict[str, Any]:
         new = trained(features, folder, day(AGAIN - TRAINED), day(AGAIN - 1))
         states |= nightly(profiles(features, folder, new, first=day(AGAIN), last=day(EVENT_DAYS - 1)), new)
 
-    def named(start: int, names: Sequence[str]) -> dict[str, Any]:
+    def named(start: int, names: Sequence[CheckName]) -> dict[str, Any]:
         before = {name for name in names if states[day(start - 1)][name] != "ok"}
         for number in range(start, start + 10):
             by = [name for name in names if states[day(number)][name] != "ok" and name not in before]

@@ -340,9 +340,16 @@ def watch_batch(
 
 
 def note_checks(checks: Sequence[Check], champion: Champion, entry: Entry, day: date) -> None:
-    """Write down which checks stand otherwise than before, and say so where one is worse."""
-    events = WatchEvents(champion.workspace.config)
-    noted = events.note(states(checks), day=day, batch_id=entry.batch_id, model_version=champion.version)
+    """Write down which checks stand otherwise than before, and say so where one is worse.
+
+    A database that fails here keeps nothing from its place: the next run writes down what has changed by then.
+    """
+    try:
+        events = WatchEvents(champion.workspace.config)
+        noted = events.note(states(checks), day=day, batch_id=entry.batch_id, model_version=champion.version)
+    except AssayError as error:
+        console.warning(f"how the watch stands was not written down: {error}")
+        return
     for event in noted:
         if event.state != "ok":
             console.warning(f"{event.check}: {event.state} (was {event.previous}): {event.reason}")

@@ -59,8 +59,11 @@ class WatchEvents:
 
     def all(self) -> list[WatchEvent]:
         """Return every change."""
+        columns = [WATCH_EVENTS.c[field.name] for field in fields(WatchEvent)]
+        query = sa.select(*columns).where(WATCH_EVENTS.c.model_name == self.name).order_by(WATCH_EVENTS.c.number)
         with answering(self._engine), self._engine.connect() as connection:
-            return self._read(connection)
+            rows: Sequence[Any] = connection.execute(query).all()
+        return [WatchEvent(**row._mapping) for row in rows]
 
     def latest(self) -> dict[str, WatchEvent]:
         """Return the last change of each check that ever changed; the others are ok."""
@@ -86,29 +89,23 @@ class WatchEvents:
             UTC; now when left out.
         """
         moment = at or datetime.now(UTC).replace(tzinfo=None)
-        with answering(self._engine), self._engine.begin() as connection:
-            before = {event.check: event.state for event in self._read(connection)}
-            changes = [
-                WatchEvent(
-                    check=check,
-                    state=state,
-                    previous=before.get(check, "ok"),
-                    reason=plain(reason),
-                    day=day,
-                    batch_id=batch_id,
-                    model_version=model_version,
-                    at=moment,
-                )
-                for check, state, reason in states
-                if before.get(check, "ok") != state
-            ]
-            if changes:
-                rows = [{"model_name": self.name, **vars(event)} for event in changes]
+        before = {event.check: event.state for event in self.all()}  # whoever writes holds the run lock
+        changes = [
+            WatchEvent(
+                check=check,
+                state=state,
+                previous=before.get(check, "ok"),
+                reason=plain(reason),
+                day=day,
+                batch_id=batch_id,
+                model_version=model_version,
+                at=moment,
+            )
+            for check, state, reason in states
+            if before.get(check, "ok") != state
+        ]
+        if changes:
+            rows = [{"model_name": self.name, **vars(event)} for event in changes]
+            with answering(self._engine), self._engine.begin() as connection:
                 connection.execute(sa.insert(WATCH_EVENTS), rows)
         return changes
-
-    def _read(self, connection: sa.Connection) -> list[WatchEvent]:
-        columns = [WATCH_EVENTS.c[field.name] for field in fields(WatchEvent)]
-        query = sa.select(*columns).where(WATCH_EVENTS.c.model_name == self.name).order_by(WATCH_EVENTS.c.number)
-        rows: Sequence[Any] = connection.execute(query).all()
-        return [WatchEvent(**row._mapping) for row in rows]
