@@ -48,6 +48,21 @@ class Check:
 
 
 @dataclass(frozen=True)
+class VersionBefore:
+    """What the version before the one that scores now expected.
+
+    Attributes
+    ----------
+    alerts_per_day : float
+    is_same_model : bool
+        Whether the two differ in their threshold alone.
+    """
+
+    alerts_per_day: float
+    is_same_model: bool
+
+
+@dataclass(frozen=True)
 class Seen:
     """What the watch sees of a table's days.
 
@@ -89,7 +104,7 @@ def look_at(
     detector: Detector,
     changes: Sequence[str] = (),
     *,
-    before: float | None = None,
+    before: VersionBefore | None = None,
     all_columns: bool = False,
 ) -> Seen:
     """Return what the watch sees of a table's last days.
@@ -102,8 +117,8 @@ def look_at(
         That version, with today's settings.
     changes : sequence of str
         What is another in the table's schema, from `schema_changes`.
-    before : float, optional
-        Alerts a day that the version before expected, where this version is new.
+    before : VersionBefore, optional
+        Where the version that scores is new.
     all_columns : bool
         Whether columns are looked at on every day, as a page over time shows them; else on the last days, as the check
         needs them.
@@ -212,7 +227,7 @@ def _scores(seen: Seen) -> Check:
     return Check("scores", "ok", f"Scores are distributed as in the training, within the tolerance.{odd}")
 
 
-def _alerts(seen: Seen, detector: Detector, before: float | None) -> Check:
+def _alerts(seen: Seen, detector: Detector, before: VersionBefore | None) -> Check:
     mean, low, high = seen.alerts
     far = mean - BEYOND * (mean - low), mean + BEYOND * (high - mean)
     last = seen.days[-1]
@@ -223,7 +238,7 @@ def _alerts(seen: Seen, detector: Detector, before: float | None) -> Check:
     return Check("alerts", "ok", f"{text}.")
 
 
-def causes(seen: Seen, detector: Detector, before: float | None) -> str:
+def causes(seen: Seen, detector: Detector, before: VersionBefore | None) -> str:
     """Return what the alerts of the last day are more or fewer by: its rows, how these score, the threshold.
 
     The three multiply to the ratio of the day's alerts to those that were expected of the version before.
@@ -234,7 +249,8 @@ def causes(seen: Seen, detector: Detector, before: float | None) -> str:
     by_scores = last.flagged / max(last.rows, 1) / expected if expected else float("nan")
     parts = [f"{by_rows:.2g} times by the number of rows", f"{by_scores:.2g} times by how rows score"]
     if before:
-        parts.append(f"{detector.cut.alerts_per_day / before:.2g} times by the new version's model or threshold")
+        what = "threshold" if before.is_same_model else "model and its threshold"
+        parts.append(f"{detector.cut.alerts_per_day / before.alerts_per_day:.2g} times by the new {what}")
     else:
         parts.append("model and threshold are as before")
     return ", ".join(parts)

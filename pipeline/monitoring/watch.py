@@ -1,7 +1,7 @@
 """The watch: a scored batch beside the days before it, by the same version, held against that version's training."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.detector.usual import type_in_words
 from pipeline.errors import UnlikeTraining
-from pipeline.monitoring.checks import Check, Seen, look_at, schema_check, stopped
+from pipeline.monitoring.checks import Check, Seen, VersionBefore, look_at, schema_check, stopped
 from pipeline.monitoring.columns import schema_changes
 from pipeline.monitoring.profile import Days, profile, read_profile, together, write_profile
 from pipeline.scoring.score import Scored
@@ -30,12 +30,12 @@ class Earlier:
     Attributes
     ----------
     days : mapping of date to DayProfile
-    expected : float or None
-        Alerts a day that the version before it expected; None where no other version has scored of late.
+    before : mapping of str to Any
+        The marks of the last batch of the version before it; empty where no other version has scored of late.
     """
 
     days: Days
-    expected: float | None = None
+    before: Mapping[str, Any] = field(default_factory=dict)
 
 
 def earlier(entries: Sequence[Entry], version: str) -> Earlier:
@@ -48,7 +48,7 @@ def earlier(entries: Sequence[Entry], version: str) -> Earlier:
     version : str
         Only batches of this version are looked at.
     """
-    own, expected = [], None
+    own, before = [], dict[str, Any]()
     for entry in entries:
         stored = read_profile(Path(entry.folder))
         if stored is None:
@@ -57,8 +57,8 @@ def earlier(entries: Sequence[Entry], version: str) -> Earlier:
         if entry.model_version == version:
             own.append(days)
         else:
-            expected = marks.get("alerts_per_day")
-    return Earlier(together(own), None if own and len(own) > NEW_BATCHES else expected)
+            before = marks
+    return Earlier(together(own), {} if len(own) > NEW_BATCHES else before)
 
 
 NEW_BATCHES = 7
@@ -96,7 +96,10 @@ def watch(
         "changes": list(changes),
     }
     write_profile(scored.scores.parent, days, marks)
-    return look_at(together([past.days, days]), detector, changes, before=past.expected)
+    before = None
+    if past.before.get("alerts_per_day"):
+        before = VersionBefore(past.before["alerts_per_day"], past.before["model"] == marks["model"])
+    return look_at(together([past.days, days]), detector, changes, before=before)
 
 
 def changes_of(rows: Path, batch: Batch, detector: Detector) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.monitoring.checks import CHECKS, look_at
+from pipeline.monitoring.checks import CHECKS, VersionBefore, look_at
 from pipeline.monitoring.profile import together
 from tests.pipeline.fitted import replace as with_column
 
@@ -93,12 +93,13 @@ def test_a_part_of_a_day_is_not_held_against_whole_ones(watched, quiet, day):
     assert states(seen)["columns"] == states(seen)["scores"] == "ok"
 
 
-def test_the_causes_multiply_to_what_the_alerts_grew_by(watched, quiet, odd):
+@pytest.mark.parametrize(("is_same", "words_of_it"), [(True, "threshold."), (False, "model and its threshold.")])
+def test_the_causes_multiply_to_what_the_alerts_grew_by(watched, quiet, odd, *, is_same, words_of_it):
     detector = watched.detector
-    seen = look_at(together([quiet, odd]), detector, before=2 * detector.cut.alerts_per_day)
+    seen = look_at(together([quiet, odd]), detector, before=VersionBefore(2 * detector.cut.alerts_per_day, is_same))
     words = text(seen, "alerts").split(": ")[1].split(", ")
     factors = [float(part.split(" times ")[0]) for part in words]
-    assert words[2].endswith("times by the new version's model or threshold.")
+    assert words[2].endswith(f"times by the new {words_of_it}")
     last = seen.profiles[seen.days[-1]]
     usual = detector.reference.rows_of_day(np.datetime64(seen.days[-1]))
     expected = [last.rows / usual, last.flagged / last.rows / detector.cut.alert_share, 0.5]

@@ -48,10 +48,16 @@ def test_a_new_version_is_held_against_what_the_one_before_expected(watched, day
     features, scored = watched.scored(day(0))
     watch(features, scored, watched.detector, past=Earlier({}))
     folder = scored.scores.parent
-    assert earlier([entry(folder)], "2") == Earlier({}, watched.detector.cut.alerts_per_day)
-    assert earlier([entry(folder)], "1").expected is None
+    past = earlier([entry(folder)], "2")
+    assert past.days == {}
+    assert past.before["alerts_per_day"] == watched.detector.cut.alerts_per_day
+    assert earlier([entry(folder)], "1").before == {}
     old = earlier([entry(folder, "2"), *[entry(folder)] * 8], "1")
-    assert old.expected is None  # it has scored for long
+    assert old.before == {}  # it has scored for long
+    busy = replace(past, before={**past.before, "alerts_per_day": 1e-9})
+    seen = watch(features, scored, watched.detector, past=busy)
+    assert seen is not None
+    assert {check.name: check.state for check in seen.checks}["alerts"] == "ok"
 
 
 def test_the_watch_can_be_switched_off(watched, day):
