@@ -112,4 +112,10 @@ def _of_columns(seen: Seen) -> list[tuple[str, "Markup", list[tuple[str, str]]]]
         ]
         lines[kind] = of_day
     picture = charts.over_days(seen.tested, lines, "Stability index of columns over their limits", limit=1.0)
-    return [("Columns", picture, [(f"line {kind}", drift.title) for kind, drift in kinds.items()])]
+    return [
+        (
+            "Columns, stability index over its limit",
+            picture,
+            [(f"line {kind}", drift.title) for kind, drift in kinds.items()],
+        )
+    ]
