@@ -230,6 +230,12 @@ def score(
         _run(config, "flows.score:score", table=table, **period, version=version, force=force)
 
 
+@app.command(epilog="Example: assay monitor --config assay.toml")
+def monitor(config: ConfigFile = DEFAULT, *, version: VersionOption = "champion") -> None:
+    """Hold every scored day against the training, and measure the weeks whose labels came; write a page over time."""
+    _run(config, "flows.monitor:monitor", version=version)
+
+
 @app.command(epilog="Example: assay threshold --capacity 80 --config assay.toml")
 def threshold(
     config: ConfigFile = DEFAULT,

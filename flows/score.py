@@ -1,5 +1,6 @@
 """The scoring flows: one batch, and every new file of the incoming folder."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
 from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
+from pipeline.monitoring.checks import Check, Seen
+from pipeline.monitoring.watch import WINDOW, changes_of, earlier, refuse_stopped, schema_of, states, watch
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome
 from pipeline.pages.validation import data_docs
@@ -32,12 +35,14 @@ from pipeline.selection import recovery
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
+from pipeline.tables.parquet import span
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
 from pipeline.tracking.store import load_detector
 from pipeline.workspace.deliveries import source_of
 from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import AtWork, Entry, lock
+from pipeline.workspace.watch import WatchEvents
 from pipeline.workspace.workspace import Workspace
 
 WAIT = 3600
@@ -244,14 +249,15 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -
     final = champion.workspace.folder.batches / f"{batch.id}-v{champion.version}"
     with drafting(champion.workspace, final) as draft:
         champion, folder = replace(champion, workspace=draft.workspace), draft.results
-        intake = take_in_batch(batch, champion, replaced, folder)
+        intake = take_in_batch(batch, champion, replaced, folder, entry=entry)
         outdated = draft.outdated([batch.id, *(old.batch_id for old in replaced)])
         intake = replace(intake, notes=(*intake.notes, *filter(None, [outdated.sentence])))
         result = score_intake(intake, champion, entry, folder)
+        seen = watch_batch(intake, champion, result, batch=batch, entry=entry, replaced=replaced)
         shadow = None
         if champion.candidate is not None:
             shadow = in_shadow(champion.candidate, champion, result=result, intake=intake, folder=folder)
-        _write_page(folder, entry, champion, intake=intake, result=result, shadow=shadow)
+        _write_page(folder, entry, champion, intake=intake, result=result, shadow=shadow, seen=seen)
         stop_if_cancelled()
         totals: dict[str, Any] = {"scored": result.scored.scored, "flagged": result.scored.flagged}
         settled = replace(
@@ -263,8 +269,10 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -
             folder=str(final),
         )
         draft.publish(settled, replaced)
+    if seen:
+        note_checks(seen.checks, champion, entry, seen.days[-1])
     counts = {**count_rows(intake.validated), **totals}
-    of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow)
+    of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow, seen=seen)
     screen = replace(of_batch.screen, commands=outdated.commands(config_path))
     of_batch = replace(of_batch, screen=screen, outdated=outdated.sentence)
     show_on_server("assay-score", champion.workspace.config, of_batch.screen)
@@ -272,7 +280,7 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -
 
 
 @stage("take in")
-def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folder: Path) -> TakenIn:
+def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folder: Path, *, entry: Entry) -> TakenIn:
     """Validate the batch, remember its rows in the place of those that it replaces, and compute their features."""
     workspace, free = champion.workspace, {batch.id, *(old.batch_id for old in replaced)}
     reach = timedelta(days=workspace.config.features.max_window_days)
@@ -280,6 +288,12 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
     notes: list[str] = []
 
     def check(rows: Path) -> None:
+        if changes := changes_of(rows, batch, champion.detector):
+            check = schema_of(changes, champion.detector)
+            console.warning(check.text)
+            if champion.is_strict and check.state == "stop":
+                note_checks([check], champion, entry, span(rows, workspace.config.contract.timestamp)[1].date())
+                refuse_stopped([check], entry.source, 0)
         if champion.is_strict:
             notes.extend(champion.detector.reference.check(rows, batch, workspace.config, champion.detector.encoder))
 
@@ -329,6 +343,48 @@ def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path
         )
 
 
+@stage("watch")
+def watch_batch(
+    intake: TakenIn,
+    champion: Champion,
+    result: BatchScores,
+    *,
+    batch: Batch,
+    entry: Entry,
+    replaced: list[Entry],
+) -> Seen | None:
+    """Hold the batch, beside the days before it, against the training; what a check stops is not published."""
+    ledger, free = champion.workspace.ledger, {batch.id, *(old.batch_id for old in replaced)}
+    with console.step("watch"):
+        seen = watch(
+            intake.features,
+            result.scored,
+            champion.detector,
+            past=earlier(ledger.near(intake.first, intake.last, WINDOW, free), champion.version),
+            changes=changes_of(intake.validated.accepted, batch, champion.detector),
+        )
+    if seen and champion.is_strict and any(check.state == "stop" for check in seen.checks):
+        note_checks(seen.checks, champion, entry, seen.days[-1])
+        refuse_stopped(seen.checks, entry.source, intake.validated.counts.read)
+    return seen
+
+
+def note_checks(checks: Sequence[Check], champion: Champion, entry: Entry, day: date) -> None:
+    """Write down which checks stand otherwise than before, and say so where one is worse.
+
+    A database that fails here keeps nothing from its place: the next run writes down what has changed by then.
+    """
+    try:
+        events = WatchEvents(champion.workspace.config)
+        noted = events.note(states(checks), day=day, batch_id=entry.batch_id, model_version=champion.version)
+    except AssayError as error:
+        console.warning(f"how the watch stands was not written down: {error}")
+        return
+    for event in noted:
+        if event.state != "ok":
+            console.warning(f"{event.check}: {event.state} (was {event.previous}): {event.reason}")
+
+
 @stage("score in the champion's shadow")
 def in_shadow(
     candidate: Candidate, champion: Champion, *, result: BatchScores, intake: TakenIn, folder: Path
@@ -347,7 +403,14 @@ def in_shadow(
 
 
 def _write_page(
-    folder: Path, entry: Entry, champion: Champion, *, intake: TakenIn, result: BatchScores, shadow: Shadow | None
+    folder: Path,
+    entry: Entry,
+    champion: Champion,
+    *,
+    intake: TakenIn,
+    result: BatchScores,
+    shadow: Shadow | None,
+    seen: Seen | None,
 ) -> None:
     page = batch_report(
         champion.detector,
@@ -368,6 +431,7 @@ def _write_page(
         shadow=shadow,
         audited=result.audit,
         missed=result.missed,
+        seen=seen,
     )
     write_text(folder / "report.html", render(page))
 
@@ -380,6 +444,7 @@ def _result(
     intake: TakenIn,
     result: BatchScores,
     shadow: Shadow | None,
+    seen: Seen | None,
 ) -> BatchResult:
     """Return what the terminal shows, and what other flows read."""
     alerts: dict[str, Any] = {
@@ -387,6 +452,7 @@ def _result(
         "got": outcome(result.scored, result.promise),
         **result.measured.texts,
         **({"missed": str(result.missed)} if result.missed else {}),
+        **({"watch": ", ".join(f"{check.name} {check.state}" for check in seen.checks)} if seen else {}),
     }
     files = {"report": "report.html", "alerts": "alerts.csv", "random audit": "audit.csv"}
     files |= {"all scores": "scores.parquet", "quarantine": "quarantine.parquet"}

@@ -78,6 +78,9 @@ def _print(result: "Standing", config: Config) -> None:
     share = result.drift.share
     unusual = "" if share is None else f": {percent(share)} of its rows score above 99 % of the training's normal rows"
     rows |= {"its drift": f"{result.drift.state}{unusual}", "last failure": failure or "none"}
+    if batch:
+        states = [f"{event.check} {event.state} since {event.day}" for event in result.watch if event.state != "ok"]
+        rows["watch"] = ", ".join(states) or "ok"
     console.table("Scoring", rows)
     console.table("Model", _of_versions(result))
     parts = [f"{name} {size(count)}" for name, count in list(result.used.items())[:NAMED]]

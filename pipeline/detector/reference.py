@@ -1,7 +1,7 @@
 """What the training period was like, to hold a batch against: a table delivered wrong is not scored in silence."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.encoder import Encoder
 from pipeline.detector.parts import CALIBRATION, FIT, Parts
+from pipeline.detector.usual import Usual, input_types, usual_columns
 from pipeline.errors import UnlikeTraining
 from pipeline.numbers import amount, percent
 from pipeline.settings.config import Config
@@ -43,16 +44,25 @@ class Reference:
         For each category the share of rows of the calibration block with a value that no fit row held.
     hours : tuple of float
         Usual rows of each hour of the week in the table's time zone, from Monday's first on.
+    columns : mapping of str to Usual
+        What is usual for each watched column of the feature table; empty in artefacts of earlier versions.
+    day_hours : Usual or None
+        The same for the hour of the day.
+    types : mapping of str to str
+        What each column of the table held: "text", "number", "moment", "yes or no".
     """
 
     amounts: tuple[float, ...]
     empty: Mapping[str, float]
     unseen: Mapping[str, float]
     hours: tuple[float, ...]
+    columns: Mapping[str, Usual] = field(default_factory=dict)
+    day_hours: Usual | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, features: Path, config: Config, parts: Parts, encoder: Encoder) -> Self:
-        """Return the reference of a training period, whose feature table is read once.
+        """Return the reference of a training period, whose feature table is read once, and its calibration block again.
 
         Parameters
         ----------
@@ -74,16 +84,20 @@ class Reference:
             for name in names:
                 empty[name] += batch.column(name).null_count
             block = parts.role[start : start + batch.num_rows] == CALIBRATION
-            for name, mask in _unseen(batch, encoder).items():
+            for name, mask in unseen_rows(batch, encoder).items():
                 unseen[name] += int(np.count_nonzero(mask & block))
             start += batch.num_rows
         amounts = parts.sample(features, FIT, _AMOUNTS).column(contract.amount).to_numpy()
+        columns, day_hours = usual_columns(features, config, parts, encoder)
         in_block = max(int(np.count_nonzero(parts.role == CALIBRATION)), 1)
         return cls(
             amounts=tuple(np.percentile(amounts, np.arange(101)).tolist()),
             empty={name: count / max(start, 1) for name, count in empty.items()},
             unseen={name: count / in_block for name, count in unseen.items()},
             hours=tuple(_usual(week, np.concatenate(days)).tolist()),
+            columns=columns,
+            day_hours=day_hours,
+            types=input_types(features, config, encoder),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +108,19 @@ class Reference:
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
         lists = {name: tuple(raw[name]) for name in ("amounts", "hours")}
-        return cls(**lists, empty=raw["empty"], unseen=raw["unseen"])
+        hours = raw.get("day_hours")
+        return cls(
+            **lists,
+            empty=raw["empty"],
+            unseen=raw["unseen"],
+            columns={name: Usual.from_dict(column) for name, column in raw.get("columns", {}).items()},
+            day_hours=Usual.from_dict(hours) if hours else None,
+            types=raw.get("types", {}),
+        )
+
+    def rows_of_day(self, day: np.datetime64) -> float:
+        """Return the usual number of rows of a calendar day, by its weekday."""
+        return float(np.array(self.hours).reshape(7, _DAY)[_hours_of_week(np.array([day]))[0] // _DAY].sum())
 
     def check(self, rows: Path, batch: Batch, config: Config, encoder: Encoder) -> tuple[str, ...]:
         """Refuse a batch whose accepted rows are no longer what the training's were; return what else is to be said.
@@ -147,7 +173,7 @@ class Reference:
         for batch in read_batches(rows, list(empty)):
             for name in empty:
                 empty[name] += batch.column(name).null_count
-            for name, mask in _unseen(batch, encoder).items():
+            for name, mask in unseen_rows(batch, encoder).items():
                 unseen[name] += int(mask.sum())
         for name, cells in empty.items():
             if cells / count - self.empty[name] > limits.max_empty:
@@ -231,7 +257,7 @@ def refuse_unusual(p_values: np.ndarray, source: str, config: Config, read: int)
     )
 
 
-def _unseen(batch: pa.RecordBatch, encoder: Encoder) -> dict[str, np.ndarray]:
+def unseen_rows(batch: pa.RecordBatch, encoder: Encoder) -> dict[str, np.ndarray]:
     """Return for each categorical column that the model sees the rows with a value that no fit row held."""
     columns = [feature.column for feature in encoder.features if feature.kind == "category"]
     return dict(zip(columns, encoder.unseen(batch).values(), strict=True))

@@ -1,4 +1,6 @@
-"""Two periods in; how far the data drifted between them out.
+"""Scored days and the training of the version that scored them in; how far they lie apart out.
 
-In: feature tables of two periods and an encoder. Out: a drift index a feature, worst first. Called by selection.
+In: scored batches and a Detector, or feature tables of two periods. Out: checks of the watch with their states,
+profiles of days beside a batch's scores, and a drift index a feature, worst first. Called by selection,
+pages and flows.
 """

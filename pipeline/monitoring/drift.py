@@ -8,16 +8,13 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.detector.usual import BINS, CATEGORIES, stability_index
 from pipeline.features import Feature
 from pipeline.settings.contract import Contract
 from pipeline.settings.sensitive import MASK, is_telling
 
-DRIFT_BINS = 10
 SOME, MUCH = 0.1, 0.25
 """Customary bounds of the index: below the first little has changed, from the second on much."""
-CATEGORIES = 50
-SHARE_FLOOR = 1e-4
-"""An empty bin counts as this share, so that the index stays finite."""
 
 
 @dataclass(frozen=True)
@@ -42,30 +39,6 @@ class Drift:
     def verdict(self) -> str:
         """How much that is, in the customary words: "little", "some" or "much"."""
         return "much" if self.index >= MUCH else "some" if self.index >= SOME else "little"
-
-
-def stability_index(before: np.ndarray, after: np.ndarray) -> float:
-    """Return the population stability index of two sets of counts: sum (q - p) log(q / p).
-
-    It is the sum of both Kullback-Leibler divergences (Jeffreys, 1946), in nats. Shares below 0.0001 count as that.
-
-    Parameters
-    ----------
-    before, after : array of shape (n_bins,)
-        Counts, 0 or more.
-
-    Examples
-    --------
-    >>> round(stability_index(np.array([50, 50]), np.array([60, 40])), 4)
-    0.0405
-    >>> stability_index(np.array([3, 1]), np.array([300, 100]))
-    0.0
-    """
-    from scipy.stats import entropy
-
-    p, q = (np.maximum(part / max(part.sum(), 1), SHARE_FLOOR) for part in (before, after))
-    p, q = p / p.sum(), q / q.sum()
-    return float(entropy(q, p) + entropy(p, q))
 
 
 def drifts(before: Path, after: Path, features: Sequence[Feature], contract: Contract) -> list[Drift]:
@@ -98,9 +71,7 @@ def drifts(before: Path, after: Path, features: Sequence[Feature], contract: Con
 
 def _numbers(before: np.ndarray, after: np.ndarray) -> tuple[list[np.ndarray], list[str]]:
     finite = [part[np.isfinite(part)] for part in (before, after)]
-    inner = (
-        np.unique(np.quantile(finite[0], np.linspace(0, 1, DRIFT_BINS + 1)[1:-1])) if len(finite[0]) else np.empty(0)
-    )
+    inner = np.unique(np.quantile(finite[0], np.linspace(0, 1, BINS + 1)[1:-1])) if len(finite[0]) else np.empty(0)
     counts = []
     for part, every in zip(finite, (before, after), strict=True):
         places = np.searchsorted(inner, part, side="left")

@@ -25,6 +25,8 @@ WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
 LOW_WIDTH, LOW_HEIGHT = 760.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
 BINS = 44
+DOTTED = 40
+"""Days up to which each has a dot of its own that says its value."""
 ON_TOP = ("past", "alerted", "not_fraud", "fraud", "this")
 """What a row is in `amounts_over_time`, from the bottom to the top."""
 # What is drawn, by its class, in the charts that stand alone.
@@ -181,6 +183,62 @@ def alerts_a_day(alerts: Mapping[date, int], expected: float | None = None) -> M
         at = y(expected)
         parts.append(f'<line class="expected" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
     return _svg(parts, "Alerts a day")
+
+
+def over_days(
+    days: Sequence[date],
+    lines: Mapping[str, Sequence[float]],
+    label: str,
+    *,
+    limit: float | None = None,
+    band: tuple[float, float] | None = None,
+    is_log: bool = False,
+) -> Markup:
+    """Draw values of each day as lines, what is not finite left out, with a limit and a band of what is usual.
+
+    Parameters
+    ----------
+    days : sequence of date
+        Rising; at least one.
+    lines : mapping of str to sequence of float
+        By the class of the line: one value a day.
+    label : str
+        What a screen reader says of the chart.
+    limit : float, optional
+        Drawn across as a broken line.
+    band : tuple of float, optional
+        The least and the most that is usual.
+    is_log : bool
+        Whether the values, and what they are held against, are on a logarithmic scale; those of 0 lie at its foot.
+    """
+    start = days[0]
+    x = Axis(-0.5, (days[-1] - start).days + 0.5, LEFT, WIDTH - RIGHT)
+    shown = [value for values in lines.values() for value in values if math.isfinite(value)]
+    top = max([*shown, limit or 0, band[1] if band else 0, 1e-9])
+    foot = max(min([value for value in shown if value > 0], default=1.0), top / 1e8)
+    low = min(foot, top / 10) if is_log else 0.0
+    y = Axis(low, top * (3 if is_log else 1.12), HEIGHT - BOTTOM, TOP, is_log=is_log)
+    parts = _grid(None, y, y.ticks(4), "")
+    if band:
+        parts.append(
+            _bar((LEFT, WIDTH - RIGHT), (y(band[1]), y(band[0])), "usual", f"{band[0]:,.4g} to {band[1]:,.4g}")
+        )
+    for kind, values in lines.items():
+        pairs = zip(days, values, strict=True)
+        points = [((day - start).days, value) for day, value in pairs if math.isfinite(value)]
+        parts.append(_line([(place, max(value, low)) for place, value in points], x, y, f"line {kind}"))
+        if len(points) <= DOTTED:
+            tips = [(place, value, start + timedelta(days=place)) for place, value in points]
+            parts += [_dot(x(place), y(value), f"small {kind}", f"{day}: {value:,.4g}") for place, value, day in tips]
+    if limit is not None:
+        parts.append(
+            f'<line class="threshold" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(limit):.1f}" y2="{y(limit):.1f}"/>'
+        )
+    number = (days[-1] - start).days + 1
+    for place in range(0, number, math.ceil(number / 6)):
+        moment = start + timedelta(days=place)
+        parts.append(_text(x(place), HEIGHT - BOTTOM + 19, f"{moment.day} {moment:%b}"))
+    return _svg(parts, label)
 
 
 def stacked(names: Sequence[str], counts: Mapping[str, Sequence[int]], label: str) -> Markup:

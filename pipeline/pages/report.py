@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.calibration.threshold import CutCurve
     from pipeline.evaluation.injection import Injected
+    from pipeline.monitoring.checks import Seen
     from pipeline.scoring.maps import Map
     from pipeline.scoring.shadow import Shadow
 
@@ -91,6 +92,8 @@ class Report:
         Model version, batch, digest, settings...
     shadow : Shadow, optional
         What the candidate would have flagged instead.
+    watch : Seen, optional
+        What the watch sees of the last days.
     """
 
     kind: Literal["training", "batch", "threshold"]
@@ -122,6 +125,7 @@ class Report:
     audit_text: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     shadow: "Shadow | None" = None
+    watch: "Seen | None" = None
 
 
 def render(report: Report) -> str:

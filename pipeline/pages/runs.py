@@ -12,6 +12,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.detector.family import parameters_of
 from pipeline.evaluation.measured import Measured
 from pipeline.evaluation.missed import MissedFraud
+from pipeline.monitoring.checks import Seen
 from pipeline.numbers import metric, minute, percent
 from pipeline.pages.report import ROWS, Report
 from pipeline.scoring.alerts import alert_rows
@@ -105,6 +106,7 @@ def batch_report(
     shadow: Shadow | None = None,
     audited: Path | None = None,
     missed: MissedFraud | None = None,
+    seen: Seen | None = None,
 ) -> Report:
     """Return the page of a scored batch; ``got`` is what it got of the threshold's promise."""
     config = detector.config
@@ -137,6 +139,7 @@ def batch_report(
         measured_on="the scored rows whose label is known by now",
         facts=facts,
         shadow=shadow,
+        watch=seen,
     )
 
 

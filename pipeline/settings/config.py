@@ -13,6 +13,7 @@ from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.contract import ColumnName, Contract
 from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.incoming import IncomingConfig
+from pipeline.settings.monitor import MonitorConfig
 from pipeline.settings.notify import NotifyConfig
 from pipeline.settings.review import ReviewConfig
 from pipeline.settings.schedule import ScheduleConfig
@@ -549,6 +550,7 @@ class Config(_Section):
     tuning: TuningConfig = TuningConfig()
     audit: AuditConfig = AuditConfig()
     review: ReviewConfig = ReviewConfig()
+    monitor: MonitorConfig = MonitorConfig()
     report: ReportConfig = ReportConfig()
     notify: NotifyConfig = NotifyConfig()
     tracking: TrackingConfig = TrackingConfig()

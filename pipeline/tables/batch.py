@@ -137,5 +137,6 @@ def rules_digest(config: Config) -> str:
         "contract": config.contract.model_dump(mode="json"),
         "validation": config.validation.model_dump(mode="json", exclude={"suite", "batch_rows"}),
         "suite": suite.read_bytes().hex() if suite.is_file() else "",
+        **({"stop_on": sorted(config.monitor.stop_on)} if config.monitor.stop_on else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -40,6 +40,8 @@ class WorkFolder:
         A lock a search over models, held by the command that runs it.
     nightly : Path
         What the last run over the incoming folder came to, and when the next one is due.
+    monitoring : Path
+        The page of the watch over time.
     draft : Path
         Rows for the history that the run at work on this table has written and no record owns yet.
     """
@@ -58,6 +60,7 @@ class WorkFolder:
         self.comparisons = self.root / "comparisons"
         self.searches = self.root / "searches"
         self.nightly = self.root / "nightly" / config.name
+        self.monitoring = self.root / "monitoring" / config.name
         self.draft = self.history / ".draft"
 
     @contextmanager

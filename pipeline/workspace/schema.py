@@ -94,6 +94,22 @@ INTENTS = sa.Table(
 )
 """One row a change that has begun and not ended: `pipeline.workspace.intents`."""
 
+WATCH_EVENTS = sa.Table(
+    "watch_events",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model_name", sa.String(255), nullable=False, index=True),
+    sa.Column("check", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("previous", sa.String(8), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("batch_id", sa.String(64), nullable=False),
+    sa.Column("model_version", sa.String(64), nullable=False),
+    sa.Column("at", Utc, nullable=False),
+)
+"""One row a change of a check's state: `pipeline.workspace.watch`."""
+
 
 def _of_table(*columns: sa.Column[Any]) -> tuple[sa.Column[Any], ...]:
     """Return the columns of a table of the desk that holds rows of several tables' models."""

@@ -22,6 +22,7 @@ from pipeline.workspace.deliveries import look
 from pipeline.workspace.ledger import Entry, Handled, Ledger
 from pipeline.workspace.nightly import LastRun, Nightly, Schedule
 from pipeline.workspace.schema import ALIAS_CHANGES
+from pipeline.workspace.watch import WatchEvent, WatchEvents
 
 State = Literal["fine", "attention", "stopped"]
 STATES: tuple[State, ...] = ("fine", "attention", "stopped")
@@ -159,6 +160,8 @@ class Standing:
     strategy : str
         Of the threshold, as the configuration has it.
     drift : BatchDrift
+    watch : tuple of WatchEvent
+        The last change of each check of the watch that ever changed; the others are ok.
     used : mapping of str to int
         Bytes, by folder or database of the work folder, the largest first.
     free : int
@@ -177,6 +180,7 @@ class Standing:
     versions: tuple[Version, ...]
     strategy: str
     drift: BatchDrift
+    watch: tuple[WatchEvent, ...]
     used: Mapping[str, int]
     free: int
     findings: tuple[Finding, ...] = ()
@@ -214,6 +218,7 @@ def standing(config: Config, now: datetime | None = None) -> Standing:
         versions=_versions(aliases, scored),
         strategy=config.threshold.strategy,
         drift=_drift(scored[-1]) if scored else BatchDrift(state="unknown"),
+        watch=() if faults else _watch(config),
         used=_used(work),
         free=shutil.disk_usage(there).free,
     )
@@ -223,6 +228,7 @@ def standing(config: Config, now: datetime | None = None) -> Standing:
         *_of_model(result, config),
         *_of_runs(result, config),
         *_of_files(result),
+        *_of_watch(result),
         *_of_rest(result),
     ]
     return replace(result, findings=tuple(sorted(findings, key=lambda finding: -STATES.index(finding.state))))
@@ -355,6 +361,10 @@ def _drift(entry: Entry) -> BatchDrift:
     return BatchDrift(state="warn" if share > DRIFT else "ok", share=share)
 
 
+def _watch(config: Config) -> tuple[WatchEvent, ...]:
+    return tuple(WatchEvents(config).latest().values()) if is_up_to_date(config) else ()
+
+
 def _used(work: Path) -> dict[str, int]:
     def walk(folder: Path) -> int:
         try:
@@ -414,6 +424,16 @@ def _of_files(result: Standing) -> Iterator[Finding]:
         hours = incoming.every / timedelta(hours=1)
         text = f"no file was scored since {incoming.last_at:%Y-%m-%d %H:%M} UTC, and one usually comes every"
         yield _attention(f"{text} {hours:.0f} hours; ask whoever delivers them", "The usual file has not come.")
+
+
+def _of_watch(result: Standing) -> Iterator[Finding]:
+    for event in result.watch:
+        if event.state == "stop":
+            text = f"the watch has kept alerts back since {event.day} ({event.check}): {event.reason}"
+            yield _stopped(text, f"The watch keeps alerts back ({event.check}).")
+        elif event.state == "warn":
+            text = f"the watch warns since {event.day} ({event.check}): {event.reason}"
+            yield _attention(text, f"The watch warns ({event.check}).")
 
 
 def _of_rest(result: Standing) -> Iterator[Finding]:

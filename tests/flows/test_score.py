@@ -260,7 +260,7 @@ def test_the_candidate_scores_in_the_shadow_and_only_the_champions_alerts_are_pu
     assert folder == alone
     names = {path.name for path in folder.iterdir()}
     assert names == {"scores.parquet", "alerts.parquet", "alerts.csv", "quarantine.parquet", "report.html",
-                     "data-docs", "shadow.parquet"}  # fmt: skip
+                     "data-docs", "shadow.parquet", "watch.json"}  # fmt: skip
     assert set(pq.read_table(folder / "scores.parquet")["model_version"].to_pylist()) == {"1"}
     published = pq.read_table(folder / "alerts.parquet")
     assert published.drop_columns("scored_at").equals(before)

@@ -214,3 +214,28 @@ def test_parts_of_bars_lie_on_one_another_and_say_what_they_are() -> None:
     assert float(alone) == pytest.approx(2 * float(tall), abs=0.3)
     assert "1 Mar: 2 of 8" in chart
     assert 'aria-label="Decisions a day"' in chart
+
+
+def test_a_line_over_days_has_its_limit_its_band_and_a_gap_of_days():
+    days = [date(2025, 3, 1), date(2025, 3, 2), date(2025, 3, 5)]
+    svg = charts.over_days(days, {"curve": [1.0, float("nan"), 4.0]}, "Values", limit=2.0, band=(0.5, 3.0))
+    (points,) = re.findall(r'<polyline class="line curve" points="([^"]+)"', svg)
+    (first, last) = ([float(number) for number in point.split(",")] for point in points.split())
+    limit = float(re.search(r'class="threshold"[^>]* y1="([\d.]+)"', svg)[1])
+    assert first[0] < last[0]
+    assert last[1] < limit < first[1]
+    assert "2025-03-05: 4<" in svg
+    assert "2025-03-02" not in svg
+    assert 'rect class="usual"' in svg
+    assert all(f">{day} Mar<" in svg for day in range(1, 6))
+
+
+def test_on_a_logarithmic_scale_nothing_falls_below_the_foot():
+    days = [date(2025, 3, 1) + timedelta(days=n) for n in range(50)]
+    values = [0.0, 1e-12, *[10.0**n for n in range(48)]]
+    svg = charts.over_days(days, {"curve": values}, "Evidence", limit=7300, is_log=True)
+    (points,) = re.findall(r'<polyline class="line curve" points="([^"]+)"', svg)
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert heights[0] == heights[1] == charts.HEIGHT - charts.BOTTOM
+    assert heights == sorted(heights, reverse=True)
+    assert "<circle" not in svg  # of many days no dots

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from pipeline.workspace.ledger import Entry, Ledger
 from pipeline.workspace.nightly import Nightly, Schedule
 from pipeline.workspace.schema import ALIAS_CHANGES, VERSION_TABLE
 from pipeline.workspace.standing import Standing, standing
+from pipeline.workspace.watch import WatchEvents
 
 NOW = datetime.now(UTC).replace(tzinfo=None)
 HOUR = timedelta(hours=1)
@@ -262,3 +263,20 @@ def test_a_lost_ledger_stops_and_is_not_made_anew(tmp_path: Path) -> None:
     (text,) = texts(standing(config))
     assert "ledger.db is missing, and 1 batch lies in" in text
     assert not (tmp_path / "work" / "ledger.db").exists()
+
+
+def test_a_check_that_warns_needs_attention_and_one_that_stops_is_stopped(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    set_aliases(config, ("champion", "1"))
+    record(config, deliver(config, "day.csv", "a"))
+    events, march = WatchEvents(config), {"day": date(2025, 3, 1), "batch_id": "b", "model_version": "1"}
+    events.note([("scores", "warn", "The scores are odd."), ("rows", "ok", "Fine.")], **march)
+    result = standing(config)
+    assert texts(result) == ["attention: the watch warns since 2025-03-01 (scores): The scores are odd."]
+    assert result.findings[0].brief == "The watch warns (scores)."
+    events.note([("scores", "stop", "The scores are odd.")], **march)
+    assert texts(standing(config)) == [
+        "stopped: the watch has kept alerts back since 2025-03-01 (scores): The scores are odd."
+    ]
+    events.note([("scores", "ok", "Fine.")], **march)
+    assert standing(config).state == "fine"
