@@ -15,8 +15,9 @@ from pipeline.review.disagreements import Disagreement, disagreements
 from pipeline.review.events import Verdict, verify
 from pipeline.review.export import exported
 from pipeline.review.figures import Figures, figures
-from pipeline.review.listing import Line, Page, View, hidden_columns, page
+from pipeline.review.listing import Line, View, hidden_columns
 from pipeline.review.packets import Arrival, Packet, make_packet, take_packet
+from pipeline.review.paging import Page, page
 from pipeline.review.peers import keep_amounts, share_below
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
@@ -24,7 +25,7 @@ from pipeline.review.quality import Quality, quality
 from pipeline.review.rebuild import rebuild
 from pipeline.review.refusals import Missing, Refusal
 from pipeline.review.state import apply
-from pipeline.review.store import Store, utc_now
+from pipeline.review.store import Store, utc_now, weigh_plans
 from pipeline.review.timeline import Timeline, copy_history, timeline
 from pipeline.review.users import Session, Token, User
 from pipeline.review.work import Action, Done, Preview
@@ -90,6 +91,8 @@ class Desk:
                 apply(writing.connection, self.config, writing.journal.append("deliver", name, ASSAY))
             work.wake(writing, ASSAY)
             count = writing.journal.number - first
+            if arrived:
+                weigh_plans(writing.connection)
         if arrived:
             copy = copy_history(Workspace(self.config))
             if copy is not None:
@@ -323,7 +326,9 @@ class Desk:
     def rebuild(self) -> int:
         """Make the queue's tables again from the events and the batches' files; return from how many events."""
         with self.store.writing() as writing:
-            return rebuild(writing)
+            count = rebuild(writing)
+            weigh_plans(writing.connection)
+            return count
 
     def log_in(self, name: str, password: str, address: str) -> str:
         """Let a user in, and return the token that the browser holds from then on.
