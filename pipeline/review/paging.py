@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.review.counts import STATES, by_state
-from pipeline.review.listing import WAIT, Line, View, conditions, lines, selected
+from pipeline.review.listing import ORDERS, WAIT, Line, View, conditions, lines, selected
 from pipeline.review.people import Person
 from pipeline.review.refusals import Refusal
 from pipeline.review.store import Reading
@@ -112,9 +112,14 @@ def _states(reading: Reading, view: View, who: Person) -> tuple[str, ...]:
     return WAIT if _counted(reading, unfiltered, MANY) > MANY else ()
 
 
-def _counted(reading: Reading, where: Sequence[sa.ColumnElement[bool]], most: int) -> int:
-    """Return how many alerts are so, up to one more than ``most``."""
-    some = sa.select(REVIEW_ALERTS.c.key).where(*where).limit(most + 1).subquery()
+def _counted(
+    reading: Reading,
+    where: Sequence[sa.ColumnElement[bool]],
+    most: int,
+    order: Sequence[sa.ColumnElement[Any]] = (),
+) -> int:
+    """Return how many alerts are so, up to one more than ``most``, looked for in an order."""
+    some = sa.select(REVIEW_ALERTS.c.key).where(*where).order_by(*order).limit(most + 1).subquery()
     return reading.connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
@@ -132,5 +137,7 @@ def _total(
         return counts[view.state] if view.state else sum(counts.values())
     if rows < view.limit and not view.before and (rows or not view.start):
         return view.start + rows
-    total = _counted(reading, where, COUNTED)
+    # In the order of the page, whose rows were just read: any other may begin where nothing is like that.
+    order = ORDERS[view.sort] if view.state else ()
+    total = _counted(reading, where, COUNTED, order)
     return max(total, view.start + rows + 1) if total > COUNTED else total
