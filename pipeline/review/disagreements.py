@@ -5,9 +5,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from pipeline.review.keys import key_of
 from pipeline.review.listing import hidden_columns
 from pipeline.review.people import Person
-from pipeline.review.publication import key_of
 from pipeline.review.store import Reading
 from pipeline.settings.sensitive import MASK
 from pipeline.workspace.schema import REVIEW_ALERTS

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipeline.review.cells import Reason, shown_cells, shown_reasons
+from pipeline.review.keys import key_of
 from pipeline.review.people import Person
-from pipeline.review.publication import key_of
 from pipeline.review.store import Reading
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.titles import unit
