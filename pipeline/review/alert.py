@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from pipeline.review.cells import shown_cells
 from pipeline.review.events import Event, events
 from pipeline.review.listing import Line, blind, hidden_columns, lines, selected
-from pipeline.review.people import Person
+from pipeline.review.people import COLLEAGUE, Person, decider
 from pipeline.review.publication import folder_of
+from pipeline.review.state import DECIDES
 from pipeline.review.store import Reading
 from pipeline.review.work import rows_of
 from pipeline.settings.config import Config
@@ -227,10 +228,22 @@ def _frauds(reading: Reading, key: str, keys: sa.Select[Any], who: Person) -> tu
 
 
 def of_alert(reading: Reading, key: str, who: Person) -> tuple[Event, ...]:
-    """Return what was done to an alert; who checks the quality of reviews sees those for that, too."""
+    """Return what was done to an alert; who checks the quality of reviews sees those for that, and who decided, too."""
     hidden = () if who.may("lead") else ("second", "golden")
     here = (REVIEW_EVENTS.c.subject == key, REVIEW_EVENTS.c.kind.not_in(hidden))
-    return tuple(events(reading.connection, reading.name, *here))
+    return tuple(_unnamed(event, who) for event in events(reading.connection, reading.name, *here))
+
+
+def _unnamed(event: Event, who: Person) -> Event:
+    """Return an event as a person may see it: without the name of a colleague who decided, or took that back."""
+    parts = [
+        {name: decider(text, who) if name in ("who", "second_by") else text for name, text in part.items()}
+        for part in (event.before, event.after)
+    ]
+    is_decision = event.kind in (*DECIDES, "undo")
+    name = (decider(event.who, who) or COLLEAGUE) if is_decision else event.who
+    address = event.address if name == event.who else ""
+    return replace(event, who=name, address=address, before=parts[0], after=parts[1])
 
 
 def effects(config: Config, row: Mapping[str, Any], at: datetime) -> str:

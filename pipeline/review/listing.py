@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pipeline.review.cells import Reason, shown_cells, shown_reasons
 from pipeline.review.keys import key_of
-from pipeline.review.people import Person
+from pipeline.review.people import Person, decider
 from pipeline.review.store import Reading
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.titles import unit
@@ -104,7 +104,7 @@ class Line:
         Money at risk.
     batch, version : str
     state, label, code, assignee, decided_by : str
-        ``label`` is "fraud", "not_fraud", "unsure" or "".
+        ``label`` is "fraud", "not_fraud", "unsure" or "". ``decided_by`` is "" for a colleague of whoever is no lead.
     at, decided_at, snoozed_until, due : datetime or None
         UTC.
     why : str
@@ -160,7 +160,15 @@ def selected(where: Iterable[sa.ColumnElement[bool]]) -> sa.Select[Any]:
 
 
 def conditions(reading: Reading, view: View, who: Person) -> list[sa.ColumnElement[bool]]:
-    """Return what an alert of the view fulfils."""
+    """Return what an alert of the view fulfils.
+
+    Raises
+    ------
+    Forbidden
+        When the view is of what a colleague decided, and only a lead may see that.
+    """
+    if view.decided_by and not decider(view.decided_by, who):
+        who.need("lead")
     alerts = REVIEW_ALERTS.c
     parts = [alerts.model_name == reading.name]
     if view.state == "late":
@@ -300,7 +308,7 @@ def _line(
         **{name: row[name] for name in ("decided_at", "snoozed_until", "due", "event")},
         batch=row["batch_id"],
         version=row["model_version"],
-        decided_by=row["who"],
+        decided_by=decider(row["who"], who),
         held_by=row["holder"] if is_held else "",
         reasons=shown_reasons(content, reading.config, hidden),
         alerts_of_entity=past[0],

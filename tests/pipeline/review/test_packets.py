@@ -90,7 +90,7 @@ def test_what_was_done_since_stays_and_is_listed(desk: Desk) -> None:
     desk.sync()
     arrival = desk.take_packet(filled(packet, dict.fromkeys(keys.values(), "fraud")), ADA)
     assert {clash.id: clash.why for clash in arrival.clashes} == {
-        "1": "bob has decided 'not fraud'; supersede that, or leave it",
+        "1": "a colleague has decided 'not fraud'; supersede that, or leave it",
         **dict.fromkeys("2345", "the alert was withdrawn: its file was replaced by a changed one"),
         **dict.fromkeys(("6", "7", "8", "9", "10"), "the alert has changed since the packet was made"),
     }

@@ -132,7 +132,7 @@ def _state(line: Line) -> str:
     """Return what has become of an alert, in a sentence; "" while it is open."""
     if line.state == "decided":
         when = f" on {line.decided_at:%Y-%m-%d at %H:%M} UTC" if line.decided_at else ""
-        return f"{line.decided_by or 'Somebody'} decided {LABELS.get(line.label, line.label)}{when}."
+        return f"{line.decided_by or 'A colleague'} decided {LABELS.get(line.label, line.label)}{when}."
     if line.state == "snoozed" and line.snoozed_until:
         return f"Snoozed until {line.snoozed_until:%Y-%m-%d %H:%M} UTC."
     if line.state == "escalated":

@@ -255,7 +255,7 @@ def test_a_lock_expires_and_whoever_was_slower_is_told(served: Served, chromium,
     fay.keys("n")
     expect(fay.page.locator("#alert")).not_to_have_attribute("data-key", one)
     dan.keys("f")
-    dan.says(re.compile("Fay has decided 'not fraud'; supersede that, or leave it"))
+    dan.says(re.compile("A colleague has decided 'not fraud'; supersede that, or leave it"))
     line = served.desk.alert(one, ASSAY)
     assert (line.line.label, line.line.code, line.comment) == ("not_fraud", "known shop", "called")
     # What the page has shown was taken for seen: the same key supersedes now.
