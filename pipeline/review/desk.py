@@ -15,10 +15,10 @@ from pipeline.review.disagreements import Disagreement, disagreements
 from pipeline.review.events import Verdict, verify
 from pipeline.review.export import exported
 from pipeline.review.figures import Figures, figures
-from pipeline.review.listing import Line, View, hidden_columns
+from pipeline.review.listing import Line, View
 from pipeline.review.packets import Arrival, Packet, make_packet, take_packet
 from pipeline.review.paging import Page, page
-from pipeline.review.peers import keep_amounts, share_below
+from pipeline.review.peers import keep_quantiles
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
 from pipeline.review.quality import Quality, quality
@@ -96,7 +96,7 @@ class Desk:
         if arrived:
             copy = copy_history(Workspace(self.config))
             if copy is not None:
-                keep_amounts(copy, Workspace(self.config))
+                keep_quantiles(copy, Workspace(self.config))
         return count
 
     def page(self, view: View, who: Person) -> Page:
@@ -212,14 +212,6 @@ class Desk:
         who.need("see")
         with self.store.reading() as reading:
             return timeline(reading, work.rows_of(reading, [key])[key], content_of(reading, key), who)
-
-    def standing(self, key: str, who: Person) -> float | None:
-        """Return the share of everybody's amounts in the history that an alert's is above; None where it is hidden."""
-        who.need("see")
-        with self.store.reading() as reading:
-            amount = work.rows_of(reading, [key])[key]["amount"]
-            is_hidden = self.config.contract.amount in hidden_columns(reading, who)
-        return None if amount is None or is_hidden else share_below(Workspace(self.config), amount)
 
     def report(self, key: str, who: Person) -> str:
         """Return the page of the run that scored an alert.

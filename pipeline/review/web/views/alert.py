@@ -13,8 +13,10 @@ from starlette.responses import HTMLResponse
 
 from pipeline.numbers import amount as amount_text
 from pipeline.numbers import moment, quantity
+from pipeline.review.cells import Reason
 from pipeline.review.events import Event
 from pipeline.review.listing import Line
+from pipeline.review.publication import entity_column
 from pipeline.review.refusals import Conflict
 from pipeline.review.timeline import Timeline
 from pipeline.review.web.access import desk, person
@@ -23,7 +25,7 @@ from pipeline.review.web.journal import in_words
 from pipeline.review.web.pages import LABELS, page
 from pipeline.review.web.words import standing
 from pipeline.settings.config import Config
-from pipeline.settings.titles import descriptions, with_unit
+from pipeline.settings.titles import descriptions, title, with_unit
 
 if TYPE_CHECKING:
     from pipeline.review.alert import AlertView
@@ -73,7 +75,6 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
             holder = str(conflict)
     view = here.alert(key, who)
     line, timeline = view.line, here.history(key, who)
-    earlier = sum(point.at < line.at and not point.is_this for point in timeline.points)
     return page(
         request,
         "alert.html",
@@ -86,7 +87,8 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
         long=LONG,
         meanings=descriptions(here.config),
         chart=chart(here.config, timeline),
-        standing=standing(timeline.percentile, earlier, here.standing(key, who)),
+        standing=standing(timeline.standings.get(here.config.contract.amount), _party(here.config)),
+        reasons=[(reason, _place(reason, view, timeline, here.config)) for reason in line.reasons],
         zone=here.config.table.time_zone,
         version_page=_version_page(here.config, line.version),
         report=f"/alerts/{key}/report" if (Path(view.folder) / "report.html").is_file() else "",
@@ -117,6 +119,23 @@ def chart(config: Config, timeline: Timeline) -> Markup | None:
             tip = f"{text}, {moment(point.at, zone)}{words.get(kind, '')}"
             spots.append(Amount(point.at, point.amount, kind, tip))
     return amounts_over_time(spots, f"Amounts over time, {len(spots):,} rows") if spots else None
+
+
+def _party(config: Config) -> str:
+    """Return what people read for the entity whose past is told."""
+    return title(entity_column(config), config)
+
+
+def _place(reason: Reason, view: "AlertView", timeline: Timeline, config: Config) -> str:
+    """Return how the value of a reason stands among earlier ones and everybody's, or why that is not known."""
+    if any(cell.column == reason.column and cell.is_hidden for cell in view.cells):
+        return ""
+    if reason.column in config.contract.numbers:
+        text = standing(timeline.standings.get(reason.column), _party(config), "value")
+        return text or "The history has no value of it to compare with yet."
+    if reason.column in config.contract.columns:
+        return "No number, so that it stands neither above nor below others."
+    return "Worked out of several rows or columns: of past rows that is not kept, so how it stands is not known."
 
 
 def _version_page(config: Config, version: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.review.peers import share_below
+from pipeline.review.peers import shares_below
 from pipeline.review.web.guard import POLICY
 from pipeline.review.web.views.alert import _version_page
 from pipeline.workspace.workspace import Workspace
@@ -125,9 +125,39 @@ def test_an_amount_is_held_against_the_entitys_own_and_everybodys(tmp_path) -> N
     browser = Browser(desk, "analyst")
     key = next(iter(keys(browser)))
     page = browser.get(f"/alerts/{key}").text
-    assert "above none of everybody&#39;s" in page
-    assert 0.49 < share_below(Workspace(desk.config), 505.0) < 0.51
-    assert share_below(Workspace(desk.config), 1e9) == 1.0
+    assert "Above none of this card&#39;s 33 earlier amounts and above none of everybody&#39;s." in page
+    # The amount is the reason, too.
+    assert "Above none of this card&#39;s 33 earlier values and above none of everybody&#39;s." in page
+    assert 0.49 < shares_below(Workspace(desk.config), {"eur": 505.0})["eur"] < 0.51
+    assert shares_below(Workspace(desk.config), {"eur": 1e9}) == {"eur": 1.0}
+    desk.close()
+
+
+def test_each_reason_says_how_it_stands_or_why_that_is_not_known(tmp_path) -> None:
+    desk = make_desk(tmp_path, ids=[], numeric=["km"], sensitive=["card"])
+    past = pa.table(rows(range(101, 201))).select(["tx", "at", "eur", "card", "shop", "channel"])
+    past = past.append_column("km", pa.array([float(place) for place in range(100)]))
+    pq.write_table(past.append_column("fraud", pa.array([0] * 100, pa.int8())), tmp_path / "past.parquet")
+    Workspace(desk.config).history.append(tmp_path / "past.parquet", "past")
+    folder = score_batch(desk.config, [7], batch="b2")
+    alerts = pq.read_table(folder / "alerts.parquet").append_column("km", pa.array([50.0]))
+    columns = ("km", "channel", "card: rows in 7 days", "km, eur", "card")
+    reasons = [{"column": name, "actual": "1", "expected": "2", "share": 0.2, "text": name} for name in columns]
+    place = alerts.column_names.index("reasons")
+    alerts = alerts.set_column(place, "reasons", pa.array([reasons], alerts.schema.field("reasons").type))
+    pq.write_table(alerts, folder / "alerts.parquet")
+    desk.sync()
+    browser = Browser(desk, "analyst")
+    page = browser.get(f"/alerts/{next(iter(keys(browser)))}").text
+    notes = [text.replace("&#39;", "'") for text in re.findall(r'class="place"><td colspan="6">(.*?)</td>', page)]
+    # Of the kilometres 0 to 99 the card has every third one, the first of them before its own 50: 2, 5, ... 98 or so.
+    earlier = [float(km) for km in range(100) if f"card-{(101 + km) % 3}" == "card-1"]
+    share = 100 * sum(km < 50 for km in earlier) / len(earlier)
+    assert notes == [
+        f"Above {share:.1f} % of this card's {len(earlier)} earlier values and above 50 % of everybody's.",
+        "No number, so that it stands neither above nor below others.",
+        *["Worked out of several rows or columns: of past rows that is not kept, so how it stands is not known."] * 2,
+    ]
     desk.close()
 
 
