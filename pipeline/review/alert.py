@@ -17,6 +17,7 @@ from pipeline.review.publication import folder_of
 from pipeline.review.state import DECIDES
 from pipeline.review.store import Reading
 from pipeline.review.work import rows_of
+from pipeline.selection.records import run_of
 from pipeline.settings.config import Config
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.titles import title, with_unit
@@ -99,6 +100,8 @@ class AlertView:
         Where the results of its batch lie, with its report.
     source : str
         The file that it came in.
+    run : str
+        The id of the run in MLflow that made the model version; "" where no record says.
     effects : str
         What a decision changes, in a sentence.
     """
@@ -114,6 +117,7 @@ class AlertView:
     held_until: datetime | None
     folder: str
     source: str
+    run: str
     effects: str
 
 
@@ -144,6 +148,7 @@ def alert_view(reading: Reading, key: str, who: Person) -> AlertView:
         held_until=row["held_until"] if is_mine else None,
         folder=str(folder or ""),
         source=Path(batch.source).name if batch else "",
+        run=run_of(reading.connection, reading.name, row["model_version"]),
         effects=effects(reading.config, row, reading.at),
     )
 

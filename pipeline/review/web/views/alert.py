@@ -90,7 +90,8 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
         standing=standing(timeline.standings.get(here.config.contract.amount), _party(here.config)),
         reasons=[(reason, _place(reason, view, timeline, here.config)) for reason in line.reasons],
         zone=here.config.table.time_zone,
-        version_page=_version_page(here.config, line.version),
+        version_page=_mlflow_page(here.config, "models", here.config.name, "versions", line.version),
+        run_page=_mlflow_page(here.config, "runs", view.run) if view.run else "",
         report=f"/alerts/{key}/report" if (Path(view.folder) / "report.html").is_file() else "",
         is_one_case=bool(view.case) and who.may("decide") and line.state in ("open", "snoozed", "escalated"),
         labels=LABELS,
@@ -138,13 +139,13 @@ def _place(reason: Reason, view: "AlertView", timeline: Timeline, config: Config
     return "Worked out of several rows or columns: of past rows that is not kept, so how it stands is not known."
 
 
-def _version_page(config: Config, version: str) -> str:
-    """Return where MLflow shows a version and the run that it comes from; "" where no server does."""
-    parts = urlsplit(config.tracking.uri)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+def _mlflow_page(config: Config, *parts: str) -> str:
+    """Return the address of a page of MLflow; "" where no server shows it."""
+    server = urlsplit(config.tracking.uri)
+    if server.scheme not in ("http", "https") or not server.hostname:
         return ""
-    host = parts.netloc.rpartition("@")[2]  # without a password
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/models/{quote(config.name)}/versions/{quote(version)}"
+    host = server.netloc.rpartition("@")[2]  # without a password
+    return f"{server.scheme}://{host}{server.path.rstrip('/')}/#/{'/'.join(quote(part, safe='') for part in parts)}"
 
 
 def _state(line: Line) -> str:

@@ -1,6 +1,7 @@
 """pipeline/review/web/views/alert.py: the page of one alert, hostile and sensitive cells among them."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,9 +9,9 @@ import pyarrow.parquet as pq
 
 from pipeline.review.peers import shares_below
 from pipeline.review.web.guard import POLICY
-from pipeline.review.web.views.alert import _version_page
+from pipeline.selection.records import MADE_BY, AliasChange, AliasRecords
 from pipeline.workspace.workspace import Workspace
-from tests.pipeline.review.scored import desk_config, rows, score_batch
+from tests.pipeline.review.scored import rows, score_batch
 from tests.pipeline.review.web.served import Browser, keys, make_desk
 
 
@@ -101,16 +102,26 @@ def test_the_page_of_the_run_is_shown_as_another_hosts(desk) -> None:
     assert Browser(desk).get(f"/alerts/{key}/report").status_code == 303
 
 
-def test_a_version_is_linked_where_a_server_shows_it(tmp_path) -> None:
-    config = desk_config(tmp_path)
-    assert _version_page(config, "3") == ""
-    for uri, page in (
-        ("https://ann:secret@mlflow.example:5000/ml/", "https://mlflow.example:5000/ml/#/models/cards/versions/3"),
+def test_the_run_and_the_version_are_linked_where_a_server_shows_them(tmp_path) -> None:
+    desk = make_desk(tmp_path)
+    change = AliasChange(alias="champion", version="1", replaced=None, action="register", why=f"{MADE_BY}8f3c55aa01")
+    other = replace(change, alias="candidate", action="promote", why="better")
+    with AliasRecords(desk.config).recording([change, other]):
+        pass
+    browser = Browser(desk, "analyst")
+    address = f"/alerts/{next(iter(keys(browser)))}"
+    for uri, start in (
+        ("https://ann:secret@mlflow.example:5000/ml/", "https://mlflow.example:5000/ml/#/"),
         ("sqlite:///mlflow.db", ""),
         ("javascript:alert(1)", ""),
     ):
-        tracking = config.tracking.model_copy(update={"uri": uri})
-        assert _version_page(config.model_copy(update={"tracking": tracking}), "3") == page
+        tracking = desk.config.tracking.model_copy(update={"uri": uri})
+        desk.config = desk.store.config = desk.config.model_copy(update={"tracking": tracking})
+        page = browser.get(address).text
+        assert "8f3c55aa" in page
+        links = [link for link in re.findall(r'href="([^"]+)"', page) if "mlflow" in link or "javascript" in link]
+        assert links == ([f"{start}models/cards/versions/1", f"{start}runs/8f3c55aa01"] if start else [])
+    desk.close()
 
 
 def test_an_amount_is_held_against_the_entitys_own_and_everybodys(tmp_path) -> None:
