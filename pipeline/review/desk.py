@@ -267,8 +267,13 @@ class Desk:
         who : Person
         leave : callable
             Writes the packet to where it is taken from.
+
+        Raises
+        ------
+        Forbidden
+            When it is for somebody else, and the person is no admin: whoever has a packet decides in its user's name.
         """
-        who.need("people")
+        who.need("export" if user == who.name else "people")
         with self.store.writing() as writing:
             packet = make_packet(writing, view, user, who)
             leave(packet)
@@ -281,8 +286,10 @@ class Desk:
         ------
         Refusal
             When the file was changed, is of no packet of this desk, or was taken in before.
+        Forbidden
+            When the packet is somebody else's, and the person is no admin.
         """
-        who.need("people")
+        who.need("export")
         with self.store.writing() as writing:
             return take_packet(writing, text, who)
 

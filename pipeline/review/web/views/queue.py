@@ -57,6 +57,7 @@ def queue(request: Request) -> Response:
         is_filtered=_bare(view) != plain,
         unfiltered=address_of(plain),
         export=address_of(view, "/export"),
+        packets=address_of(view, "/packets"),
         query=urlsplit(address_of(view)).query,
         here_address=address_of(view, start=view.start, after=view.after, before=view.before),
         pages=_pages(content),
