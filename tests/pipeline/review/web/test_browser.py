@@ -198,7 +198,7 @@ def test_two_analysts_and_one_alert(served: Served, chromium) -> None:
     ann.keys("Enter")
     expect(ann.page.locator("#alert")).not_to_have_attribute("data-key", one)
     bob.go(f"/alerts/{one}")
-    bob.says(re.compile("cal decided fraud"))
+    bob.says(re.compile("A colleague decided fraud"))
     ann.page.wait_for_load_state("networkidle")
     assert ann.faults == []
     assert [fault for fault in bob.faults if "409" not in fault] == []  # Chromium tells each 409 to the console
@@ -353,6 +353,7 @@ def test_every_page_is_accessible_and_fits_a_narrow_window(served: Served, chrom
         "/?q=nobody",
         f"/alerts/{key}",
         "/dashboard",
+        "/packets?sort=risk",
         "/views",
         "/events",
         "/users",
