@@ -136,7 +136,7 @@ def _place(reason: Reason, view: "AlertView", timeline: Timeline, config: Config
         return text or "The history has no value of it to compare with yet."
     if reason.column in config.contract.columns:
         return "No number, so that it stands neither above nor below others."
-    return "Worked out of several rows or columns: of past rows that is not kept, so how it stands is not known."
+    return "Worked out, and not kept of past rows, so that how it stands among them is not known."
 
 
 def _mlflow_page(config: Config, *parts: str) -> str:

@@ -167,7 +167,7 @@ def test_each_reason_says_how_it_stands_or_why_that_is_not_known(tmp_path) -> No
     assert notes == [
         f"Above {share:.1f} % of this card's {len(earlier)} earlier values and above 50 % of everybody's.",
         "No number, so that it stands neither above nor below others.",
-        *["Worked out of several rows or columns: of past rows that is not kept, so how it stands is not known."] * 2,
+        *["Worked out, and not kept of past rows, so that how it stands among them is not known."] * 2,
     ]
     desk.close()
 
