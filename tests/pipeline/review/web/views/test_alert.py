@@ -172,6 +172,13 @@ def test_each_reason_says_how_it_stands_or_why_that_is_not_known(tmp_path) -> No
     desk.close()
 
 
+def test_a_category_leads_to_the_open_alerts_that_have_it(desk) -> None:
+    browser = Browser(desk, "analyst")
+    page = browser.get(f"/alerts/{next(iter(keys(browser)))}").text
+    address = re.search(r'href="(/\?column=channel[^"]*)">web</a>', page)[1].replace("&amp;", "&")
+    assert len(keys(browser, address)) == 5  # the odd ids
+
+
 def test_other_frauds_of_a_terminal_are_a_click_away(desk) -> None:
     browser = Browser(desk, "lead")
     pairs = keys(browser)
