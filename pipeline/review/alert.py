@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from pipeline.review.cells import shown_cells
 from pipeline.review.events import Event, events
 from pipeline.review.listing import Line, blind, hidden_columns, lines, selected
-from pipeline.review.people import Person
+from pipeline.review.people import COLLEAGUE, Person, decider
 from pipeline.review.publication import folder_of
+from pipeline.review.state import DECIDES
 from pipeline.review.store import Reading
 from pipeline.review.work import rows_of
+from pipeline.selection.records import run_of
 from pipeline.settings.config import Config
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.titles import title, with_unit
@@ -98,6 +100,8 @@ class AlertView:
         Where the results of its batch lie, with its report.
     source : str
         The file that it came in.
+    run : str
+        The id of the run in MLflow that made the model version; "" where no record says.
     effects : str
         What a decision changes, in a sentence.
     """
@@ -113,6 +117,7 @@ class AlertView:
     held_until: datetime | None
     folder: str
     source: str
+    run: str
     effects: str
 
 
@@ -143,6 +148,7 @@ def alert_view(reading: Reading, key: str, who: Person) -> AlertView:
         held_until=row["held_until"] if is_mine else None,
         folder=str(folder or ""),
         source=Path(batch.source).name if batch else "",
+        run=run_of(reading.connection, reading.name, row["model_version"]),
         effects=effects(reading.config, row, reading.at),
     )
 
@@ -227,10 +233,22 @@ def _frauds(reading: Reading, key: str, keys: sa.Select[Any], who: Person) -> tu
 
 
 def of_alert(reading: Reading, key: str, who: Person) -> tuple[Event, ...]:
-    """Return what was done to an alert; who checks the quality of reviews sees those for that, too."""
+    """Return what was done to an alert; who checks the quality of reviews sees those for that, and who decided, too."""
     hidden = () if who.may("lead") else ("second", "golden")
     here = (REVIEW_EVENTS.c.subject == key, REVIEW_EVENTS.c.kind.not_in(hidden))
-    return tuple(events(reading.connection, reading.name, *here))
+    return tuple(_unnamed(event, who) for event in events(reading.connection, reading.name, *here))
+
+
+def _unnamed(event: Event, who: Person) -> Event:
+    """Return an event as a person may see it: without the name of a colleague who decided, or took that back."""
+    parts = [
+        {name: decider(text, who) if name in ("who", "second_by") else text for name, text in part.items()}
+        for part in (event.before, event.after)
+    ]
+    is_decision = event.kind in (*DECIDES, "undo")
+    name = (decider(event.who, who) or COLLEAGUE) if is_decision else event.who
+    address = event.address if name == event.who else ""
+    return replace(event, who=name, address=address, before=parts[0], after=parts[1])
 
 
 def effects(config: Config, row: Mapping[str, Any], at: datetime) -> str:

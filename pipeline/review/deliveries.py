@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from pipeline.review.keys import key_of
 from pipeline.settings.config import Config
 from pipeline.workspace.schema import REVIEW_ALERTS, REVIEW_EVENTS
 from pipeline.workspace.workspace import Workspace
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 WORDS = ("not_fraud", "fraud")
+AT_ONCE = 5_000
+"""Rows of a delivery that the queue is asked for at a time."""
 
 
 def new_deliveries(connection: sa.Connection, config: Config, names: Collection[str]) -> list[str]:
@@ -60,12 +63,13 @@ def note(connection: sa.Connection, config: Config, name: str) -> None:
     file = Workspace(config).reviewed.folder / name
     if not file.is_file():
         return
-    alerts, ids = REVIEW_ALERTS.c, pc.cast(pq.read_table(file, columns=["id"])["id"], pa.string())
-    query = sa.select(alerts.id, alerts.key).where(alerts.model_name == config.name)
-    rows = connection.execute(query).all()
-    is_here = pc.is_in(pa.array([row.id for row in rows], pa.string()), value_set=ids.combine_chunks())
-    keys = {row.id: row.key for row, is_in in zip(rows, is_here.to_pylist(), strict=True) if is_in}
+    alerts, keys, mine = REVIEW_ALERTS.c, dict[str, str](), REVIEW_ALERTS.c.model_name == config.name
+    with pq.ParquetFile(file) as reader:
+        for batch in reader.iter_batches(AT_ONCE, columns=["id"]):
+            some = {key_of(config.name, row_id) for row_id in pc.cast(batch.column(0), pa.string()).to_pylist()}
+            query = sa.select(alerts.id, alerts.key).where(mine, alerts.key.in_(some))
+            keys |= {row.id: row.key for row in connection.execute(query)}
     changes = [{"row": keys[row_id], "word": word} for row_id, word in labels_of(config, keys).items()]
     if changes:
-        here = sa.and_(alerts.model_name == config.name, alerts.key == sa.bindparam("row"))
-        connection.execute(sa.update(REVIEW_ALERTS).where(here).values(delivered=sa.bindparam("word")), changes)
+        here = sa.update(REVIEW_ALERTS).where(mine, alerts.key == sa.bindparam("row"))
+        connection.execute(here.values(delivered=sa.bindparam("word")), changes)

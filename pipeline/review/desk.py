@@ -15,16 +15,17 @@ from pipeline.review.disagreements import Disagreement, disagreements
 from pipeline.review.events import Verdict, verify
 from pipeline.review.export import exported
 from pipeline.review.figures import Figures, figures
-from pipeline.review.listing import Line, Page, View, hidden_columns, page
+from pipeline.review.listing import Line, View
 from pipeline.review.packets import Arrival, Packet, make_packet, take_packet
-from pipeline.review.peers import keep_amounts, share_below
+from pipeline.review.paging import Page, page
+from pipeline.review.peers import keep_quantiles
 from pipeline.review.people import ASSAY, Person
 from pipeline.review.publication import news, shares
 from pipeline.review.quality import Quality, quality
 from pipeline.review.rebuild import rebuild
 from pipeline.review.refusals import Missing, Refusal
 from pipeline.review.state import apply
-from pipeline.review.store import Store, utc_now
+from pipeline.review.store import Store, utc_now, weigh_plans
 from pipeline.review.timeline import Timeline, copy_history, timeline
 from pipeline.review.users import Session, Token, User
 from pipeline.review.work import Action, Done, Preview
@@ -90,10 +91,12 @@ class Desk:
                 apply(writing.connection, self.config, writing.journal.append("deliver", name, ASSAY))
             work.wake(writing, ASSAY)
             count = writing.journal.number - first
+            if arrived:
+                weigh_plans(writing.connection)
         if arrived:
             copy = copy_history(Workspace(self.config))
             if copy is not None:
-                keep_amounts(copy, Workspace(self.config))
+                keep_quantiles(copy, Workspace(self.config))
         return count
 
     def page(self, view: View, who: Person) -> Page:
@@ -210,14 +213,6 @@ class Desk:
         with self.store.reading() as reading:
             return timeline(reading, work.rows_of(reading, [key])[key], content_of(reading, key), who)
 
-    def standing(self, key: str, who: Person) -> float | None:
-        """Return the share of everybody's amounts in the history that an alert's is above; None where it is hidden."""
-        who.need("see")
-        with self.store.reading() as reading:
-            amount = work.rows_of(reading, [key])[key]["amount"]
-            is_hidden = self.config.contract.amount in hidden_columns(reading, who)
-        return None if amount is None or is_hidden else share_below(Workspace(self.config), amount)
-
     def report(self, key: str, who: Person) -> str:
         """Return the page of the run that scored an alert.
 
@@ -272,8 +267,13 @@ class Desk:
         who : Person
         leave : callable
             Writes the packet to where it is taken from.
+
+        Raises
+        ------
+        Forbidden
+            When it is for somebody else, and the person is no admin: whoever has a packet decides in its user's name.
         """
-        who.need("people")
+        who.need("export" if user == who.name else "people")
         with self.store.writing() as writing:
             packet = make_packet(writing, view, user, who)
             leave(packet)
@@ -286,8 +286,10 @@ class Desk:
         ------
         Refusal
             When the file was changed, is of no packet of this desk, or was taken in before.
+        Forbidden
+            When the packet is somebody else's, and the person is no admin.
         """
-        who.need("people")
+        who.need("export")
         with self.store.writing() as writing:
             return take_packet(writing, text, who)
 
@@ -323,7 +325,9 @@ class Desk:
     def rebuild(self) -> int:
         """Make the queue's tables again from the events and the batches' files; return from how many events."""
         with self.store.writing() as writing:
-            return rebuild(writing)
+            count = rebuild(writing)
+            weigh_plans(writing.connection)
+            return count
 
     def log_in(self, name: str, password: str, address: str) -> str:
         """Let a user in, and return the token that the browser holds from then on.

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from pipeline.review.keys import key_of
 from pipeline.review.listing import hidden_columns
-from pipeline.review.people import Person
-from pipeline.review.publication import key_of
+from pipeline.review.people import Person, decider
 from pipeline.review.store import Reading
 from pipeline.settings.sensitive import MASK
 from pipeline.workspace.schema import REVIEW_ALERTS
@@ -23,6 +23,7 @@ class Disagreement:
     key, id : str
         Of the alert.
     decision, decided_by : str
+        ``decided_by`` is "" where the person may not know it.
     decided_at : datetime
     delivered : str
         "fraud" or "not_fraud".
@@ -68,7 +69,7 @@ def disagreements(reading: Reading, who: Person) -> list[Disagreement]:
             key=row.key,
             id=MASK if is_hidden else row.id,
             decision=row.label,
-            decided_by=row.who,
+            decided_by=decider(row.who, who),
             decided_at=row.decided_at,
             delivered=latest[row.key][0],
             delivered_at=latest[row.key][1],

@@ -9,9 +9,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from pipeline.review.cells import Reason, shown_cells, shown_reasons
-from pipeline.review.counts import by_state
-from pipeline.review.people import Person
-from pipeline.review.publication import key_of
+from pipeline.review.keys import key_of
+from pipeline.review.people import Person, decider
 from pipeline.review.store import Reading
 from pipeline.settings.pseudonyms import Pseudonyms
 from pipeline.settings.titles import unit
@@ -29,8 +28,6 @@ SOON = 0.25
 """Share of the time that an alert has at which it is nearly late."""
 FEW = 1_000
 """Alerts with a value that are named one by one."""
-COUNTED = 500
-"""Alerts of a filtered view that are counted one by one: of more, it is said that there are more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +56,8 @@ class View:
         An id, or a value of any entity.
     start, limit : int
         Which of the alerts are shown.
+    after, before : str
+        The key of the alert that the shown ones come right after, or right before; ``start`` is then only their number.
     """
 
     sort: Literal["score", "risk", "age"] = "score"
@@ -79,6 +78,8 @@ class View:
     search: str = ""
     start: int = 0
     limit: int = 50
+    after: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class Line:
         Money at risk.
     batch, version : str
     state, label, code, assignee, decided_by : str
-        ``label`` is "fraud", "not_fraud", "unsure" or "".
+        ``label`` is "fraud", "not_fraud", "unsure" or "". ``decided_by`` is "" for a colleague of whoever is no lead.
     at, decided_at, snoozed_until, due : datetime or None
         UTC.
     why : str
@@ -152,45 +153,6 @@ class Line:
     is_soon: bool
 
 
-@dataclass(frozen=True)
-class Page:
-    """A part of the list.
-
-    Attributes
-    ----------
-    view : View
-    lines : tuple of Line
-    total : int
-        Alerts of the view. Where it filters they are counted up to `COUNTED`: of more, it is one more than that, or
-        than what this part ends with.
-    counts : mapping of str to int
-        Alerts of the whole queue by state.
-    """
-
-    view: View
-    lines: tuple[Line, ...]
-    total: int
-    counts: Mapping[str, int]
-
-
-def page(reading: Reading, view: View, who: Person) -> Page:
-    """Return a part of the list."""
-    where = conditions(reading, view, who)
-    query = selected(where).order_by(*ORDERS[view.sort]).offset(view.start).limit(view.limit)
-    rows = [row._asdict() for row in reading.connection.execute(query)]
-    counts = by_state(reading)
-    plain = View(sort=view.sort, state=view.state, start=view.start, limit=view.limit)
-    if view == plain and view.state in counts:
-        total = counts[view.state]
-    elif len(rows) < view.limit and (rows or not view.start):
-        total = view.start + len(rows)
-    else:
-        some = sa.select(REVIEW_ALERTS.c.key).where(*where).limit(COUNTED + 1).subquery()
-        total = reading.connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
-        total = max(total, view.start + len(rows) + 1) if total > COUNTED else total
-    return Page(view, lines(reading, rows, who), total, counts)
-
-
 def selected(where: Iterable[sa.ColumnElement[bool]]) -> sa.Select[Any]:
     """Return the query of alerts and who holds them."""
     holds = (REVIEW_LOCKS.c.who.label("holder"), REVIEW_LOCKS.c.until.label("held_until"), REVIEW_LOCKS.c.again)
@@ -198,7 +160,15 @@ def selected(where: Iterable[sa.ColumnElement[bool]]) -> sa.Select[Any]:
 
 
 def conditions(reading: Reading, view: View, who: Person) -> list[sa.ColumnElement[bool]]:
-    """Return what an alert of the view fulfils."""
+    """Return what an alert of the view fulfils.
+
+    Raises
+    ------
+    Forbidden
+        When the view is of what a colleague decided, and only a lead may see that.
+    """
+    if view.decided_by and not decider(view.decided_by, who):
+        who.need("lead")
     alerts = REVIEW_ALERTS.c
     parts = [alerts.model_name == reading.name]
     if view.state == "late":
@@ -211,11 +181,14 @@ def conditions(reading: Reading, view: View, who: Person) -> list[sa.ColumnEleme
     elif view.state:
         parts.append(alerts.state == view.state)
     equal = (
-        *((alerts.batch_id, view.batch), (alerts.model_version, view.version), (alerts.assignee, view.assignee)),
-        *((alerts.who, view.decided_by), (alerts.label, view.label), (alerts.reason, view.reason)),
-        (alerts.priority, view.priority),
+        *((alerts.batch_id, view.batch), (alerts.model_version, view.version), (alerts.who, view.decided_by)),
+        *((alerts.label, view.label), (alerts.reason, view.reason), (alerts.priority, view.priority)),
     )
     parts += [column == value for column, value in equal if value]
+    if view.assignee:
+        mine = alerts.assignee == view.assignee
+        few = _few(reading, sa.select(alerts.key).where(alerts.model_name == reading.name, mine))
+        parts.append(mine if few is None else alerts.key.in_(few))
     parts += [alerts.day >= view.first_day] if view.first_day else []
     parts += [alerts.day <= view.last_day] if view.last_day else []
     if reading.config.contract.amount not in hidden_columns(reading, who):
@@ -255,11 +228,7 @@ def hidden_columns(reading: Reading, who: Person) -> frozenset[str]:
 def _having(
     reading: Reading, names: Sequence[str], value: str, who: Person, *, of_id: Sequence[str] = ()
 ) -> sa.ColumnElement[bool]:
-    """Return that an alert has a value in one of some columns, or one of some keys.
-
-    Few such alerts are named one by one, which the database looks up; of many, each row is asked in the view's order,
-    until the page is full. The other way round, either is slow by a hundred times.
-    """
+    """Return that an alert has a value in one of some columns, or one of some keys."""
     values = REVIEW_VALUES.c
     open_to = [] if who.role in reading.config.review.clear_roles else [values.secret.is_(False)]
     here = [
@@ -268,13 +237,22 @@ def _having(
         values.value == value[:255],
         *open_to,
     ]
-    some = sa.select(values.key).where(*here).limit(FEW + 1)
-    count = reading.connection.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
-    if count <= FEW:
-        return REVIEW_ALERTS.c.key.in_([*reading.connection.scalars(some), *of_id])
+    few = _few(reading, sa.select(values.key).where(*here))
+    if few is not None:
+        return REVIEW_ALERTS.c.key.in_([*few, *of_id])
     # Not EXISTS, of which PostgreSQL makes a join that reads all of the many before the first row is there.
     one = sa.select(values.key).where(*here, values.key == REVIEW_ALERTS.c.key).limit(1)
     return one.correlate(REVIEW_ALERTS).scalar_subquery().is_not(None)
+
+
+def _few(reading: Reading, keys: sa.Select[Any]) -> list[str] | None:
+    """Return the keys of a query if they are few; None if they are many.
+
+    Few are named one by one, which the database looks up; of many, each row is asked in the view's order, until the
+    page is full. The other way round, either is slow by a hundred times.
+    """
+    some = list(reading.connection.scalars(keys.limit(FEW + 1)))
+    return some if len(some) <= FEW else None
 
 
 def lines(reading: Reading, rows: Sequence[Mapping[str, Any]], who: Person) -> tuple[Line, ...]:
@@ -330,7 +308,7 @@ def _line(
         **{name: row[name] for name in ("decided_at", "snoozed_until", "due", "event")},
         batch=row["batch_id"],
         version=row["model_version"],
-        decided_by=row["who"],
+        decided_by=decider(row["who"], who),
         held_by=row["holder"] if is_held else "",
         reasons=shown_reasons(content, reading.config, hidden),
         alerts_of_entity=past[0],

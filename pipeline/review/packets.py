@@ -212,6 +212,8 @@ def take_packet(writing: Writing, text: str, who: Person) -> Arrival:
     ------
     Refusal
         When the file is none, was changed, is of no packet of this desk, was taken in before, or comes too late.
+    Forbidden
+        When the packet is somebody else's, and whoever brings it is no admin.
     """
     try:
         file = _File.model_validate_json(text)
@@ -219,6 +221,8 @@ def take_packet(writing: Writing, text: str, who: Person) -> Arrival:
     except ValueError:
         raise Refusal("this is no file of decisions as a packet's page gives it; save it from the page again") from None
     packet = _checked(writing, file, body.packet)
+    if packet.after["user"] != who.name:
+        who.need("people")
     user, seen = _person(writing, packet.after["user"]), packet.after["seen"]
     for key in body.decisions:
         if key not in seen:

@@ -20,7 +20,7 @@ RIGHTS: dict[Right, tuple[Role, ...]] = {
     "people": ("admin",),
 }
 """By right, the roles that have it. "decide" is also snooze, escalate, comment, undo and to take an alert oneself;
-"lead" is to decide what was escalated, and to see the quality of reviews."""
+"lead" is to decide what was escalated, and to see the quality of reviews and who decided what."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +61,20 @@ class Person:
             )
 
 
+def decider(name: str, who: Person) -> str:
+    """Return who decided an alert, as a person may know it: of colleagues only a lead does; "" otherwise.
+
+    Somebody who looks up what others decided no longer decides unawares, as second reviews and golden rows ask.
+
+    Examples
+    --------
+    >>> [decider("bob", who) for who in (Person("bob", "analyst"), Person("ann", "analyst"), Person("lea", "lead"))]
+    ['bob', '', 'bob']
+    """
+    return name if name == who.name or who.may("lead") else ""
+
+
+COLLEAGUE = "a colleague"
+"""Whoever decided, to those who may not know more."""
 ASSAY = Person("assay", "admin")
 """The desk itself: who takes in batches and wakes alerts."""

@@ -4,8 +4,6 @@ The ledger's row of a batch is the publication: who scores knows nothing of the 
 alert, with the score of an alert of its batch in the place of its own, so that the list does not tell the two apart.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,6 +17,7 @@ import sqlalchemy as sa
 from pipeline.errors import AssayError
 from pipeline.review.deliveries import labels_of
 from pipeline.review.events import Event, canonical
+from pipeline.review.keys import key_of
 from pipeline.settings.config import Config
 from pipeline.settings.output import ALERTS, name_within
 from pipeline.settings.pseudonyms import Pseudonyms
@@ -40,17 +39,6 @@ LONGEST = 255
 """Of a value that alerts are looked for by: what is longer is cut."""
 OPEN = ("open", "snoozed", "escalated")
 """States of alerts that wait for a decision."""
-
-
-def key_of(name: str, row_id: Any) -> str:
-    """Return the key of a row of a table: a name of one length that says nothing, whatever its id is.
-
-    Examples
-    --------
-    >>> key_of("cards", 4711) == key_of("cards", "4711"), len(key_of("cards", 4711))
-    (True, 20)
-    """
-    return hashlib.sha256(json.dumps([name, str(row_id)]).encode()).hexdigest()[:20]
 
 
 def entity_column(config: Config) -> str:

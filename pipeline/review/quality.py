@@ -1,6 +1,6 @@
 """How well alerts are reviewed: who was right, who agrees with whom, and how much fraud was missed. For leads."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +16,10 @@ from pipeline.workspace.schema import BATCHES, REVIEW_ALERTS, REVIEW_BATCHES, RE
 
 FINAL = ("fraud", "not_fraud")
 EVERYBODY = "all"
+FIRST = ("decide", "supersede")
+"""Events that decide an alert that no one else has a say in."""
+MOST = 24
+"""Pairs that are listed: those with the most rows."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Quality:
         The same for decisions on rows that a label was delivered for since: as often as not for those that were wrong.
     agreement : mapping of str to Share
         The same for second decisions that agree with the first.
+    pairs : mapping of str to Share
+        The same by the two who decided, whoever of them was first: "ann and bob"; those with most rows first.
     missed : mapping of str to MissedFraud
         By model version: what the audited rows of batches scored in the period say of fraud that was not flagged.
     """
@@ -38,19 +44,47 @@ class Quality:
     accuracy: Mapping[str, Share]
     delivered: Mapping[str, Share]
     agreement: Mapping[str, Share]
+    pairs: Mapping[str, Share]
     missed: Mapping[str, MissedFraud]
 
 
 def quality(reading: Reading, weeks: int) -> Quality:
     """Return the quality of the reviews of the last weeks, from the queue's tables alone: no file is read."""
     start, decisions, alerts = reading.at - timedelta(weeks=weeks), REVIEW_DECISIONS.c, REVIEW_ALERTS.c
-    is_first = decisions.kind.in_(("decide", "supersede"))
+    is_first = decisions.kind.in_(FIRST)
     return Quality(
         accuracy=_right(reading, start, decisions.kind == "golden", decisions.truth),
         delivered=_right(reading, start, is_first, alerts.delivered),
         agreement=_right(reading, start, decisions.kind == "second", decisions.truth),
+        pairs=_pairs(reading, start),
         missed=missed(reading, start),
     )
+
+
+def _pairs(reading: Reading, start: datetime) -> dict[str, Share]:
+    """Return the share of second decisions that agree with the first, by the two who decided."""
+    second, first, other = REVIEW_DECISIONS.c, REVIEW_DECISIONS.alias("first").c, REVIEW_DECISIONS.alias("other").c
+    # Not who the alert says has decided it: after a difference, that is the lead.
+    held_then = (
+        *(other.model_name == second.model_name, other.key == second.key, other.number < second.number),
+        *(other.kind.in_(FIRST), sa.or_(other.undone_by.is_(None), other.undone_by > second.number)),
+    )
+    before = sa.select(sa.func.max(other.number)).where(*held_then).correlate(REVIEW_DECISIONS).scalar_subquery()
+    here = sa.and_(first.model_name == second.model_name, first.number == before)
+    agrees = sa.func.sum(sa.case((second.label == second.truth, 1), else_=0))
+    query = (
+        sa.select(first.who, second.who, agrees, sa.func.count())
+        .where(here, second.model_name == reading.name, second.at >= start, second.undone_by.is_(None))
+        .where(second.kind == "second", second.label.in_(FINAL), second.truth.in_(FINAL))
+        .group_by(first.who, second.who)
+    )
+    parts: Counter[str] = Counter()
+    wholes: Counter[str] = Counter()
+    for *names, part, whole in reading.connection.execute(query):
+        pair = " and ".join(sorted(names))
+        parts[pair], wholes[pair] = parts[pair] + part, wholes[pair] + whole
+    most = sorted(wholes, key=lambda pair: (-wholes[pair], pair))[:MOST]
+    return {pair: Share(parts[pair], wholes[pair]) for pair in most}
 
 
 def _right(

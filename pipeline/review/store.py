@@ -11,6 +11,10 @@ import sqlalchemy as sa
 from pipeline.review.events import Journal
 from pipeline.settings.config import Config
 from pipeline.workspace.database import answering, connect_many
+from pipeline.workspace.schema import REVIEW_ALERTS, REVIEW_ROWS, REVIEW_VALUES
+
+SAMPLED = 1_000
+"""Rows of an index that SQLite looks at."""
 
 
 def utc_now() -> datetime:
@@ -82,3 +86,15 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+def weigh_plans(connection: sa.Connection) -> None:
+    """Have the database look at what the queue's tables hold by now, which it plans its queries by.
+
+    After a long batch has come in it would plan for the few rows of before, and read a whole table for one page:
+    PostgreSQL for a minute, until it looks by itself; SQLite for ever. A sample of the rows is enough for both.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA analysis_limit = {SAMPLED}")
+    for table in (REVIEW_ALERTS, REVIEW_ROWS, REVIEW_VALUES):
+        connection.exec_driver_sql(f"ANALYZE {table.name}")

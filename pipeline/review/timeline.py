@@ -1,11 +1,12 @@
 """What an entity has been doing: its rows of the history, from a copy that is sorted by entity.
 
-The history has a file a day and batch; to open thousands of them for one customer takes seconds. The copy has the four
-or so columns that a timeline needs, in one file a column of entities, and is made anew when the history has changed.
+The history has a file a day and batch; to open thousands of them for one customer takes seconds. The copy has the
+columns that a timeline needs, and the numbers whose past is told, in one file a column of entities, and is made anew
+when the history has changed.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from pipeline.review.listing import hidden_columns
+from pipeline.review.peers import Standing, shares_below
 from pipeline.review.people import Person
 from pipeline.review.publication import entity_column
 from pipeline.review.store import Reading
@@ -67,13 +69,14 @@ class Timeline:
         Of the entity; "" where the table has none.
     points : tuple of Point
         The alert's own row is among them, also where the history no longer has it.
-    percentile : float or None
-        Share of the entity's earlier amounts that the alert's is above; None without earlier ones.
+    standings : mapping of str to Standing
+        How numbers of the alert's row stand, by column: the amount, and those that are a reason. Hidden ones are not
+        there.
     """
 
     column: str
     points: tuple[Point, ...]
-    percentile: float | None
+    standings: Mapping[str, Standing]
 
 
 def copy_history(workspace: Workspace) -> Path | None:
@@ -104,8 +107,8 @@ def copy_history(workspace: Workspace) -> Path | None:
 
 def _columns(config: Config) -> list[str]:
     contract = config.contract
-    names = [contract.id, contract.timestamp, contract.amount, entity_column(config)]
-    return names + [name for name in (contract.label, contract.labelled_at) if name]
+    names = [contract.id, contract.timestamp, *contract.numbers, entity_column(config)]
+    return list(dict.fromkeys(names + [name for name in (contract.label, contract.labelled_at) if name]))
 
 
 def _dataset(files: list[Path], config: Config) -> Any:
@@ -117,12 +120,11 @@ def _dataset(files: list[Path], config: Config) -> Any:
     schemas = [pq.read_schema(file) for file in (files[0], files[-1])]
     fields = {field.name: field for schema in schemas for field in schema}
     contract = config.contract
-    labels = {contract.label: pa.int8(), contract.labelled_at: pa.timestamp("us")}
+    types = {contract.label: pa.int8(), contract.labelled_at: pa.timestamp("us")}
+    types |= dict.fromkeys(contract.numbers, pa.float64())
     return ds.dataset(
         files,
-        schema=pa.schema(
-            [fields.get(name, pa.field(name, labels.get(name, pa.string()))) for name in _columns(config)]
-        ),
+        schema=pa.schema([fields.get(name, pa.field(name, types.get(name, pa.string()))) for name in _columns(config)]),
     )
 
 
@@ -143,25 +145,46 @@ def timeline(reading: Reading, row: Mapping[str, Any], content: Mapping[str, Any
         Its cells, in clear.
     who : Person
     """
-    config = reading.config
-    contract, column = config.contract, entity_column(config)
+    config, column = reading.config, entity_column(reading.config)
+    contract, hidden_ones = config.contract, hidden_columns(reading, who)
     workspace = Workspace(config)
+    told = {contract.amount, *(reason["column"] for reason in content["reasons"])}
+    numbers = [name for name in contract.numbers if name in told and name not in hidden_ones]
     value = content["cells"].get(column)
-    table = _rows_of(workspace, column, value) if value is not None else None
+    table = _rows_of(workspace, column, value, numbers) if value is not None else None
     points = _points(reading, table, workspace, row) if table is not None and table.num_rows else []
     if not any(point.is_this for point in points):
         points = sorted(
             [*points, Point(row["at"], row["amount"], "", row["key"], is_this=True)], key=lambda point: point.at
         )
-    earlier = [point.amount for point in points if point.at < row["at"] and point.amount is not None]
-    percentile = sum(amount < row["amount"] for amount in earlier) / len(earlier) if earlier and row["amount"] else None
-    if contract.amount in hidden_columns(reading, who):
+    if contract.amount in hidden_ones:
         points = [Point(point.at, None, point.label, point.key, point.is_this) for point in points]
-        percentile = None
-    return Timeline(column, tuple(points[-MOST:]), percentile)
+    values = {name: content["cells"].get(name) for name in numbers}
+    values = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+    return Timeline(column, tuple(points[-MOST:]), _standings(workspace, table, values, row["at"]))
 
 
-def _rows_of(workspace: Workspace, column: str, value: Any) -> "pa.Table | None":
+def _standings(
+    workspace: Workspace, table: "pa.Table | None", values: Mapping[str, float], at: datetime
+) -> dict[str, Standing]:
+    """Return how numbers of a row of a moment stand among its entity's rows before that, and among everybody's."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    everybody = shares_below(workspace, values)
+    if table is not None:
+        table = table.filter(pc.less(table[workspace.config.contract.timestamp].cast("timestamp[us]"), at))
+    standings = {}
+    for name, value in values.items():
+        is_there = table is not None and name in table.column_names
+        earlier = table[name].to_numpy().astype(np.float64) if table is not None and is_there else np.array([])
+        earlier = earlier[np.isfinite(earlier)]
+        own = float((earlier < value).mean()) if len(earlier) else None
+        standings[name] = Standing(own, len(earlier), everybody.get(name))
+    return standings
+
+
+def _rows_of(workspace: Workspace, column: str, value: Any, numbers: Sequence[str]) -> "pa.Table | None":
     """Return an entity's rows of the copy; of the newest there is, so that nobody waits for another."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -171,12 +194,15 @@ def _rows_of(workspace: Workspace, column: str, value: Any) -> "pa.Table | None"
     copy = copies[-1] if copies else copy_history(workspace)
     if copy is None:
         return None
-    kind = pq.read_schema(copy).field(column).type
+    schema, contract = pq.read_schema(copy), workspace.config.contract
     try:
-        wanted_value = pa.scalar(value).cast(kind).as_py()
+        wanted_value = pa.scalar(value).cast(schema.field(column).type).as_py()
     except pa.ArrowInvalid:
         return None
-    return pq.read_table(copy, filters=[(column, "=", wanted_value)])
+    names = {contract.id, contract.timestamp, contract.amount, column, contract.label, contract.labelled_at, *numbers}
+    some = [name for name in schema.names if name in names]
+    table = pq.read_table(copy, columns=some, filters=[(column, "=", wanted_value)])
+    return table.slice(max(0, table.num_rows - MOST))
 
 
 def _points(reading: Reading, table: "pa.Table", workspace: Workspace, row: Mapping[str, Any]) -> list[Point]:
@@ -185,7 +211,6 @@ def _points(reading: Reading, table: "pa.Table", workspace: Workspace, row: Mapp
     import pyarrow as pa
 
     contract = reading.config.contract
-    table = table.slice(max(0, table.num_rows - MOST))
     labels = workspace.labels.known(table, reading.at)
     # The entity's few alerts are asked for, not which of its thousands of rows have one.
     mine = sa.select(REVIEW_ALERTS.c.id, REVIEW_ALERTS.c.key).where(

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from pipeline.review.events import Event, EventKind, events
 from pipeline.review.listing import selected
-from pipeline.review.people import Person
+from pipeline.review.people import COLLEAGUE, Person, decider
 from pipeline.review.refusals import Conflict, Missing, Refusal
 from pipeline.review.state import OF_AN_ALERT, apply, fields_of
 from pipeline.review.store import Reading, Writing
@@ -143,9 +143,11 @@ def obstacle(row: Mapping[str, Any], action: Action, who: Person, at: datetime, 
     if row["state"] == "escalated" and action.kind == "decide" and not who.may("lead"):
         return "the alert was escalated, and a lead decides it"
     if row["state"] == "decided" and action.kind == "decide" and not supersede:
-        return f"{row['who']} has decided {WORDS[row['label']]!r}; supersede that, or leave it"
+        return (
+            f"{decider(row['who'], who) or COLLEAGUE} has decided {WORDS[row['label']]!r}; supersede that, or leave it"
+        )
     if row["state"] == "decided" and action.kind in ("snooze", "escalate"):
-        return f"{row['who']} has decided {WORDS[row['label']]!r} already"
+        return f"{decider(row['who'], who) or COLLEAGUE} has decided {WORDS[row['label']]!r} already"
     is_held = row["holder"] and row["holder"] != who.name and row["held_until"] > at
     if is_held and not supersede and action.kind != "assign":
         return f"{row['holder']} holds the alert until {row['held_until']:%H:%M} UTC"

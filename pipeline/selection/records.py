@@ -16,6 +16,8 @@ from pipeline.workspace.intents import Intent, take_out
 from pipeline.workspace.schema import ALIAS_CHANGES
 
 Action = Literal["register", "promote", "force", "rollback"]
+MADE_BY = "made by run "
+"""What the record of a registration says, with the id of the run in MLflow behind it."""
 
 
 def current_user() -> str:
@@ -24,6 +26,14 @@ def current_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user need not have a name
         return "unknown"
+
+
+def run_of(connection: sa.Connection, name: str, version: str) -> str:
+    """Return the id of the run in MLflow that made a version; "" where no record says."""
+    changes = ALIAS_CHANGES.c
+    here = (changes.model_name == name, changes.version == version, changes.action == "register")
+    why = connection.scalar(sa.select(changes.why).where(*here).order_by(changes.number.desc()).limit(1)) or ""
+    return why.removeprefix(MADE_BY) if why.startswith(MADE_BY) else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.selection.records import AliasChange, AliasRecords
+from pipeline.selection.records import MADE_BY, AliasChange, AliasRecords
 from pipeline.selection.recovery import changing, holder, tags_of
 from pipeline.settings.config import Config
 from pipeline.tracking.client import CANDIDATE, CHAMPION
@@ -36,7 +36,7 @@ class Registration:
             version=registered.version,
             replaced=holder(self.config, registered.alias),
             action="register",
-            why=f"made by run {registered.run_id}",
+            why=f"{MADE_BY}{registered.run_id}",
         )
         with AliasRecords(self.config).recording([change], self.intent):
             pass

@@ -94,7 +94,9 @@ def connect_many(config: Config) -> sa.Engine:
     """
     url = connect(config).url
     if url.get_backend_name() != "sqlite":
-        engine = sa.create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
+        # The connection that was used last is taken first: what it has read of the catalogue, and planned, is at hand.
+        lasting: dict[str, Any] = {"pool_size": POOL, "max_overflow": POOL, "pool_use_lifo": True}
+        engine = sa.create_engine(url, pool_pre_ping=True, **lasting)
         sa.event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
         return engine
     engine = sa.create_engine(url, connect_args={"timeout": WAIT}, pool_size=POOL, max_overflow=POOL)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0007"
+VERSION = "0008"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""

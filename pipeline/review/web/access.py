@@ -1,6 +1,7 @@
 """Who may what: the least role of every route, who asks, and that a change was meant by whoever is signed in."""
 
 import hmac
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -42,17 +43,23 @@ ACCESS: dict[tuple[str, str], Right | None] = {
     ("POST", "/undo"): "decide",
     ("POST", "/alerts/{key}/unmask"): "unmask",
     ("GET", "/export"): "export",
+    ("GET", "/packets"): "export",
+    ("POST", "/packets"): "export",
+    ("POST", "/packets/decisions"): "export",
     ("GET", "/events"): "lead",
     ("GET", "/users"): "people",
     ("POST", "/users"): "people",
     ("POST", "/users/{name}"): "people",
 }
 """What each route takes, by method and path. A route that stands nowhere is nobody's."""
+UPLOADS = ("/packets/decisions",)
+"""Paths that take a file, one at a time; `Guard` says how long it may be."""
 UNASKED = ("/health", "/chart.css")
 """Paths that are answered without a look at who asks."""
 PLACES: tuple[tuple[str, str, Right], ...] = (
     ("/", "Queue", "see"),
     ("/views", "Views", "see"),
+    ("/packets", "Packets", "export"),
     ("/dashboard", "Dashboard", "see"),
     ("/events", "Events", "lead"),
     ("/users", "Users", "people"),
@@ -107,8 +114,8 @@ def address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-async def read_form(request: Request) -> None:
-    """Read what a form sends, for `admit` and the views that follow.
+async def read_form(request: Request) -> AsyncIterator[None]:
+    """Read what a form sends, for `admit` and the views that follow; a file that came with it is closed after them.
 
     Raises
     ------
@@ -117,14 +124,18 @@ async def read_form(request: Request) -> None:
     """
     request.state.form = None
     if request.method != "POST":
+        yield
         return
     try:
-        form = await request.form(max_files=0)
-        for name, value in form.multi_items():
-            (name + str(value)).encode()
+        form = await request.form(max_files=int(request.scope["route"].path in UPLOADS))
+        "".join(name + str(value) for name, value in form.multi_items()).encode()
     except UnicodeError:
         raise HTTPException(400) from None
     request.state.form = form
+    try:
+        yield
+    finally:
+        await form.close()
 
 
 def admit(request: Request, _: None = Depends(read_form)) -> None:

@@ -46,7 +46,7 @@ def address_of(view: View, page: str = "/", **changes: Any) -> str:
     >>> address_of(View(state="decided", search="4711"), sort="risk")
     '/?sort=risk&state=decided&q=4711'
     """
-    view = replace(view, **{"start": 0, **changes})
+    view = replace(view, **{"start": 0, "after": "", "before": "", **changes})
     usual = View(limit=LIMIT)
     pairs = [(name, getattr(view, field)) for name, field in FIELDS.items() if field != "limit"]
     texts = {name: str(value) for name, value in pairs if value not in (None, getattr(usual, FIELDS[name]))}

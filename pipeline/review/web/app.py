@@ -25,6 +25,7 @@ from pipeline.review.web.views import (
     journal,
     login,
     oidc,
+    packets,
     queue,
     saved,
     users,
@@ -58,7 +59,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 """What calls of the API answer beside what they are for."""
-VIEWS = (login, oidc, queue, alert, work, export, saved, dashboard, journal, users, account)
+VIEWS = (login, oidc, queue, alert, work, export, packets, saved, dashboard, journal, users, account)
 
 
 def make_app(desk: "Desk", *, hosts: "Sequence[str]" = (), is_secure: bool = False) -> FastAPI:

@@ -37,6 +37,7 @@ KEYS: Sequence[tuple[str, str]] = (
     ("g q", "queue"),
     ("g n", "next alert that nobody holds"),
     ("g v", "saved views; a number opens one"),
+    ("g p", "packets"),
     ("g d", "dashboard"),
     ("g e", "events"),
     ("g u", "users"),

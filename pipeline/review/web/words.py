@@ -4,6 +4,7 @@ import math
 from datetime import datetime, timedelta
 
 from pipeline.numbers import percent
+from pipeline.review.peers import Standing
 
 
 def rarity(p_value: float | None) -> str:
@@ -27,19 +28,29 @@ def rarity(p_value: float | None) -> str:
     return f"about 1 in {_two_digits(1 / p_value):,} normal rows scores this high"
 
 
-def standing(own: float | None, earlier: int, everybody: float | None) -> str:
-    """Return how an amount stands among an entity's own and among everybody's; "" where neither is known.
+def standing(stand: Standing | None, party: str, thing: str = "amount") -> str:
+    """Return how a number stands among an entity's own and among everybody's; "" where neither is known.
+
+    Parameters
+    ----------
+    stand : Standing or None
+    party : str
+        What the entity is called.
+    thing : str
+        What the number is.
 
     Examples
     --------
-    >>> standing(0.984, 61, 0.9)
-    "Above 98.4 % of its 61 earlier amounts and above 90 % of everybody's."
-    >>> standing(1.0, 2, None), standing(None, 0, 0.0)
-    ('Above all of its 2 earlier amounts.', "Above none of everybody's.")
+    >>> standing(Standing(0.984, 61, 0.9), "card")
+    "Above 98.4 % of this card's 61 earlier amounts and above 90 % of everybody's."
+    >>> standing(Standing(1.0, 2, None), "card", "value"), standing(Standing(None, 0, 0.0), "card")
+    ("Above all of this card's 2 earlier values.", "Above none of everybody's.")
     """
-    parts = [(own, f"its {earlier:,} earlier amounts"), (everybody, "everybody's")]
-    texts = [f"above {_share(share)} {rows}" for share, rows in parts if share is not None]
-    return f"{' and '.join(texts)}.".capitalize() if texts else ""
+    if stand is None:
+        return ""
+    of = {f"this {party}'s {many(stand.earlier, f'earlier {thing}')}": stand.own, "everybody's": stand.everybody}
+    text = " and ".join(f"above {_share(share)} {rows}" for rows, share in of.items() if share is not None)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def ago(moment: datetime, now: datetime) -> str:

@@ -21,10 +21,17 @@ MONDAY = datetime(2025, 3, 3, 9)
 
 
 def desk_config(
-    folder: Path, url: str = "", sensitive: Sequence[str] = (), columns: Mapping[str, Any] | None = None, **review: Any
+    folder: Path,
+    url: str = "",
+    *,
+    sensitive: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    columns: Mapping[str, Any] | None = None,
+    **review: Any,
 ) -> Config:
     contract = {"id": "tx", "timestamp": "at", "amount": "eur", "entities": ["card", "shop"], "label": "fraud"}
     contract |= {"categorical": ["channel"], "types": {"tx": "integer"}, "sensitive": list(sensitive)}
+    contract |= {"numeric": list(numeric)}
     tracking = {"ledger_url": url}
     settings = {"contract": contract, "name": "cards", "work_dir": str(folder / "work"), "review": review}
     return Config.model_validate(settings | {"tracking": tracking, "columns": columns or {}})

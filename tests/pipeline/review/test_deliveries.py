@@ -4,6 +4,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from pipeline.review import deliveries
 from pipeline.review.deliveries import labels_of
 from pipeline.review.desk import Desk
 from pipeline.review.listing import View
@@ -39,6 +40,25 @@ def test_a_delivery_is_one_event_and_the_last_label_counts(config: Config) -> No
     desk.rebuild()
     assert delivered(desk) == after
     assert labels_of(config, ["1", "99"]) == {"1": "not_fraud"}
+    desk.close()
+
+
+def test_of_the_queue_only_delivered_rows_are_read_some_at_a_time(config: Config, monkeypatch) -> None:
+    monkeypatch.setattr(deliveries, "AT_ONCE", 3)
+    score_batch(config, range(1, 41))
+    desk = Desk(config, Clock())
+    desk.sync()
+    deliver(config, *(f"{tx},1,1" for tx in (2, 4, 41, 42, 43, 44, 40)))
+    asked = []
+
+    @sa.event.listens_for(desk.store._engine, "after_cursor_execute")
+    def note(connection, cursor, statement, parameters, *_) -> None:
+        if "review_alerts.key IN" in statement.replace('"', ""):
+            asked.append(len(parameters) - 1)  # but for the table's name
+
+    assert desk.sync() == 1
+    assert delivered(desk) == {"2": "fraud", "4": "fraud", "40": "fraud"}
+    assert asked == [3, 3, 1]
     desk.close()
 
 

@@ -47,7 +47,7 @@ def test_two_analysts_get_different_alerts_and_a_decision_frees_one(desk: Desk) 
     done = desk.act({first: desk.alert(first, ANN).line.event}, FRAUD, ANN)
     assert done.sentence == "1 alert: fraud"
     assert ids(desk, state="decided") == ["1"]
-    line = desk.page(View(state="decided"), BOB).lines[0]
+    line = desk.page(View(state="decided"), LEA).lines[0]
     assert (line.label, line.decided_by, line.decided_at, line.held_by) == ("fraud", "ann", MONDAY, "")
     assert desk.next(View(), ANN) not in (first, second, None)
 
@@ -55,8 +55,9 @@ def test_two_analysts_get_different_alerts_and_a_decision_frees_one(desk: Desk) 
 def test_a_second_decision_on_what_was_seen_before_is_told_and_may_supersede(desk: Desk) -> None:
     line = desk.page(View(), ANN).lines[0]
     desk.act({line.key: line.event}, FRAUD, ANN)
-    with pytest.raises(Conflict, match="ann has decided 'fraud'; supersede that, or leave it"):
-        desk.act({line.key: line.event}, NORMAL, BOB)
+    for who, name in ((BOB, "a colleague"), (LEA, "ann")):
+        with pytest.raises(Conflict, match=f"{name} has decided 'fraud'; supersede that, or leave it"):
+            desk.act({line.key: line.event}, NORMAL, who)
     assert desk.alert(line.key, BOB).line.label == "fraud"
     done = desk.act({line.key: line.event}, NORMAL, BOB, supersede=True)
     assert done.events[0].kind == "supersede"

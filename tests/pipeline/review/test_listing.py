@@ -56,6 +56,27 @@ def test_lines_count_what_is_known_of_their_entity(desk: Desk, clock: Clock) -> 
     assert desk.page(View(state="decided", decided_by="ann", label="fraud"), ANN).total == 1
 
 
+def test_who_decided_is_a_leads_to_know(desk: Desk) -> None:
+    first, second = desk.page(View(), ANN).lines[:2]
+    desk.act({first.key: first.event}, Action(kind="decide", label="fraud"), ANN)
+    desk.act({second.key: second.event}, Action(kind="decide", label="fraud"), BOB)
+    desk.undo(BOB)
+    desk.act({second.key: desk.alert(second.key, BOB).line.event}, Action(kind="decide", label="fraud"), BOB)
+    names = {
+        who.name: [line.decided_by for line in desk.page(View(state="decided"), who).lines]
+        for who in (ANN, BOB, EVE, LEA)
+    }
+    assert names == {"ann": ["ann", ""], "bob": ["", "bob"], "eve": ["", ""], "lea": ["ann", "bob"]}
+    assert [line.decided_by for line in desk.export(View(state="decided"), ANN)] == ["ann", ""]
+    assert "bob" not in repr(desk.alert(second.key, ANN))
+    assert [event.who for event in desk.alert(second.key, ANN).events] == ["a colleague"] * 3
+    assert [event.who for event in desk.alert(second.key, LEA).events] == ["bob"] * 3
+    for read in (desk.page, desk.export, desk.next):
+        with pytest.raises(Forbidden, match="ann is analyst, and 'lead' needs lead or admin"):
+            read(View(state="decided", decided_by="bob"), ANN)
+    assert desk.page(View(state="decided", decided_by="bob"), LEA).total == 1
+
+
 def test_sensitive_cells_are_hidden_from_roles_wherever_they_stand(tmp_path: Path) -> None:
     config = desk_config(tmp_path, sensitive=["card", "eur"])
     score_batch(config, range(1, 4))

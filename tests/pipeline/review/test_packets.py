@@ -12,7 +12,7 @@ from pipeline.review.packets import DAYS, Packet, key_of_packet
 from pipeline.review.people import Person
 from pipeline.review.refusals import Forbidden, Missing, Refusal
 from pipeline.review.work import Action
-from tests.pipeline.review.scored import ADA, ANN, BOB, LEA, MONDAY, Clock, desk_config, score_batch
+from tests.pipeline.review.scored import ADA, ANN, BOB, EVE, LEA, MONDAY, Clock, desk_config, score_batch
 
 PASSWORD = "correct horse battery"
 AT = "2025-03-03T12:30:00.000Z"
@@ -60,6 +60,21 @@ def test_decisions_come_in_as_those_of_the_user_with_the_moment_and_the_packet(d
     assert desk.page(View(), ANN).counts["decided"] == 2
 
 
+def test_a_packet_is_ones_own_or_an_admins_to_make_and_to_bring_back(desk: Desk) -> None:
+    pack(desk)
+    for who in (BOB, LEA, EVE):
+        with pytest.raises(Forbidden, match="'people' needs admin"):
+            desk.make_packet(View(), "ann", who, lambda packet: None)
+    packet = desk.make_packet(View(), "ann", ANN, lambda packet: None)
+    file = filled(packet, {by_id(packet)["1"]: "fraud"})
+    before = desk.verify().number
+    for who in (BOB, LEA):
+        with pytest.raises(Forbidden, match="'people' needs admin"):
+            desk.take_packet(file, who)
+    assert desk.verify().number == before
+    assert len(desk.take_packet(file, ANN).events) == 1
+
+
 def test_one_undo_takes_back_what_a_packet_decided(desk: Desk) -> None:
     packet = pack(desk)
     keys = by_id(packet)
@@ -90,7 +105,7 @@ def test_what_was_done_since_stays_and_is_listed(desk: Desk) -> None:
     desk.sync()
     arrival = desk.take_packet(filled(packet, dict.fromkeys(keys.values(), "fraud")), ADA)
     assert {clash.id: clash.why for clash in arrival.clashes} == {
-        "1": "bob has decided 'not fraud'; supersede that, or leave it",
+        "1": "a colleague has decided 'not fraud'; supersede that, or leave it",
         **dict.fromkeys("2345", "the alert was withdrawn: its file was replaced by a changed one"),
         **dict.fromkeys(("6", "7", "8", "9", "10"), "the alert has changed since the packet was made"),
     }
@@ -154,7 +169,7 @@ def test_a_packet_that_is_too_old_or_whose_user_is_gone_is_refused(desk: Desk, c
         desk.take_packet(filled(packet, {keys["1"]: "fraud"}), ADA)
 
 
-def test_packets_are_made_and_taken_by_admins_of_what_the_user_may_have(tmp_path) -> None:
+def test_packets_are_of_what_the_user_may_have_and_nothing_for_viewers(tmp_path) -> None:
     config = desk_config(tmp_path, sensitive=["card"])
     score_batch(config, range(1, 6))
     desk = Desk(config, Clock())
@@ -172,7 +187,7 @@ def test_packets_are_made_and_taken_by_admins_of_what_the_user_may_have(tmp_path
     with pytest.raises(Missing, match="no open alert is like that"):
         pack(desk, View(search="nothing"))
     with pytest.raises(Forbidden):
-        desk.take_packet("", ANN)
+        desk.take_packet("", EVE)
     desk.close()
 
 

@@ -12,11 +12,14 @@ from pipeline.evaluation.missed import missed_fraud
 from pipeline.review.desk import Desk
 from pipeline.review.figures import Share
 from pipeline.review.listing import View
+from pipeline.review.people import Person
 from pipeline.review.refusals import Forbidden
 from pipeline.review.work import Action
 from pipeline.settings.config import Config
 from pipeline.workspace.workspace import Workspace
 from tests.pipeline.review.scored import ANN, BOB, LEA, MONDAY, Clock, deliver, desk_config, score_batch
+
+CAT = Person("cat", "analyst")
 
 
 def decide(desk: Desk, labels: dict[str, str], who: object = ANN) -> None:
@@ -51,6 +54,40 @@ def test_what_the_queue_says_of_missed_fraud_is_what_the_files_say(config: Confi
     assert (of_the_files.batches, of_the_files.rows, of_the_files.audited) == (2, 1984, 80)
     with pytest.raises(Forbidden, match="ann is analyst"):
         desk.quality(ANN)
+    desk.close()
+
+
+def test_pairs_agree_as_often_as_the_two_of_them_did_whoever_was_first(config: Config) -> None:
+    score_batch(config, range(1, 31))
+    desk = Desk(config.model_copy(update={"review": config.review.model_copy(update={"second_share": 0.5})}), Clock())
+    desk._chance = lambda: 1.0
+    desk.sync()
+    lines = desk.page(View(), ANN).lines
+    for place, line in enumerate(lines):
+        who = ANN if place % 2 else BOB
+        # A first decision that was taken back, by somebody else, does not count.
+        desk.act({line.key: line.event}, Action(kind="decide", label="fraud"), CAT)
+        desk.undo(CAT)
+        event = desk.alert(line.key, who).line.event
+        desk.act({line.key: event}, Action(kind="decide", label="unsure" if place == 9 else "fraud"), who)
+    desk._chance = lambda: 0.0
+    agree: dict[str, list[bool]] = {}
+    firsts = {line.key: line.decided_by for line in desk.page(View(state="decided"), LEA).lines}
+    for turn in range(60):
+        second = (CAT, ANN, BOB)[turn % 3]
+        if key := desk.next(View(), second):
+            label = "fraud" if turn % 2 else "not_fraud"
+            desk.act({key: desk.alert(key, second).line.event}, Action(kind="decide", label=label), second)
+            if desk.alert(key, LEA).events[-1].after["truth"] != "unsure":
+                pair = " and ".join(sorted((firsts[key], second.name)))
+                agree.setdefault(pair, []).append(label == "fraud")
+    assert set(agree) == {"ann and bob", "ann and cat", "bob and cat"}
+    # What differs is decided by a lead in the end: a pair is still the two who differed.
+    for line in desk.page(View(state="escalated"), LEA).lines:
+        desk.act({line.key: line.event}, Action(kind="decide", label="fraud"), LEA)
+    shares = {pair: Share(sum(of), len(of)) for pair, of in agree.items()}
+    assert desk.quality(LEA).pairs == shares
+    assert [*desk.quality(LEA).pairs] == sorted(shares, key=lambda pair: (-shares[pair].whole, pair))
     desk.close()
 
 

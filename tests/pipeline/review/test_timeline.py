@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline.review.desk import Desk
 from pipeline.review.listing import View
+from pipeline.review.peers import Standing
 from pipeline.review.timeline import copy_history
 from pipeline.review.work import Action
 from pipeline.workspace.workspace import Workspace
@@ -54,7 +55,7 @@ def test_rows_of_the_entity_come_in_order_with_alerts_and_labels(tmp_path: Path)
         (10.0, "", True),
     ]
     assert [point.key for point in timeline.points] == ["", "", other.key, "", first.key]
-    assert timeline.percentile == 0.25
+    assert timeline.standings == {"eur": Standing(0.25, 4, 0.2)}  # 10 is above 4 of 4, 101, 102, 103 and 900
     desk.close()
 
 

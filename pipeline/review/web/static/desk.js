@@ -1,6 +1,6 @@
 // What every page of the desk has: places by key, the list of keys, and words for a screen reader.
 
-const places = { q: "/", v: "/views", d: "/dashboard", e: "/events", u: "/users", a: "/account", n: "/next" };
+const places = { q: "/", v: "/views", d: "/dashboard", e: "/events", u: "/users", a: "/account", p: "/packets", n: "/next" };
 let awaits = false;
 
 export const token = document.querySelector('meta[name="csrf"]')?.content ?? "";

@@ -13,8 +13,10 @@ from starlette.responses import HTMLResponse
 
 from pipeline.numbers import amount as amount_text
 from pipeline.numbers import moment, quantity
+from pipeline.review.cells import Reason
 from pipeline.review.events import Event
 from pipeline.review.listing import Line
+from pipeline.review.publication import entity_column
 from pipeline.review.refusals import Conflict
 from pipeline.review.timeline import Timeline
 from pipeline.review.web.access import desk, person
@@ -23,7 +25,7 @@ from pipeline.review.web.journal import in_words
 from pipeline.review.web.pages import LABELS, page
 from pipeline.review.web.words import standing
 from pipeline.settings.config import Config
-from pipeline.settings.titles import descriptions, with_unit
+from pipeline.settings.titles import descriptions, title, with_unit
 
 if TYPE_CHECKING:
     from pipeline.review.alert import AlertView
@@ -73,7 +75,6 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
             holder = str(conflict)
     view = here.alert(key, who)
     line, timeline = view.line, here.history(key, who)
-    earlier = sum(point.at < line.at and not point.is_this for point in timeline.points)
     return page(
         request,
         "alert.html",
@@ -86,9 +87,11 @@ def _show(request: Request, key: str, clear: Clear | None = None) -> Response:
         long=LONG,
         meanings=descriptions(here.config),
         chart=chart(here.config, timeline),
-        standing=standing(timeline.percentile, earlier, here.standing(key, who)),
+        standing=standing(timeline.standings.get(here.config.contract.amount), _party(here.config)),
+        reasons=[(reason, _place(reason, view, timeline, here.config)) for reason in line.reasons],
         zone=here.config.table.time_zone,
-        version_page=_version_page(here.config, line.version),
+        version_page=_mlflow_page(here.config, "models", here.config.name, "versions", line.version),
+        run_page=_mlflow_page(here.config, "runs", view.run) if view.run else "",
         report=f"/alerts/{key}/report" if (Path(view.folder) / "report.html").is_file() else "",
         is_one_case=bool(view.case) and who.may("decide") and line.state in ("open", "snoozed", "escalated"),
         labels=LABELS,
@@ -119,20 +122,37 @@ def chart(config: Config, timeline: Timeline) -> Markup | None:
     return amounts_over_time(spots, f"Amounts over time, {len(spots):,} rows") if spots else None
 
 
-def _version_page(config: Config, version: str) -> str:
-    """Return where MLflow shows a version and the run that it comes from; "" where no server does."""
-    parts = urlsplit(config.tracking.uri)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+def _party(config: Config) -> str:
+    """Return what people read for the entity whose past is told."""
+    return title(entity_column(config), config)
+
+
+def _place(reason: Reason, view: "AlertView", timeline: Timeline, config: Config) -> str:
+    """Return how the value of a reason stands among earlier ones and everybody's, or why that is not known."""
+    if any(cell.column == reason.column and cell.is_hidden for cell in view.cells):
         return ""
-    host = parts.netloc.rpartition("@")[2]  # without a password
-    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}/#/models/{quote(config.name)}/versions/{quote(version)}"
+    if reason.column in config.contract.numbers:
+        text = standing(timeline.standings.get(reason.column), _party(config), "value")
+        return text or "The history has no value of it to compare with yet."
+    if reason.column in config.contract.columns:
+        return "No number, so that it stands neither above nor below others."
+    return "Worked out, and not kept of past rows, so that how it stands among them is not known."
+
+
+def _mlflow_page(config: Config, *parts: str) -> str:
+    """Return the address of a page of MLflow; "" where no server shows it."""
+    server = urlsplit(config.tracking.uri)
+    if server.scheme not in ("http", "https") or not server.hostname:
+        return ""
+    host = server.netloc.rpartition("@")[2]  # without a password
+    return f"{server.scheme}://{host}{server.path.rstrip('/')}/#/{'/'.join(quote(part, safe='') for part in parts)}"
 
 
 def _state(line: Line) -> str:
     """Return what has become of an alert, in a sentence; "" while it is open."""
     if line.state == "decided":
         when = f" on {line.decided_at:%Y-%m-%d at %H:%M} UTC" if line.decided_at else ""
-        return f"{line.decided_by or 'Somebody'} decided {LABELS.get(line.label, line.label)}{when}."
+        return f"{line.decided_by or 'A colleague'} decided {LABELS.get(line.label, line.label)}{when}."
     if line.state == "snoozed" and line.snoozed_until:
         return f"Snoozed until {line.snoozed_until:%Y-%m-%d %H:%M} UTC."
     if line.state == "escalated":

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.review.choices import lines_of
 from pipeline.review.listing import Line, View
+from pipeline.review.paging import REACH
 from pipeline.review.people import Person
 from pipeline.review.refusals import Forbidden
 from pipeline.review.web.access import NotSignedIn, address, desk
@@ -62,7 +63,8 @@ class Part(BaseModel):
     state: Literal["open", "late", "soon", "snoozed", "escalated", "decided", "withdrawn", ""] = "open"
     sort: Literal["score", "risk", "age"] = "score"
     q: str = Field(default="", max_length=255, description="An id, or a value of an entity.")
-    start: int = Field(default=0, ge=0, le=10_000_000)
+    start: int = Field(default=0, ge=0, le=REACH, description="How many alerts are passed over.")
+    after: str = Field(default="", max_length=20, description="The key of the last alert of the part before this one.")
     limit: int = Field(default=50, ge=1, le=500)
 
 
@@ -129,7 +131,7 @@ def list_alerts(
 ) -> Alerts:
     """List alerts."""
     desk(request).sync()
-    view = View(state=part.state, sort=part.sort, search=part.q, start=part.start, limit=part.limit)
+    view = View(state=part.state, sort=part.sort, search=part.q, start=part.start, after=part.after, limit=part.limit)
     page = desk(request).page(view, who)
     return Alerts(total=page.total, alerts=[as_alert(line) for line in page.lines])
 

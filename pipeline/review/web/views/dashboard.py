@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
@@ -104,14 +103,20 @@ def _every_day(decisions: Mapping[date, Mapping[str, int]]) -> dict[date, Mappin
     return {day: decisions.get(day, {}) for day in days}
 
 
-def _tables(quality: Quality) -> list[tuple[str, str, Mapping[str, Share], str]]:
-    """Return the tables of the quality of reviews: title, what it says, shares by analyst, and what to do for some."""
+def _tables(quality: Quality) -> list[tuple[str, str, str, Mapping[str, Share], str]]:
+    """Return the tables of the quality of reviews: title, of whom, what it says, shares, and what to do for some."""
     golden = "None were decided: [review] golden_share mixes them into the queue."
     second = "None were decided: [review] second_share has a part of the decided alerts decided again."
     delivered = "No decided alert has one: assay label takes labels in."
-    tables: list[tuple[str, str, Mapping[str, Share], Any]] = [
-        ("Right on golden rows", "Rows whose label is known, mixed in unmarked.", quality.accuracy, golden),
-        ("Agree with the first", "Second decisions on the same alert, unawares.", quality.agreement, second),
-        ("Right by delivered labels", "Chargebacks come for what was missed.", quality.delivered, delivered),
+    return [
+        ("Right on golden rows", "Analyst", "Rows whose label is known, mixed in unmarked.", quality.accuracy, golden),
+        ("Agree with the first", "Analyst", "Second decisions on the same alert, unawares.", quality.agreement, second),
+        (
+            "Agree with each other",
+            "Pair",
+            "The same, by the two who decided; the most rows first.",
+            quality.pairs,
+            second,
+        ),
+        ("Right by delivered labels", "Analyst", "Chargebacks come for what was missed.", quality.delivered, delivered),
     ]
-    return tables

@@ -8,7 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 from fastapi import APIRouter, Request, Response
 
 from pipeline.review.choices import choices
-from pipeline.review.listing import COUNTED, Line, Page, View
+from pipeline.review.listing import Line, View
+from pipeline.review.paging import COUNTED, Page
 from pipeline.review.web.access import desk, person
 from pipeline.review.web.addresses import address_of, read_view
 from pipeline.review.web.pages import LABELS, page, templates
@@ -56,10 +57,11 @@ def queue(request: Request) -> Response:
         is_filtered=_bare(view) != plain,
         unfiltered=address_of(plain),
         export=address_of(view, "/export"),
+        packets=address_of(view, "/packets"),
         query=urlsplit(address_of(view)).query,
-        here_address=address_of(view, start=view.start),
-        pages=_pages(view, content.total),
-        part=f"{view.start + 1:,} to {view.start + len(content.lines):,} of {_total(content.total)}",
+        here_address=address_of(view, start=view.start, after=view.after, before=view.before),
+        pages=_pages(content),
+        part=_part(content),
         entity=titles.title(next(iter(config.contract.entities), "name"), config),
         empty=_empty(content, is_filtered=_bare(view) != plain),
         may_decide=who.may("decide"),
@@ -82,7 +84,7 @@ def _said(request: Request) -> str:
 
 
 def _bare(view: View) -> View:
-    return replace(view, start=0)
+    return replace(view, start=0, after="", before="")
 
 
 def _total(total: int) -> str:
@@ -150,12 +152,20 @@ def _parameters(view: View) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(address_of(view)).query))
 
 
-def _pages(view: View, total: int) -> list[tuple[str, str]]:
+def _part(content: Page) -> str:
+    """Return which of how many alerts are on the screen; some may have left the view since the first part was."""
+    first = max(0, min(content.view.start, content.total - len(content.lines)))
+    return f"{first + 1:,} to {first + len(content.lines):,} of {_total(content.total)}"
+
+
+def _pages(content: Page) -> list[tuple[str, str]]:
+    view, lines = content.view, content.lines
     pages = []
-    if view.start:
-        pages.append((address_of(view, start=max(0, view.start - view.limit)), "Previous"))
-    if view.start + view.limit < total:
-        pages.append((address_of(view, start=view.start + view.limit), "More"))
+    if view.start and lines:
+        start = max(0, view.start - view.limit)
+        pages.append((address_of(view, start=start, before=lines[0].key if start else ""), "Previous"))
+    if view.start + view.limit < content.total and lines:
+        pages.append((address_of(view, start=view.start + view.limit, after=lines[-1].key), "More"))
     return pages
 
 

@@ -198,7 +198,7 @@ def test_two_analysts_and_one_alert(served: Served, chromium) -> None:
     ann.keys("Enter")
     expect(ann.page.locator("#alert")).not_to_have_attribute("data-key", one)
     bob.go(f"/alerts/{one}")
-    bob.says(re.compile("cal decided fraud"))
+    bob.says(re.compile("A colleague decided fraud"))
     ann.page.wait_for_load_state("networkidle")
     assert ann.faults == []
     assert [fault for fault in bob.faults if "409" not in fault] == []  # Chromium tells each 409 to the console
@@ -255,7 +255,7 @@ def test_a_lock_expires_and_whoever_was_slower_is_told(served: Served, chromium,
     fay.keys("n")
     expect(fay.page.locator("#alert")).not_to_have_attribute("data-key", one)
     dan.keys("f")
-    dan.says(re.compile("Fay has decided 'not fraud'; supersede that, or leave it"))
+    dan.says(re.compile("A colleague has decided 'not fraud'; supersede that, or leave it"))
     line = served.desk.alert(one, ASSAY)
     assert (line.line.label, line.line.code, line.comment) == ("not_fraud", "known shop", "called")
     # What the page has shown was taken for seen: the same key supersedes now.
@@ -353,6 +353,7 @@ def test_every_page_is_accessible_and_fits_a_narrow_window(served: Served, chrom
         "/?q=nobody",
         f"/alerts/{key}",
         "/dashboard",
+        "/packets?sort=risk",
         "/views",
         "/events",
         "/users",

@@ -159,7 +159,7 @@ def test_exports_are_harmless_and_lose_nothing(desks) -> None:
 
 def test_every_text_can_be_looked_for(desks) -> None:
     with desks[0].store.reading() as reading:
-        from pipeline.review.listing import page
+        from pipeline.review.paging import page
 
         for text in CORPUS:
             if text.strip() == text and text:

@@ -1,16 +1,17 @@
 """pipeline/review/web/views/alert.py: the page of one alert, hostile and sensitive cells among them."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.review.peers import share_below
+from pipeline.review.peers import shares_below
 from pipeline.review.web.guard import POLICY
-from pipeline.review.web.views.alert import _version_page
+from pipeline.selection.records import MADE_BY, AliasChange, AliasRecords
 from pipeline.workspace.workspace import Workspace
-from tests.pipeline.review.scored import desk_config, rows, score_batch
+from tests.pipeline.review.scored import rows, score_batch
 from tests.pipeline.review.web.served import Browser, keys, make_desk
 
 
@@ -101,16 +102,26 @@ def test_the_page_of_the_run_is_shown_as_another_hosts(desk) -> None:
     assert Browser(desk).get(f"/alerts/{key}/report").status_code == 303
 
 
-def test_a_version_is_linked_where_a_server_shows_it(tmp_path) -> None:
-    config = desk_config(tmp_path)
-    assert _version_page(config, "3") == ""
-    for uri, page in (
-        ("https://ann:secret@mlflow.example:5000/ml/", "https://mlflow.example:5000/ml/#/models/cards/versions/3"),
+def test_the_run_and_the_version_are_linked_where_a_server_shows_them(tmp_path) -> None:
+    desk = make_desk(tmp_path)
+    change = AliasChange(alias="champion", version="1", replaced=None, action="register", why=f"{MADE_BY}8f3c55aa01")
+    other = replace(change, alias="candidate", action="promote", why="better")
+    with AliasRecords(desk.config).recording([change, other]):
+        pass
+    browser = Browser(desk, "analyst")
+    address = f"/alerts/{next(iter(keys(browser)))}"
+    for uri, start in (
+        ("https://ann:secret@mlflow.example:5000/ml/", "https://mlflow.example:5000/ml/#/"),
         ("sqlite:///mlflow.db", ""),
         ("javascript:alert(1)", ""),
     ):
-        tracking = config.tracking.model_copy(update={"uri": uri})
-        assert _version_page(config.model_copy(update={"tracking": tracking}), "3") == page
+        tracking = desk.config.tracking.model_copy(update={"uri": uri})
+        desk.config = desk.store.config = desk.config.model_copy(update={"tracking": tracking})
+        page = browser.get(address).text
+        assert "8f3c55aa" in page
+        links = [link for link in re.findall(r'href="([^"]+)"', page) if "mlflow" in link or "javascript" in link]
+        assert links == ([f"{start}models/cards/versions/1", f"{start}runs/8f3c55aa01"] if start else [])
+    desk.close()
 
 
 def test_an_amount_is_held_against_the_entitys_own_and_everybodys(tmp_path) -> None:
@@ -125,10 +136,47 @@ def test_an_amount_is_held_against_the_entitys_own_and_everybodys(tmp_path) -> N
     browser = Browser(desk, "analyst")
     key = next(iter(keys(browser)))
     page = browser.get(f"/alerts/{key}").text
-    assert "above none of everybody&#39;s" in page
-    assert 0.49 < share_below(Workspace(desk.config), 505.0) < 0.51
-    assert share_below(Workspace(desk.config), 1e9) == 1.0
+    assert "Above none of this card&#39;s 33 earlier amounts and above none of everybody&#39;s." in page
+    # The amount is the reason, too.
+    assert "Above none of this card&#39;s 33 earlier values and above none of everybody&#39;s." in page
+    assert 0.49 < shares_below(Workspace(desk.config), {"eur": 505.0})["eur"] < 0.51
+    assert shares_below(Workspace(desk.config), {"eur": 1e9}) == {"eur": 1.0}
     desk.close()
+
+
+def test_each_reason_says_how_it_stands_or_why_that_is_not_known(tmp_path) -> None:
+    desk = make_desk(tmp_path, ids=[], numeric=["km"], sensitive=["card"])
+    past = pa.table(rows(range(101, 201))).select(["tx", "at", "eur", "card", "shop", "channel"])
+    past = past.append_column("km", pa.array([float(place) for place in range(100)]))
+    pq.write_table(past.append_column("fraud", pa.array([0] * 100, pa.int8())), tmp_path / "past.parquet")
+    Workspace(desk.config).history.append(tmp_path / "past.parquet", "past")
+    folder = score_batch(desk.config, [7], batch="b2")
+    alerts = pq.read_table(folder / "alerts.parquet").append_column("km", pa.array([50.0]))
+    columns = ("km", "channel", "card: rows in 7 days", "km, eur", "card")
+    reasons = [{"column": name, "actual": "1", "expected": "2", "share": 0.2, "text": name} for name in columns]
+    place = alerts.column_names.index("reasons")
+    alerts = alerts.set_column(place, "reasons", pa.array([reasons], alerts.schema.field("reasons").type))
+    pq.write_table(alerts, folder / "alerts.parquet")
+    desk.sync()
+    browser = Browser(desk, "analyst")
+    page = browser.get(f"/alerts/{next(iter(keys(browser)))}").text
+    notes = [text.replace("&#39;", "'") for text in re.findall(r'class="place"><td colspan="6">(.*?)</td>', page)]
+    # Of the kilometres 0 to 99 the card has every third one, the first of them before its own 50: 2, 5, ... 98 or so.
+    earlier = [float(km) for km in range(100) if f"card-{(101 + km) % 3}" == "card-1"]
+    share = 100 * sum(km < 50 for km in earlier) / len(earlier)
+    assert notes == [
+        f"Above {share:.1f} % of this card's {len(earlier)} earlier values and above 50 % of everybody's.",
+        "No number, so that it stands neither above nor below others.",
+        *["Worked out, and not kept of past rows, so that how it stands among them is not known."] * 2,
+    ]
+    desk.close()
+
+
+def test_a_category_leads_to_the_open_alerts_that_have_it(desk) -> None:
+    browser = Browser(desk, "analyst")
+    page = browser.get(f"/alerts/{next(iter(keys(browser)))}").text
+    address = re.search(r'href="(/\?column=channel[^"]*)">web</a>', page)[1].replace("&amp;", "&")
+    assert len(keys(browser, address)) == 5  # the odd ids
 
 
 def test_other_frauds_of_a_terminal_are_a_click_away(desk) -> None:
