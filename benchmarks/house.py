@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("models", "expectations", "pipeline", "flows")
 """In the order of their imports; models and expectations know nothing of each other."""
 LIMITS: dict[str, float] = {
-    "rooms": 24,
-    "arrows": 140,
+    "rooms": 25,
+    "arrows": 165,
     "against the order": 0,
     "circles among files": 0,
     "compositions of intake": 1,

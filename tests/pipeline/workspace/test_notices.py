@@ -79,6 +79,7 @@ def stand(*findings: Finding, hours: float = 0) -> Standing:
         versions=(),
         strategy="capacity",
         drift=BatchDrift(state="unknown"),
+        watch=(),
         used={},
         free=10**12,
         findings=findings,
