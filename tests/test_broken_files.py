@@ -99,7 +99,7 @@ def score_file(path: Path, file: BrokenFile, champion: Champion) -> tuple[str, d
     try:
         with drafting(workspace, workspace.folder.batches / "any") as draft:
             champion = replace(champion, workspace=draft.workspace)
-            intake = take_in_batch(batch, champion, [], draft.results)
+            intake = take_in_batch(batch, champion, [], draft.results, entry=entry)
             result = score_intake(intake, champion, entry, draft.results)
             accepted = held(intake.validated, file)
             scores = pq.read_table(result.scored.scores).to_pydict()

@@ -67,10 +67,11 @@ def solve_queue(rows: ScoredRows, settings: ThresholdConfig, share: float) -> Th
 
 
 def has_fallen(rows: ScoredRows, flags: np.ndarray) -> bool:
-    """Return whether fewer alerts of the later half of the days are fraud than chance explains.
+    """Return whether far fewer alerts of the later half of the days are fraud than chance explains.
 
     Of the flagged rows whose label is known, the share of fraud is taken before and from the middle day on; it fell
-    where the interval of the later one lies below that of the earlier one, so that a few alerts decide nothing.
+    where the interval of the later one lies below that of the earlier one, so that a few alerts decide nothing, and it
+    is less than half, for frauds come in bursts that the interval knows nothing of.
 
     Parameters
     ----------
@@ -92,9 +93,9 @@ def has_fallen(rows: ScoredRows, flags: np.ndarray) -> bool:
     """
     known = flags & np.isfinite(rows.labels)
     is_late = 2 * rows.day > rows.day.max(initial=0)
-    ends = []
-    for part in (known & ~is_late, known & is_late):
-        if not part.any():
-            return False
-        ends.append(share_interval(int((rows.labels[part] == 1).sum()), int(part.sum())))
-    return ends[1][1] < ends[0][0]
+    parts = [known & ~is_late, known & is_late]
+    if not all(part.any() for part in parts):
+        return False
+    before, after = ((int((rows.labels[part] == 1).sum()), int(part.sum())) for part in parts)
+    is_less_than_half = 2 * after[0] * before[1] < before[0] * after[1]
+    return is_less_than_half and share_interval(*after)[1] < share_interval(*before)[0]

@@ -100,4 +100,5 @@ def threshold_in_words(cut: "Threshold") -> str:
     """
     number = next((f" {value:g}" for value in cut.settings.values() if isinstance(value, int | float)), "")
     unit = f" {cut.settings['unit']} a day" if "unit" in cut.settings else ""
-    return f"{cut.strategy.replace('_', ' ')}{number}{unit}"
+    others = "" if cut.explore is None else ", beside rows that explore"
+    return f"{cut.strategy.replace('_', ' ')}{number}{unit}{others}"

@@ -103,7 +103,8 @@ def test_without_an_option_the_configuration_is_taken_and_a_segment_has_its_own_
     before = scores["is_flagged"].to_numpy(zero_copy_only=False)
     assert f"{(after & ~before).sum()} come" in " ".join(done.output.split())
     assert len(np.unique(cuts)) > 1
-    rescored = pq.read_table(score(home, version=str(latest(home).version)) / "alerts.parquet")
+    alerts = pq.read_table(score(home, version=str(latest(home).version)) / "alerts.parquet")
+    rescored = alerts.filter(pc.field("picked") == "score")
     assert rescored.num_rows == after.sum()
     assert (rescored["anomaly_score"].to_numpy() > rescored["threshold"].to_numpy()).all()
     assert set(rescored["threshold"].to_pylist()) <= set(cuts.tolist())

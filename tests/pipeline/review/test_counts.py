@@ -65,6 +65,7 @@ def test_a_queue_from_before_the_counts_is_counted(desk: Desk) -> None:
         REVIEW_COUNTS.drop(writing.connection)
         settings.attributes["connection"] = writing.connection
         command.stamp(settings, "0005")
-        command.upgrade(settings, "head")
+        command.upgrade(settings, "0006")
+        command.stamp(settings, "head")
     assert desk.page(View(), ANN).counts == expected == counted(desk)
     assert (expected["open"], expected["escalated"]) == (8, 2)

@@ -26,7 +26,8 @@ def test_a_threshold_is_called_by_what_it_is_set_to(strategy: str, settings: dic
 
 def test_every_threshold_of_a_real_detector_has_words(trained: Trained) -> None:
     changed = trained.detector.with_threshold(ThresholdConfig(strategy="capacity", alerts_per_day=2, unit="customers"))
-    assert threshold_in_words(changed.cut) == "capacity 2 customers a day"
+    assert threshold_in_words(changed.cut) == "capacity 1.8 customers a day, beside rows that explore"
+    assert threshold_in_words(replace(changed.cut, explore=None)) == "capacity 1.8 customers a day"
 
 
 def test_a_description_begins_with_the_promise_and_has_a_line_a_measure(trained: Trained) -> None:
