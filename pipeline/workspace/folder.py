@@ -36,6 +36,8 @@ class WorkFolder:
         What a killed training of this table goes on from.
     comparisons : Path
         One page a comparison of versions.
+    documents : Path
+        One folder of model documents a table name.
     searches : Path
         A lock a search over models, held by the command that runs it.
     nightly : Path
@@ -58,6 +60,7 @@ class WorkFolder:
         self.replaced = self.root / "replaced"
         self.checkpoints = self.root / "checkpoints" / config.name
         self.comparisons = self.root / "comparisons"
+        self.documents = self.root / "documents" / config.name
         self.searches = self.root / "searches"
         self.nightly = self.root / "nightly" / config.name
         self.monitoring = self.root / "monitoring" / config.name
