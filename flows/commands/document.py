@@ -35,12 +35,12 @@ def write_document(config_path: Path, asked: str, out: Path | None) -> None:
     say_recovered(config)
     work = WorkFolder(config)
     folder = out or work.documents
+    _make(folder)
     with console.live():
         with console.step("read what is kept of the version"):
             kept = dossier(config, asked)
             document = model_document(kept, datetime.now(UTC))
         with console.step("write the document and log it in MLflow"):
-            _make(folder)
             name = f"model-document-v{kept.version.number}"
             files = [folder / f"{name}.html", folder / f"{name}.md"]
             for file, text in zip(files, (render_document(document), markdown_of(document)), strict=True):
