@@ -135,5 +135,5 @@ def _row(cells: Sequence[str]) -> str:
 
 def _text(text: str) -> str:
     """Return a text in which nothing is markup: signs that would be are escaped, HTML's and Markdown's."""
-    signs = re.sub(r"([\\`*_{}\[\]|~]|^[#+\-=])", r"\\\1", escape(plain(text), quote=False))
+    signs = re.sub(r"([\\`*_{}\[\]|~]|^[#+\-=](?!\d))", r"\\\1", escape(plain(text), quote=False))
     return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", signs)

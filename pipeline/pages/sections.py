@@ -344,7 +344,7 @@ def _stability(dossier: Dossier) -> Section:
         return Section(title="Stability: the version before", texts=[text])
     measures = compared.measures
     rows = [
-        (name, _interval(measures, key), _interval(measures, f"{key}_less_baseline"))
+        (name, _interval(measures, key), _interval(measures, f"{key}_less_baseline", sign=True))
         for key, name in MEASURES.items()
         if key in measures
     ]
@@ -487,18 +487,19 @@ def _period(dossier: Dossier) -> str:
     return f"{summary['first_timestamp']:.10} to {summary['last_timestamp']:.10}"
 
 
-def _interval(measures: Mapping[str, float], name: str) -> str:
-    return _ends(*(measures.get(key) for key in (name, f"{name}_low", f"{name}_high")))
+def _interval(measures: Mapping[str, float], name: str, *, sign: bool = False) -> str:
+    return _ends(*(measures.get(key) for key in (name, f"{name}_low", f"{name}_high")), sign=sign)
 
 
-def _ends(value: float | None, low: float | None, high: float | None) -> str:
+def _ends(value: float | None, low: float | None, high: float | None, *, sign: bool = False) -> str:
     """Return a value with its interval; "not known" for one that is not there."""
     if value is None:
         return UNKNOWN
     digits = 3 if abs(value) <= 1 else 1
+    text = metric(value, digits, sign=sign)
     if low is None or high is None:
-        return metric(value, digits)
-    return f"{metric(value, digits)} ({metric(low, digits)} to {metric(high, digits)})"
+        return text
+    return f"{text} ({metric(low, digits, sign=sign)} to {metric(high, digits, sign=sign)})"
 
 
 def _days(days: float) -> str:

@@ -51,6 +51,8 @@ def test_text_from_data_is_no_markup_in_either() -> None:
         ("1. no list", r"1\. no list"),
         ("0.721 (0.5 to 0.8)", "0.721 (0.5 to 0.8)"),
         ("- no list", r"\- no list"),
+        ("---", r"\---"),
+        ("-0.083 (-0.1 to +0.1)", "-0.083 (-0.1 to +0.1)"),
         ("a < b & c", "a &lt; b &amp; c"),
     ],
 )

@@ -1,5 +1,6 @@
 """The words of a model document, for what is kept about a version and for what is not."""
 
+import json
 from dataclasses import replace
 from datetime import date, datetime
 
@@ -7,8 +8,10 @@ import pytest
 
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.artefact import Detector
+from pipeline.evaluation.results import summarise
 from pipeline.monitoring.checks import look_at
 from pipeline.monitoring.profile import profile
+from pipeline.numbers import metric
 from pipeline.pages.document import markdown_of, render_document
 from pipeline.pages.sections import model_document
 from pipeline.selection.dossier import Dossier
@@ -83,7 +86,7 @@ def test_what_is_kept_stands_there(detector):
         packages=["torch==2.13.0"],
         python="3.11.7",
     )
-    measured = {"compared_rows": 777, "queue_overlap": 0.625, "recall": 0.9, "recall_less_baseline": -0.05}
+    measured = {"compared_rows": 777, "queue_overlap": 0.625, "recall": 0.9, "recall_less_baseline": 0.05}
     change = AliasChange(
         alias="champion",
         version="3",
@@ -115,7 +118,7 @@ def test_what_is_kept_stands_there(detector):
         "Compared with version 2 on 2025-05-01 09:30 UTC, on 777 rows that neither learned from.",
         "Version 3 is promoted.",
         "62.5 %",
-        "0.900 -0.050",
+        "0.900 +0.050",
         "champion given (force) ann urgent (failed gates: gate)",
         detector.promise,
     ):
@@ -185,6 +188,17 @@ def test_values_of_a_sensitive_column_are_masked_and_text_of_data_is_escaped(det
         assert "<img" not in text
         assert "\x1b" not in text
     assert "Sensitive, and masked wherever people read: channel." in Page(render_document(hidden)).text
+
+
+def test_a_backtest_stands_there_as_it_is_written(detector, backtest_results):
+    result = summarise(backtest_results, k=3)
+    settings = {"segment": "channel", "from": "2025-03-01", "to": "2025-03-31", "train_days": 14}
+    text = words(replace(bare(detector), backtest=json.loads(result.to_json(settings))))
+    assert {"web", "shop"} <= result.of_segments.keys()
+    parts = {f"channel {name}": measures for name, measures in result.of_segments.items()}
+    for name, measures in (("all tests", result.pooled), *parts.items()):
+        assert f"{name} {metric(measures['average_precision'].value)}" in text
+    assert "trained on 14 days before it" in text
 
 
 @pytest.mark.parametrize(
