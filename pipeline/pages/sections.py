@@ -50,7 +50,7 @@ NOT_FOR = (
 SOUND = (
     "The threshold rests on p-values: a row's is the share of held-out normal rows that score at least as high, which "
     "is valid where rows are exchangeable with these, whatever the scores. No row that it is held against was fitted "
-    "on, and every feature and label is as it was known at the time of its row."
+    "on, and every feature is made of what was known at the time of its row."
 )
 MADE_HERE = (
     "The weights were fitted by the run above, from the table above alone: no other model's weights or scores are in "
