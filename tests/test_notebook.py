@@ -42,7 +42,8 @@ def test_every_cell_runs_and_shows_what_its_text_says(outputs: dict[str, str]) -
 
     assert "'TX_AMOUNT': a number, and its name says so" in of("pd.Series(reasons)")
     assert "of normal rows are flagged" in of("detector.promise")
-    assert "9 alerts" in of("detector.with_threshold(ten.threshold).promise")
+    # A fifth of the ten explores there, because the precision of the queue fell.
+    assert "8 alerts" in of("detector.with_threshold(ten.threshold).promise")
     assert "% of the score" in of("scored.alerts[[")
     assert "'share'" in of('scored.alerts["reasons"]')
     assert "[TX_AMOUNT: not missing]" in of("score_frame(detector, bad")
