@@ -26,12 +26,14 @@ from pipeline.monitoring.watch import WINDOW, changes_of, earlier, refuse_stoppe
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome
 from pipeline.pages.validation import data_docs
+from pipeline.scoring.adapted_cut import REACH, CutRecord, adapted_cut
 from pipeline.scoring.audit import write_audit
 from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.promise import held_against
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.shadow import Candidate, Shadow, load_candidate, score_in_shadow
 from pipeline.selection import recovery
+from pipeline.selection.records import current_user
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
@@ -218,7 +220,7 @@ def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bo
     if done and not force and (done.removed_at or Path(done.folder).is_dir()):
         return _scored_before(batch, done)
     try:
-        return _publish(batch, champion, entry, config_path)
+        return _publish(batch, champion, entry, config_path, done=done)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
         rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
@@ -243,7 +245,7 @@ def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
     return BatchResult(folder=Path(entry.folder), screen=Screen(sentences=[text], tables=tables))
 
 
-def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -> BatchResult:
+def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str, *, done: Entry | None) -> BatchResult:
     """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
     replaced = champion.workspace.ledger.replaced_by(batch)
     final = champion.workspace.folder.batches / f"{batch.id}-v{champion.version}"
@@ -251,9 +253,12 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -
         champion, folder = replace(champion, workspace=draft.workspace), draft.results
         intake = take_in_batch(batch, champion, replaced, folder, entry=entry)
         outdated = draft.outdated([batch.id, *(old.batch_id for old in replaced)])
-        intake = replace(intake, notes=(*intake.notes, *filter(None, [outdated.sentence])))
+        cut = settle_cut(intake, champion, batch=batch, replaced=replaced, done=done)
+        moved = cut.why if cut else ""
+        intake = replace(intake, notes=(*intake.notes, *filter(None, [outdated.sentence, moved])))
+        version, champion = champion, with_cut(champion, cut, folder)
         result = score_intake(intake, champion, entry, folder)
-        seen = watch_batch(intake, champion, result, batch=batch, entry=entry, replaced=replaced)
+        seen = watch_batch(intake, version, result, batch=batch, entry=entry, replaced=replaced)
         shadow = None
         if champion.candidate is not None:
             shadow = in_shadow(champion.candidate, champion, result=result, intake=intake, folder=folder)
@@ -264,6 +269,7 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -
             entry,
             **{**asdict(intake.validated.counts), **totals},
             threshold=result.scored.threshold,
+            message=moved,
             first_timestamp=intake.first,
             last_timestamp=intake.last,
             folder=str(final),
@@ -310,6 +316,33 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
         step=console.step,
     )
     return replace(intake, notes=(*intake.notes, *notes))
+
+
+@stage("settle the cut")
+def settle_cut(
+    intake: TakenIn, champion: Champion, *, batch: Batch, replaced: list[Entry], done: Entry | None
+) -> CutRecord | None:
+    """Return the cut that the days before a batch make; None where the version's own holds.
+
+    A batch that was scored before has the cut that it had then.
+    """
+    if done is not None:
+        return CutRecord.read(Path(done.folder))
+    if not champion.detector.config.threshold.adapt:
+        return None
+    free = {batch.id, *(old.batch_id for old in replaced)}
+    entries = champion.workspace.ledger.near(intake.first, intake.first, REACH, free)
+    own = [entry for entry in entries if entry.model_version == champion.version]
+    with console.step("settle the cut"):
+        return adapted_cut(own, champion.detector, champion.workspace, first=intake.first, who=current_user())
+
+
+def with_cut(champion: Champion, cut: CutRecord | None, folder: Path) -> Champion:
+    """Return the champion with a batch's cut, which is written beside its scores."""
+    if cut is None:
+        return champion
+    cut.write(folder)
+    return replace(champion, detector=replace(champion.detector, cut=cut.threshold))
 
 
 @stage("score")

@@ -124,7 +124,9 @@ def _of_versions(result: "Standing") -> dict[str, object]:
         cut = f", alerts score above {quantity(version.threshold)}" if version.threshold is not None else ""
         batches = f"{version.batches:,} {'batch' if version.batches == 1 else 'batches'} scored"
         rows[", ".join(version.aliases) or "no alias"] = f"version {version.number}{since}, {batches}{cut}"
-    return {**(rows or {"champion": "none"}), "threshold": result.strategy}
+    adapted = result.last_batch.message if result.last_batch else ""
+    rows = {**(rows or {"champion": "none"}), "threshold": result.strategy}
+    return rows | ({"of the last batch": adapted} if adapted else {})
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:
