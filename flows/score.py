@@ -26,7 +26,7 @@ from pipeline.monitoring.watch import WINDOW, changes_of, earlier, refuse_stoppe
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome
 from pipeline.pages.validation import data_docs
-from pipeline.scoring.adapted_cut import REACH, CutRecord, adapted_cut
+from pipeline.scoring.adapted_cut import LAST_CUT_WITHIN, CutRecord, adapted_cut
 from pipeline.scoring.audit import write_audit
 from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.promise import held_against
@@ -331,7 +331,7 @@ def settle_cut(
     if not champion.detector.config.threshold.adapt:
         return None
     free = {batch.id, *(old.batch_id for old in replaced)}
-    entries = champion.workspace.ledger.near(intake.first, intake.first, REACH, free)
+    entries = champion.workspace.ledger.near(intake.first, intake.first, LAST_CUT_WITHIN, free)
     own = [entry for entry in entries if entry.model_version == champion.version]
     with console.step("settle the cut"):
         return adapted_cut(own, champion.detector, champion.workspace, first=intake.first, who=current_user())

@@ -20,8 +20,8 @@ from pipeline.workspace.workspace import Workspace
 
 CUT = "cut.json"
 """The file of a batch's folder that says which cut it had, and why."""
-REACH = timedelta(days=366)
-"""How far back the cut before is looked for: as far as ``threshold.adapt_days`` reaches."""
+LAST_CUT_WITHIN = timedelta(days=366)
+"""How far back the cut before is looked for: no less than ``threshold.adapt_days`` reaches."""
 
 
 @dataclass(frozen=True, kw_only=True)

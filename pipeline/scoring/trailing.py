@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.detector.artefact import Detector
 from pipeline.labels.known import Labels, taken_for_normal
+from pipeline.scoring.promise import MICROSECOND
 from pipeline.tables.period import local_days
 from pipeline.workspace.history import History
 from pipeline.workspace.ledger import Entry
 
-KNOWN = 0.9
+KNOWN_SHARE = 0.9
 """Share of a day's rows with a label, or that count as normal without one, from which on the day is known.
 
 Before, those with a label are mostly alerts that were reviewed, among which nearly every row was flagged.
 """
-MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -51,7 +51,7 @@ class Trailing:
         """Return the days of which it is known which rows are normal."""
         is_known = self.rows.normal | (self.rows.labels == 1)
         rows, known = np.bincount(self.rows.day), np.bincount(self.rows.day, weights=is_known)
-        mask = (known >= KNOWN * rows)[self.rows.day]
+        mask = (known >= KNOWN_SHARE * rows)[self.rows.day]
         kept = self.rows.take(mask)
         kept = replace(kept, days=float(len(np.unique(kept.day))))
         return Trailing(kept, self.first, self.flags[mask], self.batch[mask])
