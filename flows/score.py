@@ -361,7 +361,6 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
     return replace(intake, notes=(*intake.notes, *notes))
 
 
-@stage("settle the cut")
 def settle_cut(
     intake: TakenIn, champion: Champion, *, batch: Batch, replaced: list[Entry], done: Entry | None
 ) -> CutRecord | None:
@@ -373,7 +372,12 @@ def settle_cut(
         return CutRecord.read(Path(done.folder))
     if not champion.detector.config.threshold.adapt:
         return None
-    free = {batch.id, *(old.batch_id for old in replaced)}
+    return follow_days(intake, champion, {batch.id, *(old.batch_id for old in replaced)})
+
+
+@stage("settle the cut")
+def follow_days(intake: TakenIn, champion: Champion, free: set[str]) -> CutRecord:
+    """Solve the cut of a batch on the days before it, without the batches that are free: itself and those replaced."""
     entries = champion.workspace.ledger.near(intake.first, intake.first, LAST_CUT_WITHIN, free)
     own = [entry for entry in entries if entry.model_version == champion.version]
     with console.step("settle the cut"):
