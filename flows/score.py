@@ -14,6 +14,7 @@ from flows.console import Screen
 from flows.incoming import NewFiles, note_run
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
+from flows.telling import emit, lineage, tell
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import refuse_unusual
@@ -42,6 +43,7 @@ from pipeline.tracking.store import load_detector
 from pipeline.workspace.deliveries import source_of
 from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import AtWork, Entry, lock
+from pipeline.workspace.lineage import JobRun, LineageLog
 from pipeline.workspace.watch import WatchEvents
 from pipeline.workspace.workspace import Workspace
 
@@ -64,6 +66,8 @@ class Champion:
         The version that scores in its shadow.
     is_strict : bool
         Whether a batch that is unlike the training is refused.
+    lineage : LineageLog or None
+        Where events on its batches go.
     """
 
     detector: Detector
@@ -71,6 +75,7 @@ class Champion:
     workspace: Workspace
     candidate: Candidate | None
     is_strict: bool = True
+    lineage: LineageLog | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +117,26 @@ def score(
     """
     try:
         config = read_config(config_path)
+        period = Period.of_days(first, last, config.table.time_zone)
+    except AssayError as error:
+        return Failed(message=str(error))
+    try:
+        return _score_table(
+            config, config_path, table=table or config.table.path, period=period, version=version, force=force
+        )
+    finally:
+        tell(config)
+
+
+def _score_table(
+    config: Config, config_path: str, *, table: str, period: Period, version: str, force: bool
+) -> BatchResult | State:
+    try:
         champion = load_champion(config, version)
         with lock(config.work_dir):
             settle_draft(champion.workspace)
-            period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
-                batch = Batch.of(table or config.table.path, champion.workspace.config, period)
+                batch = Batch.of(table, champion.workspace.config, period)
             return score_batch(batch, replace(champion, is_strict=not force), config_path, force=force)
     except RunCancelled as error:
         return Cancelled(message=str(error))
@@ -179,7 +198,13 @@ def load_champion(config: Config, version: str, *, with_candidate: bool = True) 
         detector, number = load_detector(config, version)
         config = detector.settle(config)
         detector = replace(detector, config=config)
-        return Champion(detector=detector, version=number, workspace=Workspace(config), candidate=candidate)
+        return Champion(
+            detector=detector,
+            version=number,
+            workspace=Workspace(config),
+            candidate=candidate,
+            lineage=LineageLog(config),
+        )
 
 
 def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bool = False) -> BatchResult:
@@ -218,11 +243,14 @@ def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bo
     if done and not force and (done.removed_at or Path(done.folder).is_dir()):
         return _scored_before(batch, done)
     try:
-        return _publish(batch, champion, entry, config_path)
+        with lineage(champion.workspace.config, "score", Path(entry.source), champion.lineage) as run:
+            run.model_version = champion.version
+            return _publish(batch, champion, entry, config_path, run=run)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
         rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
         ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
+        emit("refused", champion.workspace.config, file=Path(entry.source).name, version=champion.version, read=read)
         raise
 
 
@@ -243,13 +271,14 @@ def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
     return BatchResult(folder=Path(entry.folder), screen=Screen(sentences=[text], tables=tables))
 
 
-def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -> BatchResult:
+def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str, *, run: JobRun) -> BatchResult:
     """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
     replaced = champion.workspace.ledger.replaced_by(batch)
     final = champion.workspace.folder.batches / f"{batch.id}-v{champion.version}"
     with drafting(champion.workspace, final) as draft:
         champion, folder = replace(champion, workspace=draft.workspace), draft.results
         intake = take_in_batch(batch, champion, replaced, folder, entry=entry)
+        run.take_in(intake.validated.accepted)
         outdated = draft.outdated([batch.id, *(old.batch_id for old in replaced)])
         intake = replace(intake, notes=(*intake.notes, *filter(None, [outdated.sentence])))
         result = score_intake(intake, champion, entry, folder)
@@ -269,14 +298,21 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -
             folder=str(final),
         )
         draft.publish(settled, replaced)
+    run.outputs += [final / name for name in ("scores.parquet", "alerts.parquet", "quarantine.parquet")]
     if seen:
         note_checks(seen.checks, champion, entry, seen.days[-1])
+    emit("scored", champion.workspace.config, file=Path(entry.source).name, version=champion.version, **_rows(settled))
     counts = {**count_rows(intake.validated), **totals}
     of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow, seen=seen)
     screen = replace(of_batch.screen, commands=outdated.commands(config_path))
     of_batch = replace(of_batch, screen=screen, outdated=outdated.sentence)
     show_on_server("assay-score", champion.workspace.config, of_batch.screen)
     return of_batch
+
+
+def _rows(entry: Entry) -> dict[str, int]:
+    names = ("read", "accepted", "quarantined", "scored", "flagged")
+    return {name: getattr(entry, name) for name in names}
 
 
 @stage("take in")

@@ -23,7 +23,7 @@ NAMED = 3
 
 
 def show_status(config_path: Path, *, as_json: bool, tells: bool) -> int:
-    """Print how the pipeline of a configuration stands, and tell whoever `[notify]` names, where that is asked for.
+    """Print how the pipeline of a configuration stands, and tell Prometheus and, if asked, people.
 
     Returns
     -------
@@ -45,6 +45,11 @@ def show_status(config_path: Path, *, as_json: bool, tells: bool) -> int:
         _write({"state": result.state, **asdict(result)})
     else:
         _print(result, config)
+    if config.metrics.enabled:
+        from pipeline.workspace.metrics import write_metrics
+
+        if fault := write_metrics(config, result):
+            console.warning(fault)
     if tells:
         from pipeline.workspace.notices import notify
 

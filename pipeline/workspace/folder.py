@@ -42,6 +42,8 @@ class WorkFolder:
         What the last run over the incoming folder came to, and when the next one is due.
     monitoring : Path
         The page of the watch over time.
+    lineage : Path
+        Events on what training and scoring read and wrote, a file a month.
     draft : Path
         Rows for the history that the run at work on this table has written and no record owns yet.
     """
@@ -61,6 +63,7 @@ class WorkFolder:
         self.searches = self.root / "searches"
         self.nightly = self.root / "nightly" / config.name
         self.monitoring = self.root / "monitoring" / config.name
+        self.lineage = self.root / "lineage"
         self.draft = self.history / ".draft"
 
     @contextmanager
