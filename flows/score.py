@@ -18,7 +18,7 @@ from flows.telling import emit, lineage, tell
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import refuse_unusual
-from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
+from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError, plain
 from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
@@ -36,6 +36,7 @@ from pipeline.selection import recovery
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
+from pipeline.tables.files import printable
 from pipeline.tables.parquet import span
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
@@ -250,7 +251,7 @@ def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bo
         read = error.read if isinstance(error, BatchRefused) else 0
         rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
         ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
-        emit("refused", champion.workspace.config, file=Path(entry.source).name, version=champion.version, read=read)
+        emit("refused", champion.workspace.config, file=_file(entry), version=champion.version, read=read)
         raise
 
 
@@ -301,13 +302,17 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str, *
     run.outputs += [final / name for name in ("scores.parquet", "alerts.parquet", "quarantine.parquet")]
     if seen:
         note_checks(seen.checks, champion, entry, seen.days[-1])
-    emit("scored", champion.workspace.config, file=Path(entry.source).name, version=champion.version, **_rows(settled))
+    emit("scored", champion.workspace.config, file=_file(entry), version=champion.version, **_rows(settled))
     counts = {**count_rows(intake.validated), **totals}
     of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow, seen=seen)
     screen = replace(of_batch.screen, commands=outdated.commands(config_path))
     of_batch = replace(of_batch, screen=screen, outdated=outdated.sentence)
     show_on_server("assay-score", champion.workspace.config, of_batch.screen)
     return of_batch
+
+
+def _file(entry: Entry) -> str:
+    return plain(printable(Path(Path(entry.source).name)))
 
 
 def _rows(entry: Entry) -> dict[str, int]:

@@ -19,9 +19,9 @@ from uuid import uuid4
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, plain
 from pipeline.settings.config import Config
-from pipeline.tables.files import parquet_file
+from pipeline.tables.files import parquet_file, printable
 from pipeline.workspace.folder import WorkFolder
 from pipeline.workspace.posting import post
 
@@ -312,8 +312,8 @@ def _file(path: Path) -> dict[str, Any]:
     place = path.absolute()
     return {
         "namespace": "file",
-        "name": str(place),
-        "facets": _facets(dataSource={"name": place.name, "uri": place.as_uri()}),
+        "name": plain(printable(place)),
+        "facets": _facets(dataSource={"name": plain(printable(Path(place.name))), "uri": place.as_uri()}),
     }
 
 

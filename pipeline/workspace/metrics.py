@@ -160,7 +160,7 @@ def _of_model(standing: Standing) -> Iterator[Metric]:
 
 
 def _of_disk(standing: Standing) -> Iterator[Metric]:
-    parts = [({"part": name}, count) for name, count in standing.used.items() if name != TEXTFILE]
+    parts = [({"part": name}, count) for name, count in standing.used.items() if count and name != TEXTFILE]
     yield _gauges("assay_disk_used_bytes", "Bytes in the work folder, by what lies in it", parts)
     yield _gauge("assay_disk_free_bytes", "Bytes that are free on its disk", standing.free)
 

@@ -1,6 +1,7 @@
 """Events of OpenLineage: by the rules of its specification, in a file a month, and at a real HTTP server."""
 
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -157,6 +158,13 @@ def test_a_start_and_a_failure_are_whole_events_and_a_message_is_not_repeated(tm
     assert error["message"] == "the table was refused (BatchRefused); assay status says why"
     assert error["programmingLanguage"] == "PYTHON"
     assert "errorMessage" not in start["run"]["facets"]
+
+
+def test_a_name_that_is_no_text_is_spelled_out(tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"caf\xe9\x1b.csv")
+    (dataset,) = JobRun(config=make_config(tmp_path), job="score", source=source).event("START")["inputs"]
+    assert dataset["name"] == f"{tmp_path}/caf\\xe9\\x1b.csv"
+    assert dataset["facets"]["dataSource"]["uri"] == f"file://{tmp_path}/caf%E9%1B.csv"
 
 
 def test_null_counts_are_those_of_the_rows_also_where_a_file_does_not_say_them(tmp_path: Path) -> None:

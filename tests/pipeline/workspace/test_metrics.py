@@ -70,7 +70,7 @@ STANDING = Standing(
     strategy="capacity",
     drift=BatchDrift(state="warn", share=0.07),
     watch=(SCHEMA,),
-    used={"batches": 3000, "ledger.db": 200, "assay.prom": 7},
+    used={"batches": 3000, "ledger.db": 200, "assay.prom": 7, "score.lock": 0},
     free=10**12,
     exploring=8,
     totals={"batches": 2, "refused": 1, "read": 300, "accepted": 280, "quarantined": 20, "scored": 280, "flagged": 11},
