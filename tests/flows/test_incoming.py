@@ -69,8 +69,7 @@ def incoming(home: Path) -> Path:
 def events_of(worker: EventsWorker) -> list[tuple[str, str, dict[str, object]]]:
     """Return Assay's own events of Prefect: name, resource and payload."""
     worker.wait_until_empty()
-    sent = AssertingPassthroughEventsClient.last.events  # type: ignore[union-attr]
-    own = [event for event in sent if event.event.startswith("assay.")]
+    own = [event for event in worker._client.events if event.event.startswith("assay.")]
     return [(event.event, event.resource.id, event.payload) for event in own]
 
 
