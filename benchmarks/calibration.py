@@ -13,7 +13,9 @@ of the strategy `fdr` at q = 0.1 on all test rows, which on average has to be at
 With --handbook, the Fraud Detection Handbook's transactions: for each week D, train on the 14 days from D as of the
 15th, whose second half has no labels yet, set the threshold for --capacity alerts a day, and score the seven days from
 D + 14. Printed are each week's queue with its predicted interval, and how many of the days kept theirs; the last line
-counts the weeks whose first training row has all the history that features look back to, for scores drift before.
+counts the weeks whose first training row has all the history that features look back to, for scores drift before. With
+--adapt, each week stands there twice, with the fixed cut and with one that is solved again each night on the seven days
+before it, held out or scored (threshold.adapt); both are held against what was predicted before the first day.
 
 The data: a folder with NAME.npz files with arrays X and y, where y = 1 is an anomaly; a table with the columns of the
 Handbook's simulator.
@@ -23,6 +25,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ from scipy import stats
 from sklearn.preprocessing import StandardScaler
 
 from models.registry import MODELS
+from pipeline.calibration.adapting import adapt
+from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import INTERVAL, rank_for_rate, realised_count
 from pipeline.calibration.p_values import Calibration
 from pipeline.calibration.strategies.capacity import predicted_queue
@@ -135,7 +140,7 @@ def _summary(set_name: str, model: str, rate: float, found: Sequence[dict[str, A
 
 
 def weeks(
-    data: Path, chosen: Sequence[date], *, model: str | None, seeds: int, alerts_per_day: float
+    data: Path, chosen: Sequence[date], *, model: str | None, seeds: int, alerts_per_day: float, adapts: bool
 ) -> list[dict[str, Any]]:
     """Return the rows of the second table: each week and seed."""
     config = configuration(data)
@@ -156,24 +161,42 @@ def weeks(
             for seed in range(seeds):
                 settings = {"seed": seed, **({"name": model} if model else {})}
                 chosen_model = config.model_copy(update={"model": config.model.model_copy(update=settings)})
-                records.append(
-                    {
-                        **_week(folder, first, chosen_model),
-                        "history_days": min((first - earliest).days, config.features.max_window_days),
-                        "window_days": config.features.max_window_days,
-                    }
-                )
+                history = {
+                    "history_days": min((first - earliest).days, config.features.max_window_days),
+                    "window_days": config.features.max_window_days,
+                }
+                records += [{**week, **history} for week in _week(folder, first, chosen_model, adapts=adapts)]
                 note(f"{first} seed {seed}: {records[-1]['queue']:,} in {records[-1]['days']} days")
     return records
 
 
-def _week(folder: Path, first: date, config: Config) -> dict[str, Any]:
+def _week(folder: Path, first: date, config: Config, *, adapts: bool) -> list[dict[str, Any]]:
     detector = Detector.fit(folder / "train.parquet", config, Labels(config), midnight(first + 14 * DAY))
     batches = detector.score(read_batches(folder / "test.parquet"))
     scores = np.concatenate([batch.column("anomaly_score").to_numpy() for batch in batches])
     flags, _ = detector.flag(scores)
     rows = rows_of_batch(folder / "test.parquet", scores, np.full(len(scores), np.nan), detector)
-    counts = rows.daily(flags, "alerts")
+    weeks_flags = {"fixed": flags, **({"adapting": _adapting(detector, rows)} if adapts else {})}
+    return [_record(detector, first, rows, flags=each, cut=cut) for cut, each in weeks_flags.items()]
+
+
+def _adapting(detector: Detector, rows: ScoredRows) -> np.ndarray:
+    """Return which rows of a week are flagged where the cut of each day but the first follows the days before it."""
+    settings, held_out, cut = detector.config.threshold, detector.held_out, detector.cut
+    start = int(held_out.day.max()) + 1
+    scored = held_out.followed_by(replace(rows, day=rows.day + start))
+    flags = rows.scores > cut.value
+    for day in range(1, int(rows.day.max(initial=0)) + 1):
+        before = scored.take((scored.day < start + day) & (scored.day >= start + day - settings.adapt_days))
+        before = replace(before, days=float(len(np.unique(before.day))))
+        moved = adapt(cut, before, step=settings.adapt_step, nights=1)
+        cut = moved.threshold if moved else cut
+        flags = np.where(rows.day == day, rows.scores > cut.value, flags)
+    return flags
+
+
+def _record(detector: Detector, first: date, rows: ScoredRows, *, flags: np.ndarray, cut: str) -> dict[str, Any]:
+    config, counts = detector.config, rows.daily(flags, "alerts")
     (low, high), (day_low, day_high) = predicted_queue(detector.cut, len(counts)), predicted_queue(detector.cut)
     return {
         "part": "handbook",
@@ -181,6 +204,7 @@ def _week(folder: Path, first: date, config: Config) -> dict[str, Any]:
         "test_week": str(first + 14 * DAY),
         "model": config.model.name,
         "seed": config.model.seed,
+        "cut": cut,
         "alerts_per_day": config.threshold.alerts_per_day,
         "solved_on_days": detector.cut.facts["days"],
         "queue": int(counts.sum()),
@@ -211,21 +235,23 @@ def show(records: Sequence[dict[str, Any]]) -> None:
     of_weeks = [item for item in records if item["part"] == "handbook"]
     if not of_weeks:
         return
-    print(f"\n{'test week':12}{'seed':>5}{'queue':>8}{'interval':>16}{'':10}{'a day':>16}{'days inside':>13}")
+    print(f"\n{'test week':12}{'cut':10}{'seed':>5}{'queue':>8}{'interval':>16}{'':10}{'a day':>16}{'days inside':>13}")
     for item in of_weeks:
         verdict = "inside" if item["inside"] else "outside"
         print(
-            f"{item['test_week']:12}{item['seed']:5}{item['queue']:8,}{item['low']:9,}-{item['high']:<7,}{verdict:10}"
+            f"{item['test_week']:12}{item['cut']:10}{item['seed']:5}{item['queue']:8,}{item['low']:9,}-{item['high']:<7,}{verdict:10}"
             f"{item['day_low']:9,}-{item['day_high']:<7,}{item['days_inside']:8} of {item['days']}"
         )
     whole = [item for item in of_weeks if item["history_days"] == item["window_days"]]
-    for which, items in (("all weeks", of_weeks), ("weeks with a whole history", whole)):
+    cuts = dict.fromkeys(item["cut"] for item in of_weeks)
+    for which, cut in [(which, cut) for which in ("all weeks", "weeks with a whole history") for cut in cuts]:
+        items = [item for item in (of_weeks if which == "all weeks" else whole) if item["cut"] == cut]
         if items:
             kept, days = sum(item["inside"] for item in items), sum(item["days"] for item in items)
             inside = sum(item["days_inside"] for item in items)
             print(
-                f"inside, {which}: {kept} of {len(items)} queues ({kept / len(items):.0%}), {inside} of {days} days "
-                f"({inside / days:.0%}); stated: {INTERVAL:.0%}"
+                f"inside, {which}, {cut} cut: {kept} of {len(items)} queues ({kept / len(items):.0%}), {inside} of "
+                f"{days} days ({inside / days:.0%}); stated: {INTERVAL:.0%}"
             )
 
 
@@ -242,6 +268,7 @@ def main() -> None:
     parser.add_argument("--week", type=date.fromisoformat, action="append", help="D; may be repeated")
     parser.add_argument("--handbook-seeds", type=int, default=1, help="seeds of the model on each week")
     parser.add_argument("--capacity", type=float, default=100, help="alerts a day, for --handbook")
+    parser.add_argument("--adapt", action="store_true", help="each week also with a cut that follows the days")
     parser.add_argument("--json", type=Path, help="write both tables as a list of records")
     arguments = parser.parse_args()
     if not (arguments.data or arguments.handbook):
@@ -257,6 +284,7 @@ def main() -> None:
             model=arguments.model,
             seeds=arguments.handbook_seeds,
             alerts_per_day=arguments.capacity,
+            adapts=arguments.adapt,
         )
     show(records)
     if arguments.json:

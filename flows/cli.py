@@ -547,6 +547,22 @@ def history(config: ConfigFile = DEFAULT) -> None:
         show_history(config)
 
 
+@app.command(epilog="Example: assay document candidate --out documents")
+def document(
+    version: Annotated[str, typer.Argument(help="Version, alias or run id.")] = "champion",
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to. Left out: documents in the work folder.")
+    ] = None,
+    config: ConfigFile = DEFAULT,
+) -> None:
+    """Write what is known of a version, for those who answer for its use, as HTML and Markdown; MLflow gets both."""
+    from flows.commands.document import write_document
+
+    with _plain_errors():
+        write_document(config, version, out)
+
+
 @app.command(epilog="Example: assay demo")
 def demo(
     rows: Annotated[int, typer.Option(min=20_000, help="Transactions to simulate.")] = 200_000,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 
 from rich.console import Console
 from rich.markup import escape
@@ -58,6 +59,7 @@ class Screen:
 
 _progress: Progress | None = None
 _waiting: TaskID | None = None
+_seconds: dict[str, float] | None = None
 
 
 def _safe(text: str) -> str:
@@ -97,6 +99,32 @@ def started() -> None:
 def step(title: str, total: int | None = None, unit: str = "rows") -> Iterator[Callable[[int], None]]:
     """Show one step; call the value with how many rows (or epochs) are done since the last call."""
     started()
+    with _timed(title):
+        yield from _shown(title, total, unit)
+
+
+@contextmanager
+def timing() -> Iterator[Mapping[str, float]]:
+    """Give the seconds of each step that ends inside, by its title; of several with one title, all together."""
+    global _seconds
+    outer, _seconds = _seconds, {}
+    try:
+        yield _seconds
+    finally:
+        _seconds = outer
+
+
+@contextmanager
+def _timed(title: str) -> Iterator[None]:
+    seconds, start = _seconds, perf_counter()
+    try:
+        yield
+    finally:
+        if seconds is not None:
+            seconds[title] = seconds.get(title, 0.0) + perf_counter() - start
+
+
+def _shown(title: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
     if _progress is None:
         yield lambda count: None
         return

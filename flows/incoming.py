@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from traceback import format_exception
 
 from prefect.logging import get_logger
@@ -15,6 +16,7 @@ from flows.console import Screen
 from flows.due import left_out_before, missed, note_due
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled
+from flows.telling import tell
 from pipeline.errors import INTERRUPTED, InputError, plain, sentence
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
@@ -22,8 +24,6 @@ from pipeline.tables.files import printable
 from pipeline.workspace.deliveries import came_at, look, put_away
 from pipeline.workspace.ledger import Entry
 from pipeline.workspace.nightly import Nightly, Outcome
-from pipeline.workspace.notices import notify
-from pipeline.workspace.standing import standing
 from pipeline.workspace.workspace import Workspace
 
 
@@ -167,35 +167,29 @@ class NewFiles:
 def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> IncomingResult | State:
     """Run over the incoming folder, and note for `assay status` what came of it."""
     nightly, began = Nightly(config), datetime.now(UTC).replace(tzinfo=None)
-    moments = missed(config, began)
-    try:
-        result = run()
-    except BaseException as error:
-        nightly.end("stopped", sentence(error) if isinstance(error, Exception) else "it was stopped; run it again")
-        if isinstance(error, Exception):
-            _tell(config)
-        raise
-    if not isinstance(result, State) or result.is_completed():
-        nightly.end("done")
-    else:
-        files = result.data if isinstance(result.data, IncomingResult) else None
-        nightly.end(files.outcome if files else "stopped", plain(result.message or ""))
+    moments, start = missed(config, began), perf_counter()
+    with console.timing() as steps:
+        try:
+            result = run()
+        except BaseException as error:
+            message = sentence(error) if isinstance(error, Exception) else "it was stopped; run it again"
+            nightly.end("stopped", message, seconds=perf_counter() - start, steps=steps)
+            if isinstance(error, Exception):
+                tell(config, people=True)
+            raise
+    outcome, message = _outcome(result)
+    nightly.end(outcome, message, seconds=perf_counter() - start, steps=steps)
     note_due(config, began, moments)
-    _tell(config)
+    tell(config, people=True)
     return result
 
 
-def _tell(config: Config) -> None:
-    """Tell people how scoring stands now; a notice that can't be sent changes nothing of the run."""
-    if not config.notify.is_set:
-        return
-    try:
-        faults = notify(config, standing(config))
-    except Exception as error:  # noqa: BLE001 - whatever a chat's or a pager's plugin raises
-        faults = [f"nobody was told how scoring stands: {sentence(error)}"]
-    for text in faults:
-        console.warning(text)
-        get_logger("assay").warning(plain(text))
+def _outcome(result: IncomingResult | State) -> tuple[Outcome, str]:
+    """Return what a run came to, and what went wrong."""
+    if not isinstance(result, State) or result.is_completed():
+        return "done", ""
+    files = result.data if isinstance(result.data, IncomingResult) else None
+    return files.outcome if files else "stopped", plain(result.message or "")
 
 
 def _skipped(batch: Batch, config: Config, cut: datetime) -> Entry:

@@ -14,10 +14,11 @@ from flows.console import Screen
 from flows.incoming import NewFiles, note_run
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
+from flows.telling import emit, lineage, tell
 from pipeline.calibration.threshold import Fulfilment
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import refuse_unusual
-from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError
+from pipeline.errors import AssayError, BatchRefused, HistoryGap, InputError, plain
 from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
@@ -26,15 +27,18 @@ from pipeline.monitoring.watch import WINDOW, changes_of, earlier, refuse_stoppe
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome
 from pipeline.pages.validation import data_docs
+from pipeline.scoring.adapted_cut import LAST_CUT_WITHIN, CutRecord, adapted_cut
 from pipeline.scoring.audit import write_audit
 from pipeline.scoring.maps import Map, make_maps
 from pipeline.scoring.promise import held_against
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.shadow import Candidate, Shadow, load_candidate, score_in_shadow
 from pipeline.selection import recovery
+from pipeline.selection.records import current_user
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.batch import Batch
+from pipeline.tables.files import printable
 from pipeline.tables.parquet import span
 from pipeline.tables.period import Period
 from pipeline.tables.writing import write_text
@@ -42,6 +46,7 @@ from pipeline.tracking.store import load_detector
 from pipeline.workspace.deliveries import source_of
 from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import AtWork, Entry, lock
+from pipeline.workspace.lineage import JobRun, LineageLog
 from pipeline.workspace.watch import WatchEvents
 from pipeline.workspace.workspace import Workspace
 
@@ -64,6 +69,8 @@ class Champion:
         The version that scores in its shadow.
     is_strict : bool
         Whether a batch that is unlike the training is refused.
+    lineage : LineageLog or None
+        Where events on its batches go.
     """
 
     detector: Detector
@@ -71,6 +78,7 @@ class Champion:
     workspace: Workspace
     candidate: Candidate | None
     is_strict: bool = True
+    lineage: LineageLog | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +120,26 @@ def score(
     """
     try:
         config = read_config(config_path)
+        period = Period.of_days(first, last, config.table.time_zone)
+    except AssayError as error:
+        return Failed(message=str(error))
+    try:
+        return _score_table(
+            config, config_path, table=table or config.table.path, period=period, version=version, force=force
+        )
+    finally:
+        tell(config)
+
+
+def _score_table(
+    config: Config, config_path: str, *, table: str, period: Period, version: str, force: bool
+) -> BatchResult | State:
+    try:
         champion = load_champion(config, version)
         with lock(config.work_dir):
             settle_draft(champion.workspace)
-            period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
-                batch = Batch.of(table or config.table.path, champion.workspace.config, period)
+                batch = Batch.of(table, champion.workspace.config, period)
             return score_batch(batch, replace(champion, is_strict=not force), config_path, force=force)
     except RunCancelled as error:
         return Cancelled(message=str(error))
@@ -179,7 +201,13 @@ def load_champion(config: Config, version: str, *, with_candidate: bool = True) 
         detector, number = load_detector(config, version)
         config = detector.settle(config)
         detector = replace(detector, config=config)
-        return Champion(detector=detector, version=number, workspace=Workspace(config), candidate=candidate)
+        return Champion(
+            detector=detector,
+            version=number,
+            workspace=Workspace(config),
+            candidate=candidate,
+            lineage=LineageLog(config),
+        )
 
 
 def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bool = False) -> BatchResult:
@@ -218,11 +246,14 @@ def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bo
     if done and not force and (done.removed_at or Path(done.folder).is_dir()):
         return _scored_before(batch, done)
     try:
-        return _publish(batch, champion, entry, config_path)
+        with lineage(champion.workspace.config, "score", Path(entry.source), champion.lineage) as run:
+            run.model_version = champion.version
+            return _publish(batch, champion, entry, config_path, run=run, done=done)
     except InputError as error:
         read = error.read if isinstance(error, BatchRefused) else 0
         rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
         ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
+        emit("refused", champion.workspace.config, file=_file(entry), version=champion.version, read=read)
         raise
 
 
@@ -243,17 +274,23 @@ def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
     return BatchResult(folder=Path(entry.folder), screen=Screen(sentences=[text], tables=tables))
 
 
-def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -> BatchResult:
+def _publish(
+    batch: Batch, champion: Champion, entry: Entry, config_path: str, *, run: JobRun, done: Entry | None
+) -> BatchResult:
     """Validate, remember, compute features, score, report: everything appears at once, or nothing does."""
     replaced = champion.workspace.ledger.replaced_by(batch)
     final = champion.workspace.folder.batches / f"{batch.id}-v{champion.version}"
     with drafting(champion.workspace, final) as draft:
         champion, folder = replace(champion, workspace=draft.workspace), draft.results
         intake = take_in_batch(batch, champion, replaced, folder, entry=entry)
+        run.take_in(intake.validated.accepted)
         outdated = draft.outdated([batch.id, *(old.batch_id for old in replaced)])
-        intake = replace(intake, notes=(*intake.notes, *filter(None, [outdated.sentence])))
+        cut = settle_cut(intake, champion, batch=batch, replaced=replaced, done=done)
+        moved = cut.why if cut else ""
+        intake = replace(intake, notes=(*intake.notes, *filter(None, [outdated.sentence, moved])))
+        version, champion = champion, with_cut(champion, cut, folder)
         result = score_intake(intake, champion, entry, folder)
-        seen = watch_batch(intake, champion, result, batch=batch, entry=entry, replaced=replaced)
+        seen = watch_batch(intake, version, result, batch=batch, entry=entry, replaced=replaced)
         shadow = None
         if champion.candidate is not None:
             shadow = in_shadow(champion.candidate, champion, result=result, intake=intake, folder=folder)
@@ -264,19 +301,31 @@ def _publish(batch: Batch, champion: Champion, entry: Entry, config_path: str) -
             entry,
             **{**asdict(intake.validated.counts), **totals},
             threshold=result.scored.threshold,
+            message=moved,
             first_timestamp=intake.first,
             last_timestamp=intake.last,
             folder=str(final),
         )
         draft.publish(settled, replaced)
+    run.outputs += [final / name for name in ("scores.parquet", "alerts.parquet", "quarantine.parquet")]
     if seen:
         note_checks(seen.checks, champion, entry, seen.days[-1])
+    emit("scored", champion.workspace.config, file=_file(entry), version=champion.version, **_rows(settled))
     counts = {**count_rows(intake.validated), **totals}
     of_batch = _result(final, counts, champion, intake=intake, result=result, shadow=shadow, seen=seen)
     screen = replace(of_batch.screen, commands=outdated.commands(config_path))
     of_batch = replace(of_batch, screen=screen, outdated=outdated.sentence)
     show_on_server("assay-score", champion.workspace.config, of_batch.screen)
     return of_batch
+
+
+def _file(entry: Entry) -> str:
+    return plain(printable(Path(Path(entry.source).name)))
+
+
+def _rows(entry: Entry) -> dict[str, int]:
+    names = ("read", "accepted", "quarantined", "scored", "flagged")
+    return {name: getattr(entry, name) for name in names}
 
 
 @stage("take in")
@@ -310,6 +359,37 @@ def take_in_batch(batch: Batch, champion: Champion, replaced: list[Entry], folde
         step=console.step,
     )
     return replace(intake, notes=(*intake.notes, *notes))
+
+
+def settle_cut(
+    intake: TakenIn, champion: Champion, *, batch: Batch, replaced: list[Entry], done: Entry | None
+) -> CutRecord | None:
+    """Return the cut that the days before a batch make; None where the version's own holds.
+
+    A batch that was scored before has the cut that it had then.
+    """
+    if done is not None:
+        return CutRecord.read(Path(done.folder))
+    if not champion.detector.config.threshold.adapt:
+        return None
+    return follow_days(intake, champion, {batch.id, *(old.batch_id for old in replaced)})
+
+
+@stage("settle the cut")
+def follow_days(intake: TakenIn, champion: Champion, free: set[str]) -> CutRecord:
+    """Solve the cut of a batch on the days before it, without the batches that are free: itself and those replaced."""
+    entries = champion.workspace.ledger.near(intake.first, intake.first, LAST_CUT_WITHIN, free)
+    own = [entry for entry in entries if entry.model_version == champion.version]
+    with console.step("settle the cut"):
+        return adapted_cut(own, champion.detector, champion.workspace, first=intake.first, who=current_user())
+
+
+def with_cut(champion: Champion, cut: CutRecord | None, folder: Path) -> Champion:
+    """Return the champion with a batch's cut, which is written beside its scores."""
+    if cut is None:
+        return champion
+    cut.write(folder)
+    return replace(champion, detector=replace(champion.detector, cut=cut.threshold))
 
 
 @stage("score")

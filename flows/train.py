@@ -16,6 +16,7 @@ from prefect.states import Cancelled, Failed, State
 from flows import console
 from flows.console import Screen
 from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
+from flows.telling import lineage
 from pipeline.detector.artefact import Detector
 from pipeline.detector.family import build_model, parameters_of
 from pipeline.detector.parts import CALIBRATION, Parts, split
@@ -42,6 +43,7 @@ from pipeline.tracking.store import Dataset, Registered, log_training
 from pipeline.tracking.words import words_for
 from pipeline.workspace.draft import drafting
 from pipeline.workspace.ledger import lock
+from pipeline.workspace.lineage import JobRun
 from pipeline.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -139,19 +141,23 @@ def train(
             period = Period.of_days(first, last, config.table.time_zone)
             with console.step("read"):
                 batch = Batch.of(table or config.table.path, config, period)
-            return _train(batch, Workspace(config), as_of, config_path)
+            with lineage(config, "train", batch.path) as run:
+                return _train(batch, Workspace(config), as_of, config_path, run=run)
     except RunCancelled as error:
         return Cancelled(message=str(error))
     except AssayError as error:
         return Failed(message=str(error))
 
 
-def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str) -> TrainingResult:
+def _train(
+    batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str, *, run: JobRun
+) -> TrainingResult:
     work, config = workspace.folder, workspace.config
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
     with drafting(workspace, final) as draft:
         folder = draft.results
         intake = take_in_table(batch, draft.workspace, folder)
+        run.take_in(intake.validated.accepted)
         training = fit_detector(
             intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
         )
@@ -168,6 +174,7 @@ def _train(batch: Batch, workspace: Workspace, as_of: datetime | None, config_pa
             draft.publish()
             registration.record(registered)
         draft.complete()
+    run.model_version, run.outputs = registered.version, [final / "quarantine.parquet"]
     counts = count_rows(intake.validated)
     screen = _screen(
         final, config_path, intake=intake, training=training, measured=block.measured, registered=registered

@@ -23,7 +23,7 @@ NAMED = 3
 
 
 def show_status(config_path: Path, *, as_json: bool, tells: bool) -> int:
-    """Print how the pipeline of a configuration stands, and tell whoever `[notify]` names, where that is asked for.
+    """Print how the pipeline of a configuration stands, and tell Prometheus and, if asked, people.
 
     Returns
     -------
@@ -45,6 +45,11 @@ def show_status(config_path: Path, *, as_json: bool, tells: bool) -> int:
         _write({"state": result.state, **asdict(result)})
     else:
         _print(result, config)
+    if config.metrics.enabled:
+        from pipeline.workspace.metrics import write_metrics
+
+        if fault := write_metrics(config, result):
+            console.warning(fault)
     if tells:
         from pipeline.workspace.notices import notify
 
@@ -124,7 +129,9 @@ def _of_versions(result: "Standing") -> dict[str, object]:
         cut = f", alerts score above {quantity(version.threshold)}" if version.threshold is not None else ""
         batches = f"{version.batches:,} {'batch' if version.batches == 1 else 'batches'} scored"
         rows[", ".join(version.aliases) or "no alias"] = f"version {version.number}{since}, {batches}{cut}"
-    return {**(rows or {"champion": "none"}), "threshold": result.strategy}
+    adapted = result.last_batch.message if result.last_batch else ""
+    rows = {**(rows or {"champion": "none"}), "threshold": result.strategy}
+    return rows | ({"of the last batch": adapted} if adapted else {})
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

@@ -151,6 +151,34 @@ class ScoredRows:
         """Return the rows with the scores that known frauds made of theirs."""
         return replace(self, scores=scores, alone=self.scores)
 
+    def followed_by(self, later: Self) -> Self:
+        """Return these rows and later ones, whose days are counted from the same first one, without their segments.
+
+        No day is among both. Customers are numbered for each of the two by itself, which days alone can be counted by.
+
+        Parameters
+        ----------
+        later : ScoredRows
+        """
+        pair = (self, later)
+
+        def both(name: str) -> np.ndarray:
+            return np.concatenate([getattr(rows, name) for rows in pair])
+
+        day = both("day")
+        has_customers = self.customers is not None and later.customers is not None
+        return type(self)(
+            scores=both("scores"),
+            labels=both("labels"),
+            normal=both("normal"),
+            day=day,
+            whole=both("whole"),
+            days=float(len(np.unique(day))),
+            amounts=None,
+            customers=both("customers") if has_customers else None,
+            segments={},
+        )
+
     def where(self, column: str, value: str) -> np.ndarray:
         """Return which rows have a value in a segment column, as a mask."""
         values = self.segments[column]

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from models.one_class import OneClassModel
     from models.settings import OnEpoch
 
-NOT_THE_MODELS = ("columns", "incoming", "schedule", "review", "monitor", "notify", "tracking")
+NOT_THE_MODELS = (
+    *("columns", "incoming", "schedule", "review", "monitor"),
+    *("notify", "metrics", "lineage", "tracking"),
+)
 """Sections that a model has nothing to do with: those of the day hold, and addresses in them may hold passwords."""
 CHECKED_ROWS = 4096
 """Whether a model is of any use is looked at on about as many normal rows, at most."""

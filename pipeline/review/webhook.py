@@ -5,7 +5,6 @@ never: the receiver knows by the message's id. A receiver that fails keeps nobod
 """
 
 import hmac
-import http.client
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from pipeline.errors import AssayError, ConfigError
 from pipeline.review.events import Event, events
 from pipeline.review.people import ASSAY
 from pipeline.review.publication import OPEN
+from pipeline.workspace.posting import post
 from pipeline.workspace.schema import REVIEW_ALERTS, REVIEW_EVENTS
 
 if TYPE_CHECKING:
@@ -128,15 +128,10 @@ class Courier:
         )
         headers = {"content-type": "application/json", "x-assay-id": event.hash[:32], "x-assay-timestamp": timestamp}
         headers["x-assay-signature"] = signature(self._secret, timestamp, body)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname or "", url.port, timeout=TIMEOUT)
         try:
-            connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), body, headers)
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
+            status = post(self.desk.config.review.webhook, body, headers, timeout=TIMEOUT)
+        except OSError as error:
             return f"{url.hostname} did not take batch {event.subject}: {error or type(error).__name__}"
-        finally:
-            connection.close()
         return "" if 200 <= status < 300 else f"{url.hostname} answered {status} to batch {event.subject}"
 
     def _message(self, event: Event) -> dict[str, object]:

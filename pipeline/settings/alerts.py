@@ -1,10 +1,12 @@
 """The settings of which rows are reviewed: where the line lies, and the random slice below it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+ADAPTING = ("capacity", "false_alert_rate")
+"""Strategies whose cut can follow the days before each batch."""
 
 
 class ThresholdConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -55,6 +57,43 @@ class ThresholdConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fals
     min_segment_rows: int = Field(
         default=1000, ge=1, description="Values with fewer calibration rows than this share the common cut."
     )
+    adapt: bool = Field(
+        default=False,
+        description=(
+            "Whether the cut is solved again each night on the days scored before, so that what is promised holds "
+            "where scores drift (capacity and false_alert_rate, without segment). Each change is told and kept."
+        ),
+    )
+    adapt_days: int = Field(
+        default=7,
+        ge=2,
+        le=366,
+        description=(
+            "Calendar days before a batch that its cut is solved on. Whole weeks see every weekday; by a rate, more "
+            "than labels take to come."
+        ),
+    )
+    adapt_step: Share = Field(
+        default=0.2,
+        description=(
+            "How far the cut moves in one night: on those days, by at most this share of what is asked for or, where "
+            "that is more, of what the cut before flags there."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_cut_adapts(self) -> Self:
+        if self.adapt and self.strategy not in ADAPTING:
+            raise ValueError(
+                f"threshold.adapt = true moves the cut of {' and '.join(ADAPTING)}, and threshold.strategy is "
+                f"{self.strategy!r}; take one of these, or set adapt = false"
+            )
+        if self.adapt and self.segment:
+            raise ValueError(
+                f"threshold.adapt = true moves one cut for all rows, and threshold.segment = {self.segment!r} asks for "
+                'several; set segment = "", or adapt = false'
+            )
+        return self
 
 
 class AuditConfig(BaseModel, frozen=True, extra="forbid"):

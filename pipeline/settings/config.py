@@ -13,6 +13,7 @@ from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.contract import ColumnName, Contract
 from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.incoming import IncomingConfig
+from pipeline.settings.machines import LineageConfig, MetricsConfig
 from pipeline.settings.monitor import MonitorConfig
 from pipeline.settings.notify import NotifyConfig
 from pipeline.settings.review import ReviewConfig
@@ -553,6 +554,8 @@ class Config(_Section):
     monitor: MonitorConfig = MonitorConfig()
     report: ReportConfig = ReportConfig()
     notify: NotifyConfig = NotifyConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    lineage: LineageConfig = LineageConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")

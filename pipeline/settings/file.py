@@ -56,8 +56,9 @@ def read_config(path: str | Path) -> Config:
     )
     incoming = config.incoming.model_copy(update={"archive": absolute(config.incoming.archive)})
     validation = config.validation.model_copy(update={"suite": absolute(config.validation.suite)})
-    places = {"work_dir": absolute(config.work_dir), "table": table, "incoming": incoming, "validation": validation}
-    return config.model_copy(update=places)
+    metrics = config.metrics.model_copy(update={"path": absolute(config.metrics.path)})
+    sections = {"table": table, "incoming": incoming, "validation": validation, "metrics": metrics}
+    return config.model_copy(update={"work_dir": absolute(config.work_dir), **sections})
 
 
 def with_settings(config: Config, **sections: Any) -> Config:

@@ -1,9 +1,10 @@
 """The settings of the analysts' desk."""
 
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, field_validator, model_validator
+
+from pipeline.settings.addresses import checked_address
 
 Role = Literal["viewer", "analyst", "lead", "admin"]
 Label = Literal["fraud", "not_fraud", "unsure"]
@@ -82,16 +83,7 @@ class ReviewConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     @field_validator("webhook", "oidc_issuer")
     @classmethod
     def _safe_address(cls, text: str) -> str:
-        """Refuse an address that messages or secrets would be read on the way to."""
-        if not text:
-            return text
-        parts = urlsplit(text)
-        _ = parts.port  # one that is no number is refused, too
-        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not text.isprintable():
-            raise ValueError("it is an http or https address without a name and a password in it")
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError("messages to another machine go over https")
-        return text
+        return checked_address(text)
 
     @model_validator(mode="after")
     def _whole_provider(self) -> Self:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from pipeline.labels.known import AUDIT
 from pipeline.review.publication import ALERTS_FILE, OPEN
+from pipeline.scoring.adapted_cut import CUT
 from pipeline.selection.records import AliasRecords
 from pipeline.settings.config import Config
 from pipeline.tables.scratch import LOCK, hidden, in_use, sweep
@@ -26,8 +27,9 @@ from pipeline.workspace.ledger import UNSCORED, Entry
 from pipeline.workspace.schema import REVIEW_ALERTS, REVIEW_BATCHES
 from pipeline.workspace.workspace import Workspace
 
-LASTING = (ALERTS_FILE, AUDIT)
-"""What stays of a batch: the desk's queue and its labels are made again from the one, labels weigh by the other."""
+LASTING = (ALERTS_FILE, AUDIT, CUT)
+"""What stays of a batch: the desk's queue and its labels are made again from the first, labels weigh by the second, and
+the last says which cut it had."""
 CHAMPIONS = 3
 """The champion, the one that `assay rollback` goes back to, and the one that is then the previous."""
 STAMP = re.compile(r"\d{8}T\d{6}(?=-)")

@@ -36,12 +36,16 @@ class WorkFolder:
         What a killed training of this table goes on from.
     comparisons : Path
         One page a comparison of versions.
+    documents : Path
+        One folder of model documents a table name.
     searches : Path
         A lock a search over models, held by the command that runs it.
     nightly : Path
         What the last run over the incoming folder came to, and when the next one is due.
     monitoring : Path
         The page of the watch over time.
+    lineage : Path
+        Events on what training and scoring read and wrote, a file a month.
     draft : Path
         Rows for the history that the run at work on this table has written and no record owns yet.
     """
@@ -58,9 +62,11 @@ class WorkFolder:
         self.replaced = self.root / "replaced"
         self.checkpoints = self.root / "checkpoints" / config.name
         self.comparisons = self.root / "comparisons"
+        self.documents = self.root / "documents" / config.name
         self.searches = self.root / "searches"
         self.nightly = self.root / "nightly" / config.name
         self.monitoring = self.root / "monitoring" / config.name
+        self.lineage = self.root / "lineage"
         self.draft = self.history / ".draft"
 
     @contextmanager

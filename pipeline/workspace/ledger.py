@@ -71,7 +71,7 @@ class Entry:
     scored_at : datetime
     status : {"scored", "replaced", "refused", "skipped"}
     message : str
-        Why the batch was refused, or left out, for the user.
+        Why the batch was refused, or left out, for the user; of a scored one, why it had which cut where that adapts.
     rules : str
         Digest of the settings that the batch was judged by, `Batch.rules`; empty for a refusal that shall not keep the
         file from being tried again.

@@ -1,13 +1,15 @@
-"""What the last run over the incoming folder came to, and when the next one is due: two small files in the work folder.
+"""What the last run over the incoming folder came to, and when the next one is due: small files in the work folder.
 
 Nothing depends on them but what people are told: a run whose word could not be written has scored all the same.
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pipeline.settings.config import Config
@@ -15,6 +17,7 @@ from pipeline.tables.writing import write_text
 from pipeline.workspace.folder import WorkFolder
 
 Outcome = Literal["done", "refused", "failed", "stopped"]
+NO_STEPS: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +33,17 @@ class LastRun:
         again. ``stopped``: the run itself came to nothing.
     message : str
         What went wrong, with the remedy; empty for a run that is done.
+    seconds : float or None
+        How long the run took, with what it waited for; None where an older Assay has noted it.
+    steps : mapping of str to float
+        Seconds in each step that the terminal shows, all files together.
     """
 
     at: datetime
     outcome: Outcome
     message: str = ""
+    seconds: float | None = None
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +95,7 @@ class Nightly:
     def __init__(self, config: Config) -> None:
         folder = WorkFolder(config).nightly
         self._last_run, self._schedule = folder / "last-run.json", folder / "schedule.json"
+        self._state = folder / "state.json"
 
     @property
     def last_run(self) -> LastRun | None:
@@ -102,11 +112,27 @@ class Nightly:
         moments = {name: raw[name] for name in ("due", "missed_since", "cut") if raw.get(name)}
         return Schedule(**{**raw, **{name: datetime.fromisoformat(text) for name, text in moments.items()}})
 
-    def end(self, outcome: Outcome, message: str = "") -> None:
+    @property
+    def state(self) -> str:
+        """How scoring stood when `stand` was called last; fine where it never was."""
+        return str((_read(self._state) or {}).get("state", "fine"))
+
+    def end(
+        self,
+        outcome: Outcome,
+        message: str = "",
+        *,
+        seconds: float | None = None,
+        steps: Mapping[str, float] = NO_STEPS,
+    ) -> None:
         """Note that a run has ended."""
-        _write(
-            self._last_run, asdict(LastRun(at=datetime.now(UTC).replace(tzinfo=None), outcome=outcome, message=message))
-        )
+        at = datetime.now(UTC).replace(tzinfo=None)
+        run = LastRun(at=at, outcome=outcome, message=message, seconds=seconds, steps=dict(steps))
+        _write(self._last_run, asdict(run))
+
+    def stand(self, state: str) -> None:
+        """Note how scoring stands, by which a change is known."""
+        _write(self._state, {"state": state})
 
     def plan(self, schedule: Schedule) -> None:
         """Note when the next run is due."""

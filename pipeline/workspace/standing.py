@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -47,6 +47,8 @@ DRIFT = 0.05
 """Share of such rows in a batch from which on it is told; 0.01 is what the training had."""
 DRIFT_ROWS = 100
 """Rows below which a batch says nothing of drift."""
+COUNTED = ("read", "accepted", "quarantined", "scored", "flagged")
+"""The counts of a batch that add up over batches."""
 FREE_BYTES = 1e9
 """Free disk below which it is told."""
 
@@ -154,6 +156,11 @@ class Standing:
         UTC.
     incoming : Incoming
     last_batch, last_refused : Entry or None
+    exploring : int or None
+        Rows of the last batch that are in the queue to explore; None where its alerts cannot be read.
+    totals : mapping of str to int
+        Over all batches that were ever scored, replaced ones included: batches, and rows read, accepted, quarantined,
+        scored and flagged. ``refused`` counts the files.
     last_run : LastRun or None
     versions : tuple of Version
         Those that have an alias or have scored the last batch, the champion first.
@@ -183,6 +190,8 @@ class Standing:
     watch: tuple[WatchEvent, ...]
     used: Mapping[str, int]
     free: int
+    exploring: int | None = None
+    totals: Mapping[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -221,6 +230,8 @@ def standing(config: Config, now: datetime | None = None) -> Standing:
         watch=() if faults else _watch(config),
         used=_used(work),
         free=shutil.disk_usage(there).free,
+        exploring=_exploring(scored[-1]) if scored else None,
+        totals=_totals(entries),
     )
     findings = [
         *faults,
@@ -359,6 +370,21 @@ def _drift(entry: Entry) -> BatchDrift:
     count = sum(int(np.count_nonzero(np.from_dlpack(chunk) <= UNUSUAL)) for chunk in chunks)
     share = count / rows
     return BatchDrift(state="warn" if share > DRIFT else "ok", share=share)
+
+
+def _exploring(entry: Entry) -> int | None:
+    """Return how many rows explore: the alerts that no score flagged."""
+    try:
+        with parquet_file(Path(entry.folder) / "alerts.parquet") as file:
+            return int(file.metadata.num_rows) - entry.flagged
+    except (OSError, ValueError):
+        return None
+
+
+def _totals(entries: Sequence[Entry]) -> dict[str, int]:
+    done = [entry for entry in entries if entry.status in ("scored", "replaced")]
+    rows = {name: sum(getattr(entry, name) for entry in done) for name in COUNTED}
+    return {"batches": len(done), "refused": sum(entry.status == "refused" for entry in entries), **rows}
 
 
 def _watch(config: Config) -> tuple[WatchEvent, ...]:

@@ -81,18 +81,25 @@ def test_queues_of_weeks_are_printed_beside_their_interval(tmp_path):
     }  # fmt: skip
     pq.write_table(pa.table(table), tmp_path / "rows.parquet")
     weeks = ("--week", "2018-04-10", "--week", "2018-04-17", "--capacity", 5, "--model", "pca")
-    process = run("--handbook", tmp_path / "rows.parquet", *weeks, "--json", tmp_path / "out.json")
+    process = run("--handbook", tmp_path / "rows.parquet", *weeks, "--adapt", "--json", tmp_path / "out.json")
     assert process.status == 0, process.errors
     records = json.loads((tmp_path / "out.json").read_text())
-    assert [item["test_week"] for item in records] == ["2018-04-24", "2018-05-01"]
+    assert [(item["test_week"], item["cut"]) for item in records] == [
+        (week, cut) for week in ("2018-04-24", "2018-05-01") for cut in ("fixed", "adapting")
+    ]
+    for fixed, adapting in zip(records[::2], records[1::2], strict=True):
+        assert adapting["queues"][0] == fixed["queues"][0]  # nothing was scored before the first day
+        assert (adapting["low"], adapting["high"]) == (fixed["low"], fixed["high"])
+    assert any(one["queues"] != other["queues"] for one, other in zip(records[::2], records[1::2], strict=True))
     for item in records:
         assert item["queue"] == sum(item["queues"])
         assert item["inside"] == (item["low"] <= item["queue"] <= item["high"])
         assert item["days_inside"] == sum(item["day_low"] <= n <= item["day_high"] for n in item["queues"])
         assert item["solved_on_days"] == 8
         assert (item["history_days"], item["window_days"]) == (int(item["week"][-2:]) - 1, 60)
-    kept = sum(item["inside"] for item in records)
-    assert f"inside, all weeks: {kept} of 2 queues" in process.output
+    for cut in ("fixed", "adapting"):
+        kept = sum(item["inside"] for item in records if item["cut"] == cut)
+        assert f"inside, all weeks, {cut} cut: {kept} of 2 queues" in process.output
 
 
 def test_without_data_it_says_what_to_name():

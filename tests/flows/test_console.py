@@ -64,3 +64,18 @@ def test_a_line_may_begin_with_empty_ones(capsys: pytest.CaptureFixture[str]) ->
     console.say("\nfirst")
     console.say("caf\u00e9 \u4e2d \U0001f642")
     assert capsys.readouterr().out == "\nfirst\ncaf\u00e9 \u4e2d \U0001f642\n"
+
+
+def test_steps_are_timed_by_their_title_also_where_one_fails() -> None:
+    with console.timing() as outer:
+        with console.step("read"), console.timing() as inner, console.step("score"):
+            pass
+        with pytest.raises(OSError, match="full"), console.step("write"):
+            raise OSError("full")
+        first = outer["read"]
+        with console.step("read"):
+            pass
+    with console.step("later"):
+        pass
+    assert (list(outer), list(inner)) == (["read", "write"], ["score"])
+    assert outer["read"] >= first >= inner["score"] >= 0

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, chdir, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from prefect.events.clients import AssertingPassthroughEventsClient
+from prefect.events.worker import EventsWorker
 from prefect.states import Failed
+from prometheus_client.parser import text_string_to_metric_families
 
 from flows.incoming import note_run
 from flows.results import IncomingResult
@@ -25,7 +29,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.workspace import database
 from pipeline.workspace.deliveries import came_at
-from pipeline.workspace.ledger import lock
+from pipeline.workspace.ledger import Ledger, lock
 from pipeline.workspace.nightly import Nightly, Schedule
 from pipeline.workspace.standing import standing
 
@@ -62,7 +66,23 @@ def incoming(home: Path) -> Path:
     return folder
 
 
-def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incoming: Path) -> None:
+def events_of(worker: EventsWorker) -> list[tuple[str, str, dict[str, object]]]:
+    """Return Assay's own events of Prefect: name, resource and payload."""
+    worker.wait_until_empty()
+    own = [event for event in worker._client.events if event.event.startswith("assay.")]
+    return [(event.event, event.resource.id, event.payload) for event in own]
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[EventsWorker]:
+    """What sends events to the server, and remembers them."""
+    worker = EventsWorker.instance(AssertingPassthroughEventsClient)
+    monkeypatch.setattr(EventsWorker, "instance", lambda *_: worker)
+    yield worker
+    worker.drain()
+
+
+def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incoming: Path, worker: EventsWorker) -> None:
     rows = day_of(home, 27)
     countries = [value.encode() for value in rows["COUNTRY"].to_pylist()]
     countries[3] = "Österreich".encode("latin-1")
@@ -116,6 +136,7 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     found = statuses(home)
     assert [name for name, status in found if status == "scored"] == ["good.parquet", "later.parquet"]
     assert len([name for name, status in found if status == "refused"]) == 6
+    check_what_machines_are_told(home, found, events_of(worker))
     assert "3 of 3 new files refused" in str(failure(home))  # a link is none of the ledger's contents
     for name in ("device.csv", "link.csv", "folder/part.csv"):
         (incoming / name).unlink()
@@ -125,6 +146,47 @@ def test_files_of_every_kind_keep_no_other_from_being_scored(home: Path, incomin
     assert standing(read_config(home / "assay.toml")).incoming.waiting == ()
     assert again.screen.sentences[0] == f"no new file in {incoming}"
     assert again.screen.sentences[1].startswith("5 names were not looked at")
+
+
+def check_what_machines_are_told(
+    home: Path, found: list[tuple[str, str]], events: list[tuple[str, str, dict[str, object]]]
+) -> None:
+    """Events of Prefect, the textfile and events of lineage say the same as the ledger."""
+    name, work = read_config(home / "assay.toml").name, home / "assay-data"
+    scored = [file for file, status in found if status == "scored"]
+    assert {resource for _, resource, _ in events} == {name}
+    assert [payload["file"] for event, _, payload in events if event == "assay.scored"] == scored
+    refused = {payload["file"] for event, _, payload in events if event == "assay.refused"}
+    assert refused == {file for file, status in found if status == "refused"}
+    assert [event for event, _, _ in events][-1] == "assay.attention"
+    samples = [
+        sample
+        for family in text_string_to_metric_families((work / "assay.prom").read_text())
+        for sample in family.samples
+    ]
+    values = {sample.name: sample.value for sample in samples}
+    stages = {sample.labels["stage"] for sample in samples if "stage" in sample.labels}
+    read = [payload["read"] for event, _, payload in events if event == "assay.scored"]
+    assert values["assay_read_rows_total"] == sum(map(int, map(str, read)))
+    assert (values["assay_batches_total"], values["assay_refusals_total"]) == (2, 6)
+    assert {"validate", "features", "score"} <= stages
+    assert values["assay_last_run_duration_seconds"] > 0
+    (file,) = (work / "lineage").glob("*.ndjson")
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for line in file.read_text().splitlines():
+        runs.setdefault(json.loads(line)["run"]["runId"], []).append(json.loads(line))
+    ends = {Path(run[0]["inputs"][0]["name"]).name: run for run in runs.values()}
+    assert all([event["eventType"] for event in ends[file]] == ["START", "COMPLETE"] for file in scored)
+    assert [event["eventType"] for event in ends["latin.parquet"]] == ["START", "FAIL"]
+    assert len({run[0]["run"]["facets"]["parent"]["run"]["runId"] for run in runs.values()}) == 1
+    source = ends["good.parquet"][1]["inputs"][0]
+    rows = day_of(home, 26)
+    (accepted,) = (
+        entry.accepted for entry in Ledger(read_config(home / "assay.toml")).entries() if "good" in entry.source
+    )
+    metrics = source["inputFacets"]["dataQualityMetrics"]
+    assert metrics["rowCount"] == metrics["columnMetrics"]["TRANSACTION_ID"]["distinctCount"] == accepted
+    assert {field["name"] for field in source["facets"]["schema"]["fields"]} >= set(rows.column_names)
 
 
 def test_a_refused_file_is_scored_once_the_settings_that_refused_it_are_mended(home: Path, incoming: Path) -> None:

@@ -1,5 +1,7 @@
 """Scoring on real parts: a Prefect server, an MLflow store, SQLite, Parquet files."""
 
+import html
+import re
 import shlex
 import shutil
 import sqlite3
@@ -16,6 +18,7 @@ import pytest
 
 from flows.run import run_flow
 from pipeline.errors import AssayError
+from pipeline.scoring.adapted_cut import CutRecord
 from pipeline.settings.file import read_config
 from pipeline.tracking.aliases import move_aliases
 from pipeline.tracking.client import start
@@ -324,3 +327,36 @@ def test_a_batch_unlike_the_training_is_refused_until_it_is_forced(home: Path) -
     assert "2025-02-28 has 60 rows, " in (batch / "report.html").read_text()
     result = score(home, incoming / "cents.parquet", day=None, force=True)
     assert result.counts["scored"] == rows.num_rows
+
+
+def test_a_cut_that_adapts_has_a_record_and_a_batch_keeps_the_cut_that_it_had(home: Path) -> None:
+    config = home / "assay.toml"
+    fixed = config.read_text()
+    adapting = re.sub(r"^(# )?adapt = false$", "adapt = true", fixed, count=1, flags=re.MULTILINE)
+    adapting = re.sub(r"^(# )?adapt_days = \d+$", "adapt_days = 2", adapting, count=1, flags=re.MULTILINE)
+    config.write_text(adapting)
+    days = [date(2025, 2, 27), date(2025, 2, 28)]
+    results = [score(home, day=day) for day in days]
+    first, second = (CutRecord.read(Path(result.folder)) for result in results)
+    assert first is not None
+    assert second is not None
+    assert first.threshold.value == first.before  # no day was scored before it
+    assert second.before == first.threshold.value != second.threshold.value
+    assert second.why in results[1].screen.sentences
+    assert second.why in html.unescape((Path(results[1].folder) / "report.html").read_text())
+    entry = Ledger(read_config(config)).entries()[-1]
+    assert (entry.threshold, entry.message) == (second.threshold.value, second.why)
+    scores = pq.read_table(Path(results[1].folder) / "scores.parquet")
+    above = pc.greater(scores["anomaly_score"], second.threshold.value)
+    assert scores["is_flagged"].combine_chunks().equals(above.combine_chunks())
+    printed = said(run_command("status", "--config", config))
+    assert second.why in printed
+    # What is set today, and what was scored since, changes nothing of a batch that is scored again.
+    config.write_text(fixed)
+    again = score(home, day=days[1], force=True)
+    assert CutRecord.read(Path(again.folder)) == second
+    assert (
+        pq.read_table(Path(again.folder) / "scores.parquet")
+        .drop_columns("scored_at")
+        .equals(scores.drop_columns("scored_at"))
+    )

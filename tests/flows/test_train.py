@@ -35,6 +35,14 @@ def test_training_registers_a_champion_then_candidates_and_leaves_no_pickle(trai
     assert client.get_model_version_by_alias(name, "candidate").version == int(again.version)
     assert client.get_model_version_by_alias(name, "champion").version == version.version
     assert "<html" in (folder / "report.html").read_text()[:200]
+    (file,) = (trained / "assay-data" / "lineage").glob("*.ndjson")
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    ends = [event for event in events if event["outputs"] and event["outputs"][-1]["name"].endswith(".model")]
+    made = [event["outputs"][-1]["facets"]["version"]["datasetVersion"] for event in ends]
+    assert made[-2:] == [str(version.version), str(again.version)]
+    parent = ends[-1]["run"]["facets"]["parent"]
+    assert (ends[-1]["eventType"], parent["job"]["name"]) == ("COMPLETE", "assay-train")
+    assert "nominalTime" in ends[-1]["run"]["facets"]
 
 
 def test_labels_from_review_are_used_by_the_next_training_from_their_moment_on(home: Path) -> None:

@@ -42,13 +42,12 @@ class Capacity(Strategy):
                 'threshold.unit is "customers" and the contract names no entity; name the customer as its first '
                 'entity, or set threshold.unit = "alerts"'
             )
-        block, days = _whole_days(rows)
-        queue = block.queue(self.unit)
+        scores, days = self.counted(rows)
         k = math.floor(self.alerts_per_day * days + 1e-9)
-        self._check(k, queue, days)
-        value = float(np.partition(queue.scores, len(queue) - k - 1)[len(queue) - k - 1])
-        threshold = self.join(self._threshold(value, rows, ""), rows, rows.scores > value)
-        alerts, ties = np.count_nonzero(queue.scores > value), np.count_nonzero(queue.scores == value)
+        self._check(k, scores, days)
+        value = float(np.partition(scores, len(scores) - k - 1)[len(scores) - k - 1])
+        threshold = self.at(value, rows)
+        alerts, ties = np.count_nonzero(scores > value), np.count_nonzero(scores == value)
         if alerts == k:
             return threshold
         shortfall = (
@@ -56,6 +55,15 @@ class Capacity(Strategy):
             f"score all alike, and flagging them would make {alerts + ties:,}."
         )
         return replace(threshold, promise=threshold.promise + shortfall)
+
+    def counted(self, rows: ScoredRows) -> tuple[np.ndarray, float]:
+        """Return the score of each thing that a queue counts, on whole days, and how many days these are."""
+        block, days = _whole_days(rows)
+        return block.queue(self.unit).scores, days
+
+    def at(self, value: float, rows: ScoredRows) -> Threshold:
+        """Return the threshold at a cut that is given, and what it promises on rows like these."""
+        return self.join(self._threshold(value, rows, ""), rows, rows.scores > value)
 
     def split(self, rows: ScoredRows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
         """Share what the other rows leave of the capacity among the groups, in proportion to their rows."""
@@ -113,7 +121,7 @@ class Capacity(Strategy):
             )
         return Fulfilment(text, low <= total <= high)
 
-    def _check(self, k: int, queue: ScoredRows, days: float) -> None:
+    def _check(self, k: int, queue: np.ndarray, days: float) -> None:
         if k >= len(queue):
             things = "rows" if self.unit == "alerts" else "customers"
             raise TrainingError(

@@ -33,15 +33,25 @@ class FalseAlertRate(Strategy):
 
     def solve(self, rows: ScoredRows) -> Threshold:
         """Return the cut; `facts` has n (``normal_rows``) and ``k``."""
-        normal = rows.scores[rows.normal]
-        n, k = len(normal), rank_for_rate(len(normal), self.rate)
+        normal, n = self.counted(rows)
+        k = rank_for_rate(n, self.rate)
         if k == 0:
             raise TrainingError(
                 f"a false-alert rate of {self.rate:g} needs at least {rows_for_rate(self.rate):,} normal rows to "
                 f"calibrate on and there are {n:,}; train on a longer period, raise threshold.false_alert_rate to at "
                 f'least {at_least(1 / (n + 1))}, or take threshold.strategy = "tail"'
             )
-        value = float(np.partition(normal, n - k)[n - k])
+        return self.at(float(np.partition(normal, n - k)[n - k]), rows)
+
+    def counted(self, rows: ScoredRows) -> tuple[np.ndarray, int]:
+        """Return the scores of the normal rows, and how many these are."""
+        normal = rows.scores[rows.normal]
+        return normal, len(normal)
+
+    def at(self, value: float, rows: ScoredRows) -> Threshold:
+        """Return the threshold at a cut that is given, with the promise of the conformal one on these rows."""
+        n = self.counted(rows)[1]
+        k = rank_for_rate(n, self.rate)
         alerts = int(np.count_nonzero(rows.scores > value))
         low, high = realised_rate(n, k)
         promise = (

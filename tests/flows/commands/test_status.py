@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
@@ -104,6 +105,15 @@ def test_json_says_the_same_to_programs(cards: Config) -> None:
         ("3", ["champion"]),
         ("4", ["candidate"]),
     ]
+
+
+def test_prometheus_is_told_the_same(cards: Config) -> None:
+    result = run("status", "--json", "--config", Path(cards.work_dir).parent / "assay.toml")
+    said, text = json.loads(result.output), (Path(cards.work_dir) / "assay.prom").read_text()
+    values = {sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples}
+    assert values["assay_last_batch_flagged_rows"] == said["last_batch"]["flagged"] == 47
+    assert values["assay_read_rows_total"] == said["totals"]["read"] == NIGHTS * 2404
+    assert values["assay_batches_total"] == said["totals"]["batches"] == NIGHTS
 
 
 def test_the_exit_status_says_whether_a_person_is_needed(cards: Config) -> None:

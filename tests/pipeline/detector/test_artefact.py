@@ -131,7 +131,8 @@ def test_an_artefact_holds_no_pickle_and_names_its_format(detector, tmp_path):
 def test_an_artefact_of_other_settings_of_the_desk_and_of_notices_is_read(detector, tmp_path):
     detector.save(tmp_path)
     content = unseal(tmp_path)
-    assert not {"columns", "incoming", "schedule", "review", "notify", "tracking"} & set(content["config"])
+    sections = {"columns", "incoming", "schedule", "review", "notify", "metrics", "lineage", "tracking"}
+    assert not sections & set(content["config"])
     content["config"] |= {"review": {"a_setting_of_then": 4.0}, "notify": {"gone": []}}
     seal(tmp_path, content)
     assert Detector.load(tmp_path).config == detector.config

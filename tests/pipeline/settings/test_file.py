@@ -93,10 +93,10 @@ def test_reasons_stand_above_their_role_and_cannot_break_the_file(tmp_path):
 
 def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
-    config = read_config(
-        write(tmp_path, f'work_dir = "w"\n{TOML}[table]\npath = "../t.csv"\n[validation]\nsuite = "s.json"\n')
-    )
+    sections = '[table]\npath = "../t.csv"\n[validation]\nsuite = "s.json"\n[metrics]\npath = "a.prom"\n'
+    config = read_config(write(tmp_path, f'work_dir = "w"\n{TOML}{sections}'))
     assert config.work_dir == str(tmp_path / "w")
+    assert config.metrics.path == str(tmp_path / "a.prom")
     assert config.table.path == str(tmp_path.parent / "t.csv")
     assert config.table.incoming == str(tmp_path / "incoming")
     assert config.validation.suite == str(tmp_path / "s.json")

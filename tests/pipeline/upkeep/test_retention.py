@@ -54,6 +54,7 @@ def config(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Config
         audited = [10 * number + 5]
         results = score_batch(config, ids, batch=name, audited=audited, scored_at=LATER - age, replaces=replaces)
         pq.write_table(pa.table({"tx": list(range(100))}), results / "scores.parquet")
+        (results / "cut.json").write_text("{}")
         (results / "data-docs").mkdir()
         (results / "data-docs" / "index.html").write_text("docs")
         ends = {"first_timestamp": datetime(2025, 1, day), "last_timestamp": datetime(2025, 1, day, 23)}
@@ -136,7 +137,8 @@ def test_only_what_nothing_needs_is_due_and_looking_changes_nothing(config: Conf
     assert due.spared["MLflow runs"].startswith("2 of versions")
     found = sizes(due, config)
     files = [path for name in ("batches/a-v1", "replaced/c-v1") for path in (Path(config.work_dir) / name).rglob("*")]
-    gone = [path for path in files if path.is_file() and path.name not in ("alerts.parquet", "audit.parquet")]
+    lasting = ("alerts.parquet", "audit.parquet", "cut.json")
+    gone = [path for path in files if path.is_file() and path.name not in lasting]
     assert found["results of batches"] == (2, sum(path.stat().st_size for path in gone))
     assert found["MLflow runs"][1] > 10_000  # the model's files among them
     assert sorted(Path(config.work_dir).rglob("*")) == before

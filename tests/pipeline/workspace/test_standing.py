@@ -106,6 +106,19 @@ def test_all_is_fine_where_every_file_was_scored_and_nothing_is_written(tmp_path
     assert result.used["batches"] == batches
 
 
+def test_counts_add_up_over_all_batches_that_were_ever_scored(tmp_path: Path) -> None:
+    config = make_config(tmp_path)
+    record(config, deliver(config, "a.csv", "a"), status="replaced")
+    record(config, deliver(config, "b.csv", "b"), status="refused", read=50, accepted=0, scored=0, flagged=0)
+    assert standing(config).exploring is None
+    last = record(config, deliver(config, "c.csv", "c"), quarantined=3)
+    pq.write_table(pa.table({"tx": range(9)}), Path(last.folder) / "alerts.parquet")
+    result = standing(config)
+    counts = {"read": 2000, "accepted": 2000, "quarantined": 3, "scored": 2000, "flagged": 14}
+    assert result.totals == {"batches": 2, "refused": 1, **counts}
+    assert result.exploring == 2
+
+
 def test_nothing_is_made_where_nothing_is_yet(tmp_path: Path) -> None:
     config = make_config(tmp_path)
     result = standing(config)
