@@ -20,7 +20,7 @@ from pipeline.settings.sensitive import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
 
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
@@ -176,6 +176,21 @@ def experiment_id(client: "MlflowClient", config: Config) -> str:
             "another in tracking.experiment"
         )
     return experiment.experiment_id
+
+
+def find_runs(client: "MlflowClient", config: Config, condition: str, *, with_deleted: bool = False) -> "list[Run]":
+    """Return every run of the configured experiment that meets a condition of MLflow's search, page after page."""
+    from mlflow.entities import ViewType
+
+    view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment_id(client, config)], condition, run_view_type=view, page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
 
 
 def log_in_batches(

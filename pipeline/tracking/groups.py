@@ -7,7 +7,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from pipeline.settings.config import Config
-from pipeline.tracking.client import experiment_id, log_in_batches, start, store_answering
+from pipeline.tracking.client import experiment_id, find_runs, log_in_batches, start, store_answering
 from pipeline.tracking.content import key
 
 if TYPE_CHECKING:
@@ -72,13 +72,8 @@ def children(config: Config, group: str, tag: str) -> set[str]:
     client = start(config)
     with store_answering(config):
         within = f"tags.`mlflow.parentRunId` = '{group}'"
-        values, token = [], None
-        while True:
-            page = client.search_runs([experiment_id(client, config)], within, page_token=token)
-            values += [run.data.tags[tag] for run in page if tag in run.data.tags and run.info.status == "FINISHED"]
-            token = page.token
-            if not token:
-                return set(values)
+        runs = find_runs(client, config, within)
+        return {run.data.tags[tag] for run in runs if tag in run.data.tags and run.info.status == "FINISHED"}
 
 
 def log_child(config: Config, group: str, child: Child) -> str:

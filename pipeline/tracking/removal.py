@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pipeline.errors import AssayError
 from pipeline.settings.config import Config, FeaturesConfig
 from pipeline.tracking.aliases import find_aliases
-from pipeline.tracking.client import experiment_id, start, store_answering, store_uri
+from pipeline.tracking.client import find_runs, start, store_answering, store_uri
 from pipeline.tracking.derived import WEIGHTS_OF
 from pipeline.tracking.withdrawal import withdraw_run
 
@@ -101,7 +101,8 @@ def old_runs(config: Config, before: datetime, keep: Collection[str]) -> tuple[l
     """
     client, kept = start(config), set(keep) | set(find_aliases(config).values())
     with store_answering(config):
-        runs = _every_run(client, config)
+        # In a store of its own, those that are marked as deleted lie on its disk, too.
+        runs = find_runs(client, config, f"tags.model_name = '{config.name}'", with_deleted=not config.tracking.uri)
         versions = client.search_model_versions(f"name = '{config.name}'")
         kept |= {
             entry.tags[WEIGHTS_OF] for entry in versions if str(entry.version) in kept and WEIGHTS_OF in entry.tags
@@ -136,22 +137,6 @@ def remove_run(config: Config, run: OldRun) -> None:
         if config.tracking.uri:
             return
         _delete_for_good(client, config, run.run_id)
-
-
-def _every_run(client: "MlflowClient", config: Config) -> list[Any]:
-    """Return all runs of the table; in a store of its own with those that are marked as deleted."""
-    from mlflow.entities import ViewType
-
-    view = ViewType.ACTIVE_ONLY if config.tracking.uri else ViewType.ALL
-    runs: list[Any] = []
-    token = None
-    while True:
-        mine = f"tags.model_name = '{config.name}'"
-        page = client.search_runs([experiment_id(client, config)], mine, run_view_type=view, page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
 
 
 def _groups(runs: Sequence[Any]) -> dict[str, list[Any]]:

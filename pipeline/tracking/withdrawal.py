@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.settings.config import Config
 from pipeline.tracking.aliases import find_aliases
-from pipeline.tracking.client import experiment_id, mark_runs, start, store_answering
+from pipeline.tracking.client import find_runs, mark_runs, start, store_answering
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,12 +25,13 @@ def withdraw(config: Config, token: str) -> None:
     """
     client = start(config)
     with store_answering(config):
-        for run_id, status in _runs(client, config, f"tags.`{INTENT}` = '{token}'"):
+        for run in find_runs(client, config, f"tags.`{INTENT}` = '{token}'"):
+            run_id = run.info.run_id
             withdraw_run(client, config.name, run_id)
-            under = _runs(client, config, f"tags.`mlflow.parentRunId` = '{run_id}'")
-            for each in [child for child, its_status in under if its_status == "RUNNING"]:
-                client.set_terminated(each, "KILLED")
-            if status != "FAILED":
+            for child in find_runs(client, config, f"tags.`mlflow.parentRunId` = '{run_id}'"):
+                if child.info.status == "RUNNING":
+                    client.set_terminated(child.info.run_id, "KILLED")
+            if run.info.status != "FAILED":
                 client.set_terminated(run_id, "KILLED")
 
 
@@ -85,14 +86,3 @@ def _gone_already() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-
-
-def _runs(client: "MlflowClient", config: Config, condition: str) -> list[tuple[str, str]]:
-    """Return the id and status of every run of the table's experiment that meets a condition."""
-    runs, token = [], None
-    while True:
-        page = client.search_runs([experiment_id(client, config)], condition, page_token=token)
-        runs += [(run.info.run_id, run.info.status) for run in page]
-        token = page.token
-        if not token:
-            return runs
