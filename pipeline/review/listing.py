@@ -49,7 +49,8 @@ class View:
     batch, version, assignee, decided_by, label, reason : str
         "" for all. ``reason`` is the column of the first reason.
     column, value : str
-        An entity or a category, and what it is: a segment, or all alerts of one customer.
+        An entity or a category, and what it is: a segment, or all alerts of one customer. Any of them where the column
+        is "", all alerts where the value is.
     least, most : float or None
         Of the amount; both included.
     search : str
@@ -194,8 +195,9 @@ def conditions(reading: Reading, view: View, who: Person) -> list[sa.ColumnEleme
     if reading.config.contract.amount not in hidden_columns(reading, who):
         parts += [alerts.amount >= view.least] if view.least is not None else []
         parts += [alerts.amount <= view.most] if view.most is not None else []
-    if view.column:
-        parts.append(_having(reading, [view.column], view.value, who))
+    if view.value:
+        names = [view.column] if view.column else reading.config.contract.key_columns[1:]
+        parts.append(_having(reading, names, view.value, who))
     if view.search.strip():
         text = view.search.strip()
         is_hidden = reading.config.contract.id in hidden_columns(reading, who)

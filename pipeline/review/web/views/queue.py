@@ -28,7 +28,7 @@ STATES = {
     "withdrawn": "Withdrawn",
     "disputed": "Disputed",
 }
-FIXED = ("state", "sort", "column", "value", "by")
+FIXED = ("state", "sort", "by")
 """Parts of a view that its form hands on unseen."""
 
 
@@ -53,6 +53,7 @@ def queue(request: Request) -> Response:
         views=_views(content, mine=view.assignee == who.name, name=who.name),
         heads=_heads(view, config),
         choices=_choices(request, view),
+        columns=[(name, titles.title(name, config)) for name in config.contract.key_columns[1:]],
         fixed=[(name, value) for name, value in _parameters(view).items() if name in FIXED],
         is_filtered=_bare(view) != plain,
         unfiltered=address_of(plain),

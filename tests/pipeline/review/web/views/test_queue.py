@@ -1,5 +1,7 @@
 """pipeline/review/web/views/queue.py: the states of a queue that hurt, and what is late in it."""
 
+import re
+
 from pipeline.review.desk import Desk
 from pipeline.review.people import ASSAY
 from tests.pipeline.review.scored import Clock, desk_config
@@ -24,6 +26,18 @@ def test_an_empty_queue_says_that_nothing_waits_and_a_filter_that_it_finds_nothi
     assert "Nothing waits." in browser.get("/").text
     assert "No alert is like that." in browser.get("/?q=nobody").text
     assert browser.do("/next").headers["location"] == "/"
+
+
+def test_the_toolbar_filters_by_a_value_of_any_column_or_of_one(desk) -> None:
+    browser = Browser(desk, "analyst")
+    page = browser.get("/?column=channel&value=web").text
+    columns = re.search(r'<select name="column">(.*?)</select>', page)[1]
+    assert re.findall(r'value="([^"]*)"', columns) == ["", *desk.config.contract.key_columns[1:]]
+    assert '<option value="channel" selected>' in columns
+    assert '<input name="value" value="web"' in page
+    of_web = keys(browser, "/?column=channel&value=web")
+    assert of_web == keys(browser, "/?column=&value=web")
+    assert 0 < len(of_web) < len(keys(browser))
 
 
 def test_what_is_late_nearly_late_or_urgent_is_marked_and_a_view(tmp_path) -> None:
