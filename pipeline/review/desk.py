@@ -25,7 +25,7 @@ from pipeline.review.quality import Quality, quality
 from pipeline.review.rebuild import rebuild
 from pipeline.review.refusals import Missing, Refusal
 from pipeline.review.state import apply
-from pipeline.review.store import Store, utc_now, weigh_plans
+from pipeline.review.store import Store, plan_each, utc_now, weigh_plans
 from pipeline.review.timeline import Timeline, copy_history, timeline
 from pipeline.review.users import Session, Token, User
 from pipeline.review.work import Action, Done, Preview
@@ -76,6 +76,7 @@ class Desk:
         if not (arrived or replaced or deliveries or is_due):
             return 0
         with self.store.writing() as writing:
+            plan_each(writing.connection)
             first = writing.journal.number
             arrived, replaced = news(writing.connection, self.config)
             for batch in replaced:
@@ -325,6 +326,7 @@ class Desk:
     def rebuild(self) -> int:
         """Make the queue's tables again from the events and the batches' files; return from how many events."""
         with self.store.writing() as writing:
+            plan_each(writing.connection)
             count = rebuild(writing)
             weigh_plans(writing.connection)
             return count
