@@ -2,8 +2,9 @@
 
     python benchmarks/new_pattern.py --seeds 5 [--explore 0 0.1 0.2] [--new new_payee collusion] --json out.json
 
-A simulated stream of 46 days (`pipeline.simulation`), 3,000 rows a day: nights and takeovers until day 30, then only
-the new scenarios. All labels of the first 20 days are known; from then on those of the rows in the queue, a day later.
+A simulated stream of 46 days (`pipeline.simulation`), 3,000 rows a day: nights and takeovers in the first 29 days,
+then only the new scenarios. All labels of the first 20 days are known; from then on those of the rows in the queue, a
+day later.
 Every three days a version is trained on the last 14 days, and draws the queue of the next three by capacity, 60 alerts
 a day. The queue is drawn with no share of it exploring, with some, and, as an upper mark, with all labels known a day
 later. So that many trainings are cheap, the one-class model is an isolation forest on all families of features but
@@ -35,7 +36,7 @@ from pipeline.tables.reading import open_table
 
 FIRST = datetime(2025, 1, 1)
 ROWS_A_DAY, DAYS, CAPACITY = 3_000, 46, 60
-KNOWN, BREAK, WINDOW, EVERY = 20, 30, 14, 3
+KNOWN, BREAK, WINDOW, EVERY = 20, 29, 14, 3
 OLD = ("night_spending", "account_takeover")
 NEW = ("new_payee", "collusion")
 PERIODS = {"before": (21, 29), "days 1-3": (29, 32), "days 4-6": (32, 35), "days 7-9": (35, 38), "days 10-": (38, 46)}
