@@ -32,7 +32,8 @@ FRAUDS_TO_WEIGH, ROWS_TO_WEIGH = 10, 6_000
 FOLDS = 3
 """Spans of time of the calibration block, each scored by trees that saw the others."""
 DRAWS, LOWER_END = 200, 0.1
-"""The trees count what this quantile of their gain, over as many draws of customers, is highest for."""
+"""The trees count what this quantile of their gain, over as many draws of customers, is highest for, or more where the
+other end of the difference is not below 0."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,10 @@ def learn(
     Trees fitted on the frauds and normal rows before the calibration block (`Parts.normal`: a row without a label is
     neither, unless it is overdue) score the block. A weight is worth what it gains there in average precision over the
     one-class score alone, in all but the worst tenth of 200 draws of the block's customers (of its rows, without
-    entities): the weight that is worth most is taken, and 0 where none gains. The trees that score new rows are then
-    fitted on all frauds and normal rows, block included; the block is calibrated by others that saw all but a third.
+    entities): the weight that is worth most is taken, or the highest that the draws do not tell from it, and 0 where
+    none gains. Where review alone gives labels, the rows that were looked at judge (`Parts.judged`). The trees that
+    score new rows are then fitted on all frauds and normal rows, block included; the block is calibrated by others that
+    saw all but a third.
 
     Where review has only begun, and fewer than ten frauds are known before the block, trees are fitted on the earlier
     half of its frauds, too, and the days from the later half on judge them.
@@ -235,7 +238,7 @@ def _by_trees(
     tails = {"model": MemberTail.fit(held_out.scores[normal] - floor)}
     model = _levels(tails["model"], held_out.scores - floor)
     levels = _levels(MemberTail.fit(odds[normal & is_judge]), odds)
-    weights = parts.stands_for[in_block][is_judge]
+    weights = parts.judged(judges)[in_block][is_judge]
     choice = choose(model[is_judge], levels[is_judge], held_out.take(is_judge), seed=seed, weights=weights)
     frauds = f"{np.count_nonzero(parts.labels == 1):,} known frauds; trees fitted on them"
     if not choice.weight:
@@ -331,10 +334,11 @@ class Choice:
         return f"average precision {self.precision:.3f} in the calibration block, {self.alone:.3f} without them"
 
 
-def choose(
-    model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int, weights: np.ndarray | None = None
-) -> Choice:
+def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int, weights: np.ndarray) -> Choice:
     """Return what the trees count: the weight that gains most where its gain is counted at the lower end.
+
+    Of weights that the draws do not tell from that one, the highest: the frauds that judge are those that were found,
+    mostly by the one-class score or by earlier trees, so that what trees are worth for the others shows too little.
 
     Parameters
     ----------
@@ -343,16 +347,19 @@ def choose(
     rows : ScoredRows
         The same rows, frauds and normal ones among them, and customers where the contract has entities.
     seed : int
-    weights : array of shape (n_rows,), optional
-        How many rows each one stands for; one each when left out.
+    weights : array of shape (n_rows,)
+        How many rows each one stands for; one that stands for none takes no part (`Parts.judged`).
     """
-    known = rows.normal | (rows.labels == 1)
-    labels, one, two = rows.labels[known] == 1, model[known], trees[known]
-    stands_for = np.ones(len(labels)) if weights is None else weights[known]
+    known = weights > 0
+    labels, one, two, stands_for = rows.labels[known] == 1, model[known], trees[known], weights[known]
     ranks = [_Ranking.of(weight * two + (1 - weight) * one, labels) for weight in WEIGHTS]
     draws = _draws(None if rows.customers is None else rows.customers[known], len(labels), seed)
     values = np.array([[ranking.average_precision(draw * stands_for) for ranking in ranks] for draw in draws])
-    best = int(np.argmax(np.quantile(values - values[:, :1], LOWER_END, axis=0)))
+    gains = np.quantile(values - values[:, :1], LOWER_END, axis=0)
+    best = int(np.argmax(gains))
+    if best:
+        ahead = np.quantile(values - values[:, best, None], 1 - LOWER_END, axis=0)
+        best = int(np.flatnonzero((gains > 0) & (ahead >= 0))[-1])
     precisions = [ranks[place].average_precision(stands_for) for place in (best, 0)]
     return Choice(WEIGHTS[best], *precisions)
 

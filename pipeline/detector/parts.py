@@ -23,6 +23,9 @@ FIT, EARLY_STOPPING, CALIBRATION = 1, 2, 3
 PARTLY = 0.1
 """A period is partly labelled when this share of its rows has no label although it is overdue."""
 
+NORMAL_JUDGES = 50
+"""Rows that were looked at and found normal, from which on a ranking is judged by rows that were looked at alone."""
+
 MOSTLY = 0.5
 """Risks are looked at when this share of the rows to fit on has a label."""
 
@@ -144,9 +147,32 @@ class Parts:
         truncated importance sampling), so that no single row decides. Where rows without a label count as normal, these
         stand for themselves, and the normal ones drawn count once.
         """
+        return self._one_by_chance((1,) if self._is_counted else (0, 1))
+
+    def judged(self, judges: np.ndarray) -> np.ndarray:
+        """How many rows each of some stands for where a ranking is judged, in the file's order; 0 takes no part.
+
+        A row that nobody looked at is no evidence: a ranking that puts it first may be right. So where rows without a
+        label count as normal, those with one alone judge, a drawn one in place of as many as its chance says (Horvitz
+        and Thompson 1952), as soon as `NORMAL_JUDGES` normal ones are among the judges; before, as for learning.
+
+        Parameters
+        ----------
+        judges : array of bool, shape (n_rows,)
+            In the file's order.
+        """
+        if not self._is_counted or np.count_nonzero((self.labels == 0) & judges) < NORMAL_JUDGES:
+            return np.where(judges & (self.normal | (self.labels == 1)), self.stands_for, 0.0)
+        return np.where(judges & np.isfinite(self.labels), self._one_by_chance((0, 1)), 0.0)
+
+    @property
+    def _is_counted(self) -> bool:
+        """Whether rows without a label count as normal."""
+        return bool((self.normal & np.isnan(self.labels)).any())
+
+    def _one_by_chance(self, kinds: Sequence[int]) -> np.ndarray:
         weights = np.ones(len(self.labels))
-        is_counted = (self.normal & np.isnan(self.labels)).any()
-        for label in (1,) if is_counted else (0, 1):
+        for label in kinds:
             rows = self.labels == label
             weights[rows] = np.minimum(1 / self.chances[rows], max(np.sqrt(np.count_nonzero(rows)), 1))
         return weights

@@ -241,6 +241,25 @@ def test_a_row_drawn_by_chance_stands_for_those_that_nobody_looked_at(features, 
     assert len(np.unique(expected)) == (3 if unlabelled == "normal" else 4)
 
 
+def test_rows_that_nobody_looked_at_judge_only_where_few_normal_ones_were(features, tmp_path):
+    path, labels, _, hidden = only_reviewed(features, tmp_path, days=0)
+    table, drawn = pq.read_table(path), np.flatnonzero(hidden & (labels == 0))[:80]
+    judges = np.zeros(len(labels), bool)
+    judges[drawn[40] :] = True  # half of those drawn are among the judges
+    for n_drawn, are_alone in ((80, False), (160, True)):
+        hidden_now = hidden.copy()
+        hidden_now[np.flatnonzero(hidden & (labels == 0))[:n_drawn]] = False
+        pq.write_table(replace(table, "fraud", pa.array(labels, mask=hidden_now)), path)
+        audit = {"tx": table["tx"].take(pa.array(drawn)), "inclusion_probability": np.full(len(drawn), 0.5)}
+        pq.write_table(pa.table(audit), tmp_path / "audit.parquet")
+        parts = split(path, config(), Labels(config(), audits=(tmp_path / "audit.parquet",)), AFTER)
+        weights, is_drawn = parts.judged(judges), np.isin(np.arange(len(labels)), drawn)
+        assert (weights[~judges] == 0).all()
+        assert (weights[judges & hidden_now] == (0 if are_alone else 1)).all()
+        assert (weights[judges & is_drawn] == (2 if are_alone else 1)).all()
+        assert (weights[judges & ~hidden_now & ~is_drawn] == 1).all()
+
+
 def test_without_a_day_of_labels_nothing_is_said_of_how_many_are_fraud(features, tmp_path):
     path, _, _, hidden = only_reviewed(features, tmp_path, days=0)
     parts = split(path, config(), Labels(config()), AFTER)
