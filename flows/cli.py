@@ -236,6 +236,19 @@ def monitor(config: ConfigFile = DEFAULT, *, version: VersionOption = "champion"
     _run(config, "flows.monitor:monitor", version=version)
 
 
+@app.command(epilog='Example: assay retrain, or: assay retrain --now --why "a new terminal fleet"')
+def retrain(
+    config: ConfigFile = DEFAULT,
+    *,
+    now: Annotated[bool, typer.Option("--now", help="Whether or not one is due.")] = False,
+    why: Annotated[str, typer.Option(help="With --now: reason, kept with the training.")] = "",
+) -> None:
+    r"""Where \[retrain] makes it due, train a candidate on the latest days, and hold it against the champion."""
+    if why and not now:
+        raise typer.BadParameter("--why is the reason of a training that nothing else makes due; add --now")
+    _run(config, "flows.retrain:retrain", now=now, why=why)
+
+
 @app.command(epilog="Example: assay threshold --capacity 80 --config assay.toml")
 def threshold(
     config: ConfigFile = DEFAULT,
@@ -590,6 +603,9 @@ def schedule(
     config: ConfigFile = DEFAULT,
     score: Annotated[str, typer.Option("--score", help="Cron line: when new files are scored.")] = "0 2 * * *",
     train: Annotated[str | None, typer.Option("--train", help="Cron line: when a candidate is trained.")] = None,
+    retrain: Annotated[
+        str | None, typer.Option("--retrain", help="Cron line: when it is looked whether a training is due.")
+    ] = None,
 ) -> None:
     """Serve scoring (and training) on a schedule, against a Prefect server."""
     with _plain_errors():
@@ -599,7 +615,7 @@ def schedule(
         settle(settings.work_dir)
         from flows.deployments import schedule as serve
 
-        serve(str(config), score, train)
+        serve(str(config), score, train, retrain)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from prefect.states import Cancelled, Crashed, State
 
 from flows import console
 from flows.due import begin, moment_after
+from flows.retrain import retrain
 from flows.score import score_incoming
 from flows.stages import name_on_server
 from flows.train import train
@@ -40,8 +41,8 @@ OVERLAP = {"wait": ConcurrencyLimitStrategy.ENQUEUE, "skip": ConcurrencyLimitStr
 """What becomes of a run that is due while another is at work, by ``schedule.overlap``."""
 
 
-def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
-    """Serve scoring and training until interrupted; prefect.yaml deploys the same two to a work pool.
+def schedule(config_path: str, score_cron: str, train_cron: str | None, retrain_cron: str | None = None) -> None:
+    """Serve scoring and training until interrupted; prefect.yaml deploys the same to a work pool.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
         When every new file of the incoming folder is scored.
     train_cron : str or None
         When a candidate is trained on the configured table; None = only when somebody starts it.
+    retrain_cron : str or None
+        When it is looked whether a training is due by ``[retrain]``, and done if so; None as above.
 
     Raises
     ------
@@ -66,7 +69,8 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
     path = str(Path(config_path).resolve())
     config = read_config(path)
     try:
-        crons = [Cron(cron, timezone=config.table.time_zone) if cron else None for cron in (score_cron, train_cron)]
+        lines = (score_cron, train_cron, retrain_cron)
+        crons = [Cron(cron, timezone=config.table.time_zone) if cron else None for cron in lines]
     except ValueError as error:
         raise ConfigError(f"{error}; write a cron line such as '0 2 * * *', every night at two") from None
     table = name_on_server(config, path)
@@ -82,6 +86,7 @@ def schedule(config_path: str, score_cron: str, train_cron: str | None) -> None:
         for flow, action, cron, text in (
             (score_incoming, "nightly", crons[0], "Score every new file of the incoming folder"),
             (train, "retrain", crons[1], "Train a candidate on the configured table"),
+            (retrain, "when-due", crons[2], "Train a candidate on the latest days where [retrain] makes it due"),
         )
     ]
     with _only_schedule(config):

@@ -1,6 +1,6 @@
 """The watch as a flow of its own: every day that the champion has scored, on a page over time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +94,7 @@ def _monitor(config: Config, version: str) -> MonitorResult | State:
         missed=[f"{name}: {sentence}" for name, sentence in missed.items()],
     )
     write_text(page, text)
-    screen = _screen(seen, weeks, page)
+    screen = _screen(seen, weeks, missed, page)
     show_on_server("assay-monitor", config, screen)
     return MonitorResult(page=page, seen=seen, weeks=weeks, screen=screen)
 
@@ -116,7 +116,7 @@ def against_labels(own: Sequence[Entry], workspace: Workspace) -> list[Week]:
         return by_week(own, workspace, datetime.now(UTC).replace(tzinfo=None))[-WEEKS:]
 
 
-def _screen(seen: Seen, weeks: Sequence[Week], page: Path) -> Screen:
+def _screen(seen: Seen, weeks: Sequence[Week], missed: Mapping[str, str], page: Path) -> Screen:
     tables: dict[str, dict[str, object]] = {
         f"As of {seen.days[-1]}": {check.name: f"{check.state}: {check.text}" for check in seen.checks}
     }
@@ -124,7 +124,10 @@ def _screen(seen: Seen, weeks: Sequence[Week], page: Path) -> Screen:
         tables["Against labels, by week"] = {
             f"from {week.first}": f"average precision {week.average_precision}, card precision@{week.k} a day "
             f"{week.card_precision}, {week.frauds:,} frauds in {week.labelled:,} labelled rows"
+            + (f", about {week.missed.missed:,.0f} missed" if week.missed else "")
             for week in weeks
         }
+    if missed:
+        tables["Fraud missed, estimated from random audits"] = {**missed}
     tables["Where"] = {"page": str(page)}
     return Screen(sentences=[], tables=tables)

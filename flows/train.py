@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import perf_counter
@@ -109,6 +109,32 @@ class Fit:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Anew:
+    """What a version that is trained on the history takes over from the champion.
+
+    Parameters
+    ----------
+    why : str
+        Why it is trained, kept with its run in MLflow as the tag ``trained_because``.
+    types : mapping of str to str
+        What each column of the table held when the champion was trained: the history has those of the contract alone,
+        and the watch would take all others for new.
+    """
+
+    why: str = ""
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def known_to(self, detector: Detector) -> Detector:
+        """Return a detector that knows these columns, too."""
+        types = {**self.types, **detector.reference.types}
+        return replace(detector, reference=replace(detector.reference, types=types))
+
+
+FIRST = Anew()
+"""A training on a table of somebody's own: nothing is taken over."""
+
+
 @flow(name="assay-train", flow_run_name=run_name("train"), on_failure=[say_what_to_do])
 def train(
     config_path: str,
@@ -135,22 +161,48 @@ def train(
     try:
         config = read_config(config_path)
         with lock(config.work_dir):
-            build_model(config.model)  # a wrong name or option shall not wait for the features
-            for sentence in recover(config):  # nor a ledger that can't record what is registered
-                console.warning(sentence)
             period = Period.of_days(first, last, config.table.time_zone)
-            with console.step("read"):
-                batch = Batch.of(table or config.table.path, config, period)
-            with lineage(config, "train", batch.path) as run:
-                return _train(batch, Workspace(config), as_of, config_path, run=run)
+            return train_version(config, config_path, table=table or config.table.path, period=period, as_of=as_of)
     except RunCancelled as error:
         return Cancelled(message=str(error))
     except AssayError as error:
         return Failed(message=str(error))
 
 
+def train_version(
+    config: Config, config_path: str, *, table: str, period: Period, as_of: datetime | None = None, anew: Anew = FIRST
+) -> TrainingResult:
+    """Train on a table's normal rows of a period, and register the Detector. The caller holds the run lock.
+
+    Parameters
+    ----------
+    config : Config
+    config_path : str
+        Where it lies, for the commands that people may run next.
+    table : str
+        File or folder.
+    period : Period
+    as_of : datetime, optional
+        As `train` takes it.
+    anew : Anew
+        What it takes over where it is trained on the history, in the place of a champion.
+
+    Raises
+    ------
+    AssayError
+        When the table can't be read or learned from, the store does not answer, or somebody cancels the run.
+    """
+    build_model(config.model)  # a wrong name or option shall not wait for the features
+    for sentence in recover(config):  # nor a ledger that can't record what is registered
+        console.warning(sentence)
+    with console.step("read"):
+        batch = Batch.of(table, config, period)
+    with lineage(config, "train", batch.path) as run:
+        return _train(batch, Workspace(config), as_of, config_path, run=run, anew=anew)
+
+
 def _train(
-    batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str, *, run: JobRun
+    batch: Batch, workspace: Workspace, as_of: datetime | None, config_path: str, *, run: JobRun, anew: Anew
 ) -> TrainingResult:
     work, config = workspace.folder, workspace.config
     final = work.runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{batch.id}"
@@ -161,6 +213,7 @@ def _train(
         training = fit_detector(
             intake, config, as_of or intake.labels.latest_moment(intake.last), _checkpoint(workspace, batch)
         )
+        training = replace(training, detector=anew.known_to(training.detector))
         shutil.rmtree(work.checkpoints, ignore_errors=True)
         training.detector.save(folder / "detector")
         suspects = audit(intake, training, folder)
@@ -168,9 +221,8 @@ def _train(
         _write_page(folder, batch, intake=intake, training=training, block=block, suspects=suspects)
         stop_if_cancelled()
         with registering(config, final) as registration:
-            registered = register(
-                batch, intake, training, block=block, folder=folder, workspace=workspace, tags=registration.tags
-            )
+            tags = {**registration.tags, **({"trained_because": anew.why} if anew.why else {})}
+            registered = register(batch, intake, training, block=block, folder=folder, workspace=workspace, tags=tags)
             draft.publish()
             registration.record(registered)
         draft.complete()

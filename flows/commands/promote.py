@@ -1,21 +1,49 @@
 """Promotion, rollback and the record of both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 from flows import console
 from flows.commands.compare import compared, publish, say_recovered, show_comparison
 from pipeline.errors import AssayError, ConfigError
-from pipeline.selection.gates import failed, gates
+from pipeline.selection.comparison import Comparison
+from pipeline.selection.gates import Gate, failed, gates
 from pipeline.selection.promotion import check_promotable, check_reason, earlier_champions, promote, roll_back
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 
+PASSED = "passed all gates"
+"""Why a version was promoted, where nobody says more."""
+
 
 class NotPromoted(AssayError):
     """A version failed gates and stays what it was."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A version that was held against the gates. Made by `hold_against_gates`.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        With the champion; its files are gone.
+    gates : list of Gate
+    where : dict of str to str
+        Where the page lies, and which run in MLflow holds the same.
+    """
+
+    comparison: Comparison
+    gates: list[Gate]
+    where: dict[str, str]
+
+    @property
+    def failures(self) -> list[str]:
+        """What the gates are about that it does not pass."""
+        return [gate.title for gate in failed(self.gates)]
 
 
 def promote_version(
@@ -43,7 +71,7 @@ def promote_version(
     number, champion = check_promotable(config, asked)
     versions = [champion, number] if champion else [number]
     try:
-        missed = _hold_against_gates(config, versions, table=table, first=first, last=last, force=force)
+        missed = _show_gates(config, versions, table=table, first=first, last=last, force=force)
     except NotPromoted:
         raise
     except AssayError as error:
@@ -51,31 +79,61 @@ def promote_version(
             raise
         missed = ["no comparison"]
         console.warning(f"it could not be compared with the champion: {error}")
-    _say(promote(config, number, why.strip() or "passed all gates", missed, over=champion))
+    _say(promote(config, number, why.strip() or PASSED, missed, over=champion))
 
 
-def _hold_against_gates(
+def hold_against_gates(
+    config: Config,
+    versions: Sequence[str],
+    verdict: Callable[[int, int], str],
+    *,
+    table: str,
+    first: date | None,
+    last: date | None,
+) -> Held:
+    """Compare a version with the champion and those before it, hold it against every gate, and publish the page.
+
+    Parameters
+    ----------
+    config : Config
+    versions : sequence of str
+        The champion, where there is one, and the version.
+    verdict : callable
+        ``verdict(failed, asked)``: what becomes of it, by the number of gates that it fails and of all.
+    table : str
+        File or folder; as `pipeline.selection.compared_rows.choose_rows` has it.
+    first, last : date or None
+        Period, both days inclusive.
+    """
+    number, earlier = versions[-1], earlier_champions(config, versions[-1]) if len(versions) > 1 else []
+    with compared(config, versions, table=table, first=first, last=last, earlier=earlier) as comparison:
+        version_gates = gates(comparison, len(comparison.contenders) - 1)
+        text = verdict(len(failed(version_gates)), len(version_gates))
+        return Held(comparison, version_gates, publish(comparison, version_gates, f"Version {number} {text}"))
+
+
+def gate_rows(held: Held) -> list[list[str]]:
+    """Return whether each gate is passed, and what it says."""
+    return [["passed" if gate.is_passed else "FAILED", gate.text] for gate in held.gates]
+
+
+def _show_gates(
     config: Config, versions: Sequence[str], *, table: str, first: date | None, last: date | None, force: bool
 ) -> list[str]:
     """Compare, show every gate, and return the failed ones; raise where they decide."""
-    number, earlier = versions[-1], earlier_champions(config, versions[-1]) if len(versions) > 1 else []
-    with (
-        console.live(),
-        compared(config, versions, table=table, first=first, last=last, earlier=earlier) as comparison,
-    ):
-        version_gates = gates(comparison, len(comparison.contenders) - 1)
-        failures = [gate.title for gate in failed(version_gates)]
-        refused = bool(failures) and not force
-        verdict = _verdict(len(failures), len(version_gates), refused=refused)
-        where = publish(comparison, version_gates, f"Version {number} {verdict}")
-    show_comparison(comparison, brief=True)
-    console.columns(
-        "Gates", ["", ""], [["passed" if gate.is_passed else "FAILED", gate.text] for gate in version_gates]
-    )
-    console.table("Where", where)
-    if refused:
+
+    def verdict(missed: int, asked: int) -> str:
+        return _verdict(missed, asked, refused=bool(missed) and not force)
+
+    with console.live():
+        held = hold_against_gates(config, versions, verdict, table=table, first=first, last=last)
+    show_comparison(held.comparison, brief=True)
+    console.columns("Gates", ["", ""], gate_rows(held))
+    console.table("Where", held.where)
+    failures = held.failures
+    if failures and not force:
         raise NotPromoted(
-            f"version {number} was not promoted, for {len(failures)} of {len(version_gates)} gates failed "
+            f"version {versions[-1]} was not promoted, for {len(failures)} of {len(held.gates)} gates failed "
             f"({', '.join(failures)}); train another version, change [promotion], or promote it all the same with "
             "--force --why TEXT"
         )

@@ -131,6 +131,9 @@ def _of_versions(result: "Standing") -> dict[str, object]:
         rows[", ".join(version.aliases) or "no alias"] = f"version {version.number}{since}, {batches}{cut}"
     adapted = result.last_batch.message if result.last_batch else ""
     rows = {**(rows or {"champion": "none"}), "threshold": result.strategy}
+    if outlook := result.outlook:
+        due = f"due: {'; '.join(outlook.reasons)}" if outlook.reasons else f"not due: {outlook.text}"
+        rows["training"] = due
     return rows | ({"of the last batch": adapted} if adapted else {})
 
 

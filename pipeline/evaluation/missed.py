@@ -3,7 +3,7 @@
 Labels come from alerts, as a rule: what was not flagged is not looked at, and a recall measured on it is that of a
 team which looks where the model points. Rows drawn at random, whatever their score, and labelled like alerts give an
 estimate without that bias (Horvitz, Thompson: A generalization of sampling without replacement from a finite universe,
-JASA 47, 1952).
+JASA 47, 1952). The scores of all rows make it narrower, for as much as they say: `pipeline.evaluation.powered`.
 """
 
 import math
@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.evaluation.bootstrap import LEVEL, Interval
+from pipeline.evaluation.bootstrap import Interval
+from pipeline.evaluation.powered import LEAST_FRAUDS, Powered, Sample, powered, total
 from pipeline.labels.known import AUDIT, PROBABILITY, Labels
 from pipeline.settings.output import name_within
 from pipeline.workspace.workspace import Workspace
@@ -40,6 +42,8 @@ class MissedFraud:
         Estimated number of frauds among ``rows``.
     caught, alerts, unlabelled_alerts : int
         Flagged rows known to be fraud, flagged rows, and those without a known label.
+    power : float
+        How much the scores of all rows count for the estimate, from 0, the audited rows alone, to 1.
     """
 
     batches: int
@@ -51,6 +55,12 @@ class MissedFraud:
     caught: int
     alerts: int
     unlabelled_alerts: int
+    power: float = 0.0
+
+    @property
+    def rate(self) -> Interval:
+        """Share of the rows that were not flagged that are fraud."""
+        return Interval(*(end / self.rows for end in (self.missed.value, self.missed.low, self.missed.high)))
 
     @property
     def recall(self) -> Interval:
@@ -68,6 +78,8 @@ class MissedFraud:
             f"ten) among the {self.rows:,} rows that were not flagged, from {self.found:,} found in {self.labelled:,} "
             f"audited rows"
         )
+        if self.power:
+            text += " and the scores of all"
         if self.labelled < self.audited:
             text += f"; {self.audited - self.labelled:,} more wait for a label and are taken to be like these"
         if self.caught:
@@ -99,33 +111,37 @@ def missed_fraud(folders: Sequence[Path], labels: Labels, as_of: datetime) -> Mi
     MissedFraud or None
         None where no audited row has a label.
     """
-    weights, frauds, numbers = [], [], np.zeros(6, dtype=np.int64)
+    audits, numbers = list[_Audit](), np.zeros(4, dtype=np.int64)
     for folder in folders:
         if not (folder / AUDIT).is_file():
             continue
-        row_labels, chance = _known(folder / AUDIT, labels, as_of)
-        answered = int((~np.isnan(row_labels)).sum())
-        if len(row_labels) and not answered:
+        drawn, chances = _known(folder / AUDIT, labels, as_of)
+        is_known = ~np.isnan(drawn.labels)
+        if len(is_known) and not is_known.any():
             continue
-        alerts, _ = _known(folder / "alerts.parquet", labels, as_of)
-        rows = pq.read_metadata(folder / "scores.parquet").num_rows - len(alerts)
-        numbers += [1, rows, len(row_labels), (alerts == 1).sum(), len(alerts), np.isnan(alerts).sum()]
-        weights.append(len(row_labels) / max(answered, 1) / chance[~np.isnan(row_labels)])
-        frauds.append(row_labels[~np.isnan(row_labels)] == 1)
-    if not sum(map(len, frauds)):
+        queue, _ = _known(folder / "alerts.parquet", labels, as_of)
+        weights = len(is_known) / max(is_known.sum(), 1) / chances[is_known]
+        ids, key = drawn.ids.filter(pa.array(is_known)), labels.config.contract.id
+        audits.append(
+            _Audit(folder=folder, key=key, queue=queue.ids, ids=ids, weights=weights, frauds=drawn.frauds[is_known])
+        )
+        numbers += [len(is_known), queue.frauds.sum(), len(queue.labels), np.isnan(queue.labels).sum()]
+    if not sum(len(audit.frauds) for audit in audits):
         return None
-    batches, rows, audited, caught, alerts_seen, unlabelled = (int(number) for number in numbers)
-    is_fraud = np.concatenate(frauds)
+    audited, caught, alerts, unlabelled = (int(number) for number in numbers)
+    frauds = np.concatenate([audit.frauds for audit in audits])
+    estimate = _estimate(audits, frauds)
     return MissedFraud(
-        batches=batches,
-        rows=rows,
+        batches=len(audits),
+        rows=sum(audit.rows for audit in audits),
         audited=audited,
-        labelled=len(is_fraud),
-        found=int(is_fraud.sum()),
-        missed=total(np.concatenate(weights), is_fraud),
+        labelled=len(frauds),
+        found=int(frauds.sum()),
+        missed=estimate.frauds,
         caught=caught,
-        alerts=alerts_seen,
+        alerts=alerts,
         unlabelled_alerts=unlabelled,
+        power=estimate.power,
     )
 
 
@@ -143,38 +159,60 @@ def missed_by_version(workspace: Workspace) -> dict[str, str]:
     return {f"version {version}": str(missed) for version, missed in sorted(estimates.items()) if missed}
 
 
-def total(weights: np.ndarray, frauds: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the Horvitz-Thompson estimate of a number of frauds, with an interval that holds for few of them.
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """Rows of a file that somebody may have looked at: their ids, and their labels with NaN for none yet."""
 
-    The estimate is the sum of the weights of the frauds found, unbiased. The interval is that of Fay and Feuer for
-    weighted sums of rare events (Confidence intervals for directly standardized rates, Statistics in Medicine 16,
-    1997, equations 2 and 3): exact for Poisson counts of one weight, and on the safe side else and for large shares.
+    ids: pa.ChunkedArray
+    labels: np.ndarray
 
-    Parameters
-    ----------
-    weights : ndarray of float, shape (n_labelled,)
-        One over the chance that each row had to be drawn and labelled.
-    frauds : ndarray of bool, shape (n_labelled,)
-    level : float
-
-    Examples
-    --------
-    No fraud among 300 rows drawn one in 100: up to three, for each of which there would be 100.
-
-    >>> print(f"{total(np.full(300, 100.0), np.zeros(300, bool)):.0f}")
-    0 (0 to 300)
-    """
-    from scipy.stats import chi2
-
-    alpha, most = 1 - level, float(weights.max())
-    value, variance = float(weights[frauds].sum()), float((weights[frauds] ** 2).sum())
-    low = variance / (2 * value) * chi2.ppf(alpha / 2, 2 * value**2 / variance) if value else 0.0
-    above, spread = value + most, variance + most**2
-    high = spread / (2 * above) * chi2.ppf(1 - alpha / 2, 2 * above**2 / spread)
-    return Interval(value, max(float(low), float(frauds.sum())), float(high))
+    @property
+    def frauds(self) -> np.ndarray:
+        """Which rows are known to be fraud."""
+        return np.asarray(self.labels == 1)
 
 
-def _known(path: Path, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class _Audit:
+    """The audited rows of a batch that have a label, beside the ids of its queue."""
+
+    folder: Path
+    key: str
+    queue: pa.ChunkedArray
+    ids: pa.ChunkedArray
+    weights: np.ndarray
+    frauds: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch that are not in the queue."""
+        return int(pq.read_metadata(self.folder / "scores.parquet").num_rows) - len(self.queue)
+
+    def p_values(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the p-values of the rows that are not in the queue, and where the audited ones stand among them."""
+        path = self.folder / "scores.parquet"
+        names = pq.read_schema(path).names
+        ids, p_values = pq.read_table(path, columns=[name_within(self.key, names), "p_value"]).columns
+        is_behind = pc.invert(pc.is_in(ids, self.queue.combine_chunks().cast(ids.type)))
+        behind = ids.filter(is_behind).combine_chunks()
+        return p_values.filter(is_behind).to_numpy(), pc.index_in(self.ids.cast(ids.type), behind).to_numpy()
+
+
+def _estimate(audits: Sequence[_Audit], frauds: np.ndarray) -> Powered:
+    """Return the estimate, by the scores of all rows where there are frauds enough to learn from."""
+    weights = np.concatenate([audit.weights for audit in audits])
+    if frauds.sum() < LEAST_FRAUDS:
+        return Powered(total(weights, frauds), 0.0)
+    p_values, places, rows = [], [], 0
+    for audit in audits:
+        of_batch, drawn = audit.p_values()
+        p_values.append(of_batch)
+        places.append(rows + drawn)
+        rows += len(of_batch)
+    return powered(np.concatenate(p_values), Sample(np.concatenate(places), weights, frauds))
+
+
+def _known(path: Path, labels: Labels, as_of: datetime) -> tuple[_Looked, np.ndarray]:
     """Return what is known of the labels of audited or flagged rows, and their chances to be drawn."""
     contract, names = labels.config.contract, pq.read_schema(path).names
     columns = [contract.id, contract.timestamp, contract.label, contract.labelled_at]
@@ -184,4 +222,4 @@ def _known(path: Path, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.
     table = pq.read_table(path, columns=[*present.values(), *chance])
     rows = pa.table({name: table.column(column) for name, column in present.items()})
     probability = table.column(PROBABILITY).to_numpy() if chance else np.ones(table.num_rows)
-    return labels.known(rows, as_of), probability
+    return _Looked(rows[contract.id], labels.known(rows, as_of)), probability

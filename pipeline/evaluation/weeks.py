@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.evaluation.bootstrap import Interval
 from pipeline.evaluation.measures import K, Outcomes, measure
+from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.settings.output import name_within
 from pipeline.tables.period import local_days
 from pipeline.workspace.ledger import Entry
@@ -37,6 +38,9 @@ class Week:
         Of the rows with a label; nan where they hold no fraud, or the table has no entity.
     k : int
         Cards a day of the card precision.
+    missed : MissedFraud or None
+        What random audits of its batches say of the fraud that was not flagged, whichever alerts have a label; None
+        where no audited row has one. A batch that goes beyond the week is left out.
     """
 
     first: date
@@ -46,6 +50,7 @@ class Week:
     average_precision: Interval
     card_precision: Interval
     k: int = K
+    missed: MissedFraud | None = None
 
 
 def by_week(entries: Sequence[Entry], workspace: Workspace, as_of: datetime) -> list[Week]:
@@ -62,6 +67,7 @@ def by_week(entries: Sequence[Entry], workspace: Workspace, as_of: datetime) -> 
         UTC; labels known by then count.
     """
     weeks: dict[date, list[pa.Table]] = defaultdict(list)
+    audits: dict[date, list[Path]] = defaultdict(list)
     for entry in entries:
         rows = _rows(entry, workspace)
         if rows is None:
@@ -70,8 +76,11 @@ def by_week(entries: Sequence[Entry], workspace: Workspace, as_of: datetime) -> 
         mondays = days - (days.astype(np.int64) + 3) % 7  # 1970 began on a Thursday
         for monday in np.unique(mondays).tolist():
             weeks[monday].append(rows.filter(pa.array(mondays == np.datetime64(monday))))
+        if mondays.min() == mondays.max():
+            audits[mondays.min().item()].append(Path(entry.folder))
     measured = (_week(monday, pa.concat_tables(weeks[monday]), workspace, as_of) for monday in sorted(weeks))
-    return [week for week in measured if week.labelled]
+    labels = workspace.labels
+    return [replace(week, missed=missed_fraud(audits[week.first], labels, as_of)) for week in measured if week.labelled]
 
 
 def _rows(entry: Entry, workspace: Workspace) -> pa.Table | None:

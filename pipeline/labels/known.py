@@ -162,6 +162,23 @@ class Labels:
         """Return what is known of each row's label at this moment, as `known` does."""
         return self.known(rows, datetime.now(UTC).replace(tzinfo=None))
 
+    def given_since(self, moment: datetime, until: datetime) -> int:
+        """Return how many rows review gave a label after one moment and not after another (UTC).
+
+        Examples
+        --------
+        >>> from pipeline.settings.config import Config
+        >>> labels = Labels(Config.model_validate({"contract": {"id": "tx", "timestamp": "at", "amount": "eur"}}))
+        >>> labels.given_since(datetime(2025, 1, 1), datetime(2025, 2, 1))
+        0
+        """
+        if not self.reviewed:
+            return 0
+        at = pc.field("labelled_at")
+        inside = (at > pa.scalar(moment, TIMESTAMP)) & (at <= pa.scalar(until, TIMESTAMP))
+        rows = ds.dataset(list(self.reviewed)).to_table(columns=["id"], filter=inside)
+        return int(pc.count_distinct(rows["id"]).as_py())
+
     def latest_moment(self, last: datetime, now: datetime | None = None) -> datetime:
         """Return the first moment at which every label given so far is known, or now when that is earlier.
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from pipeline.evaluation.missed import MissedFraud, total
+from pipeline.evaluation.missed import MissedFraud
+from pipeline.evaluation.powered import total
 from pipeline.review.figures import Share
 from pipeline.review.store import Reading
 from pipeline.workspace.schema import BATCHES, REVIEW_ALERTS, REVIEW_BATCHES, REVIEW_DECISIONS
@@ -113,6 +114,7 @@ def missed(reading: Reading, start: datetime) -> dict[str, MissedFraud]:
 
     As `pipeline.evaluation.missed.missed_fraud`, of what the queue holds: each fraud among rows drawn with the chance p
     stands for 1 / p, and for the audited rows of its batch without a label. A delivered label goes before a decision.
+    The scores of all rows are not in the queue, so that they do not make the interval narrower here.
     """
     batches = defaultdict(list)
     for version, alert, audit in _counts(reading, start):

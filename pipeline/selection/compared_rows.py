@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
@@ -18,8 +16,9 @@ from pipeline.intake import ShowStep, accept, features_of, silent
 from pipeline.labels.known import Labels
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
-from pipeline.tables.parquet import filter_rows, span
+from pipeline.tables.parquet import filter_rows, read_batches, span
 from pipeline.tables.period import Period, local_days
+from pipeline.tables.writing import ParquetWriter
 from pipeline.workspace.workspace import Workspace
 
 
@@ -122,7 +121,7 @@ def choose_rows(
         accepted, past = _from_table(source, workspace, period, folder, step=step)
     except (InputError, ResourceError):
         accepted = folder / "from-history.parquet"
-        if table or not _from_history(workspace, period, accepted):
+        if table or not rows_of_history(workspace, period, accepted):
             raise
         source = "the history of scored rows"
     rows = folder / "compared.parquet"
@@ -161,7 +160,39 @@ def training_rows(detector: Detector, workspace: Workspace, out: Path) -> Path |
     """Write the rows of a training's period that the history holds; None where it holds none."""
     start, last = trained_from(detector), trained_until(detector)
     period = Period(start, last + timedelta(microseconds=1))
-    return out if _from_history(workspace, period, out) else None
+    return out if rows_of_history(workspace, period, out) else None
+
+
+def rows_of_history(workspace: Workspace, period: Period, out: Path, *, is_zoned: bool = False) -> bool:
+    """Write the rows of a period that the history holds; return whether there is one.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    period : Period
+    out : Path
+        Parquet file to write: the contract's columns, typed, day after day.
+    is_zoned : bool
+        Whether moments name their zone, which is UTC, so that the file may be taken in like anybody's table.
+    """
+    contract = workspace.config.contract
+    files = workspace.history.files(period.start, period.end)
+    if not files:
+        return False
+    # A label may have come with later deliveries only.
+    stored = pa.unify_schemas([pq.read_schema(file) for file in files])
+    moments = [name for name in (contract.timestamp, contract.labelled_at) if name in stored.names]
+    schema, count = stored, 0
+    for name in moments if is_zoned else ():
+        schema = schema.set(schema.get_field_index(name), pa.field(name, pa.timestamp("us", "UTC")))
+    with ParquetWriter(out, schema) as writer:
+        for file in files:
+            for batch in read_batches(file):
+                rows = batch.filter(pa.array(period.holds(batch.column(contract.timestamp))))
+                rows_of_all = pa.concat_tables([stored.empty_table(), pa.table(rows)], promote_options="default")
+                writer.write(rows_of_all)
+                count += rows.num_rows
+    return bool(count)
 
 
 def _from_table(
@@ -172,21 +203,6 @@ def _from_table(
         raise InputError("no table was given and table.path is empty; name a file or folder after the command")
     validated = accept(Batch.of(source, workspace.config, period), workspace, folder, step=step)
     return validated.accepted, [validated.lookback]
-
-
-def _from_history(workspace: Workspace, period: Period, out: Path) -> bool:
-    """Write the rows of a period that the history holds; return whether there is one."""
-    files = workspace.history.files(period.start, period.end)
-    if not files:
-        return False
-    at = pc.field(workspace.config.contract.timestamp)
-    inside = at >= pa.scalar(period.start, pa.timestamp("us"))
-    if period.end is not None:
-        inside &= at < pa.scalar(period.end, pa.timestamp("us"))
-    rows = ds.dataset([str(file) for file in files]).to_table(filter=inside)
-    if rows.num_rows:
-        pq.write_table(rows, out)
-    return bool(rows.num_rows)
 
 
 def _latest_labelled(accepted: Path, labels: Labels, *, all_days: bool) -> np.ndarray:

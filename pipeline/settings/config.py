@@ -16,6 +16,7 @@ from pipeline.settings.incoming import IncomingConfig
 from pipeline.settings.machines import LineageConfig, MetricsConfig
 from pipeline.settings.monitor import MonitorConfig
 from pipeline.settings.notify import NotifyConfig
+from pipeline.settings.retrain import RetrainConfig
 from pipeline.settings.review import ReviewConfig
 from pipeline.settings.schedule import ScheduleConfig
 from pipeline.settings.selection import PromotionConfig, TuningConfig
@@ -552,6 +553,7 @@ class Config(_Section):
     audit: AuditConfig = AuditConfig()
     review: ReviewConfig = ReviewConfig()
     monitor: MonitorConfig = MonitorConfig()
+    retrain: RetrainConfig = RetrainConfig()
     report: ReportConfig = ReportConfig()
     notify: NotifyConfig = NotifyConfig()
     metrics: MetricsConfig = MetricsConfig()

@@ -21,6 +21,7 @@ from pipeline.workspace.database import answering, connect, is_up_to_date, loss
 from pipeline.workspace.deliveries import look
 from pipeline.workspace.ledger import Entry, Handled, Ledger
 from pipeline.workspace.nightly import LastRun, Nightly, Schedule
+from pipeline.workspace.retraining import LastRetraining, Outlook, last_retraining, outlook
 from pipeline.workspace.schema import ALIAS_CHANGES
 from pipeline.workspace.watch import WatchEvent, WatchEvents
 
@@ -169,6 +170,9 @@ class Standing:
     drift : BatchDrift
     watch : tuple of WatchEvent
         The last change of each check of the watch that ever changed; the others are ok.
+    outlook : Outlook or None
+        Whether a training is due; None where ``[retrain]`` asks for none, or nobody is champion.
+    last_retraining : LastRetraining or None
     used : mapping of str to int
         Bytes, by folder or database of the work folder, the largest first.
     free : int
@@ -191,6 +195,8 @@ class Standing:
     used: Mapping[str, int]
     free: int
     exploring: int | None = None
+    outlook: Outlook | None = None
+    last_retraining: LastRetraining | None = None
     totals: Mapping[str, int] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
@@ -231,6 +237,8 @@ def standing(config: Config, now: datetime | None = None) -> Standing:
         used=_used(work),
         free=shutil.disk_usage(there).free,
         exploring=_exploring(scored[-1]) if scored else None,
+        outlook=None if faults else _outlook(config, now),
+        last_retraining=last_retraining(config),
         totals=_totals(entries),
     )
     findings = [
@@ -240,6 +248,7 @@ def standing(config: Config, now: datetime | None = None) -> Standing:
         *_of_runs(result, config),
         *_of_files(result),
         *_of_watch(result),
+        *_of_retraining(result),
         *_of_rest(result),
     ]
     return replace(result, findings=tuple(sorted(findings, key=lambda finding: -STATES.index(finding.state))))
@@ -391,6 +400,10 @@ def _watch(config: Config) -> tuple[WatchEvent, ...]:
     return tuple(WatchEvents(config).latest().values()) if is_up_to_date(config) else ()
 
 
+def _outlook(config: Config, now: datetime) -> Outlook | None:
+    return outlook(config, now=now) if config.retrain.is_set and is_up_to_date(config) else None
+
+
 def _used(work: Path) -> dict[str, int]:
     def walk(folder: Path) -> int:
         try:
@@ -460,6 +473,22 @@ def _of_watch(result: Standing) -> Iterator[Finding]:
         elif event.state == "warn":
             text = f"the watch warns since {event.day} ({event.check}): {event.reason}"
             yield _attention(text, f"The watch warns ({event.check}).")
+
+
+def _of_retraining(result: Standing) -> Iterator[Finding]:
+    last = result.last_retraining
+    if last is None:
+        return
+    if last.outcome == "failed" and not any(version.since and version.since > last.at for version in result.versions):
+        text = f"the last retraining, due for {'; '.join(last.reasons)}, failed: {last.message}"
+        yield _attention(text, "The last retraining failed.")
+    is_candidate = any(last.version == version.number and "candidate" in version.aliases for version in result.versions)
+    if last.outcome == "waits" and is_candidate:
+        text = (
+            f"version {last.version} was trained on {last.at:%Y-%m-%d} for {'; '.join(last.reasons)}, and waits: "
+            f"{last.message}; look at its comparison, and make it champion with: assay promote {last.version}"
+        )
+        yield _attention(text, f"Version {last.version} was trained and waits for promotion.")
 
 
 def _of_rest(result: Standing) -> Iterator[Finding]:

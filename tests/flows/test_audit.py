@@ -44,6 +44,9 @@ def test_an_audit_is_drawn_and_its_labels_tell_how_much_is_missed(
     assert f"from 2 found in {len(ids)} audited rows" in said
     assert "about 8 frauds" in said
     assert f"among the {scores.num_rows - len(flagged):,} rows that were not flagged" in said
+    watched = run_flow(config, "flows.monitor:monitor")
+    (estimate,) = watched.screen.tables["Fraud missed, estimated from random audits"].values()
+    assert "about 8 frauds" in estimate
 
 
 def test_without_a_share_there_is_no_audit(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""Schedules against a real Prefect server: the served flow scores, and prefect.yaml deploys the same two."""
+"""Schedules against a real Prefect server: the served flow scores, and prefect.yaml deploys the same flows."""
 
 import os
 import re
@@ -37,12 +37,19 @@ def test_the_served_schedule_scores_what_came_in(home: Path, assay: Path) -> Non
     on_day = pc.equal(pc.strftime(rows["TX_DATETIME"], "%Y-%m-%d"), "2025-03-01")
     pq.write_table(rows.filter(on_day), incoming / "day.parquet")
     words = [str(assay), "schedule", "--config", "assay.toml", "--score", "0 2 * * *", "--train", "0 3 * * 0"]
+    words += ["--retrain", "0 4 * * *"]
     # The served flow starts `python` by its name.
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with running(*words, cwd=home, env=environment) as process:
         process.wait_for("nightly")
         scored = run_deployment("assay-score-incoming/nightly-transactions-home", timeout=SECONDS, poll_interval=1)
+        looked = run_deployment("assay-retrain/when-due-transactions-home", timeout=SECONDS, poll_interval=1)
+        with get_client(sync_client=True) as client:
+            when_due = client.read_deployment_by_name("assay-retrain/when-due-transactions-home")
     assert scored.state.is_completed(), scored.state.message
+    assert [each.schedule.cron for each in when_due.schedules] == ["0 4 * * *"]
+    assert looked.state.is_failed()  # the versions of this folder are another's, which have no record here
+    assert "has no champion to train anew" in looked.state.message
     assert re.fullmatch(r"score-incoming-transactions-home-\d{4}-\d\d-\d\dT\d\d:\d\d", scored.name)
     assert "transactions" in scored.tags
     (folder,) = (home / "assay-data" / "batches").iterdir()
@@ -181,7 +188,7 @@ def test_a_schedule_that_is_no_cron_line_is_refused(home: Path, assay: Path) -> 
     assert "0 2 * * *" in process.errors
 
 
-def test_prefect_yaml_deploys_both_flows_to_a_work_pool_from_anywhere(prefect_server: str, tmp_path: Path) -> None:
+def test_prefect_yaml_deploys_every_flow_to_a_work_pool_from_anywhere(prefect_server: str, tmp_path: Path) -> None:
     prefect = Path(sys.executable).parent / "prefect"
     for words in (
         ["work-pool", "create", "assay", "--type", "process", "--overwrite"],
@@ -189,6 +196,6 @@ def test_prefect_yaml_deploys_both_flows_to_a_work_pool_from_anywhere(prefect_se
     ):
         process = run(prefect, *words, cwd=tmp_path)
         assert process.status == 0, process
-    for name in ("assay-score-incoming/nightly-assay", "assay-train/retrain-assay"):
+    for name in ("assay-score-incoming/nightly-assay", "assay-train/retrain-assay", "assay-retrain/when-due-assay"):
         process = run(prefect, "deployment", "inspect", name)  # a list of them is cut at the terminal's width
         assert process.status == 0, process

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import chi2
 
-from pipeline.evaluation.missed import missed_fraud, total
+from pipeline.evaluation.missed import missed_fraud
+from pipeline.evaluation.powered import Sample, powered, total
 from pipeline.labels.known import Labels
 from pipeline.labels.reviewed import ReviewedLabels
 from pipeline.scoring.audit import chances, write_audit
@@ -62,6 +63,38 @@ def test_the_estimate_is_what_review_finds_times_what_each_row_stands_for(audite
     assert f"about {found / 0.3:,.0f} frauds" in str(whole)
     early = missed_fraud([folder], Labels(detector.config, tuple(store.files())), datetime(2025, 4, 9))
     assert early is None
+
+
+def test_with_frauds_enough_the_scores_of_all_rows_that_were_not_flagged_count(audited, tmp_path_factory):
+    detector, _, folder = audited
+    audit, alerts = pq.read_table(folder / "audit.parquet"), pq.read_table(folder / "alerts.parquet")
+    order = np.argsort(audit["p_value"].to_numpy(), kind="stable")
+    said = np.isin(np.arange(audit.num_rows), order[:20])
+    said[order[-1]] = True  # one that no score tells
+    path = tmp_path_factory.mktemp("delivery") / "all.csv"
+    lines = [f"{key},{int(is_fraud)},2025-04-10" for key, is_fraud in zip(audit["tx"].to_pylist(), said, strict=True)]
+    path.write_text("\n".join(["tx,fraud,labelled_at", *lines, ""]))
+    store = ReviewedLabels(tmp_path_factory.mktemp("labels"), detector.config)
+    store.append(path)
+    labels = Labels(detector.config, tuple(store.files()))
+    other = tmp_path_factory.mktemp("other")
+    for name in ("audit.parquet", "alerts.parquet", "scores.parquet"):
+        pq.write_table(pq.read_table(folder / name), other / name)
+    found = missed_fraud([folder, other], labels, datetime(2025, 4, 11))
+    scores = pq.read_table(folder / "scores.parquet").to_pylist()
+    flagged = set(alerts["tx"].to_pylist())
+    behind = [row for row in scores if row["tx"] not in flagged]
+    place_of = {row["tx"]: place for place, row in enumerate(behind)}
+    places = np.array([place_of[key] for key in audit["tx"].to_pylist()])
+    p_values = np.array([row["p_value"] for row in behind])
+    sample = Sample(np.r_[places, len(behind) + places], np.full(2 * len(places), 1 / 0.3), np.r_[said, said])
+    expected = powered(np.r_[p_values, p_values], sample)
+    assert (found.missed, found.power) == (expected.frauds, expected.power)
+    assert 0 < found.power <= 1
+    assert "audited rows and the scores of all" in str(found)
+    plain = total(sample.weights, sample.frauds)
+    assert found.missed.high - found.missed.low < plain.high - plain.low
+    assert found.rate.value == pytest.approx(found.missed.value / (2 * len(behind)))
 
 
 def test_columns_that_scoring_has_renamed_are_found(fitted, tmp_path):

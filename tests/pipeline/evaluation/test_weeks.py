@@ -1,5 +1,6 @@
 """Weeks of scored batches against the labels known by then, measured by hand."""
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -73,3 +74,26 @@ def test_a_batch_whose_rows_left_the_history_says_nothing(stored, tmp_path):
     _, entries, _ = stored
     empty = Workspace(config(work_dir=str(tmp_path)))
     assert by_week(entries, empty, MONDAY + timedelta(days=60)) == []
+
+
+def test_a_week_has_what_audits_of_its_own_batches_say_of_missed_fraud(stored, tmp_path):
+    workspace, entries, rows = stored
+    assert all(week.missed is None for week in by_week(entries, workspace, MONDAY + timedelta(days=60)))
+    folder = tmp_path / "audited"
+    folder.mkdir()
+    of_week = [row for row in rows if date(2025, 3, 10) <= row["at"].date() < date(2025, 3, 17)]
+    scores = {name: [row[name] for row in of_week] for name in ("tx",)}
+    scores |= {"anomaly_score": [row["score"] for row in of_week], "is_flagged": [False] * len(of_week)}
+    pq.write_table(pa.table(scores), folder / "scores.parquet")
+    audited = of_week[::3]
+    columns = {name: [row[name] for row in audited] for name in ("tx", "at", "fraud")}
+    audit = pa.table({**columns, "inclusion_probability": [0.5] * len(audited)})
+    pq.write_table(audit, folder / "audit.parquet")
+    pq.write_table(audit.slice(0, 0).drop_columns(["inclusion_probability"]), folder / "alerts.parquet")
+    first, last = (end(row["at"] for row in of_week) for end in (min, max))
+    entry = replace(entries[0], folder=str(folder), first_timestamp=first, last_timestamp=last)
+    (week,) = by_week([entry], workspace, MONDAY + timedelta(days=60))
+    found = sum(row["fraud"] for row in audited)
+    assert found < 5  # of more, the scores of all count, too
+    assert (week.missed.labelled, week.missed.found) == (len(audited), found)
+    assert week.missed.missed.value == pytest.approx(2 * found)

@@ -227,3 +227,12 @@ def test_a_row_of_an_audit_slice_was_looked_at_with_its_chance_and_any_other_wit
     labels = Labels(config(), audits=tuple(sorted(tmp_path.glob("*.parquet"))))
     np.testing.assert_array_equal(labels.chances(rows, np.array([1, 0, 1, np.nan])), [1, 0.02, 0.1, np.nan])
     np.testing.assert_array_equal(Labels(config()).chances(rows, np.array([1, 0, 1, np.nan])), [1, 1, 1, np.nan])
+
+
+def test_rows_that_review_gave_a_label_are_counted_once_after_one_moment_and_up_to_another(tmp_path):
+    days = [START + timedelta(days=number) for number in range(4)]
+    said = [(1, 1, days[0]), (2, 0, days[1]), (2, 1, days[2]), (3, 1, days[3])]
+    labels = Labels(config(), (review(tmp_path, said),))
+    assert [labels.given_since(days[0], until) for until in days] == [0, 1, 1, 2]
+    assert labels.given_since(days[2], days[3]) == 1
+    assert Labels(config()).given_since(days[0], days[3]) == 0

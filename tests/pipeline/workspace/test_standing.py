@@ -16,6 +16,7 @@ from pipeline.tables.batch import Batch
 from pipeline.workspace.database import connect
 from pipeline.workspace.ledger import Entry, Ledger
 from pipeline.workspace.nightly import Nightly, Schedule
+from pipeline.workspace.retraining import LastRetraining, note_retraining
 from pipeline.workspace.schema import ALIAS_CHANGES, VERSION_TABLE
 from pipeline.workspace.standing import Standing, standing
 from pipeline.workspace.watch import WatchEvents
@@ -293,3 +294,29 @@ def test_a_check_that_warns_needs_attention_and_one_that_stops_is_stopped(tmp_pa
     ]
     events.note([("scores", "ok", "Fine.")], **march)
     assert standing(config).state == "fine"
+
+
+def test_a_retraining_that_failed_or_waits_is_told_and_one_that_is_due_is_shown(tmp_path: Path) -> None:
+    config = make_config(tmp_path, retrain={"every_days": 2, "new_labels": 1})
+    set_aliases(config, ("champion", "1"), ("candidate", "2"))
+    result = standing(config, NOW)
+    assert result.outlook is not None
+    assert result.outlook.reasons == ("the last training was 2 days ago, with every_days = 2",)
+    assert (result.state, result.last_retraining) == ("fine", None)
+    why = result.outlook.reasons
+    failed = LastRetraining(outcome="failed", reasons=why, message="the store is away; start it", at=NOW)
+    note_retraining(config, failed)
+    (text,) = texts(standing(config, NOW))
+    assert text == f"attention: the last retraining, due for {why[0]}, failed: the store is away; start it"
+    past = LastRetraining(outcome="failed", reasons=why, message="the store is away", at=NOW - 49 * HOUR)
+    note_retraining(config, past)
+    assert standing(config, NOW).findings == ()  # a version was trained since
+    waits = LastRetraining(outcome="waits", reasons=why, version="2", message="it passes every gate", at=NOW)
+    note_retraining(config, waits)
+    (finding,) = standing(config, NOW).findings
+    assert finding.brief == "Version 2 was trained and waits for promotion."
+    assert finding.text.endswith("and waits: it passes every gate; look at its comparison, and make it champion with: "
+                                 "assay promote 2")  # fmt: skip
+    set_aliases(config, ("champion", "2"), ("candidate", None), at=NOW)
+    assert standing(config, NOW).findings == ()
+    assert standing(make_config(tmp_path), NOW).outlook is None
