@@ -101,8 +101,7 @@ def judge(rule: Rule, columns: Columns) -> Breaches | None:
     >>> judge(rule, Columns(pa.table({"eur": ["one"]}))) is None
     True
     """
-    expectation = rule.expectation
-    kind = expectation.expectation_type
+    expectation, kind = rule.asks, rule.kind
     if kind not in _NULL_RULES and kind not in _VALUE_RULES:
         return None
     column, asked = columns.get(expectation.column), _asked(expectation.row_condition, columns)

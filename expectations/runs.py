@@ -54,11 +54,10 @@ class Outcome:
     @classmethod
     def of(cls, rule: Rule) -> "Outcome":
         """Return the outcome of a rule that was not asked yet."""
-        configuration = rule.expectation.configuration
         return cls(
             rule.name,
-            configuration.type,
-            dict(configuration.kwargs),
+            rule.kind,
+            rule.kwargs,
             rule.severity,
             rule.columns,
             rule.mostly,

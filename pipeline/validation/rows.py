@@ -245,7 +245,7 @@ class Reading:
         results = self.engine.rows(self._row_rules, _rows_at(typed.select(self._row_columns), places))
         for name, result in results.items():
             positions, rule = result.positions, self.rules[name]
-            if rule.expectation.expectation_type == "expect_column_values_to_not_be_null":
+            if rule.kind == "expect_column_values_to_not_be_null":
                 # A cell that is there and could not be typed is not missing.
                 unreadable = masks.get(rule.columns[0])
                 positions = positions if unreadable is None else positions[~unreadable[positions]]
