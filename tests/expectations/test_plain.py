@@ -237,7 +237,7 @@ def engine() -> Engine:
     return Engine()
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(made=tables_with_rules())
 def test_great_expectations_says_the_same_of_every_rule_that_is_taken(
     engine: Engine, made: tuple[pa.Table, list[Rule]]
