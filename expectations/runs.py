@@ -1,14 +1,17 @@
-"""Runs of rules over frames with Great Expectations' pandas engine, and the outcome that a rule's runs add up to."""
+"""Runs of rules over rows, plain ones on Arrow columns, all others with Great Expectations, and what they add up to."""
 
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from expectations.frames import to_frame
+from expectations.plain import Columns, judge
 from expectations.suites import Rule, SuiteError
 
 _EXAMPLES = 20  # unexpected values kept as examples for Data Docs
@@ -51,11 +54,10 @@ class Outcome:
     @classmethod
     def of(cls, rule: Rule) -> "Outcome":
         """Return the outcome of a rule that was not asked yet."""
-        configuration = rule.expectation.configuration
         return cls(
             rule.name,
-            configuration.type,
-            dict(configuration.kwargs),
+            rule.kind,
+            rule.kwargs,
             rule.severity,
             rule.columns,
             rule.mostly,
@@ -111,21 +113,30 @@ class Engine:
     """
 
     def __init__(self, sensitive: Collection[str] = ()) -> None:
-        import great_expectations as gx
-        from great_expectations.data_context.types.base import ProgressBarsConfig
-
-        log = logging.getLogger("great_expectations")
-        log.propagate = False  # its errors come back in results, and are raised from there
-        if not log.handlers:
-            log.addHandler(logging.NullHandler())
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
         self._sensitive = set(sensitive)
-        self._whole = asset.add_batch_definition_whole_dataframe("whole")
 
-    def rows(self, rules: Sequence[Rule], frame: pd.DataFrame) -> dict[str, RowResult]:
-        """Return what came of each rule about rows in a frame (index 0, 1, ...), by the rule's name.
+    def rows(self, rules: Sequence[Rule], rows: pa.RecordBatch | pa.Table) -> dict[str, RowResult]:
+        """Return what came of each rule about rows, by the rule's name: of plain ones without Great Expectations.
+
+        Raises
+        ------
+        SuiteError
+            With one sentence, when a rule cannot be computed on these columns.
+        """
+        columns, results, others = Columns(rows), {}, []
+        for rule in rules:
+            breaches = judge(rule, columns)
+            if breaches is None:
+                others.append(rule)
+            else:
+                results[rule.name] = RowResult(*breaches, _examples(rows, rule.columns[0], breaches.positions))
+        if others:
+            names = list(dict.fromkeys(name for rule in others for name in rule.columns))
+            results |= self.frame(others, to_frame(rows.select(names)))
+        return results
+
+    def frame(self, rules: Sequence[Rule], frame: pd.DataFrame) -> dict[str, RowResult]:
+        """Return what Great Expectations says of each rule about the rows of a frame (index 0, 1, ...), by its name.
 
         Raises
         ------
@@ -150,6 +161,21 @@ class Engine:
         """
         [(_, result)] = self._run([rule], frame)
         return bool(result["success"]), result.get("observed_value")
+
+    @cached_property
+    def _whole(self) -> Any:
+        """A batch of Great Expectations that is a whole frame, whichever it is handed."""
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        log = logging.getLogger("great_expectations")
+        log.propagate = False  # its errors come back in results, and are raised from there
+        if not log.handlers:
+            log.addHandler(logging.NullHandler())
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
+        return asset.add_batch_definition_whole_dataframe("whole")
 
     def _run(self, rules: Sequence[Rule], frame: pd.DataFrame) -> list[tuple[Rule, dict[str, Any]]]:
         import great_expectations as gx
@@ -181,34 +207,9 @@ def _exception(info: dict[str, Any]) -> str:
     return ""
 
 
-def to_frame(rows: pa.RecordBatch | pa.Table) -> pd.DataFrame:
-    """Return rows as a frame (index 0, 1, ...) in the types on which the pandas engine is right and fast.
-
-    Timestamps and dates become times in UTC and numbers 64 bits wide: Great Expectations compares those as a
-    column, others value by value in Python. Whole numbers with gaps stay whole.
-
-    Examples
-    --------
-    >>> rows = pa.table({"tx": pa.array([7, None], pa.int32()), "eur": pa.array([1.5, None], pa.float32())})
-    >>> to_frame(rows)["tx"].tolist(), str(to_frame(rows)["eur"].dtype)
-    ([7, nan], 'float64')
-    """
-    columns: dict[str, Any] = {}
-    for name, column in zip(rows.schema.names, rows.columns, strict=True):
-        kind = column.type
-        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-            columns[name] = column.cast(pa.timestamp("us", "UTC"), safe=False).to_pandas()
-        elif pa.types.is_integer(kind) and kind != pa.uint64():
-            columns[name] = _whole_numbers(column.cast(pa.int64()))
-        elif pa.types.is_floating(kind):
-            columns[name] = column.cast(pa.float64()).to_pandas()
-        else:
-            columns[name] = column.to_pandas()
-    return pd.DataFrame(columns, index=pd.RangeIndex(rows.num_rows))
-
-
-def _whole_numbers(column: pa.Array | pa.ChunkedArray) -> pd.Series:
-    values = column.to_pandas(integer_object_nulls=True)
-    if column.null_count:
-        values[values.isna()] = np.nan  # which can be compared with a number; None cannot
-    return values
+def _examples(rows: pa.RecordBatch | pa.Table, column: str, positions: np.ndarray) -> list[Any]:
+    """Return the first values at some positions of a column, as Great Expectations would give them back."""
+    if not len(positions):
+        return []
+    cells = rows.select([column]).take(pa.array(positions[:_EXAMPLES]))
+    return list(to_frame(cells)[column])

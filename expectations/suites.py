@@ -8,8 +8,9 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -53,6 +54,27 @@ class SuiteError(ValueError):
     """A suite is wrong, or cannot be run on a table: one sentence with the file and the place in it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What a rule of the contract asks: attributes as of its expectation, for which nothing heavy is imported."""
+
+    expectation_type: str
+    column: str
+    min_value: Any = None
+    max_value: Any = None
+    strict_min: bool = False
+    strict_max: bool = False
+    value_set: list[Any] | None = None
+    mostly: float = 1.0
+    row_condition: None = None
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The arguments that are not their defaults."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "expectation_type"}
+        return {name: value for name, value in values.items() if value != getattr(Stated, name, None)}
+
+
 @dataclass(frozen=True)
 class Rule:
     """A rule: one expectation, ready to run.
@@ -61,7 +83,7 @@ class Rule:
     ----------
     name : str
         Readable and stable; no two rules of a run share one.
-    expectation : great_expectations Expectation
+    asks : Stated or great_expectations Expectation
     scope : {"row", "across rows", "table"}
     columns : tuple of str
         Columns whose values it reads; empty when it is about the table's shape.
@@ -70,20 +92,38 @@ class Rule:
     """
 
     name: str
-    expectation: Any
+    asks: Any
     scope: Scope
     columns: tuple[str, ...]
     where: str
 
+    @cached_property
+    def expectation(self) -> Any:
+        """What it asks as an object of Great Expectations, whose import takes seconds."""
+        if not isinstance(self.asks, Stated):
+            return self.asks
+        entry = {"type": self.kind, "kwargs": self.kwargs, "meta": {"rule": self.name}}
+        return _build(entry, self.where, {})
+
+    @property
+    def kind(self) -> str:
+        """The name of its expectation, such as ``"expect_column_values_to_be_unique"``."""
+        return str(self.asks.expectation_type)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The arguments of its expectation."""
+        return self.asks.kwargs if isinstance(self.asks, Stated) else dict(self.asks.configuration.kwargs)
+
     @property
     def severity(self) -> str:
         """``"critical"``, ``"warning"`` or ``"info"``."""
-        return str(self.expectation.severity.value)
+        return "critical" if isinstance(self.asks, Stated) else str(self.asks.severity.value)
 
     @property
     def mostly(self) -> float:
         """Share of rows that must satisfy a rule about rows for all of them to go on."""
-        return float(getattr(self.expectation, "mostly", 1.0))
+        return float(getattr(self.asks, "mostly", 1.0))
 
     @property
     def title(self) -> str:
@@ -144,13 +184,13 @@ def contract_suite(
     expect("not missing", "expect_column_values_to_not_be_null", amount)
     expect("finite", "expect_column_values_to_be_finite", amount)
     if not negative_amounts:
-        expect("not negative", "expect_column_values_to_be_between", amount, min_value=0)
+        expect("not negative", "expect_column_values_to_be_between", amount, min_value=0.0)
     expect(
         "not beyond max_amount",
         "expect_column_values_to_be_between",
         amount,
-        min_value=-max_amount,
-        max_value=max_amount,
+        min_value=-float(max_amount),
+        max_value=float(max_amount),
     )
     for column in entities:
         expect("not missing", "expect_column_values_to_not_be_null", column)
@@ -197,6 +237,7 @@ def list_rules(
     zones: Mapping[str, str],
     optional: Collection[str] = (),
     names: Collection[str] = (),
+    are_stated: bool = False,
 ) -> list[Rule]:
     """Return the rules that a suite's expectations come to, ready to run.
 
@@ -215,6 +256,9 @@ def list_rules(
         Columns that a table may lack; an expectation on one that is lacking is left out.
     names : collection of str
         Names that rules already have.
+    are_stated : bool
+        Whether the entries are those of `contract_suite`, and so known to be right: Great Expectations is imported
+        where a rule needs it, and not to check them.
 
     Raises
     ------
@@ -236,25 +280,32 @@ def list_rules(
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
             raise SuiteError(f'{where}: has no "type"; write {{"type": "expect_...", "kwargs": {{...}}}}')
         where = f"{where} ({entry['type']})"
-        expectation = _build(entry, where, zones)
-        domain = _domain(expectation)
-        reads = (*dict.fromkeys([*domain, *(part.column.name for part in _conditions(expectation))]),)
+        asks = _stated(entry, where, zones) if are_stated else _build(entry, where, zones)
+        domain = _domain(asks)
+        reads = (*dict.fromkeys([*domain, *(part.column.name for part in _conditions(asks))]),)
         missing = [name for name in reads if name not in columns]
         if any(name not in optional for name in missing):
             unknown = next(name for name in missing if name not in optional)
             raise SuiteError(f"{where}: the table has no column {unknown!r}; {_nearest(unknown, sorted(columns))}")
         if missing:
             continue
-        base = name = (expectation.meta or {}).get("rule") or _name(entry["type"], domain)
+        base = name = (entry.get("meta") or {}).get("rule") or _name(entry["type"], domain)
         copy = 1
         while name in names:
             copy += 1
             name = f"{base} ({copy})"
         names.add(name)
-        # The name finds a result's rule again; results come back in another order.
-        expectation.meta = {**(expectation.meta or {}), "rule": name}
-        rules.append(Rule(name, expectation, _scope(expectation), reads, where))
+        if not are_stated:
+            asks.meta = {
+                **(asks.meta or {}),
+                "rule": name,
+            }  # it finds a result's rule again; results come back in another order
+        rules.append(Rule(name, asks, _scope(asks), reads, where))
     return rules
+
+
+def _stated(entry: dict[str, Any], where: str, zones: Mapping[str, str]) -> Any:
+    return Stated(expectation_type=entry["type"], **_with_times(entry["type"], entry["kwargs"], where, zones))
 
 
 def _build(entry: dict[str, Any], where: str, zones: Mapping[str, str]) -> Any:
@@ -345,6 +396,8 @@ def _moment(value: Any, where: str, zone: str) -> datetime:
 
 
 def _scope(expectation: Any) -> Scope:
+    if isinstance(expectation, Stated):
+        return "across rows" if expectation.expectation_type in ACROSS_ROWS else "row"
     from great_expectations.expectations.expectation import (
         ColumnMapExpectation,
         ColumnPairMapExpectation,

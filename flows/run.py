@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -16,12 +17,8 @@ from pipeline.settings.file import read_config
 if TYPE_CHECKING:
     from prefect.states import State
 
-HEAVY = (
-    "great_expectations",
-    "duckdb",
-    "torch",
-    "sklearn.linear_model",
-)  # each flow needs them, and importing takes seconds
+HEAVY = ("duckdb", "torch", "sklearn.linear_model")  # each flow needs them, and importing takes seconds
+OF_A_SUITE = ("great_expectations",)  # the same where the table has a suite of its own
 
 
 class FlowFailed(AssayError):
@@ -74,21 +71,22 @@ def run_flow(config_path: Path, flow: str, **parameters: Any) -> Any:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the terminal shows steps and the message instead
     parameters["config_path"] = str(config_path.resolve())
     with console.live("" if "prefect.flows" in sys.modules else "start Prefect" if config.prefect else "start"):
-        state = _with_engine(flow, parameters) if config.prefect else _without_engine(flow, parameters)
+        packages = (*HEAVY, *(OF_A_SUITE if config.validation.suite else ()))
+        state = _with_engine(flow, parameters, packages) if config.prefect else _without_engine(flow, parameters)
     if not state.is_completed():
         result = state.result(raise_on_failure=False)
         raise FlowFailed(state.message or f"the flow ended as {state.name}", getattr(result, "screen", Screen()))
     return state.result()
 
 
-def _with_engine(flow: str, parameters: dict[str, Any]) -> "State[Any]":
-    """Run a flow through Prefect's engine; a server that it has to start does so while the rest is imported."""
+def _with_engine(flow: str, parameters: dict[str, Any], packages: Iterable[str]) -> "State[Any]":
+    """Run a flow through Prefect's engine; a server that it has to start does so while packages are imported."""
     from flows.server import start_server
 
     server = start_server()
     function = _imported(flow)
     if server:
-        for package in HEAVY:
+        for package in packages:
             importlib.import_module(package)
         server.wait()
     return cast("State[Any]", function(**parameters, return_state=True))

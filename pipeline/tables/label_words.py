@@ -104,10 +104,12 @@ def read_labels(cells: pa.Array, settings: TableConfig) -> tuple[pa.Array, np.nd
     >>> labels.to_pylist(), failures.tolist()
     ([1, 0, None, None], [False, False, False, True])
     """
-    known = meanings(settings)
-    places = pc.index_in(canonical(cells), pa.array(list(known), pa.string()))
-    labels = pa.array(list(known.values()), pa.int8()).take(places)
-    return labels, np.asarray(places.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    known, encoded = meanings(settings), cells.dictionary_encode(null_encoding="encode")
+    # A label has few words, and each is read once.
+    places = pc.index_in(canonical(encoded.dictionary), pa.array(list(known), pa.string()))
+    labels = pa.array(list(known.values()), pa.int8()).take(places).take(encoded.indices)
+    is_strange = np.asarray(places.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+    return labels, is_strange[encoded.indices.to_numpy()]
 
 
 def describe_words(settings: TableConfig) -> str:

@@ -191,7 +191,7 @@ class Reading:
                     if part is self.inside:
                         self.without_time.append(self.rows + np.flatnonzero(~self._has_time(typed)))
                     passes = places[self._judge(part, places, raw=raw, typed=typed, unparsed=unparsed)]
-                    accepted = typed.take(pa.array(passes))
+                    accepted = _rows_at(typed, passes)
                     rows.write(accepted)
                     ids = accepted.column(self.config.contract.id)
                     keys.write(pa.record_batch([ids, pa.array(self.rows + passes)], schema=key_schema))
@@ -240,15 +240,12 @@ class Reading:
         unparsed: dict[str, np.ndarray],
     ) -> np.ndarray:
         """Return which of some rows of a batch (n_places,) pass every rule about a row."""
-        from expectations.runs import to_frame
-
         masks = {self.type_rules[name]: mask[places] for name, mask in unparsed.items()}
         breaches = {name: np.flatnonzero(mask[places]) for name, mask in unparsed.items()}
-        frame = to_frame(typed.select(self._row_columns).take(pa.array(places)))
-        results = self.engine.rows(self._row_rules, frame)
+        results = self.engine.rows(self._row_rules, _rows_at(typed.select(self._row_columns), places))
         for name, result in results.items():
             positions, rule = result.positions, self.rules[name]
-            if rule.expectation.expectation_type == "expect_column_values_to_not_be_null":
+            if rule.kind == "expect_column_values_to_not_be_null":
                 # A cell that is there and could not be typed is not missing.
                 unreadable = masks.get(rule.columns[0])
                 positions = positions if unreadable is None else positions[~unreadable[positions]]
@@ -262,7 +259,8 @@ class Reading:
                 if name in results:  # which took these cells for missing ones
                     self.outcomes[name].add(0, -len(failures), len(failures), sample)
                 else:
-                    missing = typed.column(column).take(pa.array(places)).null_count - len(failures)
+                    cells = _rows_at(typed.select([column]), places).column(0)
+                    missing = cells.null_count - len(failures)
                     self.outcomes[name].add(len(places), missing, len(failures), sample)
         return self._passes(part, places, breaches)
 
@@ -281,6 +279,11 @@ class Reading:
             if part is self.inside:
                 self.breaches.setdefault(name, []).append(rows)
         return passes
+
+
+def _rows_at(batch: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:
+    """Return the rows at some ascending places of a batch, which is not copied where these are all."""
+    return batch if len(places) == batch.num_rows else batch.take(pa.array(places))
 
 
 def _microseconds(moment: datetime) -> int:

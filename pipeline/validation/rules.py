@@ -138,7 +138,9 @@ def table_rules(
     )
     label_columns = [name for name in (contract.label, contract.labelled_at) if name]
     columns = schema.names
-    rules = list_rules(entries, origin="the contract", columns=columns, zones=zones, optional=label_columns)
+    rules = list_rules(
+        entries, origin="the contract", columns=columns, zones=zones, optional=label_columns, are_stated=True
+    )
     if config.validation.suite:
         path = Path(config.validation.suite)
         rules += list_rules(

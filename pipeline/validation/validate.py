@@ -1,7 +1,8 @@
 """Validation: a table in, accepted rows and quarantined rows out, or the whole batch refused.
 
-The table is read batch by batch. Rules about a row are judged by Great Expectations on each batch, so the same
-rows are rejected whatever the batch size; everything that needs all rows at once comes after, in this order:
+The table is read batch by batch. Rules about a row are judged on each batch, plain ones together on its columns and
+the others by Great Expectations, so the same rows are rejected whatever the batch size; everything that needs all
+rows at once comes after, in this order:
 
 1. rules with ``mostly``: when enough rows satisfy one, none is rejected for it, else all that break it are;
 2. ids that come twice (of those rows that passed so far, the first copy delivered is kept) or came in an

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,6 @@ from pipeline.validation.quarantine import BROKEN_LINE, union
 from pipeline.validation.refusals import check_any_accepted, check_share, check_types
 from pipeline.validation.rows import Part, Places, Reading
 from pipeline.validation.rules import not_delivered, not_seen, unique
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 StoredFiles = Callable[[datetime, datetime], Sequence[Path]]
 """``stored(start, end)``: Parquet files that hold the accepted rows of earlier batches between two moments."""
@@ -170,18 +167,20 @@ class Verdict:
         for rule in reading.rules.values():
             if rule.scope != "across rows" or rule.name == unique(self.config):
                 continue
-            frame, mask = self._accepted_rows(rule.columns)
-            result = reading.engine.rows([rule], frame)[rule.name]
+            rows, mask = self._accepted_rows(rule.columns)
+            result = reading.engine.rows([rule], rows)[rule.name]
             outcome = reading.outcomes[rule.name]
             outcome.add(result.rows, result.missing, len(result.positions), result.values)
             if rule.severity == "critical" and not outcome.success:
-                rows = pq.read_table(reading.inside.keys, columns=[ROW]).column(ROW).to_numpy()
-                rejects.append((rule.name, rows[mask][result.positions]))
-        for name, rows in rejects:
-            self._reject(reading.inside, name, rows)
+                places = pq.read_table(reading.inside.keys, columns=[ROW]).column(ROW).to_numpy()
+                rejects.append((rule.name, places[mask][result.positions]))
+        for name, places in rejects:
+            self._reject(reading.inside, name, places)
 
     def _judge_table(self) -> None:
         import pandas as pd
+
+        from expectations.frames import to_frame
 
         reading = self.reading
         refusals = []
@@ -190,7 +189,7 @@ class Verdict:
                 continue
             outcome = reading.outcomes[rule.name]
             if rule.columns:
-                frame, _ = self._accepted_rows(rule.columns)
+                frame = to_frame(self._accepted_rows(rule.columns)[0])
             elif "row_count" in outcome.kind:
                 frame = pd.DataFrame(index=pd.RangeIndex(self.accepted))
             else:
@@ -207,11 +206,10 @@ class Verdict:
         if refusals:
             raise BatchRefused(refusals[0], self.read)
 
-    def _accepted_rows(self, columns: Sequence[str]) -> tuple["pd.DataFrame", np.ndarray]:
+    def _accepted_rows(self, columns: Sequence[str]) -> tuple[pa.Table, np.ndarray]:
         """Return some columns of the rows accepted so far, and the mask of these rows in the part's file."""
-        from expectations.runs import to_frame
-
         inside = self.reading.inside
         mask = np.ones(inside.passes, dtype=bool)
         mask[inside.find(union(inside.late_rejects))[0]] = False
-        return to_frame(pq.read_table(inside.path, columns=list(columns)).filter(pa.array(mask))), mask
+        rows = pq.read_table(inside.path, columns=list(columns))
+        return rows if mask.all() else rows.filter(pa.array(mask)), mask

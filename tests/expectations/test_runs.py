@@ -1,4 +1,4 @@
-"""Running rules on frames: positions, counts, and types on which Great Expectations would go wrong."""
+"""Running rules on rows: positions, counts, and types on which Great Expectations would go wrong."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from expectations.runs import Engine, Outcome, to_frame
+from expectations.runs import Engine, Outcome
 from expectations.suites import Rule, SuiteError, list_rules
 
 
@@ -18,7 +18,7 @@ def rule(kind: str, **kwargs: Any) -> Rule:
 
 
 def positions(made: Rule, **columns: Any) -> list[int]:
-    return Engine().rows([made], to_frame(pa.table(columns)))[made.name].positions.tolist()
+    return Engine().rows([made], pa.table(columns))[made.name].positions.tolist()
 
 
 def test_finite() -> None:
@@ -45,12 +45,20 @@ def test_whole_numbers_with_gaps_stay_whole() -> None:
 
 def test_what_cannot_be_computed_is_one_sentence() -> None:
     made = rule("column_values_to_be_between", column="a", min_value=3)
-    frame = to_frame(pa.table({"a": ["x4711"]}))
+    rows = pa.table({"a": ["x4711"]})
     with pytest.raises(SuiteError, match=r"own.json, expectation 1 .* cannot be computed on this table"):
-        Engine().rows([made], frame)
+        Engine().rows([made], rows)
     with pytest.raises(SuiteError, match="would show a sensitive value") as caught:
-        Engine(sensitive=["a"]).rows([made], frame)
+        Engine(sensitive=["a"]).rows([made], rows)
     assert "4711" not in str(caught.value)
+
+
+def test_plain_rules_and_others_of_one_run_are_all_answered() -> None:
+    plain = rule("column_values_to_be_between", column="a", min_value=2)
+    other = rule("column_pair_values_to_be_equal", column_A="a", column_B="b")
+    results = Engine().rows([other, plain], pa.table({"a": [1, 2, 3], "b": [1, 0, 3]}))
+    assert {name: result.positions.tolist() for name, result in results.items()} == {plain.name: [0], other.name: [1]}
+    assert results[plain.name].values == [1]
 
 
 def test_an_outcome_adds_up_parts_and_judges_mostly_over_them() -> None:

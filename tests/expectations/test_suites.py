@@ -45,6 +45,19 @@ def test_the_contracts_suite_names_every_rule_once() -> None:
         rules(*with_label)
 
 
+def test_stated_rules_ask_what_great_expectations_would_be_asked() -> None:
+    entries = suite(label="fraud", numeric=["score"])
+    how = {"origin": "the contract", "columns": [*COLUMNS, "score", "fraud"], "zones": {"at": "Asia/Tokyo"}}
+    for stated, built in zip(list_rules(entries, **how, are_stated=True), list_rules(entries, **how), strict=True):
+        assert stated.asks is not built.asks
+        for rule in (stated, built):
+            assert rule.kwargs == rule.expectation.configuration.kwargs
+        for name in ("name", "kind", "kwargs", "severity", "mostly", "scope", "columns", "where", "title"):
+            assert getattr(stated, name) == getattr(built, name)
+        assert [type(value) for value in stated.kwargs.values()] == [type(value) for value in built.kwargs.values()]
+        assert stated.expectation.meta == built.expectation.meta == {"rule": stated.name}
+
+
 def test_every_expectation_about_rows_has_a_scope_that_was_thought_about() -> None:
     """A new version of Great Expectations with a new expectation must not be judged per batch unseen."""
     from great_expectations.expectations import core

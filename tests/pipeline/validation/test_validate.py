@@ -1,6 +1,7 @@
 """Validation as a whole: the files, the counts, and that the size of a batch changes nothing."""
 
 import json
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import BatchRefused, InputError
 from pipeline.tables.period import Period
+from tests import processes
 from tests.pipeline.validation.batches import (
     DAY,
     HEADER,
@@ -165,3 +167,19 @@ def test_progress_and_a_late_failure_leave_no_scratch(tmp_path: Path) -> None:
         "lookback.parquet",
         "quarantine.parquet",
     ]
+
+
+def test_a_table_without_a_suite_of_its_own_is_judged_without_great_expectations(tmp_path: Path) -> None:
+    """Its import takes longer than judging ten thousand rows."""
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from tests.pipeline.validation.batches import config, expect, rows, run, with_suite
+        folder = Path(sys.argv[1])
+        assert run(folder, rows(3, eur=[1.0, -1.0, None], score=[0.5, float("inf"), 1.0])).rules
+        assert "great_expectations" not in sys.modules
+        run(folder, rows(3), with_suite(folder, expect("column_values_to_be_unique", column="card")), "2")
+        assert "great_expectations" in sys.modules
+    """
+    process = processes.run(sys.executable, "-c", code, str(tmp_path), cwd=Path(__file__).parents[3])
+    assert process.status == 0, process
