@@ -42,6 +42,7 @@ PEER_ROWS = 200_000  # PyOD and the forest are fitted and scored on this many ro
 TRAINED_ON = 60_000  # rows that the version of the whole command is trained on, at the most
 BLOCK = 4_096
 REPEATS = 5
+QUEUE = {"strategy": "capacity", "alerts_per_day": 100}  # reasons cost by the alert, and not by the row
 NUMBERS = [f"c{number}" for number in range(COLUMNS)]
 UNIT = 1024 if sys.platform != "darwin" else 1024 * 1024  # of ru_maxrss, for a MB
 
@@ -373,13 +374,14 @@ def _settings(folder: Path, name: str) -> Any:
 
     if name == "transactions":
         raw = configuration(folder).model_dump(mode="json")
-        raw |= {"features": {}, "model": {"max_epochs": 2}}
+        raw |= {"features": {}, "model": {"max_epochs": 2}, "threshold": QUEUE}
     else:
         model = {"hidden": [HIDDEN], "code_size": CODE, "score": "mean_squared", "max_epochs": 2}
         raw = {
             "contract": {"id": "id", "timestamp": "at", "amount": "eur", "numeric": NUMBERS},
             "features": {"families": ["columns"]},
             "model": model,
+            "threshold": QUEUE,
         }
     return Config.model_validate({**raw, "name": name, "work_dir": str(folder / name / "work"), "prefect": False})
 
