@@ -42,7 +42,7 @@ PEER_ROWS = 200_000  # PyOD and the forest are fitted and scored on this many ro
 TRAINED_ON = 60_000  # rows that the version of the whole command is trained on, at the most
 BLOCK = 4_096
 REPEATS = 5
-QUEUE = {"strategy": "capacity", "alerts_per_day": 100}  # reasons cost by the alert, and not by the row
+QUEUE = {"strategy": "capacity", "alerts_per_day": 10}  # reasons cost by the alert, and not by the row
 NUMBERS = [f"c{number}" for number in range(COLUMNS)]
 UNIT = 1024 if sys.platform != "darwin" else 1024 * 1024  # of ru_maxrss, for a MB
 

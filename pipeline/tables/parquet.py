@@ -77,9 +77,10 @@ def span(path: Path, column: str) -> tuple[datetime, datetime]:
     """
     with parquet_file(path) as reader:
         kind, parts = reader.schema_arrow.field(column).type, _statistics(reader, column)
-    if kind == TIMESTAMP and parts and all(part is not None and part.has_min_max for part in parts):
-        ends = (min(part.min_raw for part in parts), max(part.max_raw for part in parts))
-        first, last = pa.array(ends, pa.int64()).cast(TIMESTAMP).to_pylist()
+    ends = [(part.min_raw, part.max_raw) for part in parts if part is not None and part.has_min_max]
+    if kind == TIMESTAMP and len(ends) == len(parts) > 0:
+        raw = min(low for low, _ in ends), max(high for _, high in ends)
+        first, last = pa.array(raw, pa.int64()).cast(TIMESTAMP).to_pylist()
         return first, last
     bounds = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]
     return min(pair["min"].as_py() for pair in bounds), max(pair["max"].as_py() for pair in bounds)
@@ -94,8 +95,9 @@ def null_counts(path: Path, columns: Sequence[str]) -> dict[str, int]:
         parts = {name: _statistics(reader, name) for name in columns}
     counts = {}
     for name, statistics in parts.items():
-        if all(part is not None and part.has_null_count for part in statistics):
-            counts[name] = sum(part.null_count for part in statistics)
+        known = [part.null_count for part in statistics if part is not None and part.has_null_count]
+        if len(known) == len(statistics):
+            counts[name] = sum(known)
         else:
             counts[name] = sum(batch.column(0).null_count for batch in read_batches(path, columns=[name]))
     return counts
