@@ -1,21 +1,31 @@
-"""Rows a second of every stage, and as ratios against peers on the same rows in the same run.
+"""Rows a second of every stage and of the whole of `assay score`, and as ratios against peers on the same rows.
 
     python benchmarks/throughput.py --rows 1000000 --json out.json
+    python benchmarks/throughput.py --rows 100000 --only numbers
 
 Every measurement runs in a process of its own, so that its peak memory is its own. The peers are scikit-learn's
 IsolationForest, PyOD's AutoEncoder with the same widths, batch size and number of epochs (`pip install pyod tqdm`;
-left out where it is not installed), and the floor: read the Parquet file, one bare torch forward pass, write.
+left out where it is not installed), and the floor: read the Parquet file, one bare torch forward pass of the same
+widths on all cores, write the scores; warm, with buffers that are there before, the best of five.
+
+The whole command is that of a night: two tables of so many rows, *numbers*, a day of rows with 30 numeric columns and
+neither entities nor a label, and *transactions*, simulated ones with the default features. A version is trained on
+earlier rows. Its time begins when everything is imported; "load the model" is MLflow's, and is left out of the ratios.
 """
 
 import argparse
+import importlib
 import json
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
+from functools import partial, wraps
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +39,12 @@ from pipeline.labels.known import Labels
 
 COLUMNS, HIDDEN, CODE = 30, 64, 16
 PEER_ROWS = 200_000  # PyOD and the forest are fitted and scored on this many rows at the most
-BLOCK = 16_384
+TRAINED_ON = 60_000  # rows that the version of the whole command is trained on, at the most
+BLOCK = 4_096
+REPEATS = 5
+QUEUE = {"strategy": "capacity", "alerts_per_day": 10}  # reasons cost by the alert, and not by the row
+NUMBERS = [f"c{number}" for number in range(COLUMNS)]
+UNIT = 1024 if sys.platform != "darwin" else 1024 * 1024  # of ru_maxrss, for a MB
 
 
 def configuration(folder: Path) -> Any:
@@ -43,17 +58,35 @@ def configuration(folder: Path) -> Any:
 
 
 def simulate(folder: Path, rows: int) -> None:
+    """Write both tables, and of each the earlier rows that its version is trained on."""
     from pipeline.simulation import simulate
 
+    earlier = min(rows // 2, TRAINED_ON)
     simulate(folder / "transactions.parquet", rows=rows, days=60)
-    matrix = np.random.default_rng(0).standard_normal((rows, COLUMNS)).astype(np.float32)
-    pq.write_table(pa.table({f"c{i}": matrix[:, i] for i in range(COLUMNS)}), folder / "matrix.parquet")
+    simulate(folder / "transactions-earlier.parquet", rows=earlier, days=60, first_day=date(2024, 11, 1))
+    write_numbers(folder / "numbers-earlier.parquet", earlier, first=datetime(2025, 1, 1), days=3, seed=1)
+    write_numbers(folder / "numbers.parquet", rows, first=datetime(2025, 1, 4), days=1, seed=0)
+
+
+def write_numbers(path: Path, rows: int, *, first: datetime, days: int, seed: int) -> None:
+    """Write a table of an id, a moment, an amount and 30 numbers, in the order of time."""
+    random = np.random.default_rng(seed)
+    moments = np.datetime64(first, "us") + np.arange(rows) * (days * 86_400_000_000 // rows)
+    ids = pa.array(np.arange(rows) + 1_000_000_000 * (seed + 1))
+    columns = {"id": ids, "at": pa.array(moments), "eur": random.exponential(50, rows).round(2)}
+    pq.write_table(pa.table(columns | {name: random.standard_normal(rows) for name in NUMBERS}), path)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """Return what some work returns, and the seconds that it took; what it imports was imported before."""
     start = time.perf_counter()
     return work(), time.perf_counter() - start
+
+
+def best(work: Callable[[], Any], repeats: int = REPEATS) -> float:
+    """Return the least seconds that some work took, after once to warm up."""
+    work()
+    return min(timed(work)[1] for _ in range(repeats))
 
 
 def validate(folder: Path) -> tuple[int, float]:
@@ -78,6 +111,22 @@ def features(folder: Path) -> tuple[int, float]:
     return pq.read_metadata(rows).num_rows, seconds
 
 
+def features_alone(folder: Path) -> tuple[int, float]:
+    """The query of the default features by itself, over accepted rows in one file."""
+    import duckdb  # noqa: F401
+
+    from pipeline.features import compute
+    from pipeline.settings.file import read_config
+    from pipeline.tables.reading import open_table
+    from pipeline.validation.validate import validate
+
+    config, scratch = read_config(folder / "transactions" / "assay.toml"), folder / "alone"
+    table = open_table(folder / "transactions.parquet", config.table)
+    validated = validate(table, config, folder=scratch, batch_id="throughput")
+    _, seconds = timed(lambda: compute(validated.accepted, [], config, scratch / "features.parquet"))
+    return validated.counts.accepted, seconds
+
+
 def fit(folder: Path) -> tuple[int, float]:
     import models.denoising  # noqa: F401
     from pipeline.detector.artefact import Detector
@@ -90,41 +139,86 @@ def fit(folder: Path) -> tuple[int, float]:
 
 def score(folder: Path) -> tuple[int, float]:
     from pipeline.detector.artefact import Detector
-    from pipeline.scoring.score import score_table
 
     detector = Detector.load(folder / "detector")
-    start = time.perf_counter()
-    scored = score_table(
-        folder / "features.parquet",
-        detector,
-        folder / "scored",
-        batch_id="throughput",
-        model_version="1",
-        scored_at=datetime(2026, 1, 1),
-    )
-    return scored.scored, time.perf_counter() - start
+    scored, seconds = timed(lambda: _scored(folder / "features.parquet", detector, folder / "scored"))
+    return scored.scored, seconds
+
+
+def score_numbers(folder: Path) -> tuple[int, float]:
+    """The scoring stage of the whole command, warm: the floor reads the same file."""
+    from pipeline.settings.file import read_config
+    from pipeline.tracking.store import load_detector
+
+    detector, _ = load_detector(read_config(folder / "numbers" / "assay.toml"))
+    table = folder / "numbers.parquet"
+    seconds = best(lambda: _scored(table, detector, folder / "scored-numbers"), 3)
+    return pq.read_metadata(table).num_rows, seconds
+
+
+def _scored(features: Path, detector: Any, folder: Path) -> Any:
+    from pipeline.scoring.score import score_table
+
+    marks: dict[str, Any] = {"batch_id": "throughput", "model_version": "1", "scored_at": datetime(2026, 1, 1)}
+    return score_table(features, detector, folder, **marks)
 
 
 def _matrix(folder: Path, rows: int | None = None) -> np.ndarray:
-    table = pq.read_table(folder / "matrix.parquet")
-    return np.column_stack([column.to_numpy() for column in table.slice(0, rows).columns])
+    table = pq.read_table(folder / "numbers.parquet", columns=NUMBERS)
+    return np.column_stack([column.to_numpy().astype(np.float32) for column in table.slice(0, rows).columns])
+
+
+class BareForward:
+    """A forward pass of a dense autoencoder and the mean squared error, in blocks, on all cores; nothing is checked.
+
+    Every core has a thread, and every thread has buffers that are there before.
+    """
+
+    def __init__(self, rows: int) -> None:
+        import torch
+
+        self.cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1
+        torch.set_num_threads(1)
+        sizes = [COLUMNS, HIDDEN, CODE, HIDDEN, COLUMNS]
+        generator = torch.Generator().manual_seed(0)
+        self.layers = [(torch.randn(a, b, generator=generator) / a**0.5, torch.zeros(b)) for a, b in pairwise(sizes)]
+        self.buffers = [[torch.empty(BLOCK, size) for size in sizes[1:]] for _ in range(self.cores)]
+        self.scores = torch.empty(rows)
+
+    def __call__(self, matrix: Any) -> None:
+        """Write the scores of a matrix of shape (n_rows, 30)."""
+        with ThreadPoolExecutor(self.cores) as pool:
+            for _ in pool.map(partial(self._share, matrix), range(self.cores)):
+                pass
+
+    def _share(self, matrix: Any, core: int) -> None:
+        import torch
+        from torch.nn import functional
+
+        with torch.inference_mode():
+            for start in range(core * BLOCK, len(matrix), self.cores * BLOCK):
+                rows = values = matrix[start : start + BLOCK]
+                for number, ((weight, bias), buffer) in enumerate(zip(self.layers, self.buffers[core], strict=True)):
+                    values = torch.addmm(bias, values, weight, out=buffer[: len(rows)])
+                    if number < len(self.layers) - 1:
+                        functional.hardswish(values, inplace=True)
+                torch.mean(values.sub_(rows).square_(), dim=1, out=self.scores[start : start + BLOCK])
 
 
 def floor(folder: Path) -> tuple[int, float]:
     """Read, one bare forward pass of the same widths in blocks, write: what nothing can beat."""
     import torch
 
-    start = time.perf_counter()
-    matrix = torch.from_numpy(_matrix(folder))
-    widths = [COLUMNS, HIDDEN, CODE, HIDDEN, COLUMNS]
-    layers: list[torch.nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
-    network = torch.nn.Sequential(*layers[:-1])
-    with torch.inference_mode():
-        scores = torch.cat([(network(x) - x).square().mean(1) for x in matrix.split(BLOCK)])
-    pq.write_table(pa.table({"score": scores.numpy()}), folder / "floor.parquet")
-    return len(matrix), time.perf_counter() - start
+    rows = pq.read_metadata(folder / "numbers.parquet").num_rows
+    matrix, forward = torch.empty(rows, COLUMNS), BareForward(rows)
+
+    def work() -> None:
+        for place, column in enumerate(pq.read_table(folder / "numbers.parquet", columns=NUMBERS).columns):
+            matrix.numpy()[:, place] = column.to_numpy()
+        forward(matrix)
+        pq.write_table(pa.table({"score": forward.scores.numpy()}), folder / "floor.parquet")
+
+    return rows, best(work)
 
 
 def _ours(**settings: Any) -> Any:
@@ -140,22 +234,15 @@ def model_fit(folder: Path) -> tuple[int, float]:
 
 def model_score(folder: Path) -> tuple[int, float]:
     model, matrix = _ours(max_epochs=1, batch_size=4096).fit(_matrix(folder, 20_000)), _matrix(folder)
-    return len(matrix), timed(lambda: model.anomaly_score(matrix))[1]
+    return len(matrix), best(lambda: model.anomaly_score(matrix))
 
 
 def bare_torch(folder: Path) -> tuple[int, float]:
     import torch
 
     matrix = torch.from_numpy(_matrix(folder))
-    network = torch.nn.Sequential(
-        *(torch.nn.Linear(COLUMNS, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, CODE), torch.nn.ReLU()),
-        *(torch.nn.Linear(CODE, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, COLUMNS)),
-    )
-    start = time.perf_counter()
-    with torch.inference_mode():
-        for block in matrix.split(BLOCK):
-            network(block)
-    return len(matrix), time.perf_counter() - start
+    forward = BareForward(len(matrix))
+    return len(matrix), best(lambda: forward(matrix))
 
 
 def _default(folder: Path) -> Any:
@@ -224,10 +311,113 @@ def pyod_score(folder: Path) -> tuple[int, float]:
     return len(matrix), timed(lambda: model.decision_function(matrix))[1]
 
 
+STAGES = {
+    "read": ("flows.score", "Batch.of"),
+    "validate": ("pipeline.intake", "accept"),
+    "hold against the training": ("pipeline.detector.reference", "Reference.check"),
+    "remember": ("pipeline.intake", "_remember"),
+    "features": ("pipeline.intake", "features_of"),
+    "score": ("flows.score", "score_table"),
+    "maps": ("flows.score", "make_maps"),
+    "measures": ("flows.score", "measure_batch"),
+    "audit slice": ("flows.score", "write_audit"),
+    "promise": ("flows.score", "held_against"),
+    "watch": ("flows.score", "watch"),
+    "report": ("flows.score", "_write_page"),
+    "publish": ("pipeline.workspace.draft", "Draft.publish"),
+}
+"""What the whole command calls for each stage, by module and name."""
+
+
+def note_stages() -> dict[str, float]:
+    """Let every stage note its seconds from here on, and return where; of several calls, all together."""
+    seconds = dict.fromkeys(STAGES, 0.0)
+
+    def noting(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                seconds[stage] += time.perf_counter() - start
+
+        return call
+
+    for stage, (module, path) in STAGES.items():
+        *owners, name = path.split(".")
+        owner: Any = importlib.import_module(module)
+        for part in owners:
+            owner = getattr(owner, part)
+        setattr(owner, name, noting(stage, getattr(owner, name)))
+    return seconds
+
+
+def train_version(folder: Path, name: str) -> tuple[int, float]:
+    """Train the version that the whole command scores with."""
+    from flows.run import run_flow
+    from pipeline.settings.file import write_config
+
+    home = folder / name
+    home.mkdir()
+    config = _settings(folder, name)
+    (home / "assay.toml").write_text(write_config(config), encoding="utf-8")
+    _, seconds = timed(
+        lambda: run_flow(home / "assay.toml", "flows.train:train", table=str(folder / f"{name}-earlier.parquet"))
+    )
+    return pq.read_metadata(folder / f"{name}-earlier.parquet").num_rows, seconds
+
+
+def _settings(folder: Path, name: str) -> Any:
+    """Return the settings of one of the two tables: without Prefect's engine, and with few passes over the rows."""
+    from pipeline.settings.config import Config
+
+    if name == "transactions":
+        raw = configuration(folder).model_dump(mode="json")
+        raw |= {"features": {}, "model": {"max_epochs": 2}, "threshold": QUEUE}
+    else:
+        model = {"hidden": [HIDDEN], "code_size": CODE, "score": "mean_squared", "max_epochs": 2}
+        raw = {
+            "contract": {"id": "id", "timestamp": "at", "amount": "eur", "numeric": NUMBERS},
+            "features": {"families": ["columns"]},
+            "model": model,
+            "threshold": QUEUE,
+        }
+    return Config.model_validate({**raw, "name": name, "work_dir": str(folder / name / "work"), "prefect": False})
+
+
+def whole_command(folder: Path, name: str) -> tuple[int, float]:
+    """Score a table as `assay score` does, from the file to published alerts; notes the seconds of each stage."""
+    from flows.run import HEAVY, run_flow
+
+    for package in ("flows.score", "mlflow", *HEAVY):
+        importlib.import_module(package)
+    home, table, seconds = folder / name, folder / f"{name}.parquet", note_stages()
+    flow = importlib.import_module("flows.score")
+    champion, load = flow.load_champion, 0.0
+
+    def load_champion(*args: Any, **kwargs: Any) -> Any:
+        nonlocal load
+        value, load = timed(lambda: champion(*args, **kwargs))
+        return value
+
+    flow.load_champion = load_champion
+    start = time.process_time()
+    _, total = timed(lambda: run_flow(home / "assay.toml", "flows.score:score", table=str(table)))
+    total -= load
+    seconds["other"] = total - sum(seconds.values())
+    record = {"load the model": load, "processor": time.process_time() - start, "stages": seconds}
+    (home / "stages.json").write_text(json.dumps(record))
+    return pq.read_metadata(table).num_rows, total
+
+
 def _child(work: Callable[[Path], tuple[int, float]], folder: Path, answers: Any) -> None:
-    rows, seconds = work(folder)
-    unit = 1024 if sys.platform != "darwin" else 1024 * 1024
-    answers.put((rows, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit))
+    try:
+        rows, seconds = work(folder)
+    except BaseException:
+        answers.put(None)
+        raise
+    answers.put((rows, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNIT))
 
 
 def measure(name: str, work: Callable[[Path], tuple[int, float]], folder: Path) -> dict[str, Any]:
@@ -236,61 +426,106 @@ def measure(name: str, work: Callable[[Path], tuple[int, float]], folder: Path) 
     answers = context.Queue()
     process = context.Process(target=_child, args=(work, folder, answers))
     process.start()
-    rows, seconds, megabytes = answers.get(timeout=3600)
+    answer = answers.get(timeout=3600)
     process.join()
+    if answer is None:
+        sys.exit(f"{name} failed")
+    rows, seconds, megabytes = answer
     record = {"what": name, "rows": rows, "seconds": seconds, "rows_per_second": rows / seconds, "peak_mb": megabytes}
     speed = f"{rows:>12,} rows{seconds:>9.2f} s{rows / seconds:>14,.0f} rows/s"
     print(f"{name:<48}{speed}{megabytes:>8,.0f} MB", flush=True)
     return record
 
 
+PREPARED = {
+    "numbers: train": partial(train_version, name="numbers"),
+    "transactions: train": partial(train_version, name="transactions"),
+}
+WORKS: dict[str, Callable[[Path], tuple[int, float]]] = {
+    "validate (Great Expectations)": validate,
+    "features (DuckDB)": features,
+    "fit (rows x epochs)": fit,
+    "score (read, encode, score, write, explain)": score,
+    "floor (read, bare torch forward, write)": floor,
+    "model alone: fit one epoch, batches of 32": model_fit,
+    "model alone: score": model_score,
+    "bare torch forward": bare_torch,
+    "default model of the tables (ensemble): score": default_score,
+    "bare products of its networks and prototypes": default_products,
+    "isolation forest: score": forest_score,
+    "PyOD AutoEncoder: fit one epoch, batches of 32": pyod_fit,
+    "PyOD AutoEncoder: score": pyod_score,
+    **PREPARED,
+    "numbers: scoring stage": score_numbers,
+    "numbers: assay score": partial(whole_command, name="numbers"),
+    "transactions: features alone": features_alone,
+    "transactions: assay score": partial(whole_command, name="transactions"),
+}
+RATIOS = {
+    "score, model alone / bare torch": ("model alone: score", "bare torch forward"),
+    "score, ensemble / bare products of its own": (
+        "default model of the tables (ensemble): score",
+        "bare products of its networks and prototypes",
+    ),
+    "score, model alone / isolation forest": ("model alone: score", "isolation forest: score"),
+    "score, model alone / PyOD": ("model alone: score", "PyOD AutoEncoder: score"),
+    "fit, model alone / PyOD": (
+        "model alone: fit one epoch, batches of 32",
+        "PyOD AutoEncoder: fit one epoch, batches of 32",
+    ),
+    "numbers, scoring stage / floor": ("numbers: scoring stage", "floor (read, bare torch forward, write)"),
+    "numbers, assay score / floor": ("numbers: assay score", "floor (read, bare torch forward, write)"),
+    "numbers, assay score / PyOD's scores alone": ("numbers: assay score", "PyOD AutoEncoder: score"),
+}
+"""Ratios of speeds: above 1 the first is the faster one."""
+
+
+def show_stages(folder: Path, name: str, seconds: float) -> dict[str, Any]:
+    """Print each stage's share of the wall time of a whole command."""
+    record: dict[str, Any] = json.loads((folder / name / "stages.json").read_text())
+    print(f"  {'load the model':<46}{record['load the model']:>26.2f} s, not counted")
+    print(f"  {'processor, of both':<46}{record['processor']:>26.2f} s")
+    for stage, part in sorted(record["stages"].items(), key=lambda item: -item[1]):
+        print(f"  {stage:<46}{part:>26.2f} s{part / seconds:>8.1%}")
+    return record
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="simulated transactions")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of each of the two tables")
+    parser.add_argument("--only", nargs="+", default=[], help="begin of what to measure: numbers floor 'model alone'")
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
-    arguments = parser.parse_args()
+    words = parser.parse_args()
+    works = {title: work for title, work in WORKS.items() if not words.only or title.startswith(tuple(words.only))}
+    if not find_spec("pyod"):
+        print("PyOD is not installed: its rows are left out (pip install pyod tqdm)")
+        works = {title: work for title, work in works.items() if not title.startswith("PyOD")}
+    records = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate(folder, arguments.rows)
-        stages = {
-            "validate (Great Expectations)": validate,
-            "features (DuckDB)": features,
-            "fit (rows x epochs)": fit,
-            "score (read, encode, score, write, explain)": score,
-            "floor (read, bare torch forward, write)": floor,
-            "model alone: fit one epoch, batches of 32": model_fit,
-            "model alone: score": model_score,
-            "bare torch forward": bare_torch,
-            "default model of the tables (ensemble): score": default_score,
-            "bare products of its networks and prototypes": default_products,
-            "isolation forest: score": forest_score,
-        }
-        if find_spec("pyod"):
-            stages["PyOD AutoEncoder: fit one epoch, batches of 32"] = pyod_fit
-            stages["PyOD AutoEncoder: score"] = pyod_score
-        else:
-            print("PyOD is not installed: its rows are left out (pip install pyod tqdm)")
-        records = [measure(title, work, folder) for title, work in stages.items()]
+        simulate(folder, words.rows)
+        for title, work in works.items():
+            records.append(measure(title, work, folder))
+            if title.endswith(": assay score"):
+                records[-1] |= show_stages(folder, title.split(":")[0], records[-1]["seconds"])
     speed = {record["what"]: record["rows_per_second"] for record in records}
-    ours = speed["model alone: score"]
-    ratios = {
-        "score, model alone / bare torch": ours / speed["bare torch forward"],
-        "score, ensemble / bare products of its own": speed["default model of the tables (ensemble): score"]
-        / speed["bare products of its networks and prototypes"],
-        "score, model alone / isolation forest": ours / speed["isolation forest: score"],
-        "score, whole stage / floor": speed["score (read, encode, score, write, explain)"]
-        / speed["floor (read, bare torch forward, write)"],
-    }
-    if find_spec("pyod"):
-        ratios["score, model alone / PyOD"] = ours / speed["PyOD AutoEncoder: score"]
-        ratios["fit, model alone / PyOD"] = (
-            speed["model alone: fit one epoch, batches of 32"] / speed["PyOD AutoEncoder: fit one epoch, batches of 32"]
-        )
-    for title, ratio in ratios.items():
-        print(f"{title:<44}{ratio:>8.2f} x")
-        records.append({"what": title, "ratio": ratio})
-    if arguments.json:
-        arguments.json.write_text(json.dumps(records, indent=1))
+    for title, (first, second) in RATIOS.items():
+        if first in speed and second in speed:
+            ratio = speed[first] / speed[second]
+            print(f"{title:<48}{ratio:>8.2f} x in speed, {1 / ratio:.2f} x the seconds")
+            records.append({"what": title, "ratio": ratio})
+    show_aim_of_features({record["what"]: record for record in records})
+    if words.json:
+        words.json.write_text(json.dumps(records, indent=1))
+
+
+def show_aim_of_features(records: dict[str, dict[str, Any]]) -> None:
+    """Print the seconds of the whole command with features, over their query's alone and those without features."""
+    names = ("transactions: assay score", "transactions: features alone", "numbers: assay score")
+    if all(name in records for name in names):
+        whole, query, without = (records[name]["seconds"] for name in names)
+        limit = 1.3 * query + without
+        print(f"{'with features / (1.3 x their query + without)':<48}{whole / limit:>8.2f} x the seconds")
 
 
 if __name__ == "__main__":

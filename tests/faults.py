@@ -1,7 +1,7 @@
 """Faults on purpose: what a process does to the files of a folder is counted, and at one point it fails or is killed.
 
-A point is a call of Python's that changes a file or a folder (open to write, rename, remove, mkdir, rmdir, fsync), a
-write of Arrow's, or a commit to SQLite. What DuckDB and SQLite do inside is not seen.
+A point is a call of Python's that changes a file or a folder (open to write, rename, link, remove, mkdir, rmdir,
+fsync), a write of Arrow's, or a commit to SQLite. What DuckDB and SQLite do inside is not seen.
 """
 
 import errno
@@ -111,8 +111,8 @@ class Points:
     def _audit(self, event: str, values: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(values[2], int) and values[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             self._pass("open", values[0])
-        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink"):
-            place = {"os.rename": 1, "os.symlink": 1}.get(event, 0)  # what it becomes
+        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link"):
+            place = {"os.rename": 1, "os.symlink": 1, "os.link": 1}.get(event, 0)  # what it becomes
             in_folder = values[-1]
             path = values[place]
             if isinstance(in_folder, int) and in_folder > 0 and event in ("os.remove", "os.rmdir"):

@@ -97,7 +97,7 @@ class Calibration:
         at_least = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
         return (1 + at_least) / (1 + len(self.scores))
 
-    def tail_p_value(self, scores: np.ndarray) -> np.ndarray | None:
+    def tail_p_value(self, scores: np.ndarray, p_values: np.ndarray | None = None) -> np.ndarray | None:
         """Return the p-value, beyond the tail's level extrapolated by the law fitted there.
 
         Up to the level it equals `p_value`; above, it is p(level) times the law's survival function
@@ -108,6 +108,8 @@ class Calibration:
         Parameters
         ----------
         scores : array of shape (n_rows,)
+        p_values : array of shape (n_rows,), optional
+            What `p_value` makes of them, where that is known already.
 
         Returns
         -------
@@ -122,7 +124,7 @@ class Calibration:
         shape = self.tail.shape
         log_survival = -np.log1p(shape * excess) / shape if shape > 0 else -excess
         extrapolation = np.maximum(level_share * np.exp(log_survival), np.finfo(np.float64).tiny)
-        return np.where(scores > self.tail.level, extrapolation, self.p_value(scores))
+        return np.where(scores > self.tail.level, extrapolation, self.p_value(scores) if p_values is None else p_values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tail law as JSON types; the scores are kept as a table of their own."""

@@ -262,15 +262,16 @@ class Detector:
 
     def both_scores(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """Return the scores of rows of a feature table, and those of the model alone, whatever known frauds add."""
-        if not rows.num_rows:
-            return np.empty(0), np.empty(0)
-        return self._both(self.encoder.transform(rows))
+        return self.both_matrix_scores(self.encoder.transform(rows))
 
     def matrix_scores(self, matrix: np.ndarray) -> np.ndarray:
         """Return the score of each encoded row, float64 of shape (n_rows,), with what known frauds add to it."""
-        return self._both(matrix)[0]
+        return self.both_matrix_scores(matrix)[0]
 
-    def _both(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def both_matrix_scores(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `both_scores` does of encoded rows; one array twice where known frauds add nothing."""
+        if not len(matrix):
+            return np.empty(0), np.empty(0)
         if self.feedback is not None:
             return self.feedback.both(self.model, matrix)
         scores = np.asarray(self.model.anomaly_score(matrix), dtype=np.float64)
@@ -296,12 +297,14 @@ class Detector:
             Float64; ``tail_p_value`` is null without a tail law, and ``one_class_p_value`` is the p-value without what
             known frauds add.
         """
-        tail = self.calibration.tail_p_value(scores)
+        p_values = self.calibration.p_value(scores)
+        tail = self.calibration.tail_p_value(scores, p_values)
+        is_alone = one_class is scores and self.feedback is None
         return {
             "anomaly_score": pa.array(scores),
-            "p_value": pa.array(self.calibration.p_value(scores)),
+            "p_value": pa.array(p_values),
             "tail_p_value": pa.nulls(len(scores), pa.float64()) if tail is None else pa.array(tail),
-            "one_class_p_value": pa.array(self.one_class.p_value(one_class)),
+            "one_class_p_value": pa.array(p_values if is_alone else self.one_class.p_value(one_class)),
         }
 
     def cuts(self, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None = None) -> float | np.ndarray:

@@ -119,12 +119,16 @@ class NumberEncoding:
     def transform(self, values: np.ndarray, bound: float) -> list[np.ndarray]:
         """Return the matrix columns of raw values, each of shape (n_rows,) and within -bound to bound."""
         missing = np.isnan(values)
-        columns = []
+        has_missing, columns = missing.any(), []
         for part, (mean, std) in zip(_scale(values, self.feature), self.parts, strict=True):
             if std > 0:
                 with np.errstate(over="ignore"):
-                    scaled = np.clip((part - mean) / std, -bound, bound)
-                columns.append(np.where(missing, 0, scaled))
+                    scaled = part - mean
+                    scaled /= std
+                np.clip(scaled, -bound, bound, out=scaled)
+                if has_missing:
+                    scaled[missing] = 0
+                columns.append(scaled)
         if self.indicator == self.feature.name:
             columns.append(missing.astype(np.float64))
         return columns

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.detector.parts import Sample
 
 UNSEEN_SHARE = 0.01
+ENCODED_ROWS = 4096
+"""Numbers are encoded this many rows at a time, so that a column's steps and the matrix's rows stay in a cache."""
 
 Rows: TypeAlias = pa.Table | pa.RecordBatch
 
@@ -193,15 +195,21 @@ class Encoder:
             Finite; numbers within -bound to bound, indicators and categories 0 or 1.
         """
         matrix = np.empty((rows.num_rows, len(self.columns)), dtype=np.float32)
+        numbers: dict[str, np.ndarray] = {}  # several features may read one column
         for encoding in self.encodings:
-            start = self._start[encoding.feature.name]
             if isinstance(encoding, CategoryEncoding):
+                start = self._start[encoding.feature.name]
                 block = encoding.transform(_array(rows, encoding.feature))
                 matrix[:, start : start + block.shape[1]] = block
-                continue
-            columns = encoding.transform(_numbers(rows, encoding.feature), self.bound)
-            for offset, column in enumerate(columns):
-                matrix[:, start + offset] = column
+            elif encoding.feature.column not in numbers:
+                numbers[encoding.feature.column] = _numbers(rows, encoding.feature)
+        for first in range(0, len(matrix), ENCODED_ROWS):
+            part = slice(first, first + ENCODED_ROWS)
+            for encoding in self.encodings:
+                if isinstance(encoding, NumberEncoding):
+                    columns = encoding.transform(numbers[encoding.feature.column][part], self.bound)
+                    for place, column in enumerate(columns, self._start[encoding.feature.name]):
+                        matrix[part, place] = column
         return matrix
 
     def missing(self, rows: Rows) -> np.ndarray:
@@ -339,7 +347,8 @@ def _array(rows: "Rows | Sample", feature: Feature) -> pa.Array:
 
 def _numbers(rows: "Rows | Sample", feature: Feature) -> np.ndarray:
     values = np.asarray(_array(rows, feature).cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return np.where(np.isfinite(values), values, np.nan)
+    is_finite = np.isfinite(values)
+    return values if is_finite.all() else np.where(is_finite, values, np.nan)
 
 
 def _varies(encoding: NumberEncoding | CategoryEncoding) -> bool:

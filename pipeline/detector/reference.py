@@ -16,7 +16,7 @@ from pipeline.errors import UnlikeTraining
 from pipeline.numbers import amount, percent
 from pipeline.settings.config import Config
 from pipeline.tables.batch import Batch
-from pipeline.tables.parquet import read_batches
+from pipeline.tables.parquet import null_counts, read_batches
 from pipeline.tables.period import DAY_US, HOUR_US, local_times
 
 LEAST_COMPARED = 30
@@ -169,10 +169,8 @@ class Reference:
 
     def _column_faults(self, rows: Path, config: Config, encoder: Encoder) -> list[str]:
         limits, count, faults = config.validation, pq.read_metadata(rows).num_rows, []
-        empty, unseen = dict.fromkeys(self.empty, 0), dict.fromkeys(self.unseen, 0)
-        for batch in read_batches(rows, list(empty)):
-            for name in empty:
-                empty[name] += batch.column(name).null_count
+        empty, unseen = null_counts(rows, list(self.empty)), dict.fromkeys(self.unseen, 0)
+        for batch in read_batches(rows, list(unseen)) if unseen else ():
             for name, mask in unseen_rows(batch, encoder).items():
                 unseen[name] += int(mask.sum())
         for name, cells in empty.items():

@@ -94,6 +94,8 @@ def measure_batch(features: Path, scored: Scored, labels: Labels, as_of: datetim
     """
     contract = labels.config.contract
     names = pq.read_schema(features).names
+    if contract.label not in names and not labels.reviewed:
+        return Measured(scored.anomaly_scores, None, None)
     columns = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
     rows = pq.read_table(features, columns=[name for name in columns if name in names])
     row_labels = labels.known(rows, as_of) if as_of else labels.known_now(rows)

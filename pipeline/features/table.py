@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
@@ -34,8 +35,10 @@ from pipeline.features.risks import everybody_sql, known, longest_wait, verdicts
 from pipeline.labels.known import available_at_sql
 from pipeline.settings.config import Config
 from pipeline.settings.output import name_beside
-from pipeline.tables.period import DAY_US
+from pipeline.tables.parquet import read_batches
+from pipeline.tables.period import DAY_US, TIMESTAMP
 from pipeline.tables.sql import database, quote
+from pipeline.tables.writing import place_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -95,6 +98,10 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
             "family out of features.families"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
+    if not plan.columns and _is_ordered(rows, schema, config):
+        with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+            place_file(rows, out, Path(scratch))
+        return out
     with (
         TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
         database(config.features.memory_limit, Path(scratch)) as connection,
@@ -118,6 +125,28 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
         connection.execute(f"COPY ({_select(plan, config, schema.names)}) TO {_text(str(staged))} (FORMAT parquet)")
         staged.replace(out)
     return out
+
+
+def _is_ordered(rows: Path, schema: pa.Schema, config: Config) -> bool:
+    """Return whether rows are in the order of a feature table, and of types that DuckDB would leave as they are."""
+    if not all(_is_plain(field.type) for field in schema):
+        return False
+    key, at = config.contract.id, config.contract.timestamp
+    last = pa.table({at: pa.array([], schema.field(at).type), key: pa.array([], schema.field(key).type)})
+    for batch in read_batches(rows, [at, key]):
+        both = pa.concat_tables([last, pa.Table.from_batches([batch]).select([at, key])]).combine_chunks()
+        earlier, later = both.slice(0, both.num_rows - 1), both.slice(1)
+        ties = pc.and_(pc.equal(earlier[at], later[at]), pc.less_equal(earlier[key], later[key]))
+        if not pc.all(pc.or_(pc.less(earlier[at], later[at]), ties)).as_py():
+            return False
+        last = both.slice(both.num_rows - 1)
+    return True
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    types = pa.types
+    is_number = types.is_int64(kind) or types.is_int32(kind) or types.is_int8(kind) or types.is_float64(kind)
+    return is_number or types.is_string(kind) or types.is_boolean(kind) or kind == TIMESTAMP
 
 
 def _text(value: str) -> str:

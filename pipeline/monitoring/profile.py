@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import unseen_rows
-from pipeline.detector.usual import COUNTED_ROWS, hours_of
+from pipeline.detector.usual import COUNTED_ROWS, Usual, hours_of
 from pipeline.errors import ResourceError
 from pipeline.monitoring.martingale import BLOCKS, LEVELS
 from pipeline.scoring.score import Scored
+from pipeline.settings.contract import Contract
+from pipeline.tables.ahead import ahead
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import local_times
 from pipeline.tables.writing import write_text
@@ -96,16 +98,35 @@ def profile(features: Path, scored: Scored, detector: Detector) -> Days:
     detector : Detector
         What scored it.
     """
+    contract, footer = detector.config.contract, pq.read_metadata(features)
+    usual = {name: each for name, each in detector.reference.columns.items() if name in _names(features)}
+    inputs = [feature.column for feature in detector.features]
+    columns = dict.fromkeys([contract.timestamp, _who(contract), *usual, *inputs])
+    step, start, parts = max(1, -(-footer.num_rows // COUNTED_ROWS)), 0, list[Days]()
+    for rows in ahead(read_batches(features, list(columns))):
+        here = slice(start, start + rows.num_rows)
+        p_values = detector.calibration.p_value(scored.anomaly_scores[here])
+        counted = np.arange(-start % step, rows.num_rows, step)
+        parts.append(_of_rows(rows, detector, usual, p_values=p_values, flags=scored.flags[here], counted=counted))
+        start = here.stop
+    return together(parts)
+
+
+def _of_rows(
+    rows: pa.RecordBatch,
+    detector: Detector,
+    usual: Mapping[str, Usual],
+    *,
+    p_values: np.ndarray,
+    flags: np.ndarray,
+    counted: np.ndarray,
+) -> Days:
+    """Return what each day of some rows was like; columns by the rows at the places `counted`."""
     config = detector.config
-    moments = local_times(
-        pq.read_table(features, columns=[config.contract.timestamp]).column(0), config.table.time_zone
-    )
-    dates = moments.astype("datetime64[D]")
-    days, day = np.unique(dates, return_inverse=True)
+    moments = local_times(rows.column(config.contract.timestamp), config.table.time_zone)
+    days, day = np.unique(moments.astype("datetime64[D]"), return_inverse=True)
     number = len(days)
-    block = _blocks(features, detector)
-    p_values = detector.calibration.p_value(scored.anomaly_scores)
-    place = day * BLOCKS + block
+    place = day * BLOCKS + _blocks(rows, config.contract)
     blocks = np.bincount(place, minlength=number * BLOCKS).reshape(number, BLOCKS)
     up_to = np.stack(
         [np.bincount(place[p_values <= level], minlength=number * BLOCKS).reshape(number, BLOCKS) for level in LEVELS],
@@ -113,8 +134,9 @@ def profile(features: Path, scored: Scored, detector: Detector) -> Days:
     )
     hours = hours_of(moments).to_numpy()
     by_hour = np.bincount(day * 24 + hours, minlength=number * 24).reshape(number, 24)
-    flagged = np.bincount(day[scored.flags], minlength=number)
-    columns, unseen = _columns(features, detector, day, number)
+    flagged = np.bincount(day[flags], minlength=number)
+    some = rows if len(counted) == rows.num_rows else rows.take(pa.array(counted))
+    columns, unseen = _columns(some, detector, usual, day=day[counted], number=number)
     return {
         moment: DayProfile(
             rows=int(blocks[n].sum()),
@@ -171,36 +193,28 @@ def together(batches: Iterable[Days]) -> Days:
     return {day: reduce(lambda one, other: one + other, parts[day]) for day in sorted(parts)}
 
 
-def _blocks(features: Path, detector: Detector) -> np.ndarray:
-    """Return the block of each row, by a hash of the contract's first entity, or of the id where there is none."""
-    contract = detector.config.contract
-    name = contract.entities[0] if contract.entities else contract.id
-    parts = [
-        pd.util.hash_array(batch.column(0).cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)) % BLOCKS
-        for batch in read_batches(features, columns=[name])
-    ]
-    return np.concatenate(parts).astype(np.int64)
+def _who(contract: Contract) -> str:
+    """Return the column that rows are put into blocks by: the first entity, or the id where there is none."""
+    return contract.entities[0] if contract.entities else contract.id
+
+
+def _blocks(rows: pa.RecordBatch, contract: Contract) -> np.ndarray:
+    """Return the block of each row, by a hash of its value of `_who`."""
+    texts = rows.column(_who(contract)).cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
+    return (pd.util.hash_array(texts, categorize=bool(contract.entities)) % BLOCKS).astype(np.int64)
 
 
 def _columns(
-    features: Path, detector: Detector, day: np.ndarray, number: int
+    rows: pa.RecordBatch, detector: Detector, usual: Mapping[str, Usual], *, day: np.ndarray, number: int
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return by watched column the counts of each day and bin, and by category those of unseen values a day."""
-    usual = {name: each for name, each in detector.reference.columns.items() if name in _names(features)}
-    inputs = [feature.column for feature in detector.features]
-    step = max(1, -(-len(day) // COUNTED_ROWS))
     counts = {name: np.zeros((number, each.bins), np.int64) for name, each in usual.items()}
     unseen = {name: np.zeros(number, np.int64) for name in detector.reference.unseen}
-    start = 0
-    for batch in read_batches(features, columns=list(dict.fromkeys([*usual, *inputs]))):
-        places = np.arange(-start % step, batch.num_rows, step)
-        rows, days = batch if step == 1 else batch.take(pa.array(places)), day[start:][places]
-        start += batch.num_rows
-        for name, each in usual.items():
-            found = each.count(pa.chunked_array([rows.column(name)]), days)
-            counts[name][: len(found)] += found
-        for name, mask in unseen_rows(rows, detector.encoder).items():
-            unseen[name] += np.bincount(days[mask], minlength=number)
+    for name, each in usual.items():
+        found = each.count(pa.chunked_array([rows.column(name)]), day)
+        counts[name][: len(found)] += found
+    for name, mask in unseen_rows(rows, detector.encoder).items():
+        unseen[name] += np.bincount(day[mask], minlength=number)
     return counts, unseen
 
 

@@ -37,7 +37,7 @@ def chances(ids: pa.Array | pa.ChunkedArray, name: str) -> np.ndarray:
     from pandas.util import hash_array
 
     secret = hashlib.sha256(f"audit of {name}".encode()).hexdigest()[:16]
-    texts = np.asarray(pc.cast(ids, pa.string()).to_pylist(), dtype=object)
+    texts = np.asarray(pc.cast(ids, pa.string()), dtype=object)
     if not len(texts):
         return np.empty(0)
     # SipHash, as pandas computes it for text: the upper 53 bits are a float's.

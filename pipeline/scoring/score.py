@@ -1,7 +1,13 @@
-"""Stream a feature table through a detector; then, in a second pass, flags, ranks and reasons."""
+"""Stream a feature table through a detector: scores, flags and the rows of the queue in one pass.
+
+A batch of rows is read and encoded by one thread while the one before it is scored by another, and the one before that
+is flagged and written. Only a line that each batch draws anew needs all scores first, and then a second pass; ranks and
+reasons are those of the rows that the pass kept.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -17,7 +23,8 @@ from pipeline.scoring.nearest import NEAREST_TYPE, unflagged_at
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
 from pipeline.settings.titles import second_header
-from pipeline.tables.parquet import ROWS_READ, read_batches
+from pipeline.tables.ahead import ahead
+from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
 
@@ -70,16 +77,59 @@ class Scored:
     alert_places: np.ndarray = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """What the first pass gathers of the rows, in the table's order; segments where the threshold goes by one."""
+Scores = tuple[np.ndarray, np.ndarray]
+"""Of each row the score, and that of the model alone: float64 of shape (n_rows,)."""
 
-    ids: pa.ChunkedArray
-    scores: np.ndarray
-    one_class: np.ndarray
-    segments: pa.ChunkedArray | None
-    days: set[date]
-    unseen: dict[str, int]
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """A batch of rows that was scored and flagged; arrays of shape (n_rows,)."""
+
+    rows: pa.RecordBatch
+    scores: Scores
+    cuts: np.ndarray
+    flags: np.ndarray
+    picks: np.ndarray
+
+
+class _Gathered:
+    """What a pass keeps of the parts of a table of n rows.
+
+    Attributes
+    ----------
+    scores, one_class, flags, picks : arrays of shape (n_rows,)
+    queue : list of pa.RecordBatch
+        The rows that are flagged or picked, in the table's order.
+    cuts : list of arrays
+        Of these rows.
+    days : set of date
+    unseen : Counter
+    """
+
+    def __init__(self, n_rows: int, detector: Detector, *, is_alone: bool) -> None:
+        self.detector = detector
+        self.scores = np.empty(n_rows)
+        self.one_class = self.scores if is_alone else np.empty(n_rows)
+        self.flags, self.picks = np.empty((2, n_rows), dtype=bool)
+        self.queue: list[pa.RecordBatch] = []
+        self.cuts = [np.empty(0)]
+        self.days: set[date] = set()
+        self.unseen: Counter[str] = Counter()
+        self._rows = 0
+
+    def add(self, part: _Part) -> None:
+        """Keep what flags, ranks and reasons go by, and count the rest."""
+        here = slice(self._rows, self._rows + part.rows.num_rows)
+        self.scores[here], self.one_class[here] = part.scores
+        self.flags[here], self.picks[here] = part.flags, part.picks
+        chosen = part.flags | part.picks
+        self.queue.append(part.rows.filter(pa.array(chosen)))
+        self.cuts.append(part.cuts[chosen])
+        config = self.detector.config
+        moments = part.rows.column(config.contract.timestamp)
+        self.days.update(np.unique(local_days(moments, config.table.time_zone)).tolist())
+        self.unseen.update({name: int(mask.sum()) for name, mask in self.detector.encoder.unseen(part.rows).items()})
+        self._rows = here.stop
 
 
 def score_table(
@@ -97,7 +147,7 @@ def score_table(
 
     Writes ``scores.parquet`` (every row, in the table's order), ``alerts.parquet`` and ``alerts.csv``
     (flagged rows by rank, then those that explore; text harmless to spreadsheets, sensitive columns masked). Memory
-    holds a batch of rows, the ids and scores of the table, and the alerts.
+    holds some batches of rows, the scores of the table, and the alerts.
 
     Parameters
     ----------
@@ -119,101 +169,151 @@ def score_table(
     Scored
     """
     folder.mkdir(parents=True, exist_ok=True)
-    contract, zone = detector.config.contract, detector.config.table.time_zone
+    contract, zone, schema = detector.config.contract, detector.config.table.time_zone, pq.read_schema(features)
     marks: Marks = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
-    rows = _read_rows(features, detector, known_scores, on_rows)
-    cuts = detector.cuts(rows.scores, rows.segments)
-    flags, ranks = detector.flag(rows.scores, rows.ids, cuts)
-    picks = detector.picks(rows.one_class, flags)
-    places = np.concatenate([np.flatnonzero(flags)[np.argsort(ranks[flags])], _by_score(rows, picks)])
-    in_file = np.argsort(np.argsort(places))
+    known, cuts = known_scores, None
+    if detector.cut.is_per_batch:
+        known, cuts = _line_of_batch(features, detector, known_scores)
+    is_alone = detector.feedback is None if known is None else known[0] is known[1]
+    gathered = _Gathered(pq.read_metadata(features).num_rows, detector, is_alone=is_alone)
+    with (
+        ParquetWriter(folder / "scores.parquet", _scores_of(_no_part(schema), detector, marks).schema) as writer,
+        closing(_parts(features, detector, known, cuts)) as parts,
+    ):
+        for part in parts:
+            gathered.add(part)
+            writer.write(_scores_of(part, detector, marks))
+            on_rows(part.rows.num_rows)
+    scores, one_class, flags, picks = gathered.scores, gathered.one_class, gathered.flags, gathered.picks
+    rows = pa.Table.from_batches(gathered.queue, schema=schema)
+    in_file, order = _order(rows.column(contract.id), scores, one_class, flags=flags, picks=picks)
+    places = in_file[order]
     alerts = _alerts(
-        _rows_of(features, flags | picks).take(pa.array(in_file)),
+        rows.take(pa.array(order)),
         detector,
-        scores=(rows.scores[places], rows.one_class[places]),
+        scores=(scores[places], one_class[places]),
         flags=flags[places],
-        cuts=np.broadcast_to(cuts, flags.shape)[places],
+        cuts=np.concatenate(gathered.cuts)[order],
         marks=marks,
     )
-    with ParquetWriter(folder / "alerts.parquet", alerts.schema) as writer:
-        writer.write(alerts)
-    spreadsheet = for_spreadsheets(alerts, detector.config)
-    titles = second_header(spreadsheet.column_names, detector.config)
-    write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema, second=titles)
-    _write_scores(folder / "scores.parquet", rows, flags, detector=detector, marks=marks)
-
+    _write_alerts(alerts, folder, detector)
     times = alerts.column(name_within(contract.timestamp, alerts.column_names))
     alerts_by_day = Counter(local_days(times, zone)[flags[places]].tolist())
     return Scored(
         scored=len(flags),
         flagged=int(flags.sum()),
         exploring=int(picks.sum()),
-        alerts_per_day={day: alerts_by_day[day] for day in sorted(rows.days)},
-        unseen=rows.unseen,
-        threshold=_one_cut(cuts, detector),
+        alerts_per_day={day: alerts_by_day[day] for day in sorted(gathered.days)},
+        unseen=dict(gathered.unseen),
+        threshold=_one_cut(detector, cuts),
         scores=folder / "scores.parquet",
         alerts=folder / "alerts.parquet",
         alerts_csv=folder / "alerts.csv",
         marks=marks,
-        anomaly_scores=rows.scores,
-        one_class_scores=rows.one_class,
+        anomaly_scores=scores,
+        one_class_scores=one_class,
         flags=flags,
         picks=picks,
         alert_places=places,
     )
 
 
-def _read_rows(
-    features: Path,
-    detector: Detector,
-    known_scores: tuple[np.ndarray, np.ndarray] | None,
-    on_rows: Callable[[int], None],
-) -> _Rows:
-    """Score every row, unless its score is known, and gather what flags and ranks go by."""
-    contract, zone, segment = detector.config.contract, detector.config.table.time_zone, detector.cut.segment
-    inputs = (feature.column for feature in detector.features)
-    columns = dict.fromkeys([contract.id, contract.timestamp, *([segment] if segment else []), *inputs])
-    ids: list[pa.Array] = []
-    scores = [(np.empty(0), np.empty(0))] if known_scores is None else [known_scores]
-    segments: list[pa.Array] = []
-    days: set[date] = set()
-    unseen: Counter[str] = Counter()
-    for batch in read_batches(features, columns=list(columns)):
-        ids.append(batch.column(contract.id))
-        if known_scores is None:
-            scores.append(detector.both_scores(batch))
+def _parts(
+    features: Path, detector: Detector, known: Scores | None, cuts: float | np.ndarray | None
+) -> Generator[_Part]:
+    """Yield the table's rows as they are flagged, in order; with `cuts` of the whole table, by those."""
+    segment, start = detector.cut.segment, 0
+    for rows, scores in _scored(features, detector, known):
+        here = slice(start, start + rows.num_rows)
+        if cuts is None:
+            own = detector.cuts(scores[0], rows.column(segment) if segment else None)
+        else:
+            own = cuts if isinstance(cuts, float) else cuts[here]
+        flags, start = scores[0] > own, here.stop
+        yield _Part(
+            rows=rows,
+            scores=scores,
+            cuts=np.broadcast_to(np.asarray(own, dtype=np.float64), flags.shape),
+            flags=flags,
+            picks=detector.picks(scores[1], flags),
+        )
+
+
+def _scored(
+    features: Path, detector: Detector, known: Scores | None, columns: Sequence[str] | None = None
+) -> Iterator[tuple[pa.RecordBatch, Scores]]:
+    """Yield a table's rows and their scores; reading, encoding and scoring are a batch or two ahead."""
+    names = list(columns) if columns is not None else None
+    if known is not None:
+        start = 0
+        for rows in ahead(read_batches(features, columns=names)):
+            here = slice(start, start + rows.num_rows)
+            scores = known[0][here]
+            yield rows, (scores, scores if known[1] is known[0] else known[1][here])
+            start = here.stop
+        return
+    encoded = ahead((rows, detector.encoder.transform(rows)) for rows in read_batches(features, columns=names))
+    yield from ahead((rows, detector.both_matrix_scores(matrix)) for rows, matrix in encoded)
+
+
+def _line_of_batch(features: Path, detector: Detector, known: Scores | None) -> tuple[Scores, float | np.ndarray]:
+    """Return the scores of a whole table, and the line that they draw: the cut of each row, or of all."""
+    segment = detector.cut.segment
+    if known is not None and not segment:
+        return known, detector.cuts(known[0])
+    columns = list(dict.fromkeys([*detector.encoder.table_columns, *([segment] if segment else [])]))
+    parts: list[Scores] = [(np.empty(0), np.empty(0))]
+    values: list[pa.Array] = []
+    for rows, scores in _scored(features, detector, known, columns):
+        parts.append(scores)
         if segment:
-            segments.append(batch.column(segment).dictionary_encode())
-        days.update(np.unique(local_days(batch.column(contract.timestamp), zone)).tolist())
-        unseen.update({name: int(values.sum()) for name, values in detector.encoder.unseen(batch).items()})
-        on_rows(batch.num_rows)
-    return _Rows(
-        ids=pa.chunked_array(ids, pq.read_schema(features).field(contract.id).type),
-        scores=np.concatenate([pair[0] for pair in scores]),
-        one_class=np.concatenate([pair[1] for pair in scores]),
-        segments=pa.chunked_array(segments or [pa.array([], pa.string())]).unify_dictionaries() if segment else None,
-        days=days,
-        unseen=dict(unseen),
+            values.append(rows.column(segment).dictionary_encode())
+    if known is None:
+        joined = np.concatenate([pair[0] for pair in parts])
+        known = joined, joined if detector.feedback is None else np.concatenate([pair[1] for pair in parts])
+    segments = pa.chunked_array(values or [pa.array([], pa.string())]).unify_dictionaries() if segment else None
+    return known, detector.cuts(known[0], segments)
+
+
+def _order(
+    ids: pa.ChunkedArray, scores: np.ndarray, one_class: np.ndarray, *, flags: np.ndarray, picks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the rows of the queue stand in the table, and their order.
+
+    By falling score, ties by id; those that explore come behind, by falling score of the one-class model.
+    """
+    in_file = np.flatnonzero(flags | picks)
+    is_pick = picks[in_file]
+    table = pa.table(
+        {
+            "explores": is_pick.astype(np.int8),
+            "score": np.where(is_pick, one_class[in_file], scores[in_file]),
+            "id": ids,
+        }
     )
+    keys = [("explores", "ascending"), ("score", "descending"), ("id", "ascending")]
+    return in_file, pc.sort_indices(table, sort_keys=keys).to_numpy().astype(np.int64)
 
 
-def _one_cut(cuts: float | np.ndarray, detector: Detector) -> float | None:
-    """Return the one cut to show for a batch."""
-    if not isinstance(cuts, float):
-        return detector.threshold  # of rows without a cut of their own
-    return cuts if np.isfinite(cuts) else None
+def _one_cut(detector: Detector, cuts: float | np.ndarray | None) -> float | None:
+    """Return the one cut to show for a batch; where there are several, that of rows without one of their own."""
+    if isinstance(cuts, np.ndarray) or (cuts is None and detector.cut.parts):
+        return detector.threshold
+    cut = detector.threshold if cuts is None else cuts
+    return cut if np.isfinite(cut) else None
 
 
-def _write_scores(path: Path, rows: _Rows, flags: np.ndarray, *, detector: Detector, marks: Marks) -> None:
-    def part(start: int) -> pa.Table:
-        here = slice(start, start + ROWS_READ)
-        figures = detector.figures(rows.scores[here], rows.one_class[here])
-        table = pa.table({detector.config.contract.id: rows.ids.slice(start, ROWS_READ), **figures})
-        return with_marks(table, flags[here], marks)
+def _scores_of(part: _Part, detector: Detector, marks: Marks) -> pa.Table:
+    """Return the rows of the table of scores."""
+    key = detector.config.contract.id
+    table = pa.table({key: part.rows.column(key), **detector.figures(*part.scores)})
+    return with_marks(table, part.flags, marks)
 
-    with ParquetWriter(path, part(len(flags)).schema) as writer:
-        for start in range(0, len(flags), ROWS_READ):
-            writer.write(part(start))
+
+def _no_part(schema: pa.Schema) -> _Part:
+    rows, none = pa.RecordBatch.from_pylist([], schema=schema), np.empty(0)
+    flags = np.empty(0, dtype=bool)
+    return _Part(rows=rows, scores=(none, none), cuts=none, flags=flags, picks=flags)
 
 
 def with_marks(table: pa.Table, flags: np.ndarray, marks: Marks) -> pa.Table:
@@ -244,6 +344,14 @@ def _alerts(
     return beside_input(rows, added, detector)
 
 
+def _write_alerts(alerts: pa.Table, folder: Path, detector: Detector) -> None:
+    with ParquetWriter(folder / "alerts.parquet", alerts.schema) as writer:
+        writer.write(alerts)
+    spreadsheet = for_spreadsheets(alerts, detector.config)
+    titles = second_header(spreadsheet.column_names, detector.config)
+    write_csv(folder / "alerts.csv", [spreadsheet], spreadsheet.schema, second=titles)
+
+
 def beside_input(rows: pa.Table, added: pa.Table, detector: Detector) -> pa.Table:
     """Return the input's columns of rows of a feature table, with columns added.
 
@@ -269,23 +377,6 @@ def input_columns(names: Collection[str], detector: Detector) -> list[str]:
     features = {name for feature in detector.features for name in (feature.column, feature.expected)}
     features -= set(detector.config.contract.columns)
     return [name for name in names if name not in features]
-
-
-def _by_score(rows: _Rows, picks: np.ndarray) -> np.ndarray:
-    """Return where the rows that explore stand, by falling score of the one-class model; ties by id."""
-    places = np.flatnonzero(picks)
-    table = pa.table({"score": rows.one_class[places], "id": rows.ids.take(pa.array(places))})
-    order = pc.sort_indices(table, sort_keys=[("score", "descending"), ("id", "ascending")])
-    return places[order.to_numpy()]
-
-
-def _rows_of(path: Path, flags: np.ndarray) -> pa.Table:
-    """Return some rows of a Parquet file, in its order."""
-    batches, start = [], 0
-    for batch in read_batches(path):
-        batches.append(batch.filter(pa.array(flags[start : start + batch.num_rows])))
-        start += batch.num_rows
-    return pa.Table.from_batches(batches, schema=pq.read_schema(path))
 
 
 def _explained(rows: pa.Table, detector: Detector, cuts: np.ndarray) -> dict[str, pa.ChunkedArray]:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.tables.files import parquet_file
+from pipeline.tables.period import TIMESTAMP
 from pipeline.tables.writing import ParquetWriter
 
 ROWS_READ = 65_536
@@ -70,6 +71,41 @@ def filter_rows(path: Path, out: Path, mask: np.ndarray) -> int:
 
 
 def span(path: Path, column: str) -> tuple[datetime, datetime]:
-    """Return the first and the last timestamp of a Parquet file that has a row at least."""
+    """Return the first and the last timestamp of a Parquet file that has a row at least.
+
+    They stand in its footer as a rule; where they do not, the column is read.
+    """
+    with parquet_file(path) as reader:
+        kind, parts = reader.schema_arrow.field(column).type, _statistics(reader, column)
+    ends = [(part.min_raw, part.max_raw) for part in parts if part is not None and part.has_min_max]
+    if kind == TIMESTAMP and len(ends) == len(parts) > 0:
+        raw = min(low for low, _ in ends), max(high for _, high in ends)
+        first, last = pa.array(raw, pa.int64()).cast(TIMESTAMP).to_pylist()
+        return first, last
     bounds = [pc.min_max(batch.column(column)) for batch in read_batches(path, columns=[column])]
     return min(pair["min"].as_py() for pair in bounds), max(pair["max"].as_py() for pair in bounds)
+
+
+def null_counts(path: Path, columns: Sequence[str]) -> dict[str, int]:
+    """Return how many cells of some columns of a Parquet file are missing; NaN is not.
+
+    They stand in its footer as a rule; a column where they do not is read.
+    """
+    with parquet_file(path) as reader:
+        parts = {name: _statistics(reader, name) for name in columns}
+    counts = {}
+    for name, statistics in parts.items():
+        known = [part.null_count for part in statistics if part is not None and part.has_null_count]
+        if len(known) == len(statistics):
+            counts[name] = sum(known)
+        else:
+            counts[name] = sum(batch.column(0).null_count for batch in read_batches(path, columns=[name]))
+    return counts
+
+
+def _statistics(reader: pq.ParquetFile, column: str) -> list[pq.Statistics | None]:
+    """Return what a file's footer says of a column that is not nested, a row group after the other."""
+    footer = reader.metadata
+    names = [footer.schema.column(number).path for number in range(len(footer.schema))]
+    place = names.index(column)
+    return [footer.row_group(number).column(place).statistics for number in range(footer.num_row_groups)]

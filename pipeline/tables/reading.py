@@ -19,6 +19,7 @@ import pyarrow.csv as pacsv
 
 from pipeline.errors import InputError
 from pipeline.settings.config import TableConfig
+from pipeline.tables.ahead import ahead
 from pipeline.tables.files import (
     SOURCE_FILE,
     SOURCE_ROW,
@@ -138,13 +139,16 @@ class Table:
             if self.format == "csv":
                 yield from self._csv_batches(file, broken)
                 return
-            start = 0
-            with parquet_file(file) as reader:
-                for batch in reader.iter_batches(ROWS_READ):
-                    check_cells(batch, file, start)
-                    batch = batch.rename_columns(unique_names(batch.schema.names))
-                    yield batch, np.arange(start, start + batch.num_rows)
-                    start += batch.num_rows
+            yield from ahead(self._parquet_batches(file))
+
+    def _parquet_batches(self, file: Path) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        start = 0
+        with parquet_file(file) as reader:
+            for batch in reader.iter_batches(ROWS_READ):
+                check_cells(batch, file, start)
+                batch = batch.rename_columns(unique_names(batch.schema.names))
+                yield batch, np.arange(start, start + batch.num_rows)
+                start += batch.num_rows
 
     def _csv_batches(self, file: Path, broken: list[BrokenLine]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         header, before = read_header(file, self.settings), len(broken)

@@ -4,6 +4,7 @@ import codecs
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -49,7 +50,9 @@ class ParquetWriter:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stream = stack.enter_context(replacing(self.path))
-            self._writer = stack.enter_context(pq.ParquetWriter(stream, self.schema))
+            self._writer = stack.enter_context(
+                pq.ParquetWriter(stream, self.schema, use_dictionary=_with_dictionary(self.schema))
+            )
             self._open = stack.pop_all()
         return self
 
@@ -61,6 +64,38 @@ class ParquetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.__exit__(kind, error, trace)
+
+
+def _with_dictionary(schema: pa.Schema) -> list[str] | bool:
+    """Return the columns whose values Parquet is to look for a second time, or whether it is to for all.
+
+    Numbers with a fraction and moments hardly ever come twice: looking takes longer than writing them.
+    """
+    if any(pa.types.is_nested(field.type) for field in schema):
+        return True
+    return [
+        field.name for field in schema if not (pa.types.is_floating(field.type) or pa.types.is_temporal(field.type))
+    ]
+
+
+def place_file(source: Path, target: Path, scratch: Path) -> None:
+    """Give a file that nobody changes a second name, whole or not at all; where a disk has no links, copy it.
+
+    Parameters
+    ----------
+    source : Path
+    target : Path
+        Its folder is made.
+    scratch : Path
+        A folder on the target's disk, that nobody else writes to.
+    """
+    staged = scratch / target.name
+    try:
+        staged.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, staged)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged.replace(target)
 
 
 def flush(*paths: Path) -> None:

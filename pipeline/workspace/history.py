@@ -6,8 +6,9 @@ and `NextHistory` is the store as it will be with them.
 
 import copy
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,7 +22,7 @@ from pipeline.settings.config import Config
 from pipeline.tables.parquet import read_batches, span
 from pipeline.tables.scratch import hidden
 from pipeline.tables.sql import database, quote
-from pipeline.tables.writing import flush
+from pipeline.tables.writing import ParquetWriter, flush, place_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,28 +54,91 @@ class History:
     def append(self, rows: Path, batch_id: str) -> None:
         """Add the rows of a Parquet file, except those whose id the store already has on their day.
 
-        Of a row that is there already, a label that comes with this delivery is taken over.
+        Of a row that is there already, a label that comes with this delivery is taken over. The file may become the
+        store's own, by a second name: nobody may write into it afterwards, though it may be replaced or removed.
         """
-        contract = self.config.contract
+        days, in_order = self._days_of(rows)
+        if not days:
+            return
+        with self._locked(), hidden(self._place(""), "append") as scratch:
+            stored = [day for day in days if self._files(f"date={day}")]
+            fresh = [day for day in days if day not in stored] if in_order else []
+            self._add_fresh(rows, fresh, batch_id, scratch)
+            others = [day for day in days if day not in fresh]
+            if others:
+                self._add_others(rows, others, batch_id, scratch)
+
+    def _days_of(self, rows: Path) -> tuple[list[date], bool]:
+        """Return the days of the rows of a file, ascending, and whether the rows come in the order of their days."""
+        days, last, in_order = set[date](), date.min, True
+        for batch in read_batches(rows, [self.config.contract.timestamp]):
+            day = batch.column(0).cast(pa.date32())
+            found = pc.unique(day).to_pylist()
+            numbers = day.cast(pa.int32()).to_numpy()
+            in_order = in_order and found[0] >= last and bool((numbers[1:] >= numbers[:-1]).all())
+            last = found[-1]
+            days.update(found)
+        return sorted(days), in_order
+
+    def _columns(self, schema: pa.Schema) -> list[str]:
+        return [name for name in schema.names if name in self.config.contract.columns]
+
+    def _add_fresh(self, rows: Path, days: list[date], batch_id: str, scratch: Path) -> None:
+        """Add the rows of days of which the store has none, from a file in the order of its days.
+
+        A file that holds one day, and nothing but what the store keeps, is taken as it is.
+        """
         schema = pq.read_schema(rows)
-        names = [name for name in schema.names if name in contract.columns]
+        names = self._columns(schema)
+        if not days:
+            return
+        first, last = span(rows, self.config.contract.timestamp)
+        if first.date() == last.date() and names == schema.names:
+            name = f"date={days[0]}/{batch_id}.parquet"
+            place_file(rows, self._place(name), scratch)
+            self._note(name, first, last)
+            return
+        kept = pa.schema([schema.field(name) for name in names])
+        parts = self._by_day(read_batches(rows, names), set(days))
+        for day, batches in groupby(parts, key=lambda part: part[0]):
+            name, staged = f"date={day}/{batch_id}.parquet", scratch / f"{day}.parquet"
+            with ParquetWriter(staged, kept) as writer:
+                for _, batch in batches:
+                    writer.write(batch)
+            first, last = span(staged, self.config.contract.timestamp)
+            self._place(name).parent.mkdir(exist_ok=True)
+            staged.replace(self._place(name))
+            self._note(name, first, last)
+
+    def _by_day(
+        self, batches: Iterator[pa.RecordBatch], days: Collection[date]
+    ) -> Iterator[tuple[date, pa.RecordBatch]]:
+        """Yield the rows of some days, from batches in the order of their days, a day at a time."""
+        for batch in batches:
+            day = batch.column(self.config.contract.timestamp).cast(pa.date32())
+            for each in pc.unique(day).to_pylist():
+                if each in days:
+                    yield each, batch.filter(pc.equal(day, each))
+
+    def _add_others(self, rows: Path, days: list[date], batch_id: str, scratch: Path) -> None:
+        """Add the rows of some days of a file in any order, as far as the store does not have them."""
+        contract, schema = self.config.contract, pq.read_schema(rows)
+        names = self._columns(schema)
         columns = ", ".join(quote(name) for name in names)
         day_ = quote("".join(names) + " day")  # longer than any of the columns' names
         key, at = quote(contract.id), quote(contract.timestamp)
-        with (
-            self._locked(),
-            hidden(self._place(""), "append") as scratch,
-            database(self.config.features.memory_limit, scratch) as connection,
-        ):
+        wanted = ", ".join(f"DATE '{day}'" for day in days)
+        with database(self.config.features.memory_limit, scratch) as connection:
             # Not as a dataset, of which Arrow would read gigabytes ahead.
             incoming = pa.RecordBatchReader.from_batches(
                 pa.schema([schema.field(name) for name in names]), read_batches(rows, names)
             )
             connection.register("incoming", incoming)
             connection.execute(
-                f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS {day_} FROM incoming"
+                f"CREATE TEMP TABLE accepted AS SELECT {columns}, CAST({at} AS DATE) AS {day_} FROM incoming "
+                f"WHERE CAST({at} AS DATE) IN ({wanted})"
             )
-            for (day,) in connection.sql(f"SELECT DISTINCT {day_} FROM accepted ORDER BY 1").fetchall():
+            for day in days:
                 stored = self._files(f"date={day}")
                 fresh = f"SELECT {columns} FROM accepted WHERE {day_} = DATE '{day}'"
                 if stored:
@@ -193,6 +257,9 @@ class History:
             rows = pa.concat_tables([pq.read_table(stored), rows], promote_options="default")
         _replace(rows, self._place(name), scratch)
 
+    def _note(self, name: str, first: datetime, last: datetime) -> None:
+        """Take note of a file of new rows, from one moment to another; nothing by default."""
+
     def _take_out(self, name: str) -> None:
         file = self._place(name)
         file.unlink(missing_ok=True)
@@ -237,8 +304,12 @@ class NextHistory(History):
         return self.beside / name
 
     def _add(self, rows: pa.Table, name: str, scratch: Path) -> None:
-        self.moments += pc.min_max(rows[self.config.contract.timestamp]).as_py().values()
+        first, last = pc.min_max(rows[self.config.contract.timestamp]).as_py().values()
         super()._add(rows, name, scratch)
+        self._note(name, first, last)
+
+    def _note(self, name: str, first: datetime, last: datetime) -> None:
+        self.moments += first, last
         self.gone.discard(name)
 
     def _take_out(self, name: str) -> None:

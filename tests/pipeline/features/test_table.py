@@ -146,8 +146,8 @@ def test_a_day_from_the_store_has_the_features_of_the_whole_table_to_the_last_bi
         order.shuffle(places)
         parts = [part for part in np.array_split(np.array(places), 3) if len(part)]
         for number, part in enumerate([*parts, parts[0]]):
-            pq.write_table(table.take(pa.array(part)), folder / "batch.parquet")
-            history.append(folder / "batch.parquet", f"batch-{number}")
+            pq.write_table(table.take(pa.array(part)), folder / f"batch-{number}.parquet")
+            history.append(folder / f"batch-{number}.parquet", f"batch-{number}")
         days = sorted({at.date() for at in table["at"].to_pylist()})
         day = days[-1 - order.randrange(len(days))]
         start = datetime(day.year, day.month, day.day)
@@ -322,3 +322,25 @@ def test_rows_come_out_by_timestamp_and_id_and_nothing_else_is_left_behind(tmp_p
     found = pq.read_table(tmp_path / "out" / "features.parquet")
     assert found.equals(found.sort_by([("at", "ascending"), ("tx", "ascending")]))
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["features.parquet"]
+
+
+def test_rows_in_order_are_their_own_feature_table_where_no_feature_is_to_be_computed(tmp_path):
+    setup = config(families=("amount", "columns"))
+    table = transactions().sort_by([("at", "ascending"), ("tx", "ascending")])
+    out = tmp_path / "features.parquet"
+
+    def is_taken_over(rows):
+        pq.write_table(rows, tmp_path / "rows.parquet", row_group_size=7)
+        compute(tmp_path / "rows.parquet", [], setup, out)
+        found = pq.read_table(out)
+        assert found.select(table.column_names).equals(table.cast(found.select(table.column_names).schema))
+        return out.samefile(tmp_path / "rows.parquet")
+
+    assert is_taken_over(table)
+    for order in (list(range(len(table)))[::-1], [0, 2, 1, *range(3, len(table))]):
+        assert not is_taken_over(table.take(pa.array(order)))
+    # Of types that DuckDB writes otherwise, they are what they would be beside features.
+    other = table.append_column("more", pa.array(["x"] * len(table)).dictionary_encode())
+    assert not is_taken_over(other)
+    assert pq.read_schema(out).field("more").type == pa.string()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

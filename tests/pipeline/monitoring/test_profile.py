@@ -12,6 +12,7 @@ from pipeline.errors import ResourceError
 from pipeline.monitoring import profile as module
 from pipeline.monitoring.martingale import LEVELS
 from pipeline.monitoring.profile import DayProfile, profile, read_profile, together, write_profile
+from pipeline.tables.parquet import read_batches
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def test_each_day_has_its_counts(watched, two_days):
 
 def test_all_rows_of_a_card_are_in_one_block(watched, two_days):
     rows, scored, _ = two_days
-    blocks = module._blocks(scored.alerts.parents[1] / "features.parquet", watched.detector)
+    [features] = read_batches(scored.alerts.parents[1] / "features.parquet")
+    blocks = module._blocks(features, watched.detector.config.contract)
     of_card = defaultdict(set)
     for row, block in zip(rows, blocks.tolist(), strict=True):
         of_card[row["card"]].add(block)

@@ -3,8 +3,9 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
-from pipeline.tables.parquet import filter_rows, read_batches, span, take_rows
+from pipeline.tables.parquet import filter_rows, null_counts, read_batches, span, take_rows
 
 
 def test_rows_are_taken_by_position_in_the_order_given(tmp_path):
@@ -45,3 +46,16 @@ def test_the_span_is_from_the_first_to_the_last_moment_in_whatever_order_rows_ar
     moments = [first + timedelta(seconds=7 * (number * 7919 % 100_003)) for number in range(100_003)]
     pq.write_table(pa.table({"at": [*moments, None]}), tmp_path / "rows.parquet")
     assert span(tmp_path / "rows.parquet", "at") == (first, first + timedelta(seconds=7 * 100_002))
+
+
+@pytest.mark.parametrize("statistics", [True, ["a.b"], False])
+def test_span_and_missing_cells_are_the_same_with_a_footer_that_says_them_and_without(tmp_path, statistics):
+    first = datetime(1969, 12, 31)
+    moments = [first + timedelta(hours=5 * (number * 7 % 100)) for number in range(100)]
+    cells = [None if number % 3 else float("nan") for number in range(100)]
+    nested = pa.array([{"x": 1}] * 100)
+    table = pa.table({"s": nested, "at": pa.array(moments, pa.timestamp("us")), "a.b": cells, "t": ["x", None] * 50})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=30, write_statistics=statistics)
+    assert span(tmp_path / "rows.parquet", "at") == (first, first + timedelta(hours=5 * 99))
+    assert null_counts(tmp_path / "rows.parquet", ["t", "a.b", "at"]) == {"t": 50, "a.b": 66, "at": 0}
+    assert null_counts(tmp_path / "rows.parquet", []) == {}

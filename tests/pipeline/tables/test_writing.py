@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.tables.parquet import read_batches
-from pipeline.tables.writing import ParquetWriter, read_back, write_csv, write_text
+from pipeline.tables.writing import ParquetWriter, place_file, read_back, write_csv, write_text
 
 
 def test_a_parquet_file_is_there_as_a_whole(tmp_path):
@@ -36,6 +36,42 @@ def test_a_writer_that_fails_leaves_the_old_file_and_no_trace(tmp_path):
     with pytest.raises(RuntimeError, match="stopped"):
         write_csv(tmp_path / "a.csv", batches(), schema)
     assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_only_columns_whose_values_come_again_are_looked_through_for_them(tmp_path):
+    rows = pa.table({"text": ["a", "a"], "number": [1.5, 1.5], "at": pa.array([0, 0], pa.timestamp("us")), "n": [1, 1]})
+    with ParquetWriter(tmp_path / "plain.parquet", rows.schema) as writer:
+        writer.write(rows)
+    nested = rows.append_column("list", pa.array([["a"], ["a"]]))
+    with ParquetWriter(tmp_path / "nested.parquet", nested.schema) as writer:
+        writer.write(nested)
+
+    def with_dictionary(name):
+        group = pq.read_metadata(tmp_path / name).row_group(0)
+        return [group.column(n).path_in_schema for n in range(group.num_columns) if group.column(n).has_dictionary_page]
+
+    assert with_dictionary("plain.parquet") == ["text", "n"]
+    assert "list.list.element" in with_dictionary("nested.parquet")
+    assert pq.read_table(tmp_path / "nested.parquet").equals(nested)
+
+
+def test_a_file_gets_a_second_name_and_a_copy_where_the_disk_has_no_links(tmp_path, monkeypatch):
+    scratch, source = tmp_path / "scratch", tmp_path / "rows"
+    scratch.mkdir()
+    source.write_bytes(b"abc")
+    place_file(source, tmp_path / "new" / "linked", scratch)
+    assert (tmp_path / "new" / "linked").samefile(source)
+
+    def no_links(self, target):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(type(source), "hardlink_to", no_links)
+    place_file(source, tmp_path / "new" / "copied", scratch)
+    assert not (tmp_path / "new" / "copied").samefile(source)
+    assert (tmp_path / "new" / "copied").read_bytes() == b"abc"
+    with pytest.raises(FileNotFoundError):
+        place_file(tmp_path / "nothing", tmp_path / "new" / "none", scratch)
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == ["copied", "linked"]
 
 
 def test_text_is_replaced_as_a_whole(tmp_path):

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -95,6 +96,54 @@ def test_labels_that_come_later_are_taken_over_and_the_rest_stays(tmp_path):
     assert table["known_at"].to_pylist() == [None, DAY + timedelta(days=3), None]
     history.append(write(tmp_path, "c", [2], [0], labels=[0], known_at=when["known_at"][:1]), "corrected")
     assert stored(history).sort_by("tx")["fraud"].to_pylist() == [None, 0, None]
+
+
+def test_a_file_of_one_day_and_what_the_store_keeps_is_taken_as_it_is(tmp_path):
+    history = History(tmp_path / "history", config())
+    whole = write(tmp_path, "a", [1, 2], [0, 0.5], labels=[0, 1])
+    own = pq.read_table(whole).drop_columns("note")
+    pq.write_table(own, tmp_path / "own.parquet")
+    history.append(tmp_path / "own.parquet", "first")
+    history.append(write(tmp_path, "b", [3], [1]), "second")  # a column more
+    files = {file.name: file for file in history.files(None, None)}
+    assert files["first.parquet"].samefile(tmp_path / "own.parquet")
+    assert pq.read_table(files["first.parquet"]).equals(own)
+    assert pq.read_table(files["second.parquet"]).column_names == ["tx", "at", "card", "eur"]
+    # A label that comes later changes the store, and not the file that lent its rows.
+    history.append(write(tmp_path, "c", [1], [0], labels=[1]), "labels")
+    assert stored(history).sort_by("tx")["fraud"].to_pylist() == [1, 1, None]
+    assert pq.read_table(tmp_path / "own.parquet").equals(own)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_rows_in_whatever_order_give_the_same_store(tmp_path, is_there):
+    random = np.random.default_rng(0)
+    days = np.sort(random.uniform(0, 9, 200))
+    stores = []
+    for name, order in (("ordered", np.arange(200)), ("mixed", random.permutation(200))):
+        history = History(tmp_path / name, config())
+        if is_there:  # of a day in the middle, rows and one of the batch's are there
+            history.append(write(tmp_path, "b", [100, 900], [days[100], 4.5]), "before")
+        rows = write(tmp_path, name, order.tolist(), days[order].tolist())
+        moments = NextHistory(history, _folder(tmp_path / f"{name}-beside"))
+        moments.append(rows, "batch")
+        history.append(rows, "batch")
+        ends = min(moments.moments), max(moments.moments)
+        stores.append((stored(history).sort_by("tx"), sorted(map(str, _names(history))), ends))
+    (one, names, ends), (other, other_names, other_ends) = stores
+    assert one.equals(other)
+    assert one.num_rows == 200 + is_there
+    assert (names, ends) == (other_names, other_ends)
+    assert len([name for name in names if name.endswith("batch.parquet")]) == 9
+
+
+def _folder(path):
+    path.mkdir()
+    return path
+
+
+def _names(history):
+    return [file.relative_to(history.folder) for file in history.files(None, None)]
 
 
 def test_remove_takes_out_one_batch_and_its_empty_days(tmp_path):
