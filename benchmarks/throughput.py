@@ -393,7 +393,7 @@ def whole_command(folder: Path, name: str) -> tuple[int, float]:
     for package in ("flows.score", "mlflow", *HEAVY):
         importlib.import_module(package)
     home, table, seconds = folder / name, folder / f"{name}.parquet", note_stages()
-    flow = importlib.import_module("flows.score")
+    flow: Any = importlib.import_module("flows.score")
     champion, load = flow.load_champion, 0.0
 
     def load_champion(*args: Any, **kwargs: Any) -> Any:
