@@ -208,8 +208,8 @@ def _remember(validated: Validated, batch: Batch, workspace: Workspace, replaced
     for name in replaced:
         history.remove(f"{name}-before")
         history.remove(name)
-    history.append(validated.lookback, f"{batch.id}-before")
-    history.append(validated.accepted, batch.id)
+    history.append(validated.lookback, f"{batch.id}-before", may_link=True)
+    history.append(validated.accepted, batch.id, may_link=True)
 
 
 def _gap(validated: Validated, workspace: Workspace) -> tuple[str, ...]:

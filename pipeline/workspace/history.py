@@ -51,11 +51,18 @@ class History:
         other.config = config
         return other
 
-    def append(self, rows: Path, batch_id: str) -> None:
+    def append(self, rows: Path, batch_id: str, *, may_link: bool = False) -> None:
         """Add the rows of a Parquet file, except those whose id the store already has on their day.
 
-        Of a row that is there already, a label that comes with this delivery is taken over. The file may become the
-        store's own, by a second name: nobody may write into it afterwards, though it may be replaced or removed.
+        Of a row that is there already, a label that comes with this delivery is taken over.
+
+        Parameters
+        ----------
+        rows : Path
+        batch_id : str
+        may_link : bool
+            Whether a file of one day that holds just what the store keeps may become the store's own, by a second name:
+            nobody may write into it afterwards, though it may be replaced or removed.
         """
         days, in_order = self._days_of(rows)
         if not days:
@@ -63,7 +70,7 @@ class History:
         with self._locked(), hidden(self._place(""), "append") as scratch:
             stored = [day for day in days if self._files(f"date={day}")]
             fresh = [day for day in days if day not in stored] if in_order else []
-            self._add_fresh(rows, fresh, batch_id, scratch)
+            self._add_fresh(rows, fresh, batch_id, scratch=scratch, may_link=may_link)
             others = [day for day in days if day not in fresh]
             if others:
                 self._add_others(rows, others, batch_id, scratch)
@@ -83,17 +90,14 @@ class History:
     def _columns(self, schema: pa.Schema) -> list[str]:
         return [name for name in schema.names if name in self.config.contract.columns]
 
-    def _add_fresh(self, rows: Path, days: list[date], batch_id: str, scratch: Path) -> None:
-        """Add the rows of days of which the store has none, from a file in the order of its days.
-
-        A file that holds one day, and nothing but what the store keeps, is taken as it is.
-        """
+    def _add_fresh(self, rows: Path, days: list[date], batch_id: str, *, scratch: Path, may_link: bool) -> None:
+        """Add the rows of days of which the store has none, from a file in the order of its days."""
         schema = pq.read_schema(rows)
         names = self._columns(schema)
         if not days:
             return
         first, last = span(rows, self.config.contract.timestamp)
-        if first.date() == last.date() and names == schema.names:
+        if may_link and first.date() == last.date() and names == schema.names:
             name = f"date={days[0]}/{batch_id}.parquet"
             place_file(rows, self._place(name), scratch)
             self._note(name, first, last)

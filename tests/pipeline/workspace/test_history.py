@@ -103,8 +103,8 @@ def test_a_file_of_one_day_and_what_the_store_keeps_is_taken_as_it_is(tmp_path):
     whole = write(tmp_path, "a", [1, 2], [0, 0.5], labels=[0, 1])
     own = pq.read_table(whole).drop_columns("note")
     pq.write_table(own, tmp_path / "own.parquet")
-    history.append(tmp_path / "own.parquet", "first")
-    history.append(write(tmp_path, "b", [3], [1]), "second")  # a column more
+    history.append(tmp_path / "own.parquet", "first", may_link=True)
+    history.append(write(tmp_path, "b", [3], [1]), "second", may_link=True)  # a column more
     files = {file.name: file for file in history.files(None, None)}
     assert files["first.parquet"].samefile(tmp_path / "own.parquet")
     assert pq.read_table(files["first.parquet"]).equals(own)
