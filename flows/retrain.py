@@ -21,7 +21,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
 from pipeline.tables.period import Period
 from pipeline.tables.scratch import hidden
-from pipeline.tracking.client import CANDIDATE, CHAMPION
+from pipeline.tracking.client import CHAMPION
 from pipeline.tracking.store import load_detector
 from pipeline.workspace.ledger import lock
 from pipeline.workspace.retraining import LastRetraining, note_retraining, outlook
@@ -122,7 +122,7 @@ def _trained(config: Config, config_path: str, reasons: tuple[str, ...], *, is_a
             raise AssayError(f"{text}: {error}") from None
     last = decide(config, held.gates, trained.version, over=number, reasons=reasons)
     note_retraining(config, last)
-    screen = _screen(trained, held, last, days=days)
+    screen = _screen(trained, held, last, days=days, config_path=config_path)
     show_on_server("assay-retrain", config, screen)
     return RetrainResult(reasons=reasons, last=last, screen=screen)
 
@@ -167,7 +167,9 @@ def _passes(missed: int, asked: int, names: Sequence[str] = ()) -> str:
     return f"it fails {missed} of {asked} gates{named}" if missed else "it passes every gate"
 
 
-def _screen(trained: TrainingResult, held: Held, last: LastRetraining, *, days: TrailingDays) -> Screen:
+def _screen(
+    trained: TrainingResult, held: Held, last: LastRetraining, *, days: TrailingDays, config_path: str
+) -> Screen:
     became = "is the champion" if last.outcome == "promoted" else "is the candidate, and waits for promotion"
     learned = f"It learned from the days {days.first} to {days.last} of the history"
     sentences = [
@@ -176,8 +178,10 @@ def _screen(trained: TrainingResult, held: Held, last: LastRetraining, *, days: 
         f"{learned}, and was compared with the champion on {days.compared_from} to {days.until}.",
         *trained.screen.sentences,
     ]
-    tables = {name: trained.screen.tables[name] for name in ("Rows", "Model")}
+    model = {name: value for name, value in trained.screen.tables["Model"].items() if name != "registered"}
+    tables = {"Rows": trained.screen.tables["Rows"], "Model": model}
     gates = {f"{place}, {text}": words for place, (text, words) in enumerate(gate_rows(held), 1)}
     where = {"report": str(trained.folder / "report.html"), "comparison": held.where["page"]}
-    waits = [f"assay promote {CANDIDATE}", "assay history"] if last.outcome == "waits" else ["assay history"]
-    return Screen(sentences=sentences, tables={**tables, "Gates": gates, "Where": where}, commands=waits)
+    command = "rollback" if last.outcome == "promoted" else f"promote {last.version}"
+    commands = [f"assay {command} --config {config_path}", f"assay history --config {config_path}"]
+    return Screen(sentences=sentences, tables={**tables, "Gates": gates, "Where": where}, commands=commands)

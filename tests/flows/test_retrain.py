@@ -63,6 +63,9 @@ def test_a_training_that_is_due_is_done_once_and_becomes_champion_through_the_ga
     assert "the days 2025-02-03 to 2025-02-24 of the history, and was compared with the champion on 2025-02-25 to" in (
         result.screen.text
     )
+    assert result.screen.commands[0] == f"assay rollback --config {fresh}"
+    assert "alias" not in result.screen.text  # it has become another since it was registered
+    assert {"Rows", "Model", "Gates", "Where"} == result.screen.tables.keys()
     assert find_aliases(config) == {"champion": "3", "previous": "1"}
     (change,) = [each for each in AliasRecords(config).all() if each.action == "promote" and each.alias == "champion"]
     assert change.why == f"retrained, for {result.reasons[0]}; passed all gates"
