@@ -1,11 +1,11 @@
 """The web application: its routes, what stands before them, and what is said where something goes wrong."""
 
+import logging
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -88,7 +88,6 @@ def make_app(desk: "Desk", *, hosts: "Sequence[str]" = (), is_secure: bool = Fal
     app.add_exception_handler(AssayError, _refuse)
     app.add_exception_handler(HTTPException, _fail)
     app.add_exception_handler(RequestValidationError, _fail)
-    app.add_exception_handler(OperationalError, _fail)
     return app
 
 
@@ -115,6 +114,9 @@ def _refuse(request: Request, error: Exception) -> Response:
         return RedirectResponse(f"/login?then={quote(asked, safe='')}" if asked != "/" else "/login", 303)
     status, title = next(answer for kind, answer in STATUS.items() if isinstance(error, kind))
     text = str(error)
+    if isinstance(error, ConfigError):  # it says where the database lies, and what to do about it
+        logging.getLogger("assay.review").error("%s", text)
+        text = "The database is busy or gone; nothing was changed. Try again in a moment"
     return _say(request, status, title, text[:1].upper() + text[1:] + ("" if text.endswith(".") else "."))
 
 
@@ -125,9 +127,6 @@ def _fail(request: Request, error: Exception) -> Response:
         return _say(request, error.status_code, "There is nothing here", text)
     if isinstance(error, RequestValidationError):
         return _say(request, 422, "This was not done", "The request cannot be read.")
-    if isinstance(error, OperationalError):
-        text = "The database is busy or gone; nothing was changed. Try again in a moment."
-        return _say(request, 503, "The desk cannot reach its database", text)
     text = "Something went wrong at the desk; nothing was changed. Whoever runs the server finds it in the log."
     return _say(request, 500, "That went wrong", text)
 

@@ -1,13 +1,15 @@
 """What every answer has, and what is said where something goes wrong."""
 
 import logging
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from pipeline.review.desk import Desk
 from pipeline.review.people import ASSAY
 from pipeline.review.web.guard import HEADERS
-from tests.pipeline.review.web.served import Browser, keys
+from tests.pipeline.review.web.served import Browser, keys, make_desk
 
 
 def test_every_answer_has_the_headers_also_one_that_failed(desk, monkeypatch, caplog) -> None:
@@ -56,21 +58,24 @@ def test_only_the_names_of_this_machine_are_answered_where_they_are_named(desk) 
     assert browser.get("/health", headers={"host": "evil.example"}).status_code == 400
 
 
-def test_a_database_that_does_not_answer_is_said_and_nothing_else(desk, monkeypatch) -> None:
-    import sqlite3
-
-    from sqlalchemy.exc import OperationalError
-
-    browser = Browser(desk, "viewer")
-
-    def locked(*words):
-        raise OperationalError("UPDATE secret", {}, sqlite3.OperationalError("database is locked"))
-
-    monkeypatch.setattr(Desk, "page", locked)
-    answer = browser.get("/")
-    assert answer.status_code == 503
-    assert "busy or gone; nothing was changed" in answer.text
-    assert "secret" not in answer.text
+def test_a_database_that_another_process_holds_is_said_and_nothing_is_changed(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr("pipeline.workspace.database.WAIT", 0.1)
+    desk = make_desk(tmp_path)
+    browser = Browser(desk, "analyst")
+    decision = {"do": "fraud", "seen": next(iter(keys(browser).values()))}
+    caplog.set_level(logging.ERROR, "assay.review")
+    with closing(sqlite3.connect(tmp_path / "work" / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answers = [browser.do("/decide", decision, script=script) for script in (False, True)]
+        assert browser.get("/").status_code == 200  # who only reads does not wait
+    for answer in answers:
+        assert answer.status_code == 503
+        assert "The database is busy or gone; nothing was changed." in answer.text
+        assert "ledger.db" not in answer.text
+    assert "The desk cannot reach its database" in answers[0].text
+    assert "ledger.db cannot be used: database is locked" in caplog.text
+    assert browser.do("/decide", decision).status_code == 303
+    desk.close()
 
 
 def test_pages_and_scripts_hold_no_script_or_style_of_their_own_and_nothing_from_elsewhere(desk) -> None:
