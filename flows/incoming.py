@@ -1,7 +1,7 @@
 """The new files of the incoming folder: what is wrong with one of them keeps no other from being scored."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,16 @@ from flows.due import left_out_before, missed, note_due
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled
 from flows.telling import tell
-from pipeline.errors import INTERRUPTED, InputError, plain, sentence
+from pipeline.errors import INTERRUPTED, InputError, ResourceError, plain, sentence
 from pipeline.settings.config import Config
-from pipeline.tables.batch import Batch
+from pipeline.settings.stores import is_address
+from pipeline.tables.batch import WHOLE, Batch
 from pipeline.tables.files import printable
+from pipeline.tables.period import Period
 from pipeline.workspace.deliveries import came_at, look, put_away
-from pipeline.workspace.ledger import Entry
+from pipeline.workspace.ledger import Entry, Handled
 from pipeline.workspace.nightly import Nightly, Outcome
+from pipeline.workspace.store import ChangedMeanwhile, Store
 from pipeline.workspace.workspace import Workspace
 
 
@@ -47,6 +50,10 @@ class NewFiles:
         Names of files that came during a downtime, and that ``schedule.catch_up`` leaves out.
     refused, failed : dict of str to str
         By name, why a file was refused, and why it was not scored for a reason that does not lie in it.
+    store : Store or None
+        Where the incoming folder lies in a store: then ``paths`` are names there.
+    handled : Handled or None
+        What the ledger knew before any of them was scored.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -57,6 +64,8 @@ class NewFiles:
     left_out: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    store: Store | None = None
+    handled: Handled | None = None
 
     @classmethod
     def of(cls, config: Config) -> "NewFiles":
@@ -66,24 +75,49 @@ class NewFiles:
         ------
         InputError
             When there is no such folder.
+        ResourceError
+            When the store that it lies in does not answer.
         """
-        deliveries = look(config, waits=True)
+        store = Store(config) if is_address(config.table.incoming) else None
+        if store:
+            store.settle()
+        deliveries = store.look(waits=True) if store else look(config, waits=True)
         ledger = Workspace(config).ledger
         handled, cut = ledger.handled(), left_out_before(config, datetime.now(UTC).replace(tzinfo=None))
-        files = cls(skipped=deliveries.skipped, unfinished=dict(deliveries.unfinished), ignore=config.incoming.ignore)
+        files = cls(
+            skipped=deliveries.skipped,
+            unfinished=dict(deliveries.unfinished),
+            ignore=config.incoming.ignore,
+            store=store,
+            handled=handled,
+        )
         for path in deliveries.ready:
             with files.concerning(path):
-                _refuse_links_out(path, Path(config.table.incoming))
-                batch = Batch.of(path, config)
-                entry = handled.entry_of(batch)
-                if entry is None and cut and came_at(path) < cut:
-                    ledger.record(_skipped(batch, config, cut))
-                    files.left_out.append(plain(printable(Path(path.name))))
+                if store is None:
+                    _refuse_links_out(path, Path(config.table.incoming))
+                batch = store.known(path.name) if store else Batch.of(path, config)
+                entry = handled.entry_of(batch) if batch else None
+                if entry is None and cut and (store.came_at(path.name) if store else came_at(path)) < cut:
+                    with nullcontext(batch) if batch else files.new_batch(path, config) as new:
+                        if new:
+                            ledger.record(_skipped(new, config, cut))
+                            files.left_out.append(plain(printable(Path(path.name))))
                 elif entry is None:
                     files.paths.append(path)
                 elif entry.status == "scored":
                     files.put_away(path, config)
+        if store:
+            store.forget_others()
         return files
+
+    @contextmanager
+    def new_batch(self, path: Path, config: Config) -> Iterator[Batch | None]:
+        """Give the batch of one of the paths; None for a file of a store whose content turns out to be no new one."""
+        with at_hand(path, config, store=self.store) as batch:
+            entry = self.handled.entry_of(batch) if self.store and self.handled else None
+            yield None if entry else batch
+        if entry and entry.status == "scored":
+            self.put_away(path, config)
 
     @contextmanager
     def concerning(self, path: Path) -> Iterator[None]:
@@ -93,6 +127,8 @@ class NewFiles:
             yield
         except InputError as error:
             self.refused[name] = str(error)
+        except ChangedMeanwhile as error:
+            self.unfinished[name] = str(error)
         except Exception as error:
             if str(error) == INTERRUPTED or isinstance(error, RunCancelled):
                 raise
@@ -103,9 +139,13 @@ class NewFiles:
     def put_away(self, path: Path, config: Config) -> None:
         """Move a scored file to the archive, if there is one; what keeps it from that is told, and tried again."""
         try:
-            put_away(path, config)
-        except OSError as error:
-            text = f"it was scored and could not be moved to {config.incoming.archive} ({error.strerror or error})"
+            if self.store:
+                self.store.put_away(path.name)
+            else:
+                put_away(path, config)
+        except (OSError, ResourceError) as error:
+            reason = getattr(error, "strerror", None) or error
+            text = f"it was scored and could not be moved to {config.incoming.archive} ({reason})"
             self.unfinished[plain(printable(Path(path.name)))] = f"{text}; mend that"
 
     @property
@@ -164,6 +204,18 @@ class NewFiles:
         return Screen(sentences=[*sentences, *self.not_looked_at], tables=tables, commands=list(commands))
 
 
+@contextmanager
+def at_hand(path: Path, config: Config, period: Period = WHOLE, *, store: Store | None = None) -> Iterator[Batch]:
+    """Give the batch of a file, of one in a store while its copy is there; the path is a name then."""
+    with ExitStack() as stack:
+        with console.step("read"):
+            copy = stack.enter_context(store.copied(path.name)) if store else path
+            batch = Batch.of(copy, config, period, source=store.source(path.name) if store else "")
+            if store:
+                store.note(path.name, batch)
+        yield batch
+
+
 def note_run(config: Config, run: Callable[[], IncomingResult | State]) -> IncomingResult | State:
     """Run over the incoming folder, and note for `assay status` what came of it."""
     nightly, began = Nightly(config), datetime.now(UTC).replace(tzinfo=None)
@@ -196,7 +248,7 @@ def _skipped(batch: Batch, config: Config, cut: datetime) -> Entry:
     """Return the ledger's row of a file that is left out."""
     return Entry(
         batch_id=batch.id,
-        source=str(batch.path),
+        source=batch.source or str(batch.path),
         digest=batch.digest,
         period_start=batch.period.start,
         period_end=batch.period.end,

@@ -11,7 +11,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from flows import console
 from flows.console import Screen
-from flows.incoming import NewFiles, note_run
+from flows.incoming import NewFiles, at_hand, note_run
 from flows.results import BatchResult, IncomingResult
 from flows.stages import RunCancelled, retried, run_name, say_what_to_do, show_on_server, stage, stop_if_cancelled
 from flows.telling import emit, lineage, tell
@@ -37,6 +37,7 @@ from pipeline.selection import recovery
 from pipeline.selection.records import current_user
 from pipeline.settings.config import Config
 from pipeline.settings.file import read_config
+from pipeline.settings.stores import is_address
 from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
 from pipeline.tables.parquet import span
@@ -47,6 +48,7 @@ from pipeline.workspace.deliveries import source_of
 from pipeline.workspace.draft import drafting, settle_draft
 from pipeline.workspace.ledger import AtWork, Entry, lock
 from pipeline.workspace.lineage import JobRun, LineageLog
+from pipeline.workspace.store import Store
 from pipeline.workspace.watch import WatchEvents
 from pipeline.workspace.workspace import Workspace
 
@@ -138,9 +140,10 @@ def _score_table(
         champion = load_champion(config, version)
         with lock(config.work_dir):
             settle_draft(champion.workspace)
-            with console.step("read"):
-                batch = Batch.of(table, champion.workspace.config, period)
-            return score_batch(batch, replace(champion, is_strict=not force), config_path, force=force)
+            store = Store(config) if is_address(table) else None
+            place = Path(store.find(table) if store else table)
+            with at_hand(place, champion.workspace.config, period, store=store) as batch:
+                return score_batch(batch, replace(champion, is_strict=not force), config_path, force=force)
     except RunCancelled as error:
         return Cancelled(message=str(error))
     except AssayError as error:
@@ -174,10 +177,11 @@ def _score_new_files(config: Config, config_path: str, version: str) -> Incoming
                 champion = load_champion(config, version)
             for path in files.paths:
                 with files.concerning(path):
-                    with console.step("read"):
-                        batch = Batch.of(path, champion.workspace.config)
-                    files.results[path.name] = score_batch(batch, champion, config_path)
-                    files.put_away(path, config)
+                    with files.new_batch(path, champion.workspace.config) as batch:
+                        if batch:
+                            files.results[path.name] = score_batch(batch, champion, config_path)
+                    if batch:
+                        files.put_away(path, config)
             show_on_server("assay-score-incoming", config, files.page)
             return files.outcome
     except AtWork as error:
@@ -232,7 +236,7 @@ def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bo
     ledger = champion.workspace.ledger
     entry = Entry(
         batch_id=batch.id,
-        source=str(source_of(batch.path, champion.workspace.config)),
+        source=batch.source or str(source_of(batch.path, champion.workspace.config)),
         digest=batch.digest,
         period_start=batch.period.start,
         period_end=batch.period.end,
@@ -246,10 +250,11 @@ def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bo
     if done and not force and (done.removed_at or Path(done.folder).is_dir()):
         return _scored_before(batch, done)
     try:
-        with lineage(champion.workspace.config, "score", Path(entry.source), champion.lineage) as run:
+        with lineage(champion.workspace.config, "score", entry.source, champion.lineage) as run:
             run.model_version = champion.version
             return _publish(batch, champion, entry, config_path, run=run, done=done)
     except InputError as error:
+        error.args = (batch.named(str(error)),)
         read = error.read if isinstance(error, BatchRefused) else 0
         rules = "" if isinstance(error, HistoryGap) else batch.rules  # the days may be there tomorrow
         ledger.record(replace(entry, status="refused", message=str(error), read=read, refused=read, rules=rules))
@@ -259,7 +264,7 @@ def score_batch(batch: Batch, champion: Champion, config_path: str, *, force: bo
 
 def _scored_before(batch: Batch, entry: Entry) -> BatchResult:
     same = batch.path.name == Path(entry.source).name
-    file = entry.source if same else f"{batch.path} holds the same as {entry.source}, which"
+    file = entry.source if same else f"{batch.source or batch.path} holds the same as {entry.source}, which"
     text = (
         f"{file} was scored before by {entry.model_name} version {entry.model_version} "
         f"({entry.scored_at:%Y-%m-%d %H:%M} UTC, {entry.flagged:,} alerts); nothing was done, --force scores it again "

@@ -68,15 +68,15 @@ def emit(event: str, config: Config, **facts: Any) -> None:
 
 
 @contextmanager
-def lineage(config: Config, job: Job, source: Path, log: LineageLog | None = None) -> Iterator[JobRun]:
+def lineage(config: Config, job: Job, source: Path | str, log: LineageLog | None = None) -> Iterator[JobRun]:
     """Tell that a run begins, and how it ends, as events of OpenLineage.
 
     Parameters
     ----------
     config : Config
     job : {"train", "score"}
-    source : Path
-        The table that it reads.
+    source : Path or str
+        The table that it reads, or its address in a store.
     log : LineageLog, optional
         That of several runs, one after the other.
 

@@ -1,9 +1,12 @@
 """What several tests share: quiet libraries, a Prefect server, and a small simulated table."""
 
+import logging
 import os
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ hypothesis.settings.register_profile("any machine", deadline=None, suppress_heal
 hypothesis.settings.load_profile("any machine")
 
 
+NUMBERS = count()
 FLOWS, TOUR = "tests/flows/", "tests/test_docs_commands.py"
 
 
@@ -105,6 +109,42 @@ def trained(small: Path, prefect_server: str) -> Path:
     (small / "assay.toml").write_text(text)
     run_flow(small / "assay.toml", "flows.train:train", table="", first=date(2025, 1, 31), last=date(2025, 2, 21))
     return small
+
+
+@dataclass(frozen=True)
+class S3:
+    """A bucket of a server of S3 on this machine, and fsspec's way to it."""
+
+    files: Any
+    bucket: str
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of moto's server of S3, on a free port."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed; pip install 'assay[dev]'")
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """An empty bucket, with all in the environment that leads to it."""
+    import s3fs
+
+    values = {"ACCESS_KEY_ID": "tests", "SECRET_ACCESS_KEY": "tests", "DEFAULT_REGION": "us-east-1"}
+    for name, value in {**values, "ENDPOINT_URL": s3_server}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    files, bucket = s3fs.S3FileSystem(use_listings_cache=False), f"bucket-{next(NUMBERS)}"
+    files.mkdir(bucket)
+    return S3(files, bucket)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ ONLY_IN = {
     "great_expectations": ("expectations/", "pipeline/validation/"),
     "expectations": ("expectations/", "pipeline/validation/"),
     "fastapi": ("pipeline/review/",),
+    "fsspec": ("pipeline/workspace/",),
 }
 # The rooms of pipeline/ in the order of the data's way: a room imports those before it, and itself.
 ORDER = [

@@ -21,6 +21,7 @@ from pipeline.settings.review import ReviewConfig
 from pipeline.settings.schedule import ScheduleConfig
 from pipeline.settings.selection import PromotionConfig, TuningConfig
 from pipeline.settings.sensitive import segments
+from pipeline.settings.stores import checked_store, is_address, refuse_store
 
 OF_THE_AMOUNT = ("change", "robust", "rank", "highest", "recent")
 ENTITY_FAMILIES = ("activity", *OF_THE_AMOUNT, "recency", "rhythm", "hours", "seen", "travel", "velocity", "risk")
@@ -41,7 +42,10 @@ class TableConfig(_Section):
     )
     incoming: str = Field(
         default="incoming",
-        description="Folder that scheduled scoring watches; every new file in it is scored once.",
+        description=(
+            "Folder that scheduled scoring watches, or a store's address such as s3://bucket/in; every new file in it "
+            "is scored once."
+        ),
     )
     delimiter: str = Field(
         default=",", min_length=1, max_length=1, description="What separates the cells of a CSV file."
@@ -107,6 +111,18 @@ class TableConfig(_Section):
         default=(),
         description="Words of the label that mean not known (yet), beside empty cells, null, n/a, pending and so on.",
     )
+
+    @field_validator("path")
+    @classmethod
+    def _lies_here(cls, value: str) -> str:
+        return refuse_store(
+            value, "it is read more than once, so it lies on a disk; only table.incoming may be a store"
+        )
+
+    @field_validator("incoming")
+    @classmethod
+    def _can_be_listed(cls, value: str) -> str:
+        return checked_store(value)
 
     @field_validator("label_fraud", "label_normal", "label_unknown", mode="before")
     @classmethod
@@ -606,6 +622,27 @@ class Config(_Section):
                     f"columns.{name}.title is {column.title!r}, which people would take for {owner!r}; give it a title "
                     "of its own"
                 )
+        return self
+
+    @field_validator("work_dir")
+    @classmethod
+    def _can_be_locked(cls, value: str) -> str:
+        return refuse_store(
+            value,
+            "a store has no lock and renames no folder at once, so two runs could publish a batch twice and a killed "
+            "one leave half of it; keep history and results on a local disk, and copy results to the store from there",
+        )
+
+    @model_validator(mode="after")
+    def _archive_is_reached(self) -> "Config":
+        incoming, archive = self.table.incoming, self.incoming.archive
+        if archive and is_address(incoming) != is_address(archive):
+            raise ValueError("table.incoming and incoming.archive lie in one store or both on a disk; mend one of them")
+        if archive and is_address(archive):
+            if archive.partition("://")[0] != incoming.partition("://")[0]:
+                raise ValueError("table.incoming and incoming.archive lie in one store; mend one of them")
+            if f"{archive}/".startswith(f"{incoming}/"):
+                raise ValueError(f"incoming.archive lies in {incoming}, where files come in; name a place beside it")
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import ConfigError
 from pipeline.settings.config import Config, FeaturesConfig, ModelConfig, TableConfig
 from pipeline.settings.contract import Contract
+from pipeline.settings.stores import is_address, without_login
 
 EXAMPLES = {
     "columns": (
@@ -49,7 +50,7 @@ def read_config(path: str | Path) -> Config:
     base = path.resolve().parent
 
     def absolute(value: str) -> str:
-        return str((base / value).resolve()) if value else ""
+        return value if is_address(value) else str((base / value).resolve()) if value else ""
 
     table = config.table.model_copy(
         update={"path": absolute(config.table.path), "incoming": absolute(config.table.incoming)}
@@ -111,7 +112,9 @@ def first_fault(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{key!r} is missing; add it, or make the file again with assay init"
     message = first["msg"].removeprefix("Value error, ")
-    where = f"{key} = {first['input']!r}: " if location and not isinstance(first["input"], dict) else ""
+    where = (
+        f"{key} = {without_login(repr(first['input']))}: " if location and not isinstance(first["input"], dict) else ""
+    )
     return where + message[0].lower() + message[1:]
 
 

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, Field, field_validator
 
+from pipeline.settings.stores import checked_store
+
 
 class IncomingConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """When a file of the incoming folder is there as a whole, and what becomes of it."""
@@ -35,7 +37,11 @@ class IncomingConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         ),
     )
     archive: str = Field(
-        default="", description='Folder that files are moved to once they are scored; "" leaves them where they are.'
+        default="",
+        description=(
+            "Folder that files are moved to once they are scored, of a store such as s3://bucket/in another place in "
+            'it; "" leaves them where they are.'
+        ),
     )
 
     @field_validator("markers")
@@ -45,6 +51,11 @@ class IncomingConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
             if not marker.strip() or "/" in marker:
                 raise ValueError(f"{marker!r} is no name; write an ending such as .done, or a name such as _SUCCESS")
         return value
+
+    @field_validator("archive")
+    @classmethod
+    def _can_be_moved_to(cls, value: str) -> str:
+        return checked_store(value)
 
     @field_validator("manifest")
     @classmethod

@@ -35,6 +35,8 @@ class Batch:
         How CSV files are read.
     rules : str
         `rules_digest` of the settings that it is read and judged by.
+    source : str
+        Address in a store that ``path`` is a copy of; empty for a file that is its own.
     """
 
     path: Path
@@ -43,9 +45,10 @@ class Batch:
     id: str
     settings: TableConfig
     rules: str = ""
+    source: str = ""
 
     @classmethod
-    def of(cls, path: str | Path, config: Config, period: Period = WHOLE) -> Self:
+    def of(cls, path: str | Path, config: Config, period: Period = WHOLE, *, source: str = "") -> Self:
         """Return the batch of a path; its content is read once, for the digest, and nothing is refused yet.
 
         Raises
@@ -58,11 +61,17 @@ class Batch:
         except InputError as error:
             digest = hashlib.sha256(str(error).encode()).hexdigest()
         name = batch_id(digest, period, config.contract)
-        rules = rules_digest(config)
         manifest = beside(Path(path), config.incoming.manifest) if config.incoming.manifest else None
+        rules = rules_digest(config)
         if manifest:  # a delivery that does not add up may be mended there
-            rules = hashlib.sha256(f"{rules} {hashlib.sha256(manifest.read_bytes()).hexdigest()}".encode()).hexdigest()
-        return cls(path=Path(path), period=period, digest=digest, id=name, settings=config.table, rules=rules)
+            rules = with_manifest(rules, hashlib.sha256(manifest.read_bytes()).hexdigest())
+        return cls(
+            path=Path(path), period=period, digest=digest, id=name, settings=config.table, rules=rules, source=source
+        )
+
+    def named(self, text: str) -> str:
+        """Return a sentence about a copy with the address of what it is a copy of."""
+        return text.replace(str(self.path), self.source) if self.source else text
 
     def open(self) -> Table:
         """Return the table, opened and not read.
@@ -73,6 +82,11 @@ class Batch:
             When it can't be read, with the reason in one sentence.
         """
         return open_table(self.path, self.settings)
+
+
+def with_manifest(rules: str, manifest: str) -> str:
+    """Return the digest of the rules of a delivery that has a manifest, of which the SHA-256 is given."""
+    return hashlib.sha256(f"{rules} {manifest}".encode()).hexdigest()
 
 
 def batch_id(digest: str, period: Period, contract: Contract) -> str:

@@ -37,8 +37,18 @@ def beside(path: Path, ending: str) -> Path | None:
     Path or None
         None where neither is there.
     """
-    names = dict.fromkeys((f"{path.name}{ending}", f"{path.stem}{ending}"))
-    return next((path.parent / name for name in names if (path.parent / name).is_file()), None)
+    return next((path.parent / name for name in names_beside(path, ending) if (path.parent / name).is_file()), None)
+
+
+def names_beside(path: Path, ending: str) -> tuple[str, ...]:
+    """Return what a file beside a delivery may be called.
+
+    Examples
+    --------
+    >>> names_beside(Path("day.csv"), ".done"), names_beside(Path("day"), ".done")
+    (('day.csv.done', 'day.done'), ('day.done',))
+    """
+    return tuple(dict.fromkeys((f"{path.name}{ending}", f"{path.stem}{ending}")))
 
 
 def read_totals(path: Path) -> Totals:

@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -56,7 +56,7 @@ def look(config: Config, *, waits: bool = False) -> Deliveries:
             f"the incoming folder {incoming} does not exist; make it, or name another one as table.incoming"
         )
     paths = [path for path in sorted(incoming.iterdir()) if not _is_beside(path, config)]
-    ready = [path for path in paths if not _is_ignored(path, config)]
+    ready = [path for path in paths if not is_ignored(path, config)]
     skipped = len(paths) - len(ready)
     unfinished = {path: text for path in ready if (text := _missing(path, config))}
     quiet = config.incoming.quiet_seconds
@@ -89,7 +89,7 @@ def put_away(path: Path, config: Config) -> None:
         return
     archive = Path(config.incoming.archive)
     archive.mkdir(parents=True, exist_ok=True)
-    companions = [beside(path, ending) for ending in _endings(config)]
+    companions = [beside(path, ending) for ending in endings(config)]
     for source in filter(None, (path, *companions)):  # a companion alone is not looked at
         target = archive / source.name
         if target.exists():
@@ -106,27 +106,44 @@ def source_of(path: Path, config: Config) -> Path:
     return Path(config.table.incoming) / path.name if archive and path.parent == Path(archive) else path
 
 
-def _endings(config: Config) -> Sequence[str]:
+def endings(config: Config) -> Sequence[str]:
     """Return the endings of files that only say something of the delivery beside them."""
-    endings = [marker for marker in config.incoming.markers if marker.startswith(".")]
-    return [*endings, *filter(None, [config.incoming.manifest])]
+    markers = [marker for marker in config.incoming.markers if marker.startswith(".")]
+    return [*markers, *filter(None, [config.incoming.manifest])]
 
 
 def _is_beside(path: Path, config: Config) -> bool:
-    return path.is_file() and path.name.endswith(tuple(_endings(config)))
+    return path.is_file() and path.name.endswith(tuple(endings(config)))
 
 
-def _is_ignored(path: Path, config: Config) -> bool:
+def is_ignored(path: Path, config: Config) -> bool:
+    """Return whether a name is not looked at: hidden, or of a file that is still being written."""
     name = path.name.lower()
     return name.startswith((".", "_")) or any(fnmatchcase(name, each.lower()) for each in config.incoming.ignore)
 
 
 def _missing(path: Path, config: Config) -> str:
     """Return what a delivery waits for; "" for one that is whole."""
+
+    def has(name: str) -> bool:
+        return beside(path, name) is not None if name.startswith(".") else (path / name).exists()
+
+    return missing(has, config)
+
+
+def missing(has: Callable[[str], bool], config: Config) -> str:
+    """Return what a delivery waits for; "" for one that is whole.
+
+    Parameters
+    ----------
+    has : callable
+        Whether the delivery has a marker or a manifest.
+    config : Config
+    """
     markers, manifest = config.incoming.markers, config.incoming.manifest
-    if markers and not any(beside(path, name) if name.startswith(".") else (path / name).exists() for name in markers):
+    if markers and not any(map(has, markers)):
         return f"it has no {' or '.join(markers)} yet"
-    return f"it has no {manifest} yet" if manifest and not beside(path, manifest) else ""
+    return f"it has no {manifest} yet" if manifest and not has(manifest) else ""
 
 
 def _last_change(path: Path) -> float:

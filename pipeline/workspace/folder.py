@@ -46,6 +46,8 @@ class WorkFolder:
         The page of the watch over time.
     lineage : Path
         Events on what training and scoring read and wrote, a file a month.
+    landed : Path
+        Copies of the files of a store, each while it is scored.
     draft : Path
         Rows for the history that the run at work on this table has written and no record owns yet.
     """
@@ -67,6 +69,7 @@ class WorkFolder:
         self.nightly = self.root / "nightly" / config.name
         self.monitoring = self.root / "monitoring" / config.name
         self.lineage = self.root / "lineage"
+        self.landed = self.root / "landed" / config.name
         self.draft = self.history / ".draft"
 
     @contextmanager

@@ -38,6 +38,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
+from pipeline.settings.stores import is_address
 from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
 from pipeline.tables.period import Period
@@ -56,7 +57,7 @@ class Entry:
     Attributes
     ----------
     batch_id, source, digest : str
-        ``source`` is the absolute path of the file or folder.
+        ``source`` is the absolute path of the file or folder, or its address in a store.
     period_start, period_end : datetime or None
         The half-open period asked for; None = open.
     model_name, model_version : str
@@ -137,7 +138,7 @@ class Ledger:
         The result holds those of every model version, since the new content makes all of them out of date.
         """
         return self._select(
-            BATCHES.c.source == _absolute(batch.path),
+            BATCHES.c.source == _absolute(batch.source or batch.path),
             BATCHES.c.period_start.is_not_distinct_from(batch.period.start),
             BATCHES.c.period_end.is_not_distinct_from(batch.period.end),
             BATCHES.c.batch_id != batch.id,
@@ -278,7 +279,7 @@ class Handled:
         change, and when its content went out of the ledger because a changed file took its place.
         """
         content = (batch.digest, batch.period.start, batch.period.end)
-        refused = self._refused.get((*content, _absolute(batch.path), batch.rules))
+        refused = self._refused.get((*content, _absolute(batch.source or batch.path), batch.rules))
         return self._scored.get(content, refused)
 
 
@@ -295,7 +296,7 @@ def _of_content(digest: str, period: Period) -> sa.ColumnElement[bool]:
 
 
 def _absolute(source: str | Path) -> str:
-    return printable(Path(source).resolve())
+    return str(source) if is_address(str(source)) else printable(Path(source).resolve())
 
 
 class AtWork(AssayError):

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import InputError, plain
 from pipeline.settings.config import Config
+from pipeline.settings.stores import is_address
 from pipeline.tables.files import parquet_file, printable
 from pipeline.workspace.folder import WorkFolder
 from pipeline.workspace.posting import post
@@ -108,8 +109,8 @@ class JobRun:
     ----------
     config : Config
     job : {"train", "score"}
-    source : Path
-        The file or folder that is read.
+    source : Path or str
+        The file or folder that is read, or its address in a store.
     parent : Parent or None
     id : str
         A UUID.
@@ -123,7 +124,7 @@ class JobRun:
 
     config: Config
     job: Job
-    source: Path
+    source: Path | str
     parent: Parent | None = None
     id: str = field(default_factory=lambda: str(uuid4()))
     accepted: Contents | None = None
@@ -308,8 +309,15 @@ def _producer() -> str:
     return f"urn:assay:{version('assay')}"
 
 
-def _file(path: Path) -> dict[str, Any]:
-    place = path.absolute()
+def _file(path: Path | str) -> dict[str, Any]:
+    if is_address(str(path)):  # https://openlineage.io/docs/spec/naming
+        parts = urlsplit(str(path))
+        return {
+            "namespace": f"{parts.scheme}://{parts.netloc}",
+            "name": plain(parts.path.lstrip("/")),
+            "facets": _facets(dataSource={"name": plain(parts.path.rpartition("/")[2]), "uri": plain(str(path))}),
+        }
+    place = Path(path).absolute()
     return {
         "namespace": "file",
         "name": plain(printable(place)),

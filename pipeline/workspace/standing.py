@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from pipeline.errors import AssayError
 from pipeline.settings.config import Config
+from pipeline.settings.stores import is_address
 from pipeline.tables.batch import Batch, rules_digest
 from pipeline.tables.files import parquet_file
 from pipeline.workspace.database import answering, connect, is_up_to_date, loss
@@ -23,6 +24,7 @@ from pipeline.workspace.ledger import Entry, Handled, Ledger
 from pipeline.workspace.nightly import LastRun, Nightly, Schedule
 from pipeline.workspace.retraining import LastRetraining, Outlook, last_retraining, outlook
 from pipeline.workspace.schema import ALIAS_CHANGES
+from pipeline.workspace.store import Store
 from pipeline.workspace.watch import WatchEvent, WatchEvents
 
 State = Literal["fine", "attention", "stopped"]
@@ -299,12 +301,12 @@ def _versions(aliases: Mapping[str, tuple[str, datetime]], scored: Sequence[Entr
 
 
 def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[Finding]]:
-    folder, nightly = Path(config.table.incoming), Nightly(config)
-    place = str(folder.resolve())
+    folder, nightly = config.table.incoming, Nightly(config)
+    place = folder if is_address(folder) else str(Path(folder).resolve())
     here = [entry for entry in entries if os.path.dirname(entry.source) == place]  # noqa: PTH120 - of 10,000, in time
     scored = [entry for entry in here if entry.status == "scored"]
     result = Incoming(
-        folder=str(folder),
+        folder=folder,
         last=Path(scored[-1].source).name if scored else None,
         last_at=scored[-1].scored_at if scored else None,
         every=_rhythm(here),
@@ -312,20 +314,31 @@ def _incoming(config: Config, entries: Sequence[Entry]) -> tuple[Incoming, list[
         schedule=nightly.schedule,
     )
     try:
-        deliveries = look(config)
+        store = Store(config) if is_address(folder) else None
+        deliveries = store.look() if store else look(config)
     except AssayError as error:  # of no concern where files are scored by name
         is_used = result.schedule or result.last or nightly.last_run
-        return result, [_stopped(str(error), "There is no incoming folder.")] if is_used else []
-    waiting = dict(_waiting(config, deliveries.ready, here, entries))
+        brief = (
+            "The store that files come in does not answer." if is_address(folder) else "There is no incoming folder."
+        )
+        return result, [_stopped(str(error), brief)] if is_used else []
+    handled = Handled([entry for entry in entries if entry.status != "replaced"])
+    waiting = dict(
+        store.waiting(deliveries.ready, handled) if store else _waiting(config, deliveries.ready, here, handled)
+    )
+
+    def is_there(source: str) -> bool:
+        return store.has(Path(source).name) if store else Path(source).exists()
+
     names = {path.name for path in waiting}
     last_of_source = {entry.source: entry for entry in here}
     refused = {
         Path(source).name: entry.message
         for source, entry in last_of_source.items()
-        if entry.status == "refused" and Path(source).exists() and (not entry.rules or Path(source).name not in names)
+        if entry.status == "refused" and is_there(source) and (not entry.rules or Path(source).name not in names)
     }
     new = {path.name: at for path, at in waiting.items() if path.name not in refused}
-    left_out = sum(entry.status == "skipped" and Path(source).exists() for source, entry in last_of_source.items())
+    left_out = sum(entry.status == "skipped" and is_there(source) for source, entry in last_of_source.items())
     skipped, oldest = deliveries.skipped + len(deliveries.unfinished), min(new.values(), default=None)
     return replace(
         result, waiting=tuple(new), oldest_at=oldest, skipped=skipped, refused=refused, left_out=left_out
@@ -340,14 +353,13 @@ def _rhythm(here: Sequence[Entry]) -> timedelta | None:
 
 
 def _waiting(
-    config: Config, ready: Sequence[Path], here: Sequence[Entry], entries: Sequence[Entry]
+    config: Config, ready: Sequence[Path], here: Sequence[Entry], handled: Handled
 ) -> Iterator[tuple[Path, datetime]]:
     """Yield the files that the next run looks at, with the moment since which they are there.
 
     A file that has not changed since its batch was settled is not read again.
     """
     latest = {entry.source: entry for entry in here if entry.status != "replaced"}
-    handled = Handled([entry for entry in entries if entry.status != "replaced"])
     rules, room = rules_digest(config), READ_BYTES
     place = Path(config.table.incoming).resolve()
     for path in ready:

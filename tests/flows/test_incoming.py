@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from fsspec.core import url_to_fs
 from prefect.events.clients import AssertingPassthroughEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.states import Failed
@@ -32,6 +33,8 @@ from pipeline.workspace.deliveries import came_at
 from pipeline.workspace.ledger import Ledger, lock
 from pipeline.workspace.nightly import Nightly, Schedule
 from pipeline.workspace.standing import standing
+from pipeline.workspace.store import Store
+from tests.conftest import S3
 
 
 def run(home: Path) -> IncomingResult:
@@ -339,3 +342,114 @@ def test_a_file_before_which_the_history_lacks_days_is_tried_again(home: Path, i
         assert re.search(r"1 of 1 new files refused: good\.parquet: the history lacks", str(failure(home)))
     (home / "assay.toml").write_text(text)
     assert run(home).screen.sentences[0] == "1 new file scored"
+
+
+@pytest.fixture
+def store(home: Path, s3: S3) -> str:
+    """The address of an incoming folder in a bucket, with one day that can be scored and an archive beside it."""
+    text = (home / "assay.toml").read_text()
+    for old, new in [
+        ('incoming = "incoming"', f'incoming = "s3://{s3.bucket}/in"'),
+        ('archive = ""', f'archive = "s3://{s3.bucket}/done"'),
+        ("prefect = true", "prefect = false"),
+    ]:
+        assert old in text
+        text = text.replace(old, new)
+    (home / "assay.toml").write_text(text)
+    put(s3, "good.parquet", day_of(home, 26))
+    return f"s3://{s3.bucket}/in"
+
+
+def put(s3: S3, name: str, rows: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink)
+    s3.files.pipe_file(f"{s3.bucket}/in/{name}", sink.getvalue().to_pybytes())
+
+
+def stored(s3: S3) -> list[str]:
+    return sorted(path.removeprefix(f"{s3.bucket}/") for path in s3.files.find(s3.bucket, refresh=True))
+
+
+def test_files_of_a_store_are_scored_once_known_without_a_copy_and_put_away(
+    home: Path, store: str, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.files.pipe_file(f"{s3.bucket}/in/broken.csv", b"no,table\n")
+    s3.files.pipe_file(f"{s3.bucket}/in/next.csv.part", b"half a")
+    error = failure(home)
+    assert re.match(rf"1 of 2 new files refused: {store}/broken\.csv ", str(error))
+    assert error.screen.sentences[0] == "1 new file scored"
+    entries = {entry.source: entry for entry in Ledger(read_config(home / "assay.toml")).entries()}
+    assert {source: entry.status for source, entry in entries.items()} == {
+        f"{store}/good.parquet": "scored",
+        f"{store}/broken.csv": "refused",
+    }
+    assert entries[f"{store}/broken.csv"].message.startswith(f"{store}/broken.csv ")
+    assert stored(s3) == ["done/good.parquet", "in/broken.csv", "in/next.csv.part"]
+    assert not (home / "assay-data" / "landed" / read_config(home / "assay.toml").name).exists()
+    assert store in next((home / "assay-data" / "batches").glob("*/report.html")).read_text()
+    (file,) = (home / "assay-data" / "lineage").glob("*.ndjson")
+    names = {(each["namespace"], each["name"]) for line in file.read_text().splitlines() for each in inputs(line)}
+    assert (f"s3://{s3.bucket}", "in/good.parquet") in names
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_copy", lambda *_: pytest.fail("it was copied again"))
+        assert run(home).screen.sentences[0] == f"no new file in {store}"
+        now = standing(read_config(home / "assay.toml")).incoming
+    assert (now.folder, now.last, now.waiting, list(now.refused)) == (store, "good.parquet", (), ["broken.csv"])
+    # The same content under another name is known by it; another one under the same name takes its place.
+    put(s3, "same.parquet", day_of(home, 26))
+    put(s3, "good.parquet", day_of(home, 26).slice(1))
+    assert standing(read_config(home / "assay.toml")).incoming.waiting == ("good.parquet", "same.parquet")
+    run(home)
+    assert statuses(home) == [("broken.csv", "refused"), ("good.parquet", "replaced"), ("good.parquet", "scored")]
+    assert stored(s3) == [
+        *("done/good-1.parquet", "done/good.parquet", "done/same.parquet"),
+        *("in/broken.csv", "in/next.csv.part"),
+    ]
+    # Without what was noted it is copied again, and known by its content: no second refusal, and no way to the archive.
+    (memory,) = (home / "assay-data" / "nightly").glob("*/store.ndjson")
+    memory.unlink()
+    assert run(home).screen.sentences[0] == "0 new files scored"
+    assert (len(statuses(home)), "in/broken.csv" in stored(s3), memory.exists()) == (3, True, True)
+    # By its name, although it lies in the archive by now.
+    words = {"table": f"{store}/good.parquet", "version": "champion", "force": True}
+    result = run_flow(home / "assay.toml", "flows.score:score", **words)
+    assert result.counts["read"] == day_of(home, 26).num_rows - 1
+    assert [status for name, status in statuses(home) if name == "good.parquet"] == ["replaced", "scored"]
+
+
+def inputs(line: str) -> list[dict[str, Any]]:
+    return [each for each in json.loads(line)["inputs"] if "namespace" in each]
+
+
+class Killed(BaseException):
+    """What nothing catches, as a signal that nothing can."""
+
+
+@pytest.mark.parametrize("point", ["get_file", "cp_file", "rm_file"])
+def test_a_run_that_ends_anywhere_on_its_way_from_the_store_leaves_each_file_to_be_scored_once(
+    home: Path, store: str, s3: S3, monkeypatch: pytest.MonkeyPatch, *, point: str
+) -> None:
+    def dies(*_: object) -> None:
+        raise Killed
+
+    leftover = home / "assay-data" / "landed" / read_config(home / "assay.toml").name / "good.parquet"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"half of it")
+    with monkeypatch.context() as patch:
+        patch.setattr(url_to_fs(store)[0], point, dies)  # there is one object for each kind of store
+        with pytest.raises(Killed):
+            run(home)
+    scored_before = statuses(home) if (home / "assay-data" / "ledger.db").exists() else []
+    assert scored_before == ([("good.parquet", "scored")] if point in ("cp_file", "rm_file") else [])
+    run(home)
+    assert statuses(home) == [("good.parquet", "scored")]
+    assert stored(s3) == ["done/good.parquet"]
+    assert len(list((home / "assay-data" / "batches").glob("*-v*"))) == 1
+
+
+def test_a_store_that_does_not_answer_stops_the_run_in_one_sentence(home: Path, store: str, s3: S3) -> None:
+    text = (home / "assay.toml").read_text()
+    (home / "assay.toml").write_text(text.replace(store, "s3://no-such-bucket/in"))
+    says = r"s3://no-such-bucket/in can't be listed \(the specified bucket does not exist\); mend that"
+    assert re.search(says, str(failure(home)), re.IGNORECASE)
+    assert standing(read_config(home / "assay.toml")).state == "stopped"
