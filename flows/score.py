@@ -136,7 +136,7 @@ def _score_table(
 ) -> BatchResult | State:
     try:
         champion = load_champion(config, version)
-        with lock(config.work_dir):
+        with lock(config):
             settle_draft(champion.workspace)
             with console.step("read"):
                 batch = Batch.of(table, champion.workspace.config, period)
@@ -164,7 +164,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
 
 def _score_new_files(config: Config, config_path: str, version: str) -> IncomingResult | State:
     try:
-        with lock(config.work_dir, timeout=0 if config.schedule.overlap == "skip" else WAIT):
+        with lock(config, timeout=0 if config.schedule.overlap == "skip" else WAIT):
             settle_draft(Workspace(config))
             files = NewFiles.of(config)
             if not files.paths and not files.refused and not files.failed:
