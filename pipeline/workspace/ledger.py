@@ -241,7 +241,7 @@ class Ledger:
 
     def mark_removed(self, entries: Sequence[Entry], at: datetime) -> None:
         """Note that the results of batches are removed from now on, in one transaction."""
-        with answering(self._engine), self._engine.begin() as connection:
+        with answering(self._engine), recording(self._engine, run_lock(self.name)) as connection:
             for entry in entries:
                 here = sa.and_(BATCHES.c.batch_id == entry.batch_id, BATCHES.c.model_version == entry.model_version)
                 connection.execute(sa.update(BATCHES).where(here, self._mine()).values(removed_at=at))

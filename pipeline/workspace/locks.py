@@ -23,15 +23,15 @@ from pipeline.errors import AssayError
 from pipeline.settings.config import Config
 from pipeline.workspace.database import answering, connect, database_url, shown_url
 
-PAUSE = 0.1
+BETWEEN_TRIES = 0.25
 """Seconds between two tries to get a lock of the database."""
-SETTINGS = {
+SESSION_SETTINGS = {
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
     "idle_session_timeout": "0",
 }
-"""Of the session, where the server knows them: it notices a host that is gone, and does not end the session itself."""
+"""Where the server knows them: it notices a host that is gone, and does not end the session itself."""
 _SET = sa.text("SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name")
 _TRY = sa.text("SELECT pg_try_advisory_lock(:key)")
 _GIVE_BACK = sa.text("SELECT pg_advisory_unlock_all()")
@@ -120,7 +120,7 @@ class _Session:
         self._lost = ""
         self._connection = engine.connect()
         with self._connection.begin():
-            for name, value in SETTINGS.items():
+            for name, value in SESSION_SETTINGS.items():
                 self._connection.execute(_SET, {"name": name, "value": value})
 
     def take(self, until: float, path: Path) -> None:
@@ -129,7 +129,7 @@ class _Session:
             while not self._try(key):
                 if time.monotonic() >= until:
                     raise Timeout(str(path))
-                time.sleep(PAUSE)
+                time.sleep(BETWEEN_TRIES)
         _HELD.update(dict.fromkeys(self._places, self))
 
     def _try(self, key: int) -> bool:
