@@ -105,7 +105,7 @@ def end_dead_runs(deployments: "Sequence[DeploymentResponse]", config: Config) -
     A run holds the lock of the work folder; where somebody has it, nothing is done.
     """
     alive = {"type": {"any_": [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]}}
-    with get_client(sync_client=True) as client, suppress(AssayError), lock(config.work_dir, timeout=0):
+    with get_client(sync_client=True) as client, suppress(AssayError), lock(config, timeout=0):
         for run in _runs(client, deployments, FlowRunFilter.model_validate({"state": alive})):
             dead: State = Crashed(
                 message="Its process ended without a word; what it had not published, the next run scores."

@@ -62,7 +62,7 @@ def monitor(config_path: str, version: str = "champion") -> MonitorResult | Stat
     """
     try:
         config = read_config(config_path)
-        with lock(config.work_dir):
+        with lock(config):
             return _monitor(config, version)
     except AssayError as error:
         return Failed(message=str(error))

@@ -110,7 +110,7 @@ def _trained(config: Config, config_path: str, reasons: tuple[str, ...], *, is_a
     workspace.folder.make(workspace.folder.runs)
     with hidden(workspace.folder.runs, "retraining") as scratch:
         table = scratch / f"history-{days.first}-to-{days.until}.parquet"
-        with lock(config.work_dir):
+        with lock(config):
             write_trailing(workspace, days, table)
             period = Period.of_days(days.first, days.last, config.table.time_zone)
             anew = Anew(why="; ".join(reasons), types=champion.reference.types)

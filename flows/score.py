@@ -138,7 +138,7 @@ def _score_table(
 ) -> BatchResult | State:
     try:
         champion = load_champion(config, version)
-        with lock(config.work_dir):
+        with lock(config):
             settle_draft(champion.workspace)
             store = Store(config) if is_address(table) else None
             place = Path(store.find(table) if store else table)
@@ -167,7 +167,7 @@ def score_incoming(config_path: str, version: str = "champion") -> IncomingResul
 
 def _score_new_files(config: Config, config_path: str, version: str) -> IncomingResult | State:
     try:
-        with lock(config.work_dir, timeout=0 if config.schedule.overlap == "skip" else WAIT):
+        with lock(config, timeout=0 if config.schedule.overlap == "skip" else WAIT):
             settle_draft(Workspace(config))
             files = NewFiles.of(config)
             if not files.paths and not files.refused and not files.failed:

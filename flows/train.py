@@ -160,7 +160,7 @@ def train(
     """
     try:
         config = read_config(config_path)
-        with lock(config.work_dir):
+        with lock(config):
             period = Period.of_days(first, last, config.table.time_zone)
             return train_version(config, config_path, table=table or config.table.path, period=period, as_of=as_of)
     except RunCancelled as error:

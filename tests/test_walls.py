@@ -37,6 +37,7 @@ OF_NO_ONE_FILE = {
     "tests/flows/test_faults.py": "scoring that fails or is killed wherever it touches the disk",
     "tests/flows/test_faults_of_versions.py": "training, threshold and search that fail or are killed anywhere",
     "tests/flows/test_models.py": "training, scoring and the commands that show rows, one after the other",
+    "tests/flows/test_runners.py": "several runners on one folder, on one host and on several",
     "tests/flows/test_what_people_see.py": "hostile and sensitive values through training, scoring and other commands",
     "tests/models/test_device.py": "every model trained on a device that is not the CPU",
     "tests/models/test_every_model.py": "what every model does alike",

@@ -116,7 +116,7 @@ def _publish(day: date, rows: Path, asked: Asked, champion: "Champion", *, outco
     file = workspace.folder.backfills / "rows" / f"{day}-{digest_of(rows)[:8]}.parquet"
     workspace.folder.make(file.parent)
     shutil.move(rows, file)  # on the same disk: a file is there whole
-    with lock(workspace.config.work_dir):
+    with lock(workspace.config):
         settle_draft(workspace)
         batch = Batch.of(file, workspace.config)
         try:

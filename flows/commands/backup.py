@@ -26,7 +26,7 @@ def make_backup(config_path: Path, parent: Path) -> Path:
     from pipeline.workspace.ledger import lock
     from pipeline.workspace.workspace import Workspace
 
-    with console.live(), console.step("wait for runs, and copy"), lock(config.work_dir), Intents(config).alone():
+    with console.live(), console.step("wait for runs, and copy"), lock(config), Intents(config).alone():
         settle_draft(Workspace(config))
         folder, manifest = back_up(config, config_path, parent)
     rows: dict[str, object] = {

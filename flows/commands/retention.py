@@ -42,7 +42,7 @@ def remove_old(config_path: Path, keep: str, *, is_dry_run: bool) -> None:
     else:
         for sentence in recover(config):
             console.warning(sentence)
-        with lock(config.work_dir), Intents(config).alone():
+        with lock(config), Intents(config).alone():
             settle_draft(Workspace(config))
             due = find_due(config, length)
             freed = sizes(due, config)

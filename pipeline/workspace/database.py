@@ -71,9 +71,9 @@ def connect(config: Config) -> sa.Engine:
     except ArgumentError:
         raise ConfigError(NO_URL) from None
     except ModuleNotFoundError as error:
+        remedy = "install Assay with its extra, assay[postgres]" if error.name == "psycopg" else "install it with pip"
         raise ConfigError(
-            f"tracking.ledger_url = {where} needs the driver {error.name!r}, which is not installed; "
-            "install it with pip"
+            f"tracking.ledger_url = {where} needs the driver {error.name!r}, which is not installed; {remedy}"
         ) from None
     except (SQLAlchemyError, OSError) as error:
         raise _unusable(where, error) from None

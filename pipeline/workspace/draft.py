@@ -10,9 +10,13 @@ Then, in this order:
 
 A run that ends before the second step, however it ends, has changed nothing. One that ends after it is completed by
 the next start (`settle_draft`), which asks for the record and does the third step, or removes what has none.
+
+Each draft has folders of its own name inside the hidden ones. A run that has lost its lock to another one
+(`pipeline.workspace.locks`) and does not know it yet then finds its own gone, and nothing of it gets into the other's.
 """
 
 import json
+import secrets
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +30,8 @@ from pipeline.tables.scratch import sweep
 from pipeline.tables.writing import flush, write_text
 from pipeline.workspace.history import History, NextHistory
 from pipeline.workspace.intents import Intents
-from pipeline.workspace.ledger import Entry
+from pipeline.workspace.ledger import Entry, run_lock
+from pipeline.workspace.locks import check_held
 from pipeline.workspace.outdated import Outdated, outdated_by
 from pipeline.workspace.workspace import Workspace
 
@@ -69,10 +74,11 @@ class Draft:
 
     def __init__(self, workspace: Workspace, final: Path) -> None:
         self.final = final
-        self.results = _beside(final, workspace)
-        self.results.mkdir()
-        self._rows = workspace.folder.draft
-        self._rows.mkdir()
+        name = secrets.token_hex(4)
+        self.results = _beside(final, workspace) / name
+        self._rows = workspace.folder.draft / name
+        for folder in (self.results, self._rows):
+            folder.mkdir(parents=True)
         self._history = NextHistory(workspace.history, self._rows)
         self._workspace = workspace
         self.workspace = workspace.with_history(self._history)
@@ -96,7 +102,10 @@ class Draft:
         ------
         ResourceError
             When everything is recorded and not everything could be put into its place; the next start does that.
+        LockLost
+            When the run has lost its lock; nothing is recorded then.
         """
+        _check(self.workspace)
         for scratch in self.results.glob(".*"):
             shutil.rmtree(scratch) if scratch.is_dir() else scratch.unlink()
         change = _Change(
@@ -107,7 +116,7 @@ class Draft:
         )
         write_text(self._rows / CHANGE, json.dumps(asdict(change)))
         for folder in (self.results, self._rows):
-            flush(folder.parent.parent, folder.parent, folder, *folder.rglob("*"))
+            flush(*list(folder.parents)[:3], folder, *folder.rglob("*"))
         if entry is None:
             self.results.rename(self.final)
             flush(self.final.parent)
@@ -148,9 +157,11 @@ def drafting(workspace: Workspace, final: Path) -> Iterator[Draft]:
     workspace.folder.make(workspace.folder.history)
     try:
         yield Draft(workspace, final)
-    except BaseException:
+    except BaseException as error:
         with suppress(Exception):  # the next start settles it, and the error that is on its way says more
             settle_draft(workspace)
+        if isinstance(error, Exception):
+            _check(workspace)  # its folders may be gone with its lock, and the error only says that
         raise
 
 
@@ -181,16 +192,22 @@ def settle_draft(workspace: Workspace) -> None:
 
 
 def _settle(workspace: Workspace) -> None:
+    _check(workspace)  # else what is there may be another run's
     work = workspace.folder
     for parent in (work.batches, work.runs, work.history):
         sweep(parent)
-    change = _read(work.draft / CHANGE)
-    if change and _is_recorded(change, workspace):
-        _complete(change, workspace)
+    for file in work.draft.rglob(CHANGE):
+        change = _read(file)
+        if change and _is_recorded(change, workspace):
+            _complete(change, file.parent, workspace)
     finals = (work.batches / "any", work.runs / "any")
     for folder in (*(_beside(final, workspace, part) for final in finals for part in ("draft", "old")), work.draft):
         if folder.exists():
             shutil.rmtree(folder)
+
+
+def _check(workspace: Workspace) -> None:
+    check_held(workspace.config, run_lock(workspace.config.name))
 
 
 def _beside(final: Path, workspace: Workspace, part: str = "draft") -> Path:
@@ -223,16 +240,16 @@ def _is_recorded(change: _Change, workspace: Workspace) -> bool:
     return entry is not None and _record(entry) == change.record
 
 
-def _complete(change: _Change, workspace: Workspace) -> None:
+def _complete(change: _Change, rows: Path, workspace: Workspace) -> None:
     """Put everything into its place; what is there already is left."""
     work = workspace.folder
     final = work.root / change.final
-    results = _beside(final, workspace)
+    results = _beside(final, workspace) / rows.relative_to(work.draft)  # itself, where an older Assay has drafted
     if results.exists():
         if final.exists():
             final.rename(_beside(final, workspace, "old"))
         results.rename(final)
-    History(work.history, workspace.config).take_over(work.draft, change.gone)
+    History(work.history, workspace.config).take_over(rows, change.gone)
     for name in change.retired:
         work.retire(work.batches / name)
     flush(*(folder for folder in (final.parent, work.batches, work.replaced) if folder.exists()))

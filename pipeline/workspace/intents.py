@@ -6,18 +6,19 @@ An intent that is still there once nobody holds the lock is one of a command tha
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from pipeline.errors import AssayError, ResourceError
 from pipeline.settings.config import Config
 from pipeline.workspace.database import answering, connect
+from pipeline.workspace.locks import locked
 from pipeline.workspace.schema import INTENTS
 
 Change = Literal["aliases", "registration", "runs"]
@@ -58,12 +59,14 @@ class Intents:
 
     def __init__(self, config: Config) -> None:
         self.name, self.place = config.name, str(Path(config.work_dir).absolute())
-        self._engine = connect(config)
+        self._config, self._engine = config, connect(config)
         self._path = Path(self.place) / "registry.lock"
 
     @contextmanager
     def alone(self, timeout: float = 3600) -> Iterator[None]:
-        """Hold the lock of whoever changes the registry; the system gives it back when the process ends, however.
+        """Hold the lock of whoever changes the registry: a file's, and PostgreSQL's beside it as for `ledger.lock`.
+
+        Either is given back when the process ends, however it ends.
 
         Parameters
         ----------
@@ -76,25 +79,24 @@ class Intents:
             When another one still holds it then.
         ResourceError
             When the work folder cannot be written to.
+        ConfigError
+            When the database cannot be used.
         """
-        held = FileLock(self._path)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            held.acquire(timeout=timeout)
-        except Timeout:
-            raise Busy(
-                f"another command is changing the versions of model {self.name!r} and has not finished within "
-                f"{timeout:g} seconds; wait for it to end, then run this again"
-            ) from None
-        except OSError as error:
-            raise ResourceError(
-                f"the work folder {self.place} can't be written to ({error.strerror}); mend that, or name another one "
-                "as work_dir"
-            ) from None
-        try:
+        names = [f"versions of {self.name}", f"registry of {self.place}"]
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self._path, self._config, names, timeout))
+            except Timeout:
+                raise Busy(
+                    f"another command is changing the versions of model {self.name!r} and has not finished within "
+                    f"{timeout:g} seconds; wait for it to end, then run this again"
+                ) from None
+            except OSError as error:
+                raise ResourceError(
+                    f"the work folder {self.place} can't be written to ({error.strerror}); mend that, or name another "
+                    "one as work_dir"
+                ) from None
             yield
-        finally:
-            held.release()
 
     def pending(self) -> list[Intent]:
         """Return those that have begun and not ended; of commands at work, too, unless the lock is held."""

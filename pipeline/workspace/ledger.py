@@ -27,14 +27,14 @@ that one bad file does not wake the engineer every night.
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from pipeline.errors import AssayError, ConfigError
 from pipeline.settings.config import Config
@@ -43,6 +43,7 @@ from pipeline.tables.batch import Batch
 from pipeline.tables.files import printable
 from pipeline.tables.period import Period
 from pipeline.workspace.database import answering, connect
+from pipeline.workspace.locks import locked, recording
 from pipeline.workspace.schema import BATCHES
 
 Status = Literal["scored", "replaced", "refused", "skipped"]
@@ -206,6 +207,11 @@ class Ledger:
         entry : Entry
         replaces : sequence of str
             ``batch_id`` of the batches whose place this one takes, from :meth:`replaced_by`.
+
+        Raises
+        ------
+        LockLost
+            When the process has taken the run lock in the database (`lock`) and lost it; nothing is recorded then.
         """
         if entry.model_name != self.name:
             raise ValueError(f"this is the ledger of {self.name!r}, the entry is of {entry.model_name!r}")
@@ -222,7 +228,7 @@ class Ledger:
         else:
             content = _of_content(entry.digest, Period(entry.period_start, entry.period_end))
             old = sa.or_(here, sa.and_(content, BATCHES.c.status.in_(UNSCORED), self._mine()))
-        with answering(self._engine), self._engine.begin() as connection:
+        with answering(self._engine), recording(self._engine, run_lock(self.name)) as connection:
             connection.execute(
                 sa.update(BATCHES)
                 .where(BATCHES.c.batch_id.in_(list(replaces)), _live(), self._mine())
@@ -236,7 +242,7 @@ class Ledger:
 
     def mark_removed(self, entries: Sequence[Entry], at: datetime) -> None:
         """Note that the results of batches are removed from now on, in one transaction."""
-        with answering(self._engine), self._engine.begin() as connection:
+        with answering(self._engine), recording(self._engine, run_lock(self.name)) as connection:
             for entry in entries:
                 here = sa.and_(BATCHES.c.batch_id == entry.batch_id, BATCHES.c.model_version == entry.model_version)
                 connection.execute(sa.update(BATCHES).where(here, self._mine()).values(removed_at=at))
@@ -300,18 +306,21 @@ def _absolute(source: str | Path) -> str:
 
 
 class AtWork(AssayError):
-    """Another run holds the work folder's run lock."""
+    """Another run holds the run lock."""
 
 
 @contextmanager
-def lock(work_dir: str | Path, timeout: float = 3600) -> Iterator[None]:
-    """Hold the work folder's run lock, so that two runs never write the same batch at once.
+def lock(config: Config, timeout: float = 3600) -> Iterator[None]:
+    """Hold the run lock of a work folder, so that two runs never write the same batch at once.
 
-    The operating system gives the lock back when the process ends, however it ends.
+    It is a file's, and where the ledger is in PostgreSQL also the database's, for the table and for the folder: so runs
+    on several hosts that share both come one after the other, whatever a file's lock is worth between them. Either is
+    given back when the process ends, however it ends; `pipeline.workspace.locks` has what happens when the database's
+    is lost before.
 
     Parameters
     ----------
-    work_dir : path
+    config : Config
     timeout : float
         Seconds to wait for another run to finish.
 
@@ -320,24 +329,26 @@ def lock(work_dir: str | Path, timeout: float = 3600) -> Iterator[None]:
     AtWork
         When another run still holds the lock after that time.
     ConfigError
-        When the folder cannot be made or written to.
+        When the folder cannot be made or written to, or the database not be used.
     """
-    path = Path(work_dir) / "score.lock"
-    held = FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire(timeout=timeout)
-    except Timeout:
-        raise AtWork(
-            f"another run is writing to {path.parent} and has not finished within {timeout:g} seconds; "
-            "wait for it to end, then run this again"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"the work folder {path.parent} can't be written to ({error.strerror}); mend that, or name another one "
-            "as work_dir"
-        ) from None
-    try:
+    folder = Path(config.work_dir)
+    names = [run_lock(config.name), f"folder {folder.absolute()}"]
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / "score.lock", config, names, timeout))
+        except Timeout:
+            raise AtWork(
+                f"another run is writing to {folder} and has not finished within {timeout:g} seconds; "
+                "wait for it to end, then run this again"
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"the work folder {folder} can't be written to ({error.strerror}); mend that, or name another one "
+                "as work_dir"
+            ) from None
         yield
-    finally:
-        held.release()
+
+
+def run_lock(name: str) -> str:
+    """Return the name of the database's lock that whoever writes batches of a table's model holds."""
+    return f"runs of {name}"

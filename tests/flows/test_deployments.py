@@ -147,7 +147,7 @@ def test_a_run_whose_process_died_is_ended_and_one_that_works_is_not(
         run = client.create_flow_run_from_deployment(nightly.id)
         for state in (Running(), Cancelling()):
             client.set_flow_run_state(run.id, state, force=True)
-            with lock(config.work_dir):
+            with lock(config):
                 end_dead_runs([nightly], config)
             assert client.read_flow_run(run.id).state_type == state.type
             end_dead_runs([nightly], config)

@@ -329,7 +329,7 @@ def test_a_run_beside_another_waits_or_is_left_out_by_the_setting(home: Path, in
     text = (home / "assay.toml").read_text()
     assert 'overlap = "wait"' in text
     (home / "assay.toml").write_text(text.replace('overlap = "wait"', 'overlap = "skip"'))
-    with lock(home / "assay-data"):
+    with lock(read_config(home / "assay.toml")):
         (sentence,) = run(home).screen.sentences
     assert sentence == 'another run is at work, and schedule.overlap = "skip" leaves this one out; nothing was done'
     assert not (home / "assay-data" / "batches").exists()

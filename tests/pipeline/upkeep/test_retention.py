@@ -98,7 +98,7 @@ def restore(config: Config) -> None:
 def remove_all(settings: str, now: str) -> None:
     """Remove what is due, as the command does."""
     config, moment = Config.model_validate_json(settings), datetime.fromisoformat(now)
-    with lock(config.work_dir), Intents(config).alone():
+    with lock(config), Intents(config).alone():
         remove(find_due(config, KEEP, moment), config, moment)
 
 

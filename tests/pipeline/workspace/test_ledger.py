@@ -374,6 +374,15 @@ def test_a_password_in_the_url_stays_out_of_the_message(tmp_path: Path) -> None:
     assert "secret-word" not in str(raised.value)
 
 
+def test_a_driver_that_is_not_installed_is_named_with_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as Python finds it where it is not installed
+    match = r"needs the driver 'psycopg', which is not installed; install Assay with its extra, assay\[postgres\]$"
+    with pytest.raises(ConfigError, match=match):
+        Ledger(make_config(tmp_path, ledger_url="postgresql+psycopg://assay@host/db"))
+
+
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("notes " * 1000)
     with pytest.raises(ConfigError, match=r"ledger\.db cannot be used: file is not a database"):
@@ -395,32 +404,34 @@ def test_an_open_period_is_compared_so_that_postgresql_finds_it_too(ledger: Ledg
 
 def test_a_second_run_waits_for_the_first_and_then_says_so(tmp_path: Path) -> None:
     with (
-        lock(tmp_path),
+        lock(make_config(tmp_path)),
         pytest.raises(AssayError, match="another run is writing to"),
-        lock(tmp_path, timeout=0.1),
+        lock(make_config(tmp_path), timeout=0.1),
     ):
         pytest.fail("two runs hold the lock")
-    with lock(tmp_path, timeout=0.1):
+    with lock(make_config(tmp_path), timeout=0.1):
         assert (tmp_path / "score.lock").exists()
 
 
 def test_a_work_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     match = r"file can't be written to \(File exists\); mend that, or name another one as work_dir"
-    with pytest.raises(ConfigError, match=match), lock(tmp_path / "file"):
+    with pytest.raises(ConfigError, match=match), lock(make_config(tmp_path / "file")):
         pytest.fail("there is no folder to lock")
 
 
 def test_a_run_that_is_killed_gives_the_lock_back(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pipeline.workspace.ledger import lock\n"
-        "with lock(sys.argv[1]): print('held', flush=True); time.sleep(3600)"
+        "import sys, time\nfrom pipeline.settings.config import Config\nfrom pipeline.workspace.ledger import lock\n"
+        "contract = {'id': 'tx', 'timestamp': 'at', 'amount': 'eur'}\n"
+        "config = Config.model_validate({'contract': contract, 'name': 'cards', 'work_dir': sys.argv[1]})\n"
+        "with lock(config): print('held', flush=True); time.sleep(3600)"
     )
     with running(sys.executable, "-c", code, tmp_path) as process:
         process.wait_for("held")
-        with pytest.raises(AssayError, match="wait for it to end"), lock(tmp_path, timeout=0.1):
+        with pytest.raises(AssayError, match="wait for it to end"), lock(make_config(tmp_path), timeout=0.1):
             pytest.fail("two processes hold the lock")
         process.send(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    with lock(tmp_path, timeout=0.1):
+    with lock(make_config(tmp_path), timeout=0.1):
         pass
