@@ -34,7 +34,7 @@ def test_the_toolbar_filters_by_a_value_of_any_column_or_of_one(desk) -> None:
     columns = re.search(r'<select name="column">(.*?)</select>', page)[1]
     assert re.findall(r'value="([^"]*)"', columns) == ["", *desk.config.contract.key_columns[1:]]
     assert '<option value="channel" selected>' in columns
-    assert '<input name="value" value="web"' in page
+    assert '<input name="value" class="short" value="web"' in page
     of_web = keys(browser, "/?column=channel&value=web")
     assert of_web == keys(browser, "/?column=&value=web")
     assert 0 < len(of_web) < len(keys(browser))
