@@ -442,7 +442,7 @@ PREPARED = {
     "transactions: train": partial(train_version, name="transactions"),
 }
 WORKS: dict[str, Callable[[Path], tuple[int, float]]] = {
-    "validate (Great Expectations)": validate,
+    "validate": validate,
     "features (DuckDB)": features,
     "fit (rows x epochs)": fit,
     "score (read, encode, score, write, explain)": score,
