@@ -296,10 +296,8 @@ def list_rules(
             name = f"{base} ({copy})"
         names.add(name)
         if not are_stated:
-            asks.meta = {
-                **(asks.meta or {}),
-                "rule": name,
-            }  # it finds a result's rule again; results come back in another order
+            # The name finds a result's rule again; results come back in another order.
+            asks.meta = {**(asks.meta or {}), "rule": name}
         rules.append(Rule(name, asks, _scope(asks), reads, where))
     return rules
 
