@@ -445,6 +445,10 @@ def run(streams: Sequence[Stream], arms: Sequence[Arm], setting: Setting, **opti
     return records
 
 
+def _is_asked(arm: Arm, arguments: argparse.Namespace) -> bool:
+    return arguments.rest in (None, arm.rest) and (arguments.arm is None or arm.name in arguments.arm)
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -455,6 +459,7 @@ def main() -> None:
     parser.add_argument("--train-days", type=int, default=28, help="days that a model is trained on")
     parser.add_argument("--capacity", type=int, default=100, help="customers that are reviewed a day")
     parser.add_argument("--customers", type=int, default=0, help="cards drawn by chance, with all rows; 0 for all")
+    parser.add_argument("--arm", action="append", help="name of one beside no labels and the trees; all by default")
     parser.add_argument("--rest", choices=("never", "delay"), help="when labels come without review; both by default")
     parser.add_argument("--draws", type=int, default=300, help="bootstrap draws of each interval")
     parser.add_argument("--few-features", action="store_true", help="as `assay init --few-features` sets it up")
@@ -462,7 +467,7 @@ def main() -> None:
     arguments = parser.parse_args()
     records = run(
         find_streams(arguments.data, arguments.stream),
-        [arm for arm in ARMS if arm in (BASE, UPPER) or arguments.rest in (None, arm.rest)],
+        [arm for arm in ARMS if arm in (BASE, UPPER) or _is_asked(arm, arguments)],
         Setting(arguments.weeks, arguments.train_days, arguments.capacity),
         seeds=arguments.seeds,
         draws=arguments.draws,
