@@ -140,9 +140,57 @@ SUMS = (*(name for name, sql in AGGREGATES.items() if sql.startswith(("count", "
 """Aggregates that are 0 over no row; the others are then not known."""
 
 
+@dataclass(frozen=True)
+class Window:
+    """A window: an aggregate over a party's rows of some time before a row, t - `first` <= timestamp <= t - `last`.
+
+    Parameters
+    ----------
+    keys : tuple of str
+        Columns of the events whose values the rows have alike; none is a value, too.
+    aggregate : str
+        A key of `AGGREGATES`, or of `OF_ONE`.
+    first, last : int
+        Microseconds before the row; `last` is 1 at least, for rows of one moment do not see each other.
+    needed : tuple of str
+        Keys without which nothing is known.
+    of : int, optional
+        Number of the contract's entity or place, of an aggregate of `OF_ONE`.
+    """
+
+    keys: tuple[str, ...]
+    aggregate: str
+    first: int
+    last: int
+    needed: tuple[str, ...] = ()
+    of: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The first of the keys: rows that differ in it never see each other."""
+        return self.keys[0]
+
+    @property
+    def sql(self) -> str:
+        """The expression of its value over the events: a DOUBLE, 0 or none over no row.
+
+        Examples
+        --------
+        >>> Window(("e0",), "max", 5, 1).sql
+        'CAST(max(amount) OVER (PARTITION BY e0 ORDER BY us RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE)'
+        """
+        function = AGGREGATES[self.aggregate] if self.of is None else OF_ONE[self.aggregate].format(self.of)
+        frame = f"RANGE BETWEEN {self.first} PRECEDING AND {self.last} PRECEDING"
+        value = f"CAST({function} OVER (PARTITION BY {', '.join(self.keys)} ORDER BY us {frame}) AS DOUBLE)"
+        if self.aggregate in SUMS:
+            value = f"coalesce({value}, 0)"
+        present = " AND ".join(f"{key} IS NOT NULL" for key in self.needed)
+        return f"CASE WHEN {present} THEN {value} END" if present else value
+
+
 @dataclass
 class Plan:
-    """A plan: what DuckDB computes for a configuration.
+    """A plan: what is computed for a configuration.
 
     Parameters
     ----------
@@ -151,7 +199,7 @@ class Plan:
         Column of the feature table to its expression over the row's `aggregates`, everybody's trailing
         totals (``all_*``), the totals of its categories (``c0_*``), its own ``amount``, ``us`` and ``local``.
     aggregates : dict
-        Alias to window aggregate over the events.
+        Alias to window over the events.
     risks : list of tuple
         Party and days: the risks, over labels in the order in which they became available.
     peers : set of int
@@ -162,7 +210,7 @@ class Plan:
 
     features: list[Feature] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
-    aggregates: dict[str, str] = field(default_factory=dict)
+    aggregates: dict[str, Window] = field(default_factory=dict)
     risks: list[tuple[Party, int]] = field(default_factory=list)
     peers: set[int] = field(default_factory=set)
     histogram: bool = False
@@ -194,13 +242,9 @@ class Plan:
         keys = [*who.keys, *([same] if same else [])]
         alias = f"{'_'.join(who.keys)}{f'_same_{same}' if same else ''}_{aggregate}_{length}"
         alias += (f"_to_{delay}" if delay else "") + ("" if of is None else f"_of_{of}")
-        function = AGGREGATES[aggregate] if of is None else OF_ONE[aggregate].format(of)
-        frame = f"RANGE BETWEEN {delay + length} PRECEDING AND {delay + 1} PRECEDING"
-        value = f"CAST({function} OVER (PARTITION BY {', '.join(keys)} ORDER BY us {frame}) AS DOUBLE)"
-        if aggregate in SUMS:
-            value = f"coalesce({value}, 0)"
-        present = " AND ".join(f"{key} IS NOT NULL" for key in who.keys)
-        self.aggregates[alias] = f"CASE WHEN {present} THEN {value} END" if present else value
+        self.aggregates[alias] = Window(
+            tuple(keys), aggregate, delay + length, delay + 1, needed=tuple(who.keys), of=of
+        )
         return alias
 
     def risk(self, who: Party, days: int, delay: int | None) -> tuple[str, str]:

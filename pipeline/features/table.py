@@ -235,7 +235,11 @@ def _event(schema: pa.Schema, config: Config, plan: Plan) -> str:
         known = f"abs({latitude}) <= 90 AND abs({longitude}) <= 180 AND ({latitude} <> 0 OR {longitude} <> 0)"
         extras[f"lat{number}"] = f"CASE WHEN {known} THEN {latitude} END"
         extras[f"lon{number}"] = f"CASE WHEN {known} THEN {longitude} END"
-    expressions = [*plan.aggregates.values(), *plan.columns.values(), *(TOTALS[name] for name in _totals(plan))]
+    expressions = [
+        *(window.sql for window in plan.aggregates.values()),
+        *plan.columns.values(),
+        *(TOTALS[name] for name in _totals(plan)),
+    ]
     expressions += ["x l l2"] if plan.peers else []
     columns |= {name: extras[name] for name in _mentioned(extras, expressions)}
     categories = {f"c{place}": quote(name) for place, name in enumerate(contract.categorical)}
@@ -309,7 +313,7 @@ def _past(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, *
     ]
     columns = ["id", "us", "amount", "copy", *_mentioned(own, plan.columns.values())]
     columns += [f"c{place}" for place in sorted(plan.peers)]
-    aggregates = "".join(f", {expression} AS {alias}" for alias, expression in plan.aggregates.items())
+    aggregates = "".join(f", {window.sql} AS {alias}" for alias, window in plan.aggregates.items())
     connection.execute(
         f"CREATE TEMP VIEW seen AS SELECT * FROM (SELECT {', '.join(columns)}{aggregates} FROM events) WHERE copy = 0"
     )

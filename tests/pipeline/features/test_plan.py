@@ -35,7 +35,7 @@ def test_an_aggregate_has_a_name_of_its_party_window_and_entity():
     assert plan.over(PAIR, "max", 5) == "e0_e1_max_5"
     assert plan.over(CARD, "distinct", 5, of=1) == "e0_distinct_5_of_1"
     assert plan.over(CARD, "known", 5, delay=3) == "e0_known_5_to_3"
-    assert plan.aggregates == {
+    assert {alias: window.sql for alias, window in plan.aggregates.items()} == {
         "e0_e1_max_5": (
             "CASE WHEN e0 IS NOT NULL AND e1 IS NOT NULL THEN CAST(max(amount) OVER (PARTITION BY e0, e1 ORDER BY us "
             "RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE) END"
@@ -55,7 +55,7 @@ def test_an_aggregate_over_rows_with_the_same_value_counts_none_as_a_value_and_m
     plan = Plan()
     frame = "ORDER BY us RANGE BETWEEN 5 PRECEDING AND 1 PRECEDING) AS DOUBLE), 0)"
     own, every = plan.over(CARD, "count", 5, same="c0"), plan.over(NOBODY, "count", 5, same="c0")
-    assert plan.aggregates == {
+    assert {alias: window.sql for alias, window in plan.aggregates.items()} == {
         own: f"CASE WHEN e0 IS NOT NULL THEN coalesce(CAST(count(*) OVER (PARTITION BY e0, c0 {frame} END",
         every: f"coalesce(CAST(count(*) OVER (PARTITION BY c0 {frame}",
     }
