@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from models.settings import OnEpoch
 
 NOT_THE_MODELS = (
-    *("columns", "incoming", "schedule", "review", "monitor", "retrain"),
+    *("columns", "incoming", "schedule", "engine", "review", "monitor", "retrain"),
     *("notify", "metrics", "lineage", "tracking"),
 )
 """Sections that a model has nothing to do with: those of the day hold, and addresses in them may hold passwords."""

@@ -6,9 +6,10 @@ be that of its alerts, far above that of its rows. And where nobody has reviewed
 hundredth: the first labels then change the risk of those entities alone whose rows were looked at.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.features.plan import RARE, Party, Plan, known_aliases
+from pipeline.features.plan import RARE, Party, known_aliases
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US
 
@@ -69,30 +70,39 @@ def everybody_sql(config: Config) -> str:
         ) ON past BETWEEN day - {days} AND day - 1 AND (until IS NULL OR until < day) GROUP BY day"""
 
 
-def known(connection: "duckdb.DuckDBPyConnection", plan: Plan, config: Config, *, reviewed: bool) -> None:
-    """Make the view known: for each row asked for, its parties' labels in each window, and frauds in hundredths."""
-    keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
+def known_sql(risks: Sequence[tuple[Party, int]], *, reviewed: bool) -> str:
+    """Return the query of each asked row's labels in each window, by parties, and of the frauds in hundredths.
+
+    Parameters
+    ----------
+    risks : sequence of tuple
+        Party and days.
+    reviewed : bool
+        Whether labels may have been replaced.
+
+    Returns
+    -------
+    str
+        `place` of the row, and the columns `known_aliases`, over the relations events and verdicts.
+    """
+    keys = "".join(f", {key}" for key in sorted({key for who, _ in risks for key in who.keys}))
     windows = "".join(
         f", {_window(who, function, days)} AS {alias}"
-        for who, days in plan.risks
+        for who, days in risks
         for function, alias in zip(("count(fraud)", "sum(fraud)"), known_aliases(who, days), strict=True)
     )
     if not reviewed:
         less, joins = {}, ""
     else:
-        parties = list(dict.fromkeys(who for who, _ in plan.risks))
-        joins = "".join(f" LEFT JOIN ({_replaced(who, plan)}) USING (id)" for who in parties)
-        less = {alias: f" - coalesce(less_{alias}, 0)" for item in plan.risks for alias in known_aliases(*item)}
-    columns = "".join(
-        f", {alias}{less.get(alias, '')} AS {alias}" for item in plan.risks for alias in known_aliases(*item)
-    )
-    connection.execute(
-        f"""CREATE TEMP VIEW known AS SELECT id{columns} FROM (SELECT id, asks{windows} FROM (
-            SELECT id, us, NULL AS fraud, TRUE AS asks{keys} FROM events WHERE copy = 0
+        parties = list(dict.fromkeys(who for who, _ in risks))
+        joins = "".join(f" LEFT JOIN ({_replaced(who, risks)}) USING (place)" for who in parties)
+        less = {alias: f" - coalesce(less_{alias}, 0)" for item in risks for alias in known_aliases(*item)}
+    columns = "".join(f", {alias}{less.get(alias, '')} AS {alias}" for item in risks for alias in known_aliases(*item))
+    return f"""SELECT place{columns} FROM (SELECT place, asks{windows} FROM (
+            SELECT place, us, NULL AS fraud, TRUE AS asks{keys} FROM events WHERE copy = 0
             UNION ALL
-            SELECT NULL AS id, us, fraud, FALSE AS asks{keys} FROM verdicts
+            SELECT NULL AS place, us, fraud, FALSE AS asks{keys} FROM verdicts
         )){joins} WHERE asks"""
-    )
 
 
 def _window(who: Party, function: str, days: int) -> str:
@@ -102,9 +112,9 @@ def _window(who: Party, function: str, days: int) -> str:
     return f"CASE WHEN {there} THEN coalesce(CAST({value} AS DOUBLE), 0) END"
 
 
-def _replaced(who: Party, plan: Plan) -> str:
+def _replaced(who: Party, risks: Sequence[tuple[Party, int]]) -> str:
     """Return the query of the labels in each window that another one had replaced before the row."""
-    windows = [days for other, days in plan.risks if other == who]
+    windows = [days for other, days in risks if other == who]
     sums = ""
     for days in windows:
         count, total = known_aliases(who, days)
@@ -112,7 +122,8 @@ def _replaced(who: Party, plan: Plan) -> str:
         sums += f", count(*) {within} AS less_{count}, coalesce(sum(old.fraud) {within}, 0) AS less_{total}"
     same = " AND ".join(f"events.{key} = old.{key}" for key in who.keys)
     return (
-        f"SELECT events.id{sums} FROM events JOIN (SELECT * FROM verdicts WHERE next_us IS NOT NULL) AS old ON {same} "
-        f"AND old.next_us < events.us AND old.us >= events.us - {max(windows) * DAY_US} "
-        "WHERE events.copy = 0 GROUP BY events.id"
+        f"SELECT events.place{sums} FROM events "
+        f"JOIN (SELECT * FROM verdicts WHERE next_us IS NOT NULL) AS old ON {same} AND old.next_us < events.us "
+        f"AND old.us >= events.us - {max(windows) * DAY_US} "
+        "WHERE events.copy = 0 GROUP BY events.place"
     )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pipeline.settings.alerts import AuditConfig, Share, ThresholdConfig
 from pipeline.settings.columns import ColumnConfig
 from pipeline.settings.contract import ColumnName, Contract
+from pipeline.settings.engine import EngineConfig
 from pipeline.settings.formats import fault_of_formats
 from pipeline.settings.incoming import IncomingConfig
 from pipeline.settings.machines import LineageConfig, MetricsConfig
@@ -559,6 +560,7 @@ class Config(_Section):
     schedule: ScheduleConfig = ScheduleConfig()
     validation: ValidationConfig = ValidationConfig()
     features: FeaturesConfig = FeaturesConfig()
+    engine: EngineConfig = EngineConfig()
     encoding: EncodingConfig = EncodingConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
