@@ -313,11 +313,15 @@ def _by_traits(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encoder
 
 @dataclass(frozen=True)
 class Choice:
-    """What the trees count, and the block's average precision with that weight and of the one-class score alone."""
+    """What the trees count, and the block's average precision with that weight and of the one-class score alone.
+
+    `judged` says which rows of the block that is of: all, or those that were looked at.
+    """
 
     weight: float
     precision: float
     alone: float
+    judged: str = "in the calibration block"
 
     @property
     def facts(self) -> dict[str, float | int | str]:
@@ -331,7 +335,7 @@ class Choice:
     @property
     def text(self) -> str:
         """What labels bought, in words."""
-        return f"average precision {self.precision:.3f} in the calibration block, {self.alone:.3f} without them"
+        return f"average precision {self.precision:.3f} {self.judged}, {self.alone:.3f} without them"
 
 
 def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int, weights: np.ndarray) -> Choice:
@@ -361,7 +365,8 @@ def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int,
         ahead = np.quantile(values - values[:, best, None], 1 - LOWER_END, axis=0)
         best = int(np.flatnonzero((gains > 0) & (ahead >= 0))[-1])
     precisions = [ranks[place].average_precision(stands_for) for place in (best, 0)]
-    return Choice(WEIGHTS[best], *precisions)
+    judged = Choice.judged if known.all() else "among the rows of the calibration block that were looked at"
+    return Choice(WEIGHTS[best], *precisions, judged)
 
 
 @dataclass(frozen=True)

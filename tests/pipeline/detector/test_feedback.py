@@ -316,6 +316,9 @@ def test_the_weight_is_the_best_on_the_known_rows():
     assert choice.weight == WEIGHTS[int(np.argmax(found))]
     assert (choice.precision, choice.alone) == (pytest.approx(max(found)), pytest.approx(found[0]))
     assert 0 < choice.weight < 1
+    assert choice.text.endswith(
+        f"among the rows of the calibration block that were looked at, {choice.alone:.3f} without them"
+    )
 
 
 def test_of_a_few_frauds_the_weight_with_the_surest_gain_counts():
@@ -347,6 +350,7 @@ def test_the_weight_is_the_best_by_how_many_rows_each_stands_for():
     weights = np.where(is_rare & (labels == 1), 12.0, 1.0)
     counted, weighted = (choose(model, trees, scored(labels), seed=0, weights=w) for w in (np.ones(4000), weights))
     assert weighted.weight < counted.weight
+    assert f"{counted.precision:.3f} in the calibration block, " in counted.text
     score = weighted.weight * trees + (1 - weighted.weight) * model
     assert weighted.precision == pytest.approx(average_precision_score(labels, score, sample_weight=weights))
 
