@@ -296,7 +296,7 @@ def _by_traits(features: Path, parts: Parts, lesson: Lesson, *, encoder: Encoder
     alone = Calibration(held_out.scores[held_out.normal])
     traits = Traits.fit(model, rows(parts.role == EARLY_STOPPING), rows(is_fraud), alone)
     scores = _of_block(lambda matrix: traits.both(model, matrix)[0], encoder, parts, features)
-    choice = Choice(0.0, *(_precision(part, held_out) for part in (scores, held_out.scores)))
+    choice = Choice(0.0, _precision(scores, held_out), _precision(held_out.scores, held_out))
     is_told = np.count_nonzero(held_out.labels == 1) >= LEAST_FRAUDS
     if is_told and choice.precision < choice.alone:
         return lesson
@@ -364,9 +364,9 @@ def choose(model: np.ndarray, trees: np.ndarray, rows: ScoredRows, *, seed: int,
     if best:
         ahead = np.quantile(values - values[:, best, None], 1 - LOWER_END, axis=0)
         best = int(np.flatnonzero((gains > 0) & (ahead >= 0))[-1])
-    precisions = [ranks[place].average_precision(stands_for) for place in (best, 0)]
+    precision, alone = (ranks[place].average_precision(stands_for) for place in (best, 0))
     judged = Choice.judged if known.all() else "among the rows of the calibration block that were looked at"
-    return Choice(WEIGHTS[best], *precisions, judged)
+    return Choice(WEIGHTS[best], precision, alone, judged)
 
 
 @dataclass(frozen=True)
