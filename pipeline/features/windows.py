@@ -12,8 +12,8 @@ binary searches, which all aggregates of the window share. Over such a range
 Where DuckDB and this part: its cast of a sum to DOUBLE rounds twice beyond 2^64, and below -2^54; this rounds once. Of
 the amounts 0.0 and -0.0, which are equal, the highest is 0.0 here, and either there.
 
-Beside the rows and the results, 8 bytes a row and window, it takes 4 bytes a row and key column, 17 a row, and some
-100 for each of the `BLOCK` rows (or those of the largest party) that a thread works on.
+Beside the rows and the results, 8 bytes a row and window, it takes 4 bytes a row and key column, some 25 a row, and
+some 500 for each of the `BLOCK` rows (or those of the largest party) that a thread works on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ PLACED = {"latitude": "lat{}", "longitude": "lon{}", "there": "lat{}"}
 """The column, by the place's number, whose last value that is not null an aggregate is of."""
 COMPUTED = frozenset({"count", "known", "max", "previous", *SUMMED, *PLACED})
 """The aggregates that `windowed` computes."""
-BLOCK = 1 << 17
+BLOCK = 1 << 16
 """Rows that are worked on at once, so that what is made of them stays in the processor's cache."""
 LIMB = 32
 MASK = (1 << LIMB) - 1
@@ -91,7 +91,7 @@ def windowed(
     source = _Source(rows, us, asks, {})
     groups: dict[tuple[str, ...], dict[str, Window]] = {}
     for alias, window in windows.items():
-        groups.setdefault(window.keys, {})[alias] = window
+        groups.setdefault(tuple(sorted(set(window.keys))), {})[alias] = window
         source.read(window)
     codes = {key: _codes(rows[key]) for key in dict.fromkeys(key for keys in groups for key in keys)}
     size = len(us) if asks is None else int(np.count_nonzero(asks))

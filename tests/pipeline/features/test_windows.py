@@ -14,7 +14,7 @@ from pipeline.features.plan import AGGREGATES, OF_ONE, SUMS, Window
 from pipeline.features.windows import COMPUTED, PLACED, windowed
 
 LARGEST = 10**15
-KEYS = [("e0",), ("e1",), ("e0", "e1"), ("e0", "c0"), ("c0",), ("e1", "c1")]
+KEYS = [("e0",), ("e1",), ("e1", "e0"), ("e0", "c0"), ("c0",), ("e1", "c1")]
 FRAMES = [(1, 1), (3, 1), (9, 1), (40, 1), (9, 4), (2, 3)]
 OF_LABELS = {"labels": "count(fraud)", "verdicts": "sum(fraud)"}
 
@@ -112,7 +112,7 @@ def test_it_computes_what_the_plan_has_but_for_ranks_quartiles_and_distinct_valu
     keys=st.sampled_from(KEYS),
     needed=st.integers(0, 2),
     frames=st.lists(st.sampled_from(FRAMES), min_size=1, max_size=2, unique=True),
-    block=st.sampled_from([1, 7, 1 << 17]),
+    block=st.sampled_from([1, 7, 1 << 16]),
     plain=st.sampled_from([1, 1 << 62]),
     random=st.randoms(use_true_random=False),
 )
@@ -183,7 +183,9 @@ def many(seed, size=3_000, parties=40):
 
 
 SOME = every(("e0",), [(50, 1), (900, 30)]) | {
-    f"pair_{alias}": window for alias, window in every(("e0", "e1"), [(900, 1)]).items()
+    f"{'_'.join(keys)}_{alias}": window
+    for keys in (("e0", "e1"), ("e1", "e0"))
+    for alias, window in every(keys, [(900, 1)]).items()
 }
 
 
