@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 TOTALS = {
     "all_count": "count(*)",
     "all_sum": "sum(x)",
-    "all_squares": "sum(x2)",
+    "all_squares": "sum(CAST(x AS HUGEINT) * x)",
     "all_logs": "sum(l)",
-    "all_log_squares": "sum(l2)",
+    "all_log_squares": "sum(CAST(l AS HUGEINT) * l)",
     "all_night": "sum(night)",
     "all_weekend": "sum(weekend)",
     "all_cosines": "sum(clock_cosine)",
@@ -113,9 +113,7 @@ def _event(schema: pa.Schema, config: Config, plan: Plan) -> str:
     local = local_sql(at, config)
     extras = {
         "x": fixed,
-        "x2": f"CAST({fixed} AS HUGEINT) * {fixed}",
         "l": log,
-        "l2": f"CAST({log} AS HUGEINT) * {log}",
         "night": f"CASE WHEN hour({local}) < 6 OR hour({local}) >= 22 THEN 1 ELSE 0 END",
         "weekend": f"CASE WHEN isodow({local}) > 5 THEN 1 ELSE 0 END",
     }
@@ -125,14 +123,14 @@ def _event(schema: pa.Schema, config: Config, plan: Plan) -> str:
     for number, (latitude, longitude) in enumerate((quote(a), quote(b)) for a, b in contract.places.values()):
         # 0 and 0 is what is written where nothing is known.
         known = f"abs({latitude}) <= 90 AND abs({longitude}) <= 180 AND ({latitude} <> 0 OR {longitude} <> 0)"
-        extras[f"lat{number}"] = f"CASE WHEN {known} THEN {latitude} END"
-        extras[f"lon{number}"] = f"CASE WHEN {known} THEN {longitude} END"
+        extras[f"lat{number}"] = f"CASE WHEN {known} THEN CAST({latitude} AS DOUBLE) END"
+        extras[f"lon{number}"] = f"CASE WHEN {known} THEN CAST({longitude} AS DOUBLE) END"
     expressions = [
         *(window.sql for window in plan.aggregates.values()),
         *plan.columns.values(),
         *(TOTALS[name] for name in totals_of(plan)),
     ]
-    expressions += ["x l l2"] if plan.peers else []
+    expressions += ["x l"] if plan.peers else []
     columns |= {name: extras[name] for name in mentioned(extras, expressions)}
     categories = {f"c{place}": quote(name) for place, name in enumerate(contract.categorical)}
     peers = [f"c{place}" for place in plan.peers]

@@ -56,7 +56,8 @@ def make_peers(connection: "duckdb.DuckDBPyConnection", place: int, config: Conf
         f"""CREATE TEMP TABLE peers_{key} AS
         SELECT day, {key}{"".join(f", CAST(sum({name}) AS DOUBLE) AS {key}_{alias}" for alias, name in sums.items())}
         FROM days JOIN (
-            SELECT us // {DAY_US} AS past, {key}, count(*) AS n, sum(x) AS x, sum(l) AS l, sum(l2) AS l2
+            SELECT us // {DAY_US} AS past, {key}, count(*) AS n, sum(x) AS x, sum(l) AS l,
+                sum(CAST(l AS HUGEINT) * l) AS l2
             FROM events GROUP BY past, {key}
         ) ON past BETWEEN day - {config.features.history_days - 1} AND day - 1 GROUP BY day, {key}"""
     )

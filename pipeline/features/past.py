@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.features.events import mentioned
-from pipeline.features.plan import Party, Plan, Window
+from pipeline.features.plan import Party, Plan, Window, known_aliases
 from pipeline.features.risks import known_sql
+from pipeline.features.windows import COMPUTED, windowed
+from pipeline.tables.period import DAY_US
 
 if TYPE_CHECKING:
     import duckdb
@@ -91,7 +93,7 @@ def parts_of(plan: Plan) -> list[Part]:
     return list(parts.values())
 
 
-def past_of(connection: "duckdb.DuckDBPyConnection", part: Part, *, reviewed: bool) -> pa.Table:
+def past_of(connection: "duckdb.DuckDBPyConnection", part: Part, *, reviewed: bool, threads: int = 1) -> pa.Table:
     """Return what a part's windows hold, of the rows asked for.
 
     Parameters
@@ -102,15 +104,58 @@ def past_of(connection: "duckdb.DuckDBPyConnection", part: Part, *, reviewed: bo
     part : Part
     reviewed : bool
         Whether there are labels from review, which may replace others.
+    threads : int
+        How many work at once.
 
     Returns
     -------
     pa.Table
         `place` of each event whose `copy` is 0, and a column an alias: float64, none where it is not known.
     """
-    aggregates = "".join(f", {window.sql} AS {alias}" for alias, window in part.windows.items())
-    seen = f"SELECT * EXCLUDE copy FROM (SELECT place, copy{aggregates} FROM events) WHERE copy = 0"
-    if not part.risks:
-        return connection.sql(seen).to_arrow_table()
-    known = known_sql(part.risks, reviewed=reviewed)
-    return connection.sql(f"SELECT * FROM ({seen}) JOIN ({known}) USING (place)").to_arrow_table()
+    table = _seen(connection, part, threads)
+    rest = {alias: window for alias, window in part.windows.items() if window.aggregate not in COMPUTED}
+    joins = []
+    if rest:
+        aggregates = "".join(f", {window.sql} AS {alias}" for alias, window in rest.items())
+        joins.append(f"SELECT * EXCLUDE copy FROM (SELECT place, copy{aggregates} FROM events) WHERE copy = 0")
+    if part.risks:
+        connection.register("counted", _labels(connection, part, threads))
+        joins.append(known_sql(part.risks, reviewed=reviewed))
+    if not joins:
+        return table
+    connection.register("seen", table)
+    joined = "".join(f" JOIN ({query}) USING (place)" for query in joins)
+    return connection.sql(f"SELECT * FROM seen{joined}").to_arrow_table()
+
+
+def _seen(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -> pa.Table:
+    """Return the windows over the rows themselves that are computed here."""
+    windows = {alias: window for alias, window in part.windows.items() if window.aggregate in COMPUTED}
+    names = [name for name, *_ in connection.sql("DESCRIBE events").fetchall()]
+    needed = Part(part.key, windows).events(names)
+    order = "us, id" if "id" in needed else "us"
+    rows = connection.sql(f"SELECT place, {', '.join(needed)} FROM events ORDER BY {order}").to_arrow_table()
+    asks = rows["copy"].to_numpy() == 0
+    values = windowed(rows, windows, asks, threads=threads)
+    places = rows["place"].filter(pa.array(asks))
+    return pa.table({"place": places, **{alias: pa.array(value, from_pandas=True) for alias, value in values.items()}})
+
+
+def _labels(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -> pa.Table:
+    """Return how many labels, and how many hundredths of frauds, the rows' parties had in each window."""
+    keys = "".join(f", {key}" for key in part.verdicts[3:])
+    rows = connection.sql(
+        f"""SELECT place, us, fraud{keys} FROM (
+            SELECT place, us, NULL AS fraud{keys} FROM events WHERE copy = 0
+            UNION ALL SELECT NULL AS place, us, fraud{keys} FROM verdicts
+        ) ORDER BY us"""
+    ).to_arrow_table()
+    windows = {
+        alias: Window(tuple(who.keys), name, days * DAY_US, 1, needed=tuple(who.keys))
+        for who, days in part.risks
+        for name, alias in zip(("labels", "verdicts"), known_aliases(who, days), strict=True)
+    }
+    asks = rows["place"].is_valid().to_numpy()
+    values = windowed(rows, windows, asks, threads=threads)
+    places = rows["place"].filter(pa.array(asks))
+    return pa.table({"place": places, **{alias: pa.array(value, from_pandas=True) for alias, value in values.items()}})

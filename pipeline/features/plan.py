@@ -114,7 +114,7 @@ NOBODY = Party("", ())
 AGGREGATES = {
     "count": "count(*)",
     "sum": "sum(x)",
-    "squares": "sum(x2)",
+    "squares": "sum(CAST(x AS HUGEINT) * x)",
     "max": "max(amount)",
     "previous": "max(us)",
     "night": "sum(night)",

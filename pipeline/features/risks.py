@@ -83,33 +83,17 @@ def known_sql(risks: Sequence[tuple[Party, int]], *, reviewed: bool) -> str:
     Returns
     -------
     str
-        `place` of the row, and the columns `known_aliases`, over the relations events and verdicts.
+        `place` of the row, and the columns `known_aliases`, over the relation counted, which has all labels that became
+        known, and where labels may have been replaced over events and verdicts.
     """
-    keys = "".join(f", {key}" for key in sorted({key for who, _ in risks for key in who.keys}))
-    windows = "".join(
-        f", {_window(who, function, days)} AS {alias}"
-        for who, days in risks
-        for function, alias in zip(("count(fraud)", "sum(fraud)"), known_aliases(who, days), strict=True)
-    )
     if not reviewed:
-        less, joins = {}, ""
-    else:
-        parties = list(dict.fromkeys(who for who, _ in risks))
-        joins = "".join(f" LEFT JOIN ({_replaced(who, risks)}) USING (place)" for who in parties)
-        less = {alias: f" - coalesce(less_{alias}, 0)" for item in risks for alias in known_aliases(*item)}
-    columns = "".join(f", {alias}{less.get(alias, '')} AS {alias}" for item in risks for alias in known_aliases(*item))
-    return f"""SELECT place{columns} FROM (SELECT place, asks{windows} FROM (
-            SELECT place, us, NULL AS fraud, TRUE AS asks{keys} FROM events WHERE copy = 0
-            UNION ALL
-            SELECT NULL AS place, us, fraud, FALSE AS asks{keys} FROM verdicts
-        )){joins} WHERE asks"""
-
-
-def _window(who: Party, function: str, days: int) -> str:
-    frame = f"RANGE BETWEEN {days * DAY_US} PRECEDING AND 1 PRECEDING"
-    value = f"{function} OVER (PARTITION BY {', '.join(who.keys)} ORDER BY us {frame})"
-    there = " AND ".join(f"{key} IS NOT NULL" for key in who.keys)
-    return f"CASE WHEN {there} THEN coalesce(CAST({value} AS DOUBLE), 0) END"
+        return "SELECT * FROM counted"
+    parties = list(dict.fromkeys(who for who, _ in risks))
+    joins = "".join(f" LEFT JOIN ({_replaced(who, risks)}) USING (place)" for who in parties)
+    columns = "".join(
+        f", {alias} - coalesce(less_{alias}, 0) AS {alias}" for item in risks for alias in known_aliases(*item)
+    )
+    return f"SELECT place{columns} FROM counted{joins}"
 
 
 def _replaced(who: Party, risks: Sequence[tuple[Party, int]]) -> str:

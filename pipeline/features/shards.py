@@ -57,7 +57,7 @@ def make_past(
     shards = shards_of(rows, config)
     if shards == 1:
         for part in parts:
-            table = past_of(connection, part, reviewed=reviewed)
+            table = past_of(connection, part, reviewed=reviewed, threads=_at_once())
             connection.register(f"past_{part.key}", table)
         return
     folder = scratch / "shards"
@@ -131,7 +131,7 @@ def _run(parts: Sequence[Part], folder: Path, config: Config, *, shards: int, re
 def _start(folder: Path, bucket: int) -> int:
     """Run a process for a bucket, wait for it, and return how it ended."""
     paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    words = [sys.executable, "-P", "-m", "pipeline.features.shards", str(folder), str(bucket)]
+    words = [sys.executable, "-P", "-m", "pipeline.features", str(folder), str(bucket)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(words, env=environment, check=False).returncode
 
@@ -157,10 +157,3 @@ def _rows_sql(folder: Path, bucket: int) -> str:
 
 def _name(part: Part, bucket: int) -> str:
     return f"past_{part.key}-{bucket}.parquet"
-
-
-if __name__ == "__main__":
-    try:
-        compute_bucket(Path(sys.argv[1]), int(sys.argv[2]))
-    except ResourceError:
-        sys.exit(TOO_LARGE)

@@ -1,4 +1,4 @@
-"""The feature table: every row with what its entities have been doing before it, in one DuckDB query.
+"""The feature table: every row with what its entities have been doing before it.
 
 Definitions
 -----------
