@@ -1,0 +1,256 @@
+"""What features cost by engine: 1, 2 and 4 shards and Spark on this machine, and what people would write by hand.
+
+    python benchmarks/engines.py --data FILE --rows 1000000 --json out.json
+    python benchmarks/engines.py --data FILE --rows 5000000 50000000 --engine "2 shards" --only default --scratch DISK
+
+--data has the columns of the Fraud Detection Handbook's simulator; a table of --rows rows is made of copies of it, each
+with customers and terminals of its own. Every engine runs in a process of its own, once a turn, by turns, and the least
+of the turns counts. Two sets of features: those of `assay init` ("default"), and 24 windows (count, sum, mean and
+highest amount over 1, 7 and 30 days, of customer and terminal), which the ones by hand compute too:
+
+- Spark by hand: window functions with rangeBetween over the time in microseconds, on local[2]
+- Polars by hand: rolling_*_by over each entity, where the package is installed
+
+Seconds are from the Parquet file to the Parquet file; of Spark the session is up before, and its start is told beside.
+Memory is the highest resident size of one process, looked at ten times a second. Shuffled bytes are Spark's own.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+from features import FUNCTIONS, WINDOWS, windowed
+from handbook import accept, configuration
+
+from pipeline.features import compute
+from pipeline.settings.config import Config
+
+DAY_US = 86_400_000_000
+SHARDS, SPARK = (1, 2, 4), "Spark local[2]"
+BY_HAND = ("Spark by hand", "Polars by hand")
+MASTER = "local[2]"
+
+
+def copies(rows: Path, wanted: int, config: Config, out: Path) -> None:
+    """Write a table of so many rows: copies of some, with ids and entities of their own."""
+    number = -(-wanted // pq.ParquetFile(rows).metadata.num_rows)
+    keys = (config.contract.id, *config.contract.entities)
+    changed = ", ".join(f"CAST(copy AS BIGINT) * 1000000000 + {key} AS {key}" for key in keys)
+    with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
+        connection.execute("SET temp_directory = ?", [str(out.parent)])
+        connection.execute("SET preserve_insertion_order = false")
+        connection.execute(
+            f"COPY (SELECT data.* REPLACE ({changed}) FROM range({number}) AS t(copy), read_parquet('{rows}') AS data "
+            f"LIMIT {wanted}) TO '{out}' (FORMAT parquet)"
+        )
+
+
+def with_engine(config: Config, engine: str) -> Config:
+    """Return a configuration with one of the engines."""
+    changed = {"name": "spark", "master": MASTER} if engine == SPARK else {"shards": int(engine.partition(" ")[0])}
+    return config.model_copy(update={"engine": config.engine.model_copy(update=changed)})
+
+
+def child(folder: Path, engine: str) -> None:
+    """Compute the features of the table by an engine, and print how long it took, its start apart."""
+    config = Config.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    rows, out = folder / "table.parquet", folder / "features.parquet"
+    started = time.perf_counter()
+    if engine == SPARK:
+        from pipeline.features.spark import session
+
+        session(config.engine)
+    elif engine == "Spark by hand":
+        spark = spark_session()
+    start_up, started = time.perf_counter() - started, time.perf_counter()
+    if engine == "Spark by hand":
+        spark_by_hand(spark, rows, config, folder / "by-hand")
+    elif engine == "Polars by hand":
+        polars_by_hand(rows, config, out)
+    else:
+        compute(rows, [], with_engine(config, engine), out)
+    print(json.dumps({"seconds": time.perf_counter() - started, "start_up": start_up}))
+
+
+def spark_session() -> Any:
+    """Return a session of Spark on this machine."""
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        "spark.driver.bindAddress": "127.0.0.1",
+    }
+    builder = SparkSession.builder.master(MASTER)
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def spark_by_hand(spark: Any, rows: Path, config: Config, out: Path) -> None:
+    """Compute the 24 windows by Spark's own window functions."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as f
+
+    contract = config.contract
+    table = spark.read.parquet(str(rows)).withColumn("us", f.unix_micros(f.col(contract.timestamp).cast("timestamp")))
+    for entity in contract.entities:
+        for days in WINDOWS:
+            window = Window.partitionBy(entity).orderBy("us").rangeBetween(-days * DAY_US, -1)
+            for name in FUNCTIONS:
+                value = getattr(f, {"mean": "avg"}.get(name, name))(contract.amount).over(window)
+                table = table.withColumn(f"{entity} {name} {days}", value)
+    table.write.mode("overwrite").parquet(str(out))
+
+
+def polars_by_hand(rows: Path, config: Config, out: Path) -> None:
+    """Compute the 24 windows by Polars' rolling expressions."""
+    import polars as pl
+
+    contract, at = config.contract, config.contract.timestamp
+    table = pl.scan_parquet(rows).sort(at)
+    amount = pl.col(contract.amount)
+    columns = []
+    for entity in contract.entities:
+        for days in WINDOWS:
+            frame: dict[str, Any] = {"by": at, "window_size": f"{days}d", "closed": "left"}
+            rolled = {
+                "count": pl.col("one").rolling_sum_by(**frame),
+                "sum": amount.rolling_sum_by(**frame),
+                "mean": amount.rolling_mean_by(**frame),
+                "max": amount.rolling_max_by(**frame),
+            }
+            columns += [value.over(entity).alias(f"{entity} {name} {days}") for name, value in rolled.items()]
+    table.with_columns(pl.lit(1.0).alias("one")).with_columns(columns).sink_parquet(out)
+
+
+def processes(first: int) -> Iterator[tuple[str, int]]:
+    """Yield the name and the peak of resident memory, in bytes, of a process and of all that it started."""
+    waiting = [first]
+    while waiting:
+        process = Path("/proc") / str(waiting.pop())
+        try:
+            waiting += [int(child) for task in (process / "task").iterdir() for child in _children(task)]
+            lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+            yield lines["Name"].strip(), int(lines["VmHWM"].split()[0]) * 1024
+        except (OSError, KeyError):  # it has ended
+            continue
+
+
+def _children(task: Path) -> list[str]:
+    return (task / "children").read_text().split()
+
+
+def measured(folder: Path, engine: str) -> dict[str, Any]:
+    """Run an engine in a process of its own, and return seconds, peaks by kind of process, and shuffled bytes."""
+    events = folder / "events"
+    events.mkdir(exist_ok=True)
+    (folder / "spark-defaults.conf").write_text(
+        f"spark.eventLog.enabled true\nspark.eventLog.dir file://{events}\nspark.eventLog.rolling.enabled false\n"
+        "spark.eventLog.compress false\n"
+    )
+    environment = os.environ | {"SPARK_CONF_DIR": str(folder), "PYSPARK_PYTHON": sys.executable}
+    command = [sys.executable, __file__, "--child", str(folder), "--engine", engine]
+    peaks: dict[str, int] = defaultdict(int)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        ended = threading.Event()
+
+        def look() -> None:
+            while not ended.wait(0.1):
+                for name, peak in processes(process.pid):
+                    peaks[name] = max(peaks[name], peak)
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        text, _ = process.communicate()
+        ended.set()
+        watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{engine} ended with status {process.returncode}")
+    return {**json.loads(text.splitlines()[-1]), "peaks": dict(peaks), "shuffled": shuffled(events)}
+
+
+def shuffled(events: Path) -> int:
+    """Return the bytes that Spark's tasks wrote for one another, by its log of events, and clear the log."""
+    total = 0
+    for log in events.iterdir():
+        for line in log.read_text(encoding="utf-8").splitlines():
+            metrics = json.loads(line).get("Task Metrics") or {}
+            total += metrics.get("Shuffle Write Metrics", {}).get("Shuffle Bytes Written", 0)
+        log.unlink()
+    return total
+
+
+def show(records: list[dict[str, Any]]) -> None:
+    """Print a line a run."""
+    print(
+        "| features | rows | engine | seconds | rows a second | start-up, s | peak of a process | bytes shuffled a row |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for record in records:
+        peaks = ", ".join(f"{name} {peak / 1e9:.2f} GB" for name, peak in sorted(record["peaks"].items()))
+        speed, bytes_a_row = record["rows"] / record["seconds"], record["shuffled"] / record["rows"]
+        numbers = f"{record['seconds']:.1f} | {speed:,.0f} | {record['start_up']:.1f} | {peaks} | {bytes_a_row:,.0f}"
+        print(f"| {record['features']} | {record['rows']:,} | {record['engine']} | {numbers} |")
+
+
+def engines(arguments: argparse.Namespace, features: str) -> list[str]:
+    """Return which engines are to run."""
+    names = [*(f"{number} shard{'s' * (number > 1)}" for number in SHARDS)]
+    has_spark = importlib.util.find_spec("pyspark") is not None
+    has_polars = importlib.util.find_spec("polars") is not None
+    names += [SPARK] if has_spark else []
+    if features != "default":
+        names += [name for name, is_there in zip(BY_HAND, (has_spark, has_polars), strict=True) if is_there]
+    return [name for name in names if arguments.engine is None or name in arguments.engine]
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="file or folder with the handbook's columns")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="rows of each table")
+    parser.add_argument("--engine", action="append", help="name of one, as it is printed; all by default")
+    parser.add_argument("--only", choices=("default", "24 windows"), help="one of the two sets of features")
+    parser.add_argument("--turns", type=int, default=1)
+    parser.add_argument("--scratch", type=Path, help="folder for temporary files; 50 million rows need some 40 GB")
+    parser.add_argument("--json", type=Path, help="write the table as a list of records")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child, arguments.engine[0])
+        return
+    init, records = configuration(arguments.data), []
+    for wanted in arguments.rows:
+        with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
+            folder = Path(name)
+            copies(accept(arguments.data, init, folder / "rows.parquet"), wanted, init, folder / "table.parquet")
+            for features, config in (("default", init), ("24 windows", windowed(init))):
+                if arguments.only in (None, features):
+                    (folder / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
+                    chosen = engines(arguments, features)
+                    turns = [{engine: measured(folder, engine) for engine in chosen} for _ in range(arguments.turns)]
+                    for engine in chosen:
+                        least = min((turn[engine] for turn in turns), key=lambda found: found["seconds"])
+                        records.append({"features": features, "rows": wanted, "engine": engine, **least})
+                        print(engine, features, f"{least['seconds']:.1f} s", file=sys.stderr, flush=True)
+    show(records)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
