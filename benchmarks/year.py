@@ -1,6 +1,7 @@
 """A simulated third of a year, night after night, by a real Prefect server and the schedule that operators serve.
 
     nice -n 19 python benchmarks/year.py --days 120 --rows-a-day 400 --json out.json
+    nice -n 19 python benchmarks/year.py --by backfill
 
 A Prefect server is started, and `assay schedule` serves a table whose champion was trained on 24 days. Then 120 files
 are delivered into the incoming folder, one after the other, each with the rows of a day. The clock is that of the
@@ -12,6 +13,9 @@ What happens: on day 20 the table has a new column from then on; from day 60 amo
 on, one row in twenty is part of a wave of fraud, at 6 to 12 times the amount. Printed is every change of the watch, on
 its day, what each retraining came to, and in the end how many days each event took to be named, and by which check.
 Before day 60, a check other than schema that is not ok is a false alarm.
+
+With ``--by backfill`` there is no server: week after week `assay backfill --publish` scores the days, then `assay
+retrain` runs; what happens is the same, and the day of a change is that of the rows it was seen in.
 
 Two things are not as in life: labels are in the files, so that a retraining need not wait a week for them, and moments
 of the records are those of this machine, so that ``again_days`` is set to next to nothing.
@@ -76,12 +80,15 @@ def prepared(folder: Path, seed: int, days: int, rows_a_day: int) -> tuple[pa.Ta
     return table, first
 
 
+def delivered(table: pa.Table, first: date, last: date, number: int) -> pa.Table:
+    """Return the rows of some days, of which `number` is the first's; from the day of the new column on, with it."""
+    rows = between(table, first, last)
+    return rows.append_column("CHANNEL_CODE", pa.repeat("x", rows.num_rows)) if number >= SCHEMA else rows
+
+
 def deliver(table: pa.Table, day: date, number: int, incoming: Path) -> None:
-    """Write the rows of a day into the incoming folder; from the day of the new column on, with it."""
-    rows = between(table, day, day)
-    if number >= SCHEMA:
-        rows = rows.append_column("CHANNEL_CODE", pa.repeat("x", rows.num_rows))
-    pq.write_table(rows, incoming.parent / f".{day}.parquet")
+    """Write the rows of a day into the incoming folder."""
+    pq.write_table(delivered(table, day, day, number), incoming.parent / f".{day}.parquet")
     (incoming.parent / f".{day}.parquet").rename(incoming / f"{day}.parquet")
 
 
@@ -111,10 +118,24 @@ def served(folder: Path, first: date) -> Iterator[None]:
     config = str(folder / "assay.toml")
     with process(folder / "server.log", *words):
         wait_for(f"http://127.0.0.1:{port}/api/health")
-        period = ["--from", str(first - timedelta(days=TRAINED)), "--to", str(first - timedelta(days=1))]
-        subprocess.run([sys.executable, "-m", "flows.cli", "train", "--config", config, *period], check=True)
+        train(folder, first)
         with process(folder / "schedule.log", "flows.cli", "schedule", "--config", config):
             yield
+
+
+def train(folder: Path, first: date) -> None:
+    """Train the first champion on the days before the first that is delivered."""
+    ends = first - timedelta(days=TRAINED), first - timedelta(days=1)
+    if fault := assay(folder, "train", "--from", str(ends[0]), "--to", str(ends[1])):
+        raise SystemExit(fault)
+
+
+def assay(folder: Path, *words: str) -> str:
+    """Run a command of `assay` as a process, and return what it said where it failed."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+    command = [sys.executable, "-m", "flows.cli", *words, "--config", str(folder / "assay.toml")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (ended.stdout + ended.stderr).strip() if ended.returncode else ""
 
 
 def wait_for(url: str) -> None:
@@ -184,6 +205,38 @@ def play(folder: Path, table: pa.Table, first: date, days: int) -> dict[str, Any
     return {"changes": changes, "retrainings": retrainings, "failures": failures, **named(changes, days)}
 
 
+def fill(folder: Path, table: pa.Table, first: date, days: int) -> dict[str, Any]:
+    """Score all days by `assay backfill`, a week at a time and then a retraining; print what the watch says of each."""
+    config = read_config(folder / "assay.toml")
+    settings = with_settings(config, prefect=False)
+    (folder / "assay.toml").write_text(write_config(settings), encoding="utf-8")
+    train(folder, first)
+    changes: list[dict[str, Any]] = []
+    failures: list[str] = []
+    retrainings: list[dict[str, Any]] = []
+    starts = sorted({*range(0, days, WEEK), SCHEMA} & {*range(days)})
+    for start, end in zip(starts, [*starts[1:], days], strict=True):
+        ends = first + timedelta(days=start), first + timedelta(days=end - 1)
+        pq.write_table(delivered(table, *ends, start), folder / "days.parquet")
+        period = ["--from", str(ends[0]), "--to", str(ends[1]), "--publish"]
+        if fault := assay(folder, "backfill", str(folder / "days.parquet"), *period):
+            failures.append(f"days {start} to {end - 1}: {fault}")
+            print(failures[-1], flush=True)
+        for event in look(folder / "assay.toml", len(changes)):
+            day = (event.day - first).days
+            changes.append({"day": day, "check": event.check, "state": event.state})
+            print(f"day {day:>3}  {event.check} {event.state} (was {event.previous}): {event.reason}", flush=True)
+        if end % WEEK == 0:
+            before = last_retraining(settings)
+            if fault := assay(folder, "retrain"):
+                failures.append(f"day {end - 1}: {fault}")
+            last = last_retraining(settings)
+            if last is not None and last != before:
+                retrainings.append({"day": end - 1, "outcome": last.outcome, "version": last.version})
+                print(f"day {end - 1:>3}  version {last.version} {last.outcome}: {last.message}", flush=True)
+    return {"changes": changes, "retrainings": retrainings, "failures": failures, **named(changes, days)}
+
+
 def named(changes: list[dict[str, Any]], days: int) -> dict[str, Any]:
     """Return, for each event, how many days it took to be named, 1 for its own day, and by which check.
 
@@ -214,14 +267,18 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=120)
     parser.add_argument("--rows-a-day", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--by", choices=("server", "backfill"), default="server")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         table, first = prepared(folder, options.seed, options.days, options.rows_a_day)
-        with served(folder, first):
-            record = play(folder, table, first, options.days)
+        if options.by == "backfill":
+            record = fill(folder, table, first, options.days)
+        else:
+            with served(folder, first):
+                record = play(folder, table, first, options.days)
     for event, result in record["events"].items():
         start = EVENTS[event][0]
         text = f"named within {result['days']} days, by {result['by']}" if result["days"] else "not named"

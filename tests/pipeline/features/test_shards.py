@@ -87,11 +87,12 @@ def test_shards_of_tables_drawn_by_chance_give_the_bits_of_one(tmp_path_factory,
 
 def test_processes_of_their_own_give_the_bits_of_one_and_leave_nothing_behind(tmp_path):
     rows, past, reviewed = written(tmp_path, 4, [(250, 1, START), (260, 0, START)])
+    out = tmp_path / "it's [here] *"
     for number in (1, 3):
-        compute(rows, [past], every_family(number), tmp_path / "out" / f"{number}.parquet", reviewed=[reviewed])
-    one, three = (pq.read_table(tmp_path / "out" / f"{number}.parquet") for number in (1, 3))
+        compute(rows, [past], every_family(number), out / f"{number}.parquet", reviewed=[reviewed])
+    one, three = (pq.read_table(out / f"{number}.parquet") for number in (1, 3))
     assert three.equals(one)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.parquet", "3.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == ["1.parquet", "3.parquet"]
 
 
 def test_a_share_of_memory_that_is_too_small_is_named_with_its_setting(tmp_path, monkeypatch):
