@@ -197,7 +197,7 @@ def shuffled(events: Path) -> int:
 def show(records: list[dict[str, Any]]) -> None:
     """Print a line a run."""
     print(
-        "| features | rows | engine | seconds | rows a second | start-up, s | peak of a process | bytes shuffled a row |"
+        "| features | rows | engine | seconds | rows a second | start-up | peak of a process | bytes shuffled a row |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for record in records:
