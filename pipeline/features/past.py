@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.features.events import mentioned
@@ -135,10 +136,7 @@ def _seen(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -> 
     needed = Part(part.key, windows).events(names)
     order = "us, id" if "id" in needed else "us"
     rows = connection.sql(f"SELECT place, {', '.join(needed)} FROM events ORDER BY {order}").to_arrow_table()
-    asks = rows["copy"].to_numpy() == 0
-    values = windowed(rows, windows, asks, threads=threads)
-    places = rows["place"].filter(pa.array(asks))
-    return pa.table({"place": places, **{alias: pa.array(value, from_pandas=True) for alias, value in values.items()}})
+    return _of_asked(rows, windows, rows["copy"].to_numpy() == 0, threads)
 
 
 def _labels(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -> pa.Table:
@@ -155,7 +153,10 @@ def _labels(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -
         for who, days in part.risks
         for name, alias in zip(("labels", "verdicts"), known_aliases(who, days), strict=True)
     }
-    asks = rows["place"].is_valid().to_numpy()
+    return _of_asked(rows, windows, rows["place"].is_valid().to_numpy(), threads)
+
+
+def _of_asked(rows: pa.Table, windows: dict[str, Window], asks: np.ndarray, threads: int) -> pa.Table:
     values = windowed(rows, windows, asks, threads=threads)
-    places = rows["place"].filter(pa.array(asks))
-    return pa.table({"place": places, **{alias: pa.array(value, from_pandas=True) for alias, value in values.items()}})
+    columns = {alias: pa.array(value, from_pandas=True) for alias, value in values.items()}
+    return pa.table({"place": rows["place"].filter(pa.array(asks)), **columns})
