@@ -1,9 +1,13 @@
-"""What behavioural features cost: against the bare query, with a long history, and on a table larger than memory.
+"""What behavioural features cost: window by window, against the bare query, with a long history, and at a large size.
 
     python benchmarks/features.py --data FILE_OR_FOLDER --rows 50000000 --json out.json
 
-Three tables, all on the rows of --data, which has the columns of the Fraud Detection Handbook's simulator:
+Four tables, all on the rows of --data, which has the columns of the Fraud Detection Handbook's simulator; --only names
+those of the first three that are wanted:
 
+- The same 24 windowed features of rows in memory, four ways and by turns: running totals, DuckDB's range frames,
+  pandas' rolling and, where it is installed, Polars' (benchmarks/windows.py says what each gives up). `different` is
+  how many values are not equal to the last bit, `furthest` how far off the worst is, of its size.
 - 24 windowed features and more (count, sum, mean and highest amount over 1, 7 and 30 days, of customer and terminal)
   against a bare DuckDB query of the same windows that reads the same file and writes its result, by turns.
 - The features of one day as `assay init` sets them up, which look back 60 days, from a history of 30, 60 and 3,000 days
@@ -14,6 +18,7 @@ Three tables, all on the rows of --data, which has the columns of the Fraud Dete
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -27,6 +32,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 from handbook import accept, configuration
+from windows import events_of, side_by_side
 
 from pipeline.features import compute, list_features
 from pipeline.settings.config import Config
@@ -35,6 +41,7 @@ from pipeline.workspace.history import History
 WINDOWS = (1, 7, 30)
 FUNCTIONS = {"count": "count(*)", "sum": "sum(TX_AMOUNT)", "mean": "avg(TX_AMOUNT)", "max": "max(TX_AMOUNT)"}
 HISTORIES = (30, 60, 3_000)
+TABLES = ("windows", "cost", "day")
 DAY = timedelta(days=1)
 
 
@@ -157,12 +164,14 @@ def show(records: list[dict[str, Any]]) -> None:
             for name, value in rest.items()
         )
         print(f"{record['table']:16}{record['what']:28}{words}")
+    print(f"load of the machine in the last minute: {os.getloadavg()[0]:.1f}, of {os.cpu_count()} cores")
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--data", type=Path, help="file or folder with the handbook's columns")
+    parser.add_argument("--only", choices=TABLES, action="append", help="a table to print; several may be named")
     parser.add_argument("--rows", type=int, help="also compute the features of a table of this many rows")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument("--scratch", type=Path, help="folder for temporary files; 50 million rows need some 30 GB")
@@ -176,7 +185,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder = Path(scratch)
         rows = accept(arguments.data, config, folder / "rows.parquet")
-        records = cost(rows, config, folder, arguments.repeats) + one_day(rows, config, folder, arguments.repeats)
+        wanted, records = arguments.only or TABLES, []
+        if "windows" in wanted:
+            records += side_by_side(events_of(rows, config), arguments.repeats)
+        if "cost" in wanted:
+            records += cost(rows, config, folder, arguments.repeats)
+        if "day" in wanted:
+            records += one_day(rows, config, folder, arguments.repeats)
         if arguments.rows:
             records += large(rows, arguments.rows, config, folder)
     show(records)
