@@ -215,6 +215,13 @@ def test_later_rows_and_those_that_no_window_reaches_change_nothing():
     assert np.count_nonzero(expected["count_900_30"]) > 0
 
 
+def test_both_ends_of_a_frame_are_in_it():
+    rows = pa.table({"us": [10, 11, 14, 15], "e0": ["a"] * 4})
+    windows = {f"{first}_{last}": Window(("e0",), "count", first, last) for first, last in [(5, 1), (4, 1), (5, 4)]}
+    found = windowed(rows, windows, np.array([False, False, False, True]))
+    assert {alias: values.tolist() for alias, values in found.items()} == {"5_1": [3], "4_1": [2], "5_4": [2]}
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_more_parties_than_sixteen_bits_number_in_many_blocks(threads, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 10_000)
