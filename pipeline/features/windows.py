@@ -167,7 +167,7 @@ def _party(
     order = _reach(source, codes, longest)
     if not len(order):
         return
-    for code in reversed(codes):
+    for code in codes:
         for digits in range(0, max(int(code.max()).bit_length(), 1), 16):
             # NumPy sorts whole numbers of 16 bits by their digits: stable, and in a time that grows as the rows do.
             order = order[np.argsort((code[order] >> digits).astype(np.uint16), kind="stable")]

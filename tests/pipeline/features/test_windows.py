@@ -15,7 +15,7 @@ from pipeline.features.windows import COMPUTED, PLACED, windowed
 
 LARGEST = 10**15
 KEYS = [("e0",), ("e1",), ("e1", "e0"), ("e0", "c0"), ("c0",), ("e1", "c1")]
-FRAMES = [(1, 1), (3, 1), (9, 1), (40, 1), (9, 4), (2, 3)]
+FRAMES = [(1, 1), (3, 1), (9, 1), (40, 1), (9, 4), (2, 5)]
 OF_LABELS = {"labels": "count(fraud)", "verdicts": "sum(fraud)"}
 
 
@@ -160,6 +160,18 @@ def test_sums_and_squares_are_exact_at_every_size(largest):
     squares = itertools.accumulate((value**2 for value in values.tolist()), initial=0)
     assert found["sum"].tolist() == [float(value) for value in totals][:-1]
     assert found["squares"].tolist() == [float(value) for value in squares][:-1]
+
+
+def test_a_sum_that_63_bits_do_not_hold_is_exact():
+    rows = pa.table({"us": np.arange(15_001), "e0": ["a"] * 15_001, "x": np.full(15_001, LARGEST)})
+    found = windowed(rows, {"sum": Window(("e0",), "sum", 15_000, 1)}, np.arange(15_001) == 15_000)
+    assert found["sum"].tolist() == [1.5e19]
+
+
+def test_of_two_zeros_the_highest_is_the_one_without_a_sign():
+    rows = pa.table({"us": [1, 1, 2, 3, 4], "e0": ["a"] * 5, "amount": [0.0, -0.0, -0.0, -1.0, 2.0]})
+    found = windowed(rows, {"most": Window(("e0",), "max", 2, 1)})["most"]
+    assert [str(value) for value in found] == ["nan", "nan", "0.0", "0.0", "0.0"]
 
 
 def many(seed, size=3_000, parties=40):
