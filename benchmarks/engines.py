@@ -138,14 +138,16 @@ def polars_by_hand(rows: Path, config: Config, out: Path) -> None:
 
 
 def processes(first: int) -> Iterator[tuple[str, int]]:
-    """Yield the name and the peak of resident memory, in bytes, of a process and of all that it started."""
+    """Yield the kind and the peak of resident memory, in bytes, of a process and of all that it started."""
     waiting = [first]
     while waiting:
         process = Path("/proc") / str(waiting.pop())
         try:
             waiting += [int(child) for task in (process / "task").iterdir() for child in _children(task)]
             lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-            yield lines["Name"].strip(), int(lines["VmHWM"].split()[0]) * 1024
+            words = (process / "cmdline").read_bytes()
+            name = "shard" if b"pipeline.features" in words else "worker" if b"pyspark.daemon" in words else "python"
+            yield "JVM" if b"java" in words[:40] else name, int(lines["VmHWM"].split()[0]) * 1024
         except (OSError, KeyError):  # it has ended
             continue
 
