@@ -20,7 +20,7 @@ def every_family(shards, contract=None, **features):
 
 
 def odd_rows(seed, rows=300):
-    """Ties, gaps, late rows, rows without an entity, and a shop with half of all rows."""
+    """Ties, gaps, late rows, rows without an entity, a shop with half of all rows, and amounts with large squares."""
     random, table = np.random.default_rng(seed), transactions(rows=rows, seed=seed)
     shops = np.where(random.random(rows) < 0.5, "heavy", table["shop"].to_numpy())
     for name, values in (
@@ -28,6 +28,7 @@ def odd_rows(seed, rows=300):
         ("channel", pa.array(random.choice(["web", "phone"], rows), pa.string(), mask=random.random(rows) < 0.3)),
         ("lat", pa.array(random.uniform(-90, 90, rows), mask=random.random(rows) < 0.2)),
         ("lon", pa.array(random.uniform(-180, 180, rows))),
+        ("eur", pa.array(np.round(table["eur"].to_numpy() * 123.4567, 2))),
     ):
         place = table.column_names.index(name) if name in table.column_names else None
         table = table.append_column(name, values) if place is None else table.set_column(place, name, values)
