@@ -7,6 +7,7 @@ INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SPARK := $(VENV)/.spark
 PIP_INDEX := $(if $(INDEX),--index-url $(INDEX))
 
 export DO_NOT_TRACK ?= true
@@ -18,7 +19,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 demo: $(STAMP)
 	$(BIN)/assay demo
 
-test: $(STAMP)
+test: $(SPARK)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2
 	$(BIN)/coverage combine --quiet
@@ -61,6 +62,13 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
+
+# Apache Spark is 490 MB, and only the tests of the engine that runs on it need it.
+$(SPARK): $(STAMP)
+	@command -v java >/dev/null || test -x "$$JAVA_HOME/bin/java" \
+	  || { echo "The tests need Java 17 or newer; on Debian or Ubuntu: apt-get install openjdk-17-jre-headless"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -c constraints.txt -e '.[spark]'
+	touch $(SPARK)
 
 clean:
 	rm -rf $(VENV) mutants build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage*

@@ -69,7 +69,7 @@ def child(folder: Path, engine: str) -> None:
     rows, out = folder / "table.parquet", folder / "features.parquet"
     started = time.perf_counter()
     if engine == SPARK:
-        from pipeline.features.spark import session
+        from pipeline.tables.spark import session
 
         session(config.engine)
     elif engine == "Spark by hand":

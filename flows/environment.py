@@ -4,6 +4,7 @@ A variable that the user has set stays as it is.
 """
 
 import os
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def settle(work_dir: str | Path | None = None) -> None:
     ResourceError
         When the work folder can't be made.
     """
+    # Great Expectations imports PySpark where it is, which doubts a pandas that neither of them is given a row by.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     variables = {

@@ -23,6 +23,8 @@ ONLY_IN = {
     "expectations": ("expectations/", "pipeline/validation/"),
     "fastapi": ("pipeline/review/",),
     "fsspec": ("pipeline/workspace/",),
+    "pyspark": ("pipeline/tables/spark.py", "pipeline/features/spark.py", "pipeline/scoring/spark.py"),
+    "py4j": ("pipeline/tables/spark.py",),
 }
 # The rooms of pipeline/ in the order of the data's way: a room imports those before it, and itself.
 ORDER = [
@@ -197,6 +199,7 @@ def test_no_file_reaches_over_a_wall() -> None:
         ("pipeline/scoring/score.py", "from pipeline.review.desk import Desk"),
         ("flows/train.py", "import mlflow"),
         ("flows/train.py", "import great_expectations"),
+        ("pipeline/features/table.py", "import pyspark"),
         ("flows/train.py", "from expectations import suites"),
         ("models/base.py", "import pickle"),
         ("models/base.py", "from joblib import dump"),

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,19 +38,37 @@ OF_THE_CLOCK = ("night", "weekend", "clock_cosine", "clock_sine")
 """What expressions may name of a row's own moment."""
 
 
+@dataclass(frozen=True)
+class Files:
+    """The Parquet files that a feature table is made of: rows asked for, earlier ones, labels from review."""
+
+    rows: Path
+    history: tuple[Path, ...] = ()
+    reviewed: tuple[Path, ...] = ()
+
+
+ONE_COPY = "QUALIFY row_number() OVER (PARTITION BY id ORDER BY copy, fraud IS NULL, known_us DESC, us) = 1"
+"""Which of a row's copies counts: that asked for, else one whose label is known."""
+
+
 def text_sql(value: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
-def read_files(connection: "duckdb.DuckDBPyConnection", name: str, files: Sequence[Path], scratch: Path) -> None:
-    """Make a view of Parquet files; DuckDB reads them through links, for it takes * and [ in a name for a pattern."""
-    if not files:
-        return
+def link_files(name: str, files: Sequence[Path], scratch: Path) -> list[Path]:
+    """Give Parquet files plain names in a scratch folder: engines take * and [ in a name for a pattern."""
     links = [scratch / f"{name}-{number}.parquet" for number in range(len(files))]
     for link, file in zip(links, files, strict=True):
         link.symlink_to(file.resolve())
-    listed = ", ".join(text_sql(str(link)) for link in links)
+    return links
+
+
+def read_files(connection: "duckdb.DuckDBPyConnection", name: str, files: Sequence[Path], scratch: Path) -> None:
+    """Make a view of Parquet files."""
+    if not files:
+        return
+    listed = ", ".join(text_sql(str(link)) for link in link_files(name, files, scratch))
     connection.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{listed}], union_by_name = true)")
 
 
@@ -72,28 +92,30 @@ def make_events(
     """
     contract = config.contract
     at, key = quote(contract.timestamp), quote(contract.id)
-    lookback = round(config.features.max_window_days * DAY_US)
-    parts = [f"SELECT {_event(schema, config, plan)}, 0 AS copy FROM present"]
+    parts = [f"SELECT {event_sql(schema, config, plan)}, 0 AS copy FROM present"]
     if history:
         past = pa.unify_schemas([pq.read_schema(file) for file in history])
-        first, last = connection.sql(f"SELECT min({at}), max({at}) FROM present").fetchall()[0]
-        if first is not None:
+        ends = connection.sql(f"SELECT min({at}), max({at}) FROM present").fetchall()[0]
+        if ends[0] is not None:
+            first, last = reach(ends[0], ends[1], config)
             parts.append(
-                f"SELECT {_event(past, config, plan)}, 1 AS copy FROM past WHERE {at} < TIMESTAMP "
-                f"'{last}' AND {at} >= TIMESTAMP '{first}' - to_microseconds({lookback}) "
-                f"AND NOT EXISTS (SELECT 1 FROM present WHERE present.{key} = past.{key})"
+                f"SELECT {event_sql(past, config, plan)}, 1 AS copy FROM past WHERE {at} >= TIMESTAMP '{first}' "
+                f"AND {at} < TIMESTAMP '{last}' AND NOT EXISTS (SELECT 1 FROM present WHERE present.{key} = past.{key})"
             )
     connection.execute(f"CREATE TEMP TABLE stored AS {' UNION ALL '.join(parts)}")
     rows, ids = connection.sql("SELECT count(*), count(DISTINCT id) FROM stored").fetchall()[0]
     if rows != ids:
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE stored AS SELECT * FROM stored "
-            "QUALIFY row_number() OVER (PARTITION BY id ORDER BY copy, fraud IS NULL, known_us DESC, us) = 1"
-        )
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE stored AS SELECT * FROM stored {ONE_COPY}")
     connection.execute("CREATE TEMP VIEW events AS SELECT *, rowid AS place FROM stored")
 
 
-def _event(schema: pa.Schema, config: Config, plan: Plan) -> str:
+def reach(first: datetime, last: datetime, config: Config) -> tuple[datetime, datetime]:
+    """Return from when on, and before when, features of rows from `first` to `last` look at earlier ones."""
+    return first - timedelta(microseconds=round(config.features.max_window_days * DAY_US)), last
+
+
+def event_sql(schema: pa.Schema, config: Config, plan: Plan) -> str:
+    """Return the expressions that make an event of a row, over a relation that has a schema's columns."""
     contract = config.contract
     amount = quote(contract.amount)
     fixed = f"CAST(round(greatest(least({amount} / {unit(config)!r}, {LARGEST}), -{LARGEST})) AS BIGINT)"

@@ -47,6 +47,11 @@ class Part:
         )
 
     @property
+    def aliases(self) -> list[str]:
+        """What `past_of` calls what it finds."""
+        return [*self.windows, *(alias for who, days in self.risks for alias in known_aliases(who, days))]
+
+    @property
     def verdicts(self) -> list[str]:
         """Which columns of the verdicts it needs; none where it has no risks."""
         keys = sorted({key for who, _ in self.risks for key in who.keys})

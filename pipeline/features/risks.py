@@ -57,17 +57,20 @@ def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewe
     )
 
 
+DAILY_LABELS = f"""SELECT us // {DAY_US} AS past, NULL AS until, count(*) AS known, sum(fraud) AS frauds
+    FROM verdicts GROUP BY past
+    UNION ALL
+    SELECT us // {DAY_US} AS past, next_us // {DAY_US} AS until, -count(*) AS known, -sum(fraud) AS frauds
+    FROM verdicts WHERE next_us IS NOT NULL GROUP BY past, until"""
+"""The query of the labels that became known on each day, and of those that another one replaced by a later day."""
+
+
 def everybody_sql(config: Config) -> str:
     """Return the query of the labels of the whole days before each day: all_known, and all_frauds in hundredths."""
     days = max(config.features.windows_days) - 1
     return f"""SELECT day, CAST(sum(known) AS DOUBLE) AS all_known, CAST(sum(frauds) AS DOUBLE) AS all_frauds
-        FROM days JOIN (
-            SELECT us // {DAY_US} AS past, NULL AS until, count(*) AS known, sum(fraud) AS frauds
-            FROM verdicts GROUP BY past
-            UNION ALL
-            SELECT us // {DAY_US} AS past, next_us // {DAY_US} AS until, -count(*) AS known, -sum(fraud) AS frauds
-            FROM verdicts WHERE next_us IS NOT NULL GROUP BY past, until
-        ) ON past BETWEEN day - {days} AND day - 1 AND (until IS NULL OR until < day) GROUP BY day"""
+        FROM days JOIN daily_labels ON past BETWEEN day - {days} AND day - 1 AND (until IS NULL OR until < day)
+        GROUP BY day"""
 
 
 def known_sql(risks: Sequence[tuple[Party, int]], *, reviewed: bool) -> str:

@@ -55,7 +55,7 @@ def make_past(
     """
     rows = connection.sql("SELECT count(*) FROM events").fetchall()[0][0]
     shards = shards_of(rows, config)
-    if shards == 1:
+    if shards == 1 or not rows:
         for part in parts:
             table = past_of(connection, part, reviewed=reviewed, threads=_at_once())
             connection.register(f"past_{part.key}", table)

@@ -27,18 +27,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.features.events import OF_THE_CLOCK, local_sql, make_events, mentioned, read_files, text_sql
-from pipeline.features.everybody import make_everybody, make_peers
+from pipeline.features.columns import table_sql
+from pipeline.features.events import Files, make_events, read_files, text_sql
+from pipeline.features.everybody import daily_sums, make_everybody
 from pipeline.features.families import plan_of
 from pipeline.features.past import parts_of
 from pipeline.features.plan import Plan
 from pipeline.features.risks import verdicts
 from pipeline.features.shards import make_past
+from pipeline.features.spark import compute_on_spark
 from pipeline.settings.config import Config
-from pipeline.settings.output import name_beside
 from pipeline.tables.parquet import read_batches
-from pipeline.tables.period import DAY_US, TIMESTAMP
-from pipeline.tables.sql import database, quote
+from pipeline.tables.period import TIMESTAMP
+from pipeline.tables.sql import database
 from pipeline.tables.writing import place_file
 
 
@@ -83,29 +84,36 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
         with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
             place_file(rows, out, Path(scratch))
         return out
-    with (
-        TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
-        database(config.features.memory_limit, Path(scratch)) as connection,
-    ):
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET preserve_insertion_order = false")
-        read_files(connection, "present", [rows], Path(scratch))
-        read_files(connection, "past", history, Path(scratch))
-        read_files(connection, "reviewed", reviewed, Path(scratch))
-        make_events(connection, schema, history, config=config, plan=plan)
-        if config.contract.label is not None:
-            verdicts(connection, config, reviewed=bool(reviewed))
-        make_everybody(connection, plan, config)
-        for place in plan.peers:
-            make_peers(connection, place, config)
-        make_past(connection, parts_of(plan), config, Path(scratch), reviewed=bool(reviewed))
-        staged = Path(scratch) / "features.parquet"
-        # Each join keeps its right side, a table, in memory: DuckDB 2.0.0 ends with an internal error where it is the
-        # result of another join that gives its columns as places in a dictionary (its issue 24807).
-        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
-        connection.execute(f"COPY ({_select(plan, config, schema.names)}) TO {text_sql(str(staged))} (FORMAT parquet)")
+    files = Files(rows, tuple(history), tuple(reviewed))
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+        if config.engine.name == "spark" and pq.read_metadata(rows).num_rows:
+            staged = compute_on_spark(files, config, plan, Path(scratch))
+        else:
+            staged = _compute_here(files, config, plan, Path(scratch))
         staged.replace(out)
     return out
+
+
+def _compute_here(files: Files, config: Config, plan: Plan, scratch: Path) -> Path:
+    """Write the feature table on this machine, by one process or several."""
+    staged, schema = scratch / "features.parquet", pq.read_schema(files.rows)
+    is_reviewed = bool(files.reviewed)
+    with database(config.features.memory_limit, scratch) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET preserve_insertion_order = false")
+        read_files(connection, "present", [files.rows], scratch)
+        read_files(connection, "past", files.history, scratch)
+        read_files(connection, "reviewed", files.reviewed, scratch)
+        make_events(connection, schema, files.history, config=config, plan=plan)
+        if config.contract.label is not None:
+            verdicts(connection, config, reviewed=is_reviewed)
+        for name, query in daily_sums(plan).items():
+            connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
+        make_everybody(connection, plan, config)
+        make_past(connection, parts_of(plan), config, scratch, reviewed=is_reviewed)
+        query = table_sql(connection, plan, config, schema.names)
+        connection.execute(f"COPY ({query}) TO {text_sql(str(staged))} (FORMAT parquet)")
+    return staged
 
 
 def _is_ordered(rows: Path, schema: pa.Schema, config: Config) -> bool:
@@ -128,27 +136,3 @@ def _is_plain(kind: pa.DataType) -> bool:
     types = pa.types
     is_number = types.is_int64(kind) or types.is_int32(kind) or types.is_int8(kind) or types.is_float64(kind)
     return is_number or types.is_string(kind) or types.is_boolean(kind) or kind == TIMESTAMP
-
-
-def _select(plan: Plan, config: Config, names: Sequence[str]) -> str:
-    contract = config.contract
-    others = {name: name_beside(name, plan.columns) for name in names if name in plan.columns}
-    renaming = ", ".join(f"{quote(name)} AS {quote(other)}" for name, other in others.items())
-    present = f"present.* RENAME ({renaming})" if renaming else "present.*"
-    columns = "".join(f", CAST({expression} AS DOUBLE) AS {quote(name)}" for name, expression in plan.columns.items())
-    own = [*OF_THE_CLOCK, *(f"{half}{number}" for number in range(len(contract.places)) for half in ("lat", "lon"))]
-    of_row = ["us", "amount", *mentioned(own, plan.columns.values()), *(f"c{place}" for place in sorted(plan.peers))]
-    joins = "".join(f" JOIN past_{part.key} USING (place)" for part in parts_of(plan))
-    for place in sorted(plan.peers):
-        key = f"c{place}"
-        joins += f" LEFT JOIN peers_{key} ON peers_{key}.day = everybody.day AND peers_{key}.{key} = seen.{key}"
-    # DuckDB marks columns of the inner side without a missing value as never missing, so that tables would differ.
-    return f"""SELECT {present}{"".join(f", made.{quote(name)}" for name in plan.columns)}
-        FROM (
-            SELECT id{columns} FROM (
-                SELECT *, {local_sql("make_timestamp(us)", config)} AS local
-                FROM (SELECT id, place, {", ".join(of_row)} FROM events WHERE copy = 0) AS seen
-                JOIN everybody ON us // {DAY_US} = everybody.day{joins}
-            )
-        ) AS made LEFT JOIN present ON present.{quote(contract.id)} = made.id
-        ORDER BY present.{quote(contract.timestamp)}, made.id"""

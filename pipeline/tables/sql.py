@@ -55,3 +55,12 @@ def quote(name: str) -> str:
     '"tx id"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def may_be_missing(query: str, columns: int) -> str:
+    """Return a query whose columns DuckDB writes to Parquet as ones that may be missing, of whatever rows.
+
+    It marks those in which it knows that there is no missing value: the same table would have another schema then,
+    depending on how it was made.
+    """
+    return f"{query} UNION ALL SELECT {', '.join(['NULL'] * columns)} FROM range(0)"

@@ -1,0 +1,137 @@
+"""Features by Spark are those of one process, to the last bit; and a job that fails says why and leaves nothing."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import ResourceError
+from pipeline.features import compute, spark
+from pipeline.features.events import Files
+from pipeline.settings.config import Config
+from pipeline.settings.engine import EngineConfig
+from pipeline.simulation import simulate
+from pipeline.tables.spark import session as spark_session
+from tests.pipeline.features.by_hand import START
+from tests.pipeline.features.test_shards import every_family, written
+
+ON_SPARK = EngineConfig(name="spark", master="local[2]", shards=3)
+HERE = EngineConfig()
+
+
+def by_both(rows, history, settings, folder, *, reviewed=()):
+    """The feature tables of this machine and of Spark."""
+    return [
+        pq.read_table(
+            compute(
+                rows, history, settings.model_copy(update={"engine": engine}), folder / "out.parquet", reviewed=reviewed
+            )
+        )
+        for engine in (HERE, ON_SPARK)
+    ]
+
+
+def assert_same(tables):
+    one, other = tables
+    assert [name for name in one.column_names if not one[name].equals(other[name])] == []
+    assert other.equals(one)  # schema and order of the columns, too
+
+
+@pytest.mark.parametrize("labelled_at", [None, "known_at"])
+def test_ties_gaps_heavy_keys_late_rows_and_reviews_give_the_same_bits(tmp_path, labelled_at):
+    folder = tmp_path / "an [odd] name*"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    verdicts = [(int(random.integers(0, 300)), int(label), START) for label in random.integers(0, 2, 40)]
+    rows, past, reviewed = written(folder, 3, verdicts)
+    contract = {}
+    if labelled_at:
+        contract = {"labelled_at": "known_at"}
+        for file in (rows, past):
+            table = pq.read_table(file)
+            pq.write_table(table.append_column("known_at", table["at"]), file)
+    # One row comes twice in the history, and a second file of it lacks a column.
+    twice = pq.read_table(past).slice(0, 30)
+    pq.write_table(twice.drop(["lat"]) if labelled_at else twice, folder / "twice.parquet")
+    tables = by_both(rows, [past, folder / "twice.parquet"], every_family(1, contract), folder, reviewed=[reviewed])
+    assert tables[0].num_rows == 100
+    assert_same(tables)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        *("out.parquet", "past.parquet", "reviewed.parquet", "rows.parquet", "twice.parquet")
+    ]
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_tables_drawn_by_chance_give_the_same_bits(tmp_path, seed):
+    rows, past, _ = written(tmp_path, seed, [])
+    assert_same(by_both(rows, [past], every_family(1, {"label": None} if seed == 12 else None), tmp_path))
+
+
+def test_days_of_the_simulator_give_the_same_bits(tmp_path):
+    simulate(tmp_path / "all.parquet", rows=12_000, days=20, malformed=False)
+    table = pq.read_table(tmp_path / "all.parquet").sort_by("TX_DATETIME")
+    files = {"past": table.slice(0, 9_000), "rows": table.slice(9_000)}
+    for name, part in files.items():
+        pq.write_table(part, tmp_path / f"{name}.parquet", row_group_size=1_000)
+    settings = Config.model_validate(
+        {
+            "contract": {
+                "id": "TRANSACTION_ID",
+                "timestamp": "TX_DATETIME",
+                "amount": "TX_AMOUNT",
+                "label": "TX_FRAUD",
+                "entities": ("CUSTOMER_ID", "TERMINAL_ID"),
+            },
+            "table": {"time_zone": "Europe/Paris"},
+            "features": {"windows_days": (1, 3), "history_days": 5, "label_delay_days": 2},
+        }
+    )
+    tables = by_both(tmp_path / "rows.parquet", [tmp_path / "past.parquet"], settings, tmp_path)
+    assert tables[0].num_rows == 3_000
+    assert_same(tables)
+
+
+def test_rows_without_history_and_no_rows_at_all(tmp_path):
+    rows, _, _ = written(tmp_path, 5, [])
+    assert_same(by_both(rows, [], every_family(1, families=("calendar", "amount")), tmp_path))
+    pq.write_table(pq.read_table(rows).slice(0, 0), rows)
+    assert_same(by_both(rows, [], every_family(1), tmp_path))
+
+
+def test_a_task_that_fails_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    def fail(task, values, events):
+        raise MemoryError(f"no room for {events.num_rows > 0}")
+
+    monkeypatch.setattr(spark, "_past_of_bucket", fail)
+    rows, past, _ = written(tmp_path, 6, [])
+    settings = every_family(1).model_copy(update={"engine": ON_SPARK})
+    message = (
+        r"^computing features on Spark at local\[2\] failed, and nothing .* kept: MemoryError: no room for True; look"
+    )
+    with pytest.raises(ResourceError, match=message):
+        compute(rows, [past], settings, tmp_path / "out.parquet")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["past.parquet", "reviewed.parquet", "rows.parquet"]
+
+
+def test_a_bucket_that_needs_more_than_its_memory_names_the_setting(tmp_path):
+    rows, past, _ = written(tmp_path, 7, [])
+    settings = every_family(1, memory_limit="1MB").model_copy(update={"engine": ON_SPARK})
+    with pytest.raises(ResourceError, match=r"kept: features.memory_limit = '500000B' is less than one step"):
+        compute(rows, [past], settings, tmp_path / "out.parquet")
+
+
+def test_tasks_learn_nothing_of_the_configuration_but_what_features_go_by():
+    settings = every_family(1).model_copy(update={"tracking": every_family(1).tracking.model_copy(update={"uri": "x"})})
+    told = Config.model_validate_json(settings.model_dump_json(include=spark.OF_THE_FEATURES))
+    assert (told.contract, told.features, told.table) == (settings.contract, settings.features, settings.table)
+    assert told.tracking.uri != "x"
+
+
+def test_as_many_buckets_as_cores_or_memory_ask_for(tmp_path):
+    rows, past, _ = written(tmp_path, 8, [])
+    session = spark_session(ON_SPARK)
+    shares = {
+        (shards, limit): spark._shares(session, Files(rows, (past,)), every_family(shards, memory_limit=limit))
+        for shards, limit in ((5, "2GB"), ("auto", "2GB"), ("auto", "20KB"))
+    }
+    # 320 rows of 600 bytes, twice, over 10,000 bytes a core: 39.
+    assert list(shares.values()) == [(5, "1000000000B"), (8, "1000000000B"), (39, "10000B")]
