@@ -36,6 +36,7 @@ ORDER = [
 OF_NO_ONE_FILE = {
     "tests/flows/test_audit.py": "scoring, then the labels from review",
     "tests/flows/test_bad_input.py": "bad input to scoring and to training",
+    "tests/flows/test_engines.py": "scoring by Spark, from file to alerts",
     "tests/flows/test_faults.py": "scoring that fails or is killed wherever it touches the disk",
     "tests/flows/test_faults_of_versions.py": "training, threshold and search that fail or are killed anywhere",
     "tests/flows/test_models.py": "training, scoring and the commands that show rows, one after the other",

@@ -14,6 +14,7 @@ from pipeline.features.plan import CLOCK_UNIT, HOUR, LARGEST, LOG_UNIT, SIGNED_L
 from pipeline.features.risks import longest_wait
 from pipeline.labels.known import available_at_sql
 from pipeline.settings.config import Config
+from pipeline.tables.parquet import link_files
 from pipeline.tables.period import DAY_US
 from pipeline.tables.sql import quote
 
@@ -54,14 +55,6 @@ ONE_COPY = "QUALIFY row_number() OVER (PARTITION BY id ORDER BY copy, fraud IS N
 def text_sql(value: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def link_files(name: str, files: Sequence[Path], scratch: Path) -> list[Path]:
-    """Give Parquet files plain names in a scratch folder: engines take * and [ in a name for a pattern."""
-    links = [scratch / f"{name}-{number}.parquet" for number in range(len(files))]
-    for link, file in zip(links, files, strict=True):
-        link.symlink_to(file.resolve())
-    return links
 
 
 def read_files(connection: "duckdb.DuckDBPyConnection", name: str, files: Sequence[Path], scratch: Path) -> None:

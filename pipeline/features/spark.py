@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.features.columns import table_sql
-from pipeline.features.events import ONE_COPY, Files, event_sql, link_files, reach, text_sql
+from pipeline.features.events import ONE_COPY, Files, event_sql, reach, text_sql
 from pipeline.features.everybody import daily_sums, joined_sums_sql, make_everybody
 from pipeline.features.families import plan_of
 from pipeline.features.past import Part, parts_of, past_of
@@ -28,7 +28,7 @@ from pipeline.features.shards import BYTES_A_ROW
 from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.settings.output import name_beside
-from pipeline.tables.parquet import span
+from pipeline.tables.parquet import link_files, span
 from pipeline.tables.spark import at_once, on_disk, on_spark, read_parquet, types_of
 from pipeline.tables.sql import database, may_be_missing, quote
 

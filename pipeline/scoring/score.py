@@ -21,6 +21,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.nearest import NEAREST_TYPE, unflagged_at
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
+from pipeline.scoring.spark import scores_on_spark
 from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
 from pipeline.settings.titles import second_header
 from pipeline.tables.ahead import ahead
@@ -145,6 +146,7 @@ def score_table(
 ) -> Scored:
     """Score a feature table and write its scores and alerts.
 
+    A Detector that is settled for a Spark cluster (`pipeline.scoring.spark`) has that score the rows; the rest is here.
     Writes ``scores.parquet`` (every row, in the table's order), ``alerts.parquet`` and ``alerts.csv``
     (flagged rows by rank, then those that explore; text harmless to spreadsheets, sensitive columns masked). Memory
     holds some batches of rows, the scores of the table, and the alerts.
@@ -171,6 +173,8 @@ def score_table(
     folder.mkdir(parents=True, exist_ok=True)
     contract, zone, schema = detector.config.contract, detector.config.table.time_zone, pq.read_schema(features)
     marks: Marks = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
+    if known_scores is None and detector.config.engine.name == "spark":
+        known_scores = scores_on_spark(features, detector, folder)
     known, cuts = known_scores, None
     if detector.cut.is_per_batch:
         known, cuts = _line_of_batch(features, detector, known_scores)

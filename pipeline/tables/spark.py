@@ -33,7 +33,6 @@ SETTINGS = {
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_READ),
-    "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
 }
 """What has to hold of a session; the rest is spark-defaults.conf's."""
 ITS_OWN = "local"
