@@ -1,19 +1,24 @@
 """Features on Apache Spark: its tasks run the queries of one machine, over rows that it shares out by key.
 
-A task makes events of a batch of rows, or computes the past of a bucket of whole keys (`past_of`), or puts a row's past
-and its columns together. Spark reads, sorts and writes the rows, and brings to one place what belongs together. What
-everybody's days add up to is small: it is summed here, and every task gets it.
+Between tasks go pieces of tables, each a row of Spark's: what it is of (`kind`), where it belongs (`bucket`), and its
+rows in Arrow's stream format. First a task makes events of some row groups. The copies of a row, and its labels from
+review, meet in the bucket of its id; there one copy is left, and the verdicts are made. A bucket of whole keys has the
+past of its rows computed (`past_of`), and the rows of a stretch of time are put together with their past and written.
+What everybody's days add up to is small: it is summed here, and every task gets it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,19 +32,24 @@ from pipeline.features.risks import verdicts
 from pipeline.features.shards import BYTES_A_ROW
 from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
-from pipeline.settings.output import name_beside
-from pipeline.tables.parquet import link_files, span
-from pipeline.tables.spark import at_once, on_disk, on_spark, read_parquet, types_of
+from pipeline.tables.parquet import read_batches, span
+from pipeline.tables.spark import Stretch, a_task_each, at_once, on_spark, stretches
 from pipeline.tables.sql import database, may_be_missing, quote
 
 if TYPE_CHECKING:
     import duckdb
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 OF_THE_FEATURES = {"contract", "table", "validation", "features"}
 """Sections of the configuration that features go by: no other leaves this machine."""
 FEWEST_BUCKETS = 4
 """Buckets for each core of the cluster at least, so that a heavy one keeps few others from their work."""
+ROWS_WRITTEN = 100_000
+"""Rows of a stretch of time, about, that are put together and written at once."""
+MOMENT = pa.timestamp("us")
+PIECES = "kind string, bucket long, content binary"
+ASKED, HISTORY, REVIEWED = "asked", "history", "reviewed"
+"""What a stretch of a file is of."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +63,27 @@ class _Task:
     memory : str
         Of DuckDB in a task.
     reviewed : bool
-        Whether there are labels from review: then an event has its own in `reviews`.
-    types : dict of str to str
+        Whether there are labels from review.
+    types : mapping of str to str
         Of the events' columns, in DuckDB's words.
+    parts : tuple of dict
+        The parts of the past, by `Part.to_dict`.
+    buckets : int
+    first, last : int
+        Of the history, events from the one on and before the other count; microseconds.
+    ends : tuple of int
+        Where a stretch of time ends and the next one begins, microseconds.
     """
 
     settings: str
     memory: str
     reviewed: bool
     types: Mapping[str, str]
+    parts: tuple[dict[str, Any], ...]
+    buckets: int
+    first: int
+    last: int
+    ends: tuple[int, ...]
 
     @cached_property
     def config(self) -> Config:
@@ -88,14 +110,9 @@ class _Task:
         columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in self.types.items())
         return connection.sql(f"SELECT {columns} FROM (SELECT {event} FROM rows)").to_arrow_table()
 
-    def make_verdicts(self, connection: "duckdb.DuckDBPyConnection") -> None:
-        """Make the relation verdicts of events."""
-        if self.reviewed:
-            connection.execute(
-                "CREATE TEMP VIEW reviewed AS SELECT id, review.label AS label, review.labelled_at AS labelled_at "
-                "FROM (SELECT id, unnest(reviews) AS review FROM events)"
-            )
-        verdicts(connection, self.config, reviewed=self.reviewed)
+    def times(self, us: pa.ChunkedArray) -> np.ndarray:
+        """Return the number of the stretch of time that each moment lies in."""
+        return np.searchsorted(np.array(self.ends, np.int64), us.to_numpy(), side="right")
 
 
 def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) -> Path:
@@ -120,35 +137,48 @@ def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) ->
     ResourceError
         When the cluster can't be reached, or a job fails.
     """
+    pieces, written = scratch / "pieces", scratch / "written"
+    written.mkdir()
     with on_spark(config.engine, "computing features") as spark:
-        buckets, memory = _shares(spark, files, config)
-        spark.conf.set("spark.sql.shuffle.partitions", buckets)
-        task = _Task(
-            config.model_dump_json(include=OF_THE_FEATURES),
-            memory=memory,
-            reviewed=bool(files.reviewed),
-            types=_event_types(files, config, plan),
+        task = _task(spark, files, config, plan)
+        spark.conf.set("spark.sql.shuffle.partitions", task.buckets)
+        shares = _shares(spark, files, task)
+        shares.write.partitionBy("kind").option("parquet.enable.dictionary", "false").parquet(
+            f"file://{pieces.absolute()}"
         )
-        present, names = read_parquet(spark, link_files("present", [files.rows], scratch))
-        with (
-            on_disk(_events(spark, present, names, files=files, task=task, scratch=scratch)) as copies,
-            on_disk(_labelled(_one_copy_each(copies, task, buckets), files, scratch)) as events,
-        ):
-            tables = _everybody(events, task)
-            past = [_past(events, part, task, buckets) for part in parts_of(plan)]
-            joined = reduce(lambda rows, other: rows.join(other, "place"), past, present)
-            _write(joined, names, task=task, tables=tables, folder=scratch / "spark")
-    return _as_one(scratch, config, plan)
+        # Spark takes signs in a path for a pattern, but for those with a backslash.
+        kept = spark.read.schema(PIECES).parquet(f"file://{_escaped(pieces.absolute())}")
+        everybody = spark.sparkContext.broadcast(_everybody(kept, task))
+        rows = a_task_each(spark, partial(_rows_by_time, task), stretches(files.rows), PIECES)
+        for part in parts_of(plan):
+            of_part = kept.where(kept["kind"].isin(f"events_{part.key}", f"verdicts_{part.key}")).groupBy("bucket")
+            rows = rows.union(of_part.applyInArrow(_of_a_group(_past, task, part.to_dict()), PIECES))
+        write = _of_a_group(_write, task, everybody, str(written.absolute()))
+        rows.groupBy("bucket").applyInArrow(write, "bucket long").collect()
+    return _as_one(written, scratch / "features.parquet", config)
 
 
-def _shares(spark: "SparkSession", files: Files, config: Config) -> tuple[int, str]:
-    """Return into how many buckets keys are shared out, and how much memory DuckDB has in a task."""
+def _task(spark: "SparkSession", files: Files, config: Config, plan: Plan) -> _Task:
     memory = bytes_of(config.features.memory_limit) // at_once(spark)
-    if config.engine.shards != "auto":
-        return config.engine.shards, f"{memory}B"
-    rows = sum(pq.read_metadata(file).num_rows for file in (files.rows, *files.history))
-    fewest = FEWEST_BUCKETS * spark.sparkContext.defaultParallelism
-    return max(fewest, math.ceil(2 * rows * BYTES_A_ROW / memory)), f"{memory}B"
+    slots = spark.sparkContext.defaultParallelism
+    asked, *others = (pq.read_metadata(file).num_rows for file in (files.rows, *files.history))
+    fewest = max(FEWEST_BUCKETS * slots, math.ceil(2 * (asked + sum(others)) * BYTES_A_ROW / memory))
+    first, last = reach(*span(files.rows, config.contract.timestamp), config)
+    return _Task(
+        config.model_dump_json(include=OF_THE_FEATURES),
+        memory=f"{memory}B",
+        reviewed=bool(files.reviewed),
+        types=_event_types(files, config, plan),
+        parts=tuple(part.to_dict() for part in parts_of(plan)),
+        buckets=fewest if config.engine.shards == "auto" else config.engine.shards,
+        first=_us(first),
+        last=_us(last),
+        ends=_ends(files.rows, config, max(2 * slots, math.ceil(asked / ROWS_WRITTEN))),
+    )
+
+
+def _us(moment: Any) -> int:
+    return int(np.datetime64(moment, "us").astype(np.int64))
 
 
 def _event_types(files: Files, config: Config, plan: Plan) -> dict[str, str]:
@@ -165,197 +195,216 @@ def _event_types(files: Files, config: Config, plan: Plan) -> dict[str, str]:
     return {name: kind for name, kind, *_ in described}
 
 
-def _events(
-    spark: "SparkSession", present: "DataFrame", names: list[str], *, files: Files, task: _Task, scratch: Path
-) -> "DataFrame":
-    """Return the events of the rows asked for and of the history in their reach, which may hold copies."""
-    from pyspark.sql import functions as sf
-    from pyspark.sql.types import LongType, StructField, StructType
+def _ends(rows: Path, config: Config, stretches_of_time: int) -> tuple[int, ...]:
+    """Return moments between which about as many rows lie; rows of one moment lie together."""
+    import duckdb
 
-    with task.database() as connection:
-        nothing = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in task.types.items())
-        schema = connection.sql(f"SELECT {nothing}").to_arrow_table().schema
-    kinds = StructType([*types_of(spark, schema), StructField("place", LongType())])
-    events = present.mapInArrow(partial(_events_of, task, names, 0), kinds)
-    if not files.history:
-        return events
-    contract = task.config.contract
-    past, past_names = read_parquet(spark, link_files("past", files.history, scratch), first=1)
-    at = past[f"p{past_names.index(contract.timestamp)}"]
-    first, last = (
-        sf.lit(str(moment)).cast("timestamp_ntz")
-        for moment in reach(*span(files.rows, contract.timestamp), task.config)
-    )
-    asked = present.select(present[f"p{names.index(contract.id)}"].alias("asked"))
-    is_asked = past[f"p{past_names.index(contract.id)}"] == asked["asked"]
-    earlier = past.where((at >= first) & (at < last)).join(asked, is_asked, "left_anti")
-    return events.unionByName(earlier.mapInArrow(partial(_events_of, task, past_names, 1), kinds))
+    at, shares = config.contract.timestamp, [number / stretches_of_time for number in range(1, stretches_of_time)]
+    with duckdb.connect() as connection:
+        moments = pa.schema([pq.read_schema(rows).field(at)])
+        connection.register("moments", pa.RecordBatchReader.from_batches(moments, read_batches(rows, [at])))
+        query = f"SELECT approx_quantile(epoch_us({quote(at)}), {shares}) FROM moments"
+        return tuple(sorted(set(connection.sql(query).fetchall()[0][0])))
 
 
-def _events_of(task: _Task, names: list[str], copy: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    with task.database() as connection:
-        for batch in batches:
-            rows = pa.Table.from_batches([batch])
-            events = task.events(connection, rows.drop(["place"]).rename_columns(names), copy=copy)
-            yield from events.append_column("place", rows["place"]).to_batches()
+def _pieces(kind: str, table: pa.Table, buckets: np.ndarray, number: int) -> Iterator[pa.RecordBatch]:
+    """Yield a table's rows, a piece a bucket; one without a row has the columns."""
+    table = table.combine_chunks().take(pa.array(np.argsort(buckets, kind="stable")))
+    ends = np.searchsorted(np.sort(buckets), np.arange(number + 1))
+    for bucket, (start, end) in enumerate(pairwise(ends)):
+        yield _piece(kind, bucket, table.slice(start, end - start))
 
 
-def _bucket(key: str, buckets: int, *, spread: bool = False) -> "Column":
-    """Return the bucket of a key; to `spread` is to let rows without one lie in any, where nothing is known of them."""
-    from pyspark.sql import functions as sf
-
-    owner = sf.xxhash64(key)
-    if spread:
-        owner = sf.when(sf.col(key).isNull(), sf.xxhash64("place")).otherwise(owner)
-    return sf.pmod(owner, sf.lit(buckets)).alias("bucket")
-
-
-def _one_copy_each(events: "DataFrame", task: _Task, buckets: int) -> "DataFrame":
-    """Return the events with one copy of a row; looking for others takes the ids only."""
-    if events.groupBy("id").count().where("count > 1").isEmpty():
-        return events
-    pieces = events.select("*", _bucket("id", buckets)).groupBy("bucket")
-    return pieces.applyInArrow(_of_a_bucket(_one_copy_of, task), events.schema)
-
-
-def _of_a_bucket(work: Callable[..., pa.Table], *told: Any) -> Callable[[pa.Table], pa.Table]:
-    """Return the work on a bucket as a function whose types Spark can read, as it can't of a partial one."""
-
-    def work_on(rows: pa.Table) -> pa.Table:
-        return work(*told, rows)
-
-    return work_on
-
-
-def _one_copy_of(task: _Task, events: pa.Table) -> pa.Table:
-    with task.database() as connection:
-        connection.register("events", events)
-        return connection.sql(f"SELECT * EXCLUDE bucket FROM events {ONE_COPY}").to_arrow_table()
-
-
-def _labelled(events: "DataFrame", files: Files, scratch: Path) -> "DataFrame":
-    """Return the events with the labels from review that each one has, if any has one."""
-    from pyspark.sql import functions as sf
-
-    if not files.reviewed:
-        return events
-    reviewed, names = read_parquet(events.sparkSession, link_files("reviewed", files.reviewed, scratch))
-    label, labelled_at = (reviewed[f"p{names.index(name)}"].alias(name) for name in ("label", "labelled_at"))
-    own = reviewed.groupBy(reviewed[f"p{names.index('id')}"].alias("id"))
-    return events.join(own.agg(sf.collect_list(sf.struct(label, labelled_at)).alias("reviews")), "id", "left")
-
-
-def _everybody(events: "DataFrame", task: _Task) -> dict[str, bytes]:
-    """Return the tables of everybody's totals, each in Arrow's stream format."""
-    pieces = events.mapInArrow(partial(_daily_sums, task), "name string, content binary").toArrow()
-    tables: dict[str, list[pa.Table]] = {}
-    for name, content in zip(*(pieces[column].to_pylist() for column in ("name", "content")), strict=True):
-        tables.setdefault(name, []).append(_of_bytes(content))
-    with task.database() as connection:
-        for name, some in tables.items():
-            connection.register(name, _joined(connection, some))
-        make_everybody(connection, task.plan, task.config)
-        names = ["everybody", *(f"peers_c{place}" for place in sorted(task.plan.peers))]
-        return {name: _to_bytes(connection.table(name).to_arrow_table()) for name in names}
-
-
-def _daily_sums(task: _Task, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    sums: dict[str, list[pa.Table]] = {name: [] for name in daily_sums(task.plan)}
-    for batch in batches:
-        with task.database() as connection:
-            connection.register("events", pa.Table.from_batches([batch]))
-            if task.config.contract.label is not None:
-                task.make_verdicts(connection)
-            for name, query in daily_sums(task.plan).items():
-                sums[name].append(connection.sql(query).to_arrow_table())
-    with task.database() as connection:
-        whole = {name: _to_bytes(_joined(connection, some)) for name, some in sums.items() if some}
-    yield pa.record_batch({"name": pa.array(whole, pa.string()), "content": pa.array(whole.values(), pa.binary())})
-
-
-def _joined(connection: "duckdb.DuckDBPyConnection", pieces: list[pa.Table]) -> pa.Table:
-    table = pa.concat_tables(pieces)
-    connection.register("pieces", table)
-    return connection.sql(joined_sums_sql("pieces", table.column_names)).to_arrow_table()
-
-
-def _to_bytes(table: pa.Table) -> bytes:
+def _piece(kind: str, bucket: int, table: pa.Table) -> pa.RecordBatch:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+    content = pa.array([sink.getvalue().to_pybytes()], pa.binary())
+    return pa.record_batch({"kind": [kind], "bucket": pa.array([bucket], pa.int64()), "content": content})
 
 
-def _of_bytes(content: bytes) -> pa.Table:
+def _tables(pieces: pa.Table) -> dict[str, pa.Table]:
+    """Return the tables that pieces make up, by kind."""
+    found: dict[str, list[pa.Table]] = {}
+    for kind, content in zip(pieces["kind"].to_pylist(), pieces["content"], strict=True):
+        found.setdefault(kind, []).append(_table(content.as_buffer()))
+    return {kind: pa.concat_tables(some) for kind, some in found.items()}
+
+
+def _table(content: bytes | pa.Buffer) -> pa.Table:
     with pa.ipc.open_stream(content) as reader:
         return reader.read_all()
 
 
-def _past(events: "DataFrame", part: Part, task: _Task, buckets: int) -> "DataFrame":
-    """Return the past of the rows asked for, as far as a part tells of it."""
-    columns = ["place", *part.events(list(task.types))]
-    if part.risks:
-        keys = (f"e{place}" for place in range(len(task.config.contract.entities)))
-        columns += ["id", "fraud", "known_us", *keys, *(["reviews"] if task.reviewed else [])]
-    is_needed = all(part.key in window.needed for window in part.windows.values())
-    bucket = _bucket(part.key, buckets, spread=is_needed)
-    pieces = events.select(*dict.fromkeys(columns), bucket).groupBy("bucket")
-    kinds = ", ".join(["place long", *(f"{alias} double" for alias in part.aliases)])
-    return pieces.applyInArrow(_of_a_bucket(_past_of_bucket, task, part.to_dict()), kinds)
+def _of_a_group(work: Any, *told: Any) -> Any:
+    """Return some work on a group as a function whose types Spark can read, as it can't those of a partial one."""
+
+    def work_on(pieces: pa.Table) -> pa.Table:
+        return work(*told, pieces)
+
+    return work_on
 
 
-def _past_of_bucket(task: _Task, values: dict[str, Any], events: pa.Table) -> pa.Table:
-    part = Part.of_dict(values)
+def _shares(spark: "SparkSession", files: Files, task: _Task) -> "DataFrame":
+    """Return the events and verdicts by bucket of the parts' keys, and the sums of days."""
+    asked = [(ASKED, 0, stretch) for stretch in stretches(files.rows)]
+    others = [(HISTORY, number, piece) for number, file in enumerate(files.history, 1) for piece in stretches(file)]
+    others += [(REVIEWED, 0, stretch) for file in files.reviewed for stretch in stretches(file)]
+    schema = pa.unify_schemas([pq.read_schema(file) for file in files.history]) if files.history else None
+    if not others:
+        return a_task_each(spark, partial(_shares_of_rows, task), [stretch for *_, stretch in asked], PIECES)
+    by_id = a_task_each(spark, partial(_by_id, task, schema), [*asked, *others], PIECES)
+    return by_id.groupBy("bucket").applyInArrow(_of_a_group(_shares_of_ids, task), PIECES)
+
+
+def _events_of(task: _Task, stretch: Stretch, *, file: int, schema: pa.Schema | None = None) -> pa.Table:
+    """Return the events of a stretch of the rows asked for, or, with a schema, of the history in their reach."""
+    found = []
     with task.database() as connection:
-        connection.register("events", events)
+        first = stretch.first + file * 2**40
+        for batch in stretch.read():
+            rows = pa.Table.from_batches([batch])
+            if schema is not None:
+                rows = pa.concat_tables([schema.empty_table(), rows], promote_options="default").select(schema.names)
+            events = task.events(connection, rows, copy=min(file, 1))
+            place = np.arange(first, first + rows.num_rows)
+            found.append(events.append_column("place", pa.array(place)))
+            first += rows.num_rows
+        events = pa.concat_tables(found)
+    if schema is None:
+        return events
+    us = events["us"].to_numpy()
+    return events.filter(pa.array((us >= task.first) & (us < task.last)))
+
+
+def _by_id(task: _Task, schema: pa.Schema | None, item: tuple[str, int, Stretch]) -> Iterator[pa.RecordBatch]:
+    """Yield what there is of a row by the bucket of its id."""
+    relation, file, stretch = item
+    if relation == REVIEWED:
+        table = pa.Table.from_batches(stretch.read(["id", "label", "labelled_at"]))
+    else:
+        table = _events_of(task, stretch, file=file, schema=schema if relation == HISTORY else None)
+    yield from _by_hash(task, REVIEWED if relation == REVIEWED else "events", table, f"CAST(id AS {task.types['id']})")
+
+
+def _by_hash(task: _Task, kind: str, table: pa.Table, key: str) -> Iterator[pa.RecordBatch]:
+    """Yield a table's rows by bucket of a key; every process has the same DuckDB, and so the same hash."""
+    with task.database() as connection:
+        connection.register("rows", table)
+        query = f"SELECT CAST(hash({key}) % {task.buckets} AS BIGINT) AS bucket FROM rows"
+        buckets = connection.sql(query).to_arrow_table()["bucket"].to_numpy()
+    yield from _pieces(kind, table, buckets, task.buckets)
+
+
+def _shares_of_rows(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
+    """Yield the shares of rows of which there is no other copy and no label from review."""
+    yield from _shares_of(task, _events_of(task, stretch, file=0), None)
+
+
+def _shares_of_ids(task: _Task, pieces: pa.Table) -> pa.Table:
+    """Return the shares of whole ids, of each row one copy."""
+    tables = _tables(pieces)
+    return pa.Table.from_batches(_shares_of(task, tables["events"], tables.get(REVIEWED)))
+
+
+def _shares_of(task: _Task, events: pa.Table, reviewed: pa.Table | None) -> Iterator[pa.RecordBatch]:
+    """Yield events and verdicts by bucket of each part's key, and what days add up to."""
+    parts = [Part.of_dict(values) for values in task.parts]
+    labels: pa.Table | None = None
+    with task.database() as connection:
+        connection.register("copies", events)
+        connection.execute(f"CREATE TEMP TABLE events AS SELECT * FROM copies {ONE_COPY}")
+        if task.config.contract.label is not None:
+            if task.reviewed:
+                kinds = pa.schema(
+                    [("id", events.schema.field("id").type), ("label", pa.int8()), ("labelled_at", MOMENT)]
+                )
+                connection.register("reviewed", kinds.empty_table() if reviewed is None else reviewed)
+            verdicts(connection, task.config, reviewed=task.reviewed)
+            labels = connection.table("verdicts").to_arrow_table()
+        events = connection.table("events").to_arrow_table()
+        for name, query in daily_sums(task.plan).items():
+            yield _piece(name, 0, connection.sql(query).to_arrow_table())
+    for part in parts:
+        is_needed = all(part.key in window.needed for window in part.windows.values())
+        # Of rows without a key nothing is known then, so that they may lie anywhere.
+        key = f"CASE WHEN {part.key} IS NULL THEN hash(place) ELSE hash({part.key}) END" if is_needed else part.key
+        names = dict.fromkeys(["place", *part.events(list(task.types))])
+        yield from _by_hash(task, f"events_{part.key}", events.select(list(names)), key)
+        if part.risks and labels is not None:
+            own = labels.select(part.verdicts)
+            yield from _by_hash(task, f"verdicts_{part.key}", own, f"hash({part.key})" if is_needed else part.key)
+
+
+def _everybody(pieces: "DataFrame", task: _Task) -> dict[str, bytes]:
+    """Return the tables of everybody's totals, each in Arrow's stream format."""
+    names = list(daily_sums(task.plan))
+    tables = _tables(pieces.where(pieces["kind"].isin(names)).toArrow())
+    with task.database() as connection:
+        for name in names:
+            connection.register("pieces", tables[name])
+            query = joined_sums_sql("pieces", tables[name].column_names)
+            connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
+        make_everybody(connection, task.plan, task.config)
+        made = ["everybody", *(f"peers_c{place}" for place in sorted(task.plan.peers))]
+        return {name: _piece(name, 0, connection.table(name).to_arrow_table())["content"][0].as_py() for name in made}
+
+
+def _rows_by_time(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
+    """Yield rows by the stretch of time that they lie in, their place last."""
+    rows = pa.Table.from_batches(stretch.read())
+    with task.database() as connection:
+        connection.register("rows", rows)
+        at = quote(task.config.contract.timestamp)
+        us = connection.sql(f"SELECT epoch_us({at}) AS us FROM rows").to_arrow_table()["us"]
+    place = pa.array(np.arange(stretch.first, stretch.first + rows.num_rows))
+    yield from _pieces(ASKED, rows.append_column("place", place), task.times(us), len(task.ends) + 1)
+
+
+def _past(task: _Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
+    """Return the past of a bucket's rows by the stretch of time that they lie in."""
+    part, tables = Part.of_dict(values), _tables(pieces)
+    with task.database() as connection:
+        connection.register("events", tables[f"events_{part.key}"])
         if part.risks:
-            task.make_verdicts(connection)
-        return past_of(connection, part, reviewed=task.reviewed).select(["place", *part.aliases])
+            connection.register("verdicts", tables[f"verdicts_{part.key}"])
+        connection.register("past", past_of(connection, part, reviewed=task.reviewed))
+        past = connection.sql("SELECT past.*, us FROM past JOIN events USING (place) WHERE copy = 0").to_arrow_table()
+    times = task.times(past["us"])
+    kind = f"past_{part.key}"
+    return pa.Table.from_batches(_pieces(kind, past.drop(["us"]), times, len(task.ends) + 1))
 
 
-def _write(rows: "DataFrame", names: list[str], *, task: _Task, tables: dict[str, bytes], folder: Path) -> None:
-    """Write the feature table's files, in their order by timestamp and id; columns are called f0, f1, ..."""
-    from pyspark.sql.types import DoubleType, StructField, StructType
-
-    contract, spark = task.config.contract, rows.sparkSession
-    order = [f"p{names.index(name)}" for name in (contract.timestamp, contract.id)]
-    own = [rows.schema[f"p{number}"].dataType for number in range(len(names))]
-    kinds = [*own, *(DoubleType() for _ in task.plan.columns)]
-    schema = StructType([StructField(f"f{number}", kind) for number, kind in enumerate(kinds)])
-    shared = spark.sparkContext.broadcast(tables)
-    made = rows.orderBy(*order).mapInArrow(partial(_rows_of, task, names, shared), schema)
-    made.write.parquet(f"file://{folder.absolute()}")
-
-
-def _rows_of(task: _Task, names: list[str], shared: Any, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    parts, tables = parts_of(task.plan), {name: _of_bytes(content) for name, content in shared.value.items()}
-    for batch in batches:
-        rows = pa.Table.from_batches([batch])
-        present = rows.select([f"p{number}" for number in range(len(names))]).rename_columns(names)
+def _write(task: _Task, everybody: Any, folder: str, pieces: pa.Table) -> pa.Table:
+    """Write the feature table of a stretch of time, whole or not at all, however often it is tried."""
+    tables, bucket = _tables(pieces), pieces["bucket"][0].as_py()
+    asked = tables.pop(ASKED)
+    rows, place = asked.remove_column(asked.num_columns - 1), asked.column(asked.num_columns - 1)
+    target = Path(folder) / f"{bucket:06d}.parquet"
+    if rows.num_rows:
         with task.database() as connection:
-            connection.register("present", present)
-            events = task.events(connection, present, copy=0).append_column("place", rows["place"])
-            connection.register("events", events)
-            for part in parts:
-                connection.register(f"past_{part.key}", rows.select(["place", *part.aliases]))
+            connection.register("present", rows)
+            connection.register("events", task.events(connection, rows, copy=0).append_column("place", place))
+            tables |= {name: _table(content) for name, content in everybody.value.items()}
             for name, table in tables.items():
                 connection.register(name, table)
-            made = connection.sql(table_sql(connection, task.plan, task.config, names)).to_arrow_table()
-        yield from made.rename_columns([f"f{number}" for number in range(made.num_columns)]).to_batches()
+            query = table_sql(connection, task.plan, task.config, rows.column_names)
+            own = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+            connection.execute(f"COPY ({query}) TO {text_sql(str(own))} (FORMAT parquet)")
+            own.replace(target)
+    return pa.table({"bucket": [bucket]})
 
 
-def _as_one(scratch: Path, config: Config, plan: Plan) -> Path:
-    """Make one file of the feature table's, with the names and types that this machine gives them."""
-    staged = scratch / "features.parquet"
-    rows, files = text_sql(str(scratch / "present-0.parquet")), sorted((scratch / "spark").glob("part-*.parquet"))
-    with database(config.features.memory_limit, scratch) as connection:
+def _escaped(path: Path) -> str:
+    return "".join(f"\\{sign}" if sign in "[]{}*?\\" else sign for sign in str(path))
+
+
+def _as_one(folder: Path, staged: Path, config: Config) -> Path:
+    """Make one file of those of the stretches of time, in their order."""
+    files = ", ".join(text_sql(str(file)) for file in sorted(folder.glob("*.parquet")))
+    with database(config.features.memory_limit, staged.parent) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        own = connection.sql(f"DESCRIBE SELECT * FROM read_parquet([{rows}])").fetchall()
-        kinds = {name_beside(name, plan.columns): kind for name, kind, *_ in own} | dict.fromkeys(
-            plan.columns, "DOUBLE"
-        )
-        columns = (f"CAST(f{number} AS {kind}) AS {quote(name)}" for number, (name, kind) in enumerate(kinds.items()))
-        listed = ", ".join(text_sql(str(file)) for file in files)
-        query = may_be_missing(f"SELECT {', '.join(columns)} FROM read_parquet([{listed}])", len(kinds))
+        rows = connection.sql(f"SELECT * FROM read_parquet([{files}])")
+        query = may_be_missing(f"SELECT * FROM read_parquet([{files}])", len(rows.columns))
         connection.execute(f"COPY ({query}) TO {text_sql(str(staged))} (FORMAT parquet)")
     return staged

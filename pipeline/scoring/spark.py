@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
-from pipeline.tables.parquet import link_files
-from pipeline.tables.spark import on_spark, read_parquet
+from pipeline.tables.spark import Stretch, a_task_each, on_spark, stretches
 
 
 def scores_on_spark(features: Path, detector: Detector, folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -34,28 +34,30 @@ def scores_on_spark(features: Path, detector: Detector, folder: Path) -> tuple[n
     ResourceError
         When the cluster can't be reached, or a job fails.
     """
-    columns = detector.encoder.table_columns
+    both = np.empty((2, pq.read_metadata(features).num_rows))
     with (
         TemporaryDirectory(prefix=".spark-", dir=folder) as name,
         on_spark(detector.config.engine, "scoring") as spark,
     ):
-        scratch = Path(name)
-        detector.save(scratch / "detector")
-        rows, names = read_parquet(spark, link_files("features", [features], scratch))
-        own = rows.select("place", *(f"p{names.index(column)}" for column in columns))
-        score = partial(_scores_of, str(scratch / "detector"), columns)
-        table = own.mapInArrow(score, "place long, score double, one_class double").toArrow()
-    places = table["place"].to_numpy()
-    scores, one_class = np.empty((2, len(places)))
-    scores[places], one_class[places] = table["score"].to_numpy(), table["one_class"].to_numpy()
+        artefact = Path(name).absolute() / "detector"
+        detector.save(artefact)
+        score = partial(_scores_of, str(artefact), detector.encoder.table_columns)
+        pieces = a_task_each(spark, score, stretches(features), "first long, scores binary").toArrow()
+    for first, content in zip(pieces["first"].to_pylist(), pieces["scores"], strict=True):
+        piece = np.frombuffer(content.as_buffer(), np.float64).reshape(2, -1)
+        both[:, first : first + piece.shape[1]] = piece
+    scores, one_class = both
     return scores, scores if detector.feedback is None else one_class
 
 
-def _scores_of(folder: str, columns: list[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        rows = pa.Table.from_batches([batch])
-        scores, one_class = _detector(folder).both_scores(rows.drop(["place"]).rename_columns(columns))
-        yield pa.record_batch({"place": batch["place"], "score": scores, "one_class": one_class})
+def _scores_of(folder: str, columns: list[str], stretch: Stretch) -> Iterator[pa.RecordBatch]:
+    first = stretch.first
+    for batch in stretch.read(columns):
+        both = np.stack(_detector(folder).both_scores(batch))
+        yield pa.record_batch(
+            {"first": pa.array([first], pa.int64()), "scores": pa.array([both.tobytes()], pa.binary())}
+        )
+        first += batch.num_rows
 
 
 @lru_cache(maxsize=1)

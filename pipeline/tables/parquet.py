@@ -109,19 +109,3 @@ def _statistics(reader: pq.ParquetFile, column: str) -> list[pq.Statistics | Non
     names = [footer.schema.column(number).path for number in range(len(footer.schema))]
     place = names.index(column)
     return [footer.row_group(number).column(place).statistics for number in range(footer.num_row_groups)]
-
-
-def link_files(name: str, files: Sequence[Path], scratch: Path) -> list[Path]:
-    """Give files names that end in a number, such as past-0.parquet, for engines that take * and [ for a pattern.
-
-    Parameters
-    ----------
-    name : str
-    files : sequence of Path
-    scratch : Path
-        Folder that gets the links.
-    """
-    links = [scratch / f"{name}-{number}.parquet" for number in range(len(files))]
-    for link, file in zip(links, files, strict=True):
-        link.symlink_to(file.resolve())
-    return links

@@ -1,38 +1,40 @@
-"""Apache Spark: a session for the rest of the process, Parquet read by it, and its failures in a sentence."""
+"""Apache Spark: a session for the rest of the process, what its tasks read, and its failures in a sentence."""
 
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
 from pipeline.errors import ResourceError
 from pipeline.settings.engine import EngineConfig
+from pipeline.tables.files import parquet_file
 from pipeline.tables.parquet import ROWS_READ
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructField
 
+Work = TypeVar("Work")
+
+ROWS_A_TASK = 200_000
+"""Rows that a task reads, about."""
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "spark.log.level": "OFF",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.sql.caseSensitive": "true",
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.timestampType": "TIMESTAMP_NTZ",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_READ),
+    # What goes from task to task are pieces of tables, of some megabytes each.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
 }
 """What has to hold of a session; the rest is spark-defaults.conf's."""
 ITS_OWN = "local"
@@ -152,59 +154,65 @@ def at_once(spark: "SparkSession") -> int:
     return int(spark.conf.get("spark.executor.cores", "1") or 1)
 
 
-def types_of(spark: "SparkSession", schema: pa.Schema) -> list["StructField"]:
-    """Return what Spark calls the types of a schema's columns, by which a task says what it gives."""
-    return spark.createDataFrame(schema.empty_table()).schema.fields
+@dataclass(frozen=True)
+class Stretch:
+    """Row groups of a Parquet file that lie side by side: what a task reads.
+
+    Parameters
+    ----------
+    file : str
+        Path that every machine of the cluster sees the file at.
+    groups : tuple of int
+    first : int
+        Number of its first row in the file.
+    """
+
+    file: str
+    groups: tuple[int, ...]
+    first: int
+
+    def read(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield its rows, `ROWS_READ` at a time at most."""
+        with parquet_file(Path(self.file)) as reader:
+            yield from reader.iter_batches(ROWS_READ, row_groups=list(self.groups), columns=columns)
 
 
-@contextmanager
-def on_disk(rows: "DataFrame") -> Iterator["DataFrame"]:
-    """Keep rows on the cluster's disks for the length of a block, so that they are made once."""
-    from pyspark import StorageLevel
+def stretches(file: Path, rows: int = ROWS_A_TASK) -> list[Stretch]:
+    """Return the stretches of a Parquet file, in order: of a row at least, of so many where its groups are smaller."""
+    with parquet_file(file) as reader:
+        sizes = [reader.metadata.row_group(number).num_rows for number in range(reader.num_row_groups)]
+    found: list[Stretch] = []
+    groups: list[int] = []
+    first = held = 0
+    for number, size in enumerate(sizes):
+        groups.append(number)
+        held += size
+        if held >= rows or (held and number == len(sizes) - 1):
+            found.append(Stretch(str(file.absolute()), tuple(groups), first))
+            groups, first, held = [], first + held, 0
+    return found
 
-    rows.persist(StorageLevel.DISK_ONLY)
-    try:
-        yield rows
-    finally:
-        rows.unpersist()
 
-
-def read_parquet(spark: "SparkSession", files: Sequence[Path], *, first: int = 0) -> tuple["DataFrame", list[str]]:
-    """Read Parquet files, whose columns are called p0, p1, ..., and where a row stands, `place`.
+def a_task_each(
+    spark: "SparkSession", work: Callable[[Work], Iterator[pa.RecordBatch]], items: Sequence[Work], kinds: str
+) -> "DataFrame":
+    """Return what some work makes of items, a task each.
 
     Parameters
     ----------
     spark : SparkSession
-    files : sequence of Path
-        In folders that every machine of the cluster sees at the same path; their names end in a number of their own,
-        such as past-0.parquet. A column that some lack is missing there.
-    first : int
-        What is added to these numbers.
-
-    Returns
-    -------
-    DataFrame
-        `place` is the row's number in its file, plus 2^40 times the number of the file.
-    list of str
-        What p0, p1, ... are called in the files: names may hold what Spark takes for its own.
+    work : callable
+        Yields record batches.
+    items : sequence
+    kinds : str
+        Names and types of their columns, as Spark says them.
     """
-    from pyspark.sql import functions as sf
-
-    rows = spark.read.option("mergeSchema", value=len(files) > 1).parquet(*map(address, files))
-    names = rows.columns
-    meta = rows.metadataColumn("_metadata")
-    file = sf.regexp_extract(meta.getField("file_name"), r"(\d+)\.parquet$", 1).cast("long")
-    place = (file + first) * sf.lit(2**40) + meta.getField("row_index")
-    own = [rows[f"`{name.replace('`', '``')}`"].alias(f"p{number}") for number, name in enumerate(names)]
-    return rows.select(*own, place.alias("place")), names
+    return spark.range(0, len(items), 1, len(items)).mapInArrow(partial(_work, work, tuple(items)), kinds)
 
 
-def address(path: Path) -> str:
-    r"""Return how Spark is told a path: signs by which it would match other names have a backslash.
-
-    Examples
-    --------
-    >>> print(address(Path("/data/a[1]")))
-    file:///data/a\[1\]
-    """
-    return "file://" + re.sub(r"([\[\]{}*?\\])", r"\\\1", str(path.absolute()))
+def _work(
+    work: Callable[[Work], Iterator[pa.RecordBatch]], items: tuple[Work, ...], batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            yield from work(items[number])

@@ -46,7 +46,7 @@ def test_a_job_that_fails_publishes_nothing_and_the_next_run_scores(
         raise RuntimeError("the disk of this worker is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(spark, "_past_of_bucket", fail)
+        patch.setattr(spark, "_past", fail)
         message = (
             r"^computing features on Spark at local\[2\] failed, and nothing .*: RuntimeError: the disk of this wor"
         )

@@ -7,6 +7,7 @@ import pytest
 from pipeline.errors import ResourceError
 from pipeline.features import compute, spark
 from pipeline.features.events import Files
+from pipeline.features.families import plan_of
 from pipeline.settings.config import Config
 from pipeline.settings.engine import EngineConfig
 from pipeline.simulation import simulate
@@ -98,10 +99,10 @@ def test_rows_without_history_and_no_rows_at_all(tmp_path):
 
 
 def test_a_task_that_fails_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
-    def fail(task, values, events):
-        raise MemoryError(f"no room for {events.num_rows > 0}")
+    def fail(task, values, pieces):
+        raise MemoryError(f"no room for {pieces.num_rows > 0}")
 
-    monkeypatch.setattr(spark, "_past_of_bucket", fail)
+    monkeypatch.setattr(spark, "_past", fail)
     rows, past, _ = written(tmp_path, 6, [])
     settings = every_family(1).model_copy(update={"engine": ON_SPARK})
     message = (
@@ -126,12 +127,16 @@ def test_tasks_learn_nothing_of_the_configuration_but_what_features_go_by():
     assert told.tracking.uri != "x"
 
 
-def test_as_many_buckets_as_cores_or_memory_ask_for(tmp_path):
+def test_as_many_buckets_as_cores_or_memory_ask_for_and_stretches_of_time_of_one_size(tmp_path):
     rows, past, _ = written(tmp_path, 8, [])
     session = spark_session(ON_SPARK)
-    shares = {
-        (shards, limit): spark._shares(session, Files(rows, (past,)), every_family(shards, memory_limit=limit))
-        for shards, limit in ((5, "2GB"), ("auto", "2GB"), ("auto", "20KB"))
-    }
+    tasks = []
+    for shards, limit in ((5, "2GB"), ("auto", "2GB"), ("auto", "20KB")):
+        settings = every_family(shards, memory_limit=limit)
+        tasks.append(spark._task(session, Files(rows, (past,)), settings, plan_of(settings)))
     # 320 rows of 600 bytes, twice, over 10,000 bytes a core: 39.
-    assert list(shares.values()) == [(5, "1000000000B"), (8, "1000000000B"), (39, "10000B")]
+    assert [(task.buckets, task.memory) for task in tasks] == [(5, "1000000000B"), (8, "1000000000B"), (39, "10000B")]
+    moments = pq.read_table(rows)["at"]
+    times = np.bincount(tasks[0].times(moments.cast("int64")))
+    assert len(times) == 4
+    assert times.min() > 15

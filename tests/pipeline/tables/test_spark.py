@@ -1,4 +1,4 @@
-"""Spark that is not there, or fails, is one sentence with the remedy; and Parquet is read whatever its names are."""
+"""Spark that is not there, or fails, is one sentence with the remedy; and its tasks read every row once."""
 
 import gc
 import importlib.util
@@ -11,7 +11,7 @@ from pyspark.errors import PySparkException
 from pipeline.errors import ResourceError
 from pipeline.settings.engine import EngineConfig
 from pipeline.tables import spark
-from pipeline.tables.spark import at_once, on_spark, read_parquet, reason_of, session
+from pipeline.tables.spark import a_task_each, at_once, on_spark, reason_of, session, stretches
 
 HERE = EngineConfig(name="spark", master="local[2]")
 
@@ -62,32 +62,45 @@ def test_what_a_failure_comes_down_to(text, reason):
     assert reason_of(text) == reason
 
 
-def test_parquet_is_read_whatever_its_files_and_columns_are_called(tmp_path):
-    folder = tmp_path / "a {b} [c]* \\?"
-    folder.mkdir()
-    one = pa.table({"a.b`": [1, 2], "A.B`": [3, 4], "place": ["x", None], "_metadata": [True, False]})
-    pq.write_table(one, folder / "some-0.parquet")
-    pq.write_table(one.select(["a.b`"]), folder / "some-1.parquet")
-    with on_spark(HERE, "reading") as started:
-        rows, names = read_parquet(started, [folder / f"some-{number}.parquet" for number in range(2)], first=5)
-        table = rows.toArrow().sort_by("place")
+def test_stretches_are_whole_row_groups_that_hold_every_row_once(tmp_path):
+    file = tmp_path / "a {b} [c]* \\?.parquet"
+    pq.write_table(pa.table({"n": range(25)}), file, row_group_size=4)
+    found = stretches(file, rows=8)
+    assert [(stretch.first, stretch.groups) for stretch in found] == [
+        (0, (0, 1)),
+        (8, (2, 3)),
+        (16, (4, 5)),
+        (24, (6,)),
+    ]
+    assert [row for stretch in found for batch in stretch.read() for row in batch["n"].to_pylist()] == list(range(25))
+    with pq.ParquetWriter(file, pa.schema([("n", pa.int64()), ("m", pa.int64())])) as writer:
+        for rows in (0, 2, 0):  # a row group each
+            writer.write_table(pa.table({name: pa.array(range(rows), pa.int64()) for name in "nm"}))
+    assert [batch.to_pydict() for stretch in stretches(file) for batch in stretch.read(["m"])] == [{"m": [0, 1]}]
+    pq.write_table(pa.table({"n": pa.array([], pa.int64())}), file)
+    assert stretches(file) == []
+
+
+def test_every_item_is_worked_on_once(tmp_path):
+    def work(item):
+        yield pa.record_batch({"double": pa.array([2 * item], pa.int64())})
+
+    with on_spark(HERE, "doubling") as started:
+        found = a_task_each(started, work, range(5), "double long")
+        assert sorted(found.toArrow()["double"].to_pylist()) == [0, 2, 4, 6, 8]
         assert at_once(started) == 2
-    assert sorted(names) == sorted(one.column_names)
-    found = table.rename_columns([*names, "number"]).select([*one.column_names, "number"]).to_pydict()
-    assert found["number"] == [5 * 2**40, 5 * 2**40 + 1, 6 * 2**40, 6 * 2**40 + 1]
-    assert found["a.b`"] == [1, 2, 1, 2]
-    assert found["A.B`"] == [3, 4, None, None]
-    assert found["place"] == ["x", None, None, None]
-    assert found["_metadata"] == [True, False, None, None]
 
 
-def test_what_spark_cannot_read_is_one_sentence(tmp_path):
-    pq.write_table(pa.table({"t": pa.array([1], pa.time64("us"))}), tmp_path / "some-0.parquet")
-    with (
-        pytest.raises(ResourceError, match=r"^reading on Spark at local\[2\] failed, .* The data type TIME is not sup"),
-        on_spark(HERE, "reading") as started,
-    ):
-        read_parquet(started, [tmp_path / "some-0.parquet"])
+def test_a_task_that_fails_is_one_sentence():
+    def work(item):
+        raise ZeroDivisionError("nothing by nothing")
+        yield
+
+    message = (
+        r"^dividing on Spark at local\[2\] failed, and nothing .*: ZeroDivisionError: nothing by nothing; look into"
+    )
+    with pytest.raises(ResourceError, match=message), on_spark(HERE, "dividing") as started:
+        a_task_each(started, work, range(1), "n long").collect()
 
 
 def test_errors_of_our_own_pass_as_they_are():
