@@ -14,7 +14,7 @@ export DO_NOT_TRACK ?= true
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export MLFLOW_DISABLE_TELEMETRY ?= true
 
-.PHONY: demo test soak lint format docs mutants clean
+.PHONY: demo test soak cluster-test lint format docs mutants clean
 
 demo: $(STAMP)
 	$(BIN)/assay demo
@@ -31,6 +31,10 @@ soak: $(STAMP)
 	SOAK=1 $(BIN)/python -m pytest -o timeout=0 -rP tests/flows/test_faults.py tests/flows/test_faults_of_versions.py \
 	  tests/flows/commands/test_label.py tests/pipeline/workspace/test_draft.py tests/pipeline/selection/test_recovery.py
 	SOAK=1 $(BIN)/python -m pytest -rP tests/test_broken_files.py
+
+# Features on a cluster of two workers on this machine, one of which is killed in mid-job.
+cluster-test: $(SPARK)
+	$(BIN)/python -m pytest -o timeout=0 -rP tests/cluster.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
