@@ -71,7 +71,7 @@ def child(folder: Path, engine: str) -> None:
     if engine == SPARK:
         from pipeline.tables.spark import session
 
-        session(config.engine)
+        session(with_engine(config, engine).engine)
     elif engine == "Spark by hand":
         spark = spark_session()
     start_up, started = time.perf_counter() - started, time.perf_counter()

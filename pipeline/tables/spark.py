@@ -127,7 +127,8 @@ def _start(master: str) -> "SparkSession":
             gateway = launch_gateway(conf, {"stdout": words, "stderr": words})
         except Exception as error:  # noqa: BLE001 - nor does PySpark say which error it is
             words.seek(0)
-            reason = reason_of(words.read() or str(error))
+            lines = [line for line in words if not line.startswith("WARNING")]
+            reason = reason_of("".join(lines) or str(error))
             raise ResourceError(
                 f"Java could not start Spark: {reason}; check that it is of version 17 or newer, and that the machine "
                 "has memory left"

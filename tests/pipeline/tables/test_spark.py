@@ -37,7 +37,7 @@ def test_without_java_its_package_is_named(monkeypatch, tmp_path):
 def test_java_that_ends_at_its_start_says_why(monkeypatch, tmp_path):
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
-    java.write_text("#!/bin/sh\necho 'this Java is too old' >&2\nexit 1\n")
+    java.write_text("#!/bin/sh\necho 'WARNING: old' >&2\necho 'this Java is too old' >&2\nexit 1\n")
     java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     try:
