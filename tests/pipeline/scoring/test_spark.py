@@ -3,14 +3,17 @@
 from dataclasses import replace
 from datetime import datetime
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.detector.artefact import Detector
 from pipeline.errors import ResourceError
+from pipeline.scoring import spark
 from pipeline.scoring.score import score_table
 from pipeline.scoring.spark import scores_on_spark
 from pipeline.settings.engine import EngineConfig
+from pipeline.tables.spark import stretches
 from tests.pipeline.fitted import START, config, detector_of, feature_table, quiet_frauds, transactions
 
 MARKS = {"batch_id": "b-1", "model_version": "7", "scored_at": datetime(2025, 5, 1)}
@@ -56,6 +59,18 @@ def test_rows_get_their_own_scores_whatever_order_tasks_end_in(alone, tmp_path):
     scores, one_class = scores_on_spark(features, on_spark(alone), tmp_path)
     assert one_class is scores
     assert (scores == alone.anomaly_scores(pq.read_table(features))).all()
+
+
+def test_a_task_scores_batches_of_its_stretch_by_the_artefact(alone, tmp_path):
+    features = feature_table(tmp_path, transactions(400, seed=1), alone.config)
+    pq.write_table(pq.read_table(features), features, row_group_size=150)
+    alone.save(tmp_path / "artefact")
+    stretch = stretches(features, rows=100)[1]
+    found = list(spark._scores_of(str(tmp_path / "artefact"), alone.encoder.table_columns, stretch))
+    assert [batch["first"].to_pylist() for batch in found] == [[150]]
+    scores, one_class = np.frombuffer(found[0]["scores"][0].as_py()).reshape(2, -1)
+    assert (scores == alone.anomaly_scores(pq.read_table(features))[150:300]).all()
+    assert (one_class == scores).all()
 
 
 def test_a_task_that_fails_is_one_sentence_and_leaves_nothing(alone, tmp_path, monkeypatch):
