@@ -57,12 +57,17 @@ def on_spark(engine: EngineConfig, work: str) -> Iterator["SparkSession"]:
         When Spark isn't there, the cluster can't be reached, or a job fails: nothing of it is left then.
     """
     spark = session(engine)
-    from py4j.protocol import Py4JError
+    from py4j.protocol import Py4JError, Py4JNetworkError
     from pyspark.errors import PySparkException
 
     try:
         yield spark
-    except (PySparkException, Py4JError, ConnectionError, EOFError) as error:
+    except (Py4JNetworkError, ConnectionError, EOFError):
+        raise ResourceError(
+            f"{work} on Spark at {engine.master} failed, and nothing of it was kept: Spark's process on this machine "
+            "has ended; where it had too little memory, raise spark.driver.memory in spark-defaults.conf, and run again"
+        ) from None
+    except (PySparkException, Py4JError) as error:
         raise ResourceError(
             f"{work} on Spark at {engine.master} failed, and nothing of it was kept: {reason_of(str(error))}; look "
             "into the cluster's logs where that is not enough, mend it and run again"

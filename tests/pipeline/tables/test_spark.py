@@ -103,6 +103,14 @@ def test_a_task_that_fails_is_one_sentence():
         a_task_each(started, work, range(1), "n long").collect()
 
 
+def test_where_spark_has_ended_its_memory_is_named():
+    message = (
+        r"^reading on Spark at local\[2\] failed, .*: Spark's process on this machine has ended; .* spark.driver.memory"
+    )
+    with pytest.raises(ResourceError, match=message), on_spark(HERE, "reading"):
+        raise ConnectionRefusedError("[Errno 111] Connection refused")
+
+
 def test_errors_of_our_own_pass_as_they_are():
     assert not issubclass(ResourceError, PySparkException)
     with pytest.raises(ResourceError, match=r"^mine$"), on_spark(HERE, "reading"):
