@@ -412,8 +412,8 @@ def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path
             on_rows=on_rows,
         )
         if champion.is_strict:
-            p_values = detector.calibration.p_value(scored.anomaly_scores)
-            refuse_unusual(p_values, entry.source, detector.config, intake.validated.counts.read)
+            read = intake.validated.counts.read
+            refuse_unusual(scored.unusual, scored.scored, source=entry.source, config=detector.config, read=read)
         maps = make_maps(rows, scored, detector, tsne=detector.config.report.tsne)
         measured = measure_batch(rows, scored, intake.labels)
         audit = write_audit(rows, scored, detector, folder)

@@ -226,12 +226,13 @@ class Reference:
         return dict(zip(days.tolist(), np.bincount(places, usual).tolist(), strict=True))
 
 
-def refuse_unusual(p_values: np.ndarray, source: str, config: Config, read: int) -> None:
+def refuse_unusual(unusual: int, count: int, *, source: str, config: Config, read: int) -> None:
     """Refuse a batch of which more is unusual than ``validation.max_unusual`` allows.
 
     Parameters
     ----------
-    p_values : array of shape (n_rows,)
+    unusual, count : int
+        Rows with a p-value of at most `UNUSUAL`, and rows with a score.
     source : str
         The table's path, for the message.
     config : Config
@@ -242,7 +243,6 @@ def refuse_unusual(p_values: np.ndarray, source: str, config: Config, read: int)
     ------
     UnlikeTraining
     """
-    count, unusual = len(p_values), int((p_values <= UNUSUAL).sum())
     limit = config.validation.max_unusual
     if count < LEAST_COMPARED or unusual <= limit * count:
         return

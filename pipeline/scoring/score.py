@@ -1,8 +1,8 @@
 """Stream a feature table through a detector: scores, flags and the rows of the queue in one pass.
 
-A batch of rows is read and encoded by one thread while the one before it is scored by another, and the one before that
-is flagged and written. Only a line that each batch draws anew needs all scores first, and then a second pass; ranks and
-reasons are those of the rows that the pass kept.
+A batch of rows is read and encoded by one thread while the one before it is scored by another, the one before that is
+flagged, and the one before that written. Only a line that each batch draws anew needs all scores first, and then a
+second pass; ranks and reasons are those of the rows that the pass kept.
 """
 
 from collections import Counter
@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +20,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
+from pipeline.detector.reference import UNUSUAL
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.nearest import NEAREST_TYPE, unflagged_at
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
 from pipeline.settings.titles import second_header
-from pipeline.tables.ahead import ahead
+from pipeline.tables.ahead import ahead, behind
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
@@ -42,6 +45,8 @@ class Scored:
     ----------
     scored, flagged, exploring : int
         Rows with a score, those of them that it flagged, and further ones that are in the queue to explore.
+    unusual : int
+        Rows with a p-value of at most `UNUSUAL`.
     alerts_per_day : dict of date to int
         Flagged rows, for every day of the batch in the table's time zone, days without an alert included.
     unseen : dict of str to int
@@ -63,6 +68,7 @@ class Scored:
     scored: int
     flagged: int
     exploring: int
+    unusual: int
     alerts_per_day: dict[date, int]
     unseen: dict[str, int]
     threshold: float | None
@@ -132,6 +138,42 @@ class _Gathered:
         self._rows = here.stop
 
 
+class _ScoresTable:
+    """The table of scores of a feature table, while it is written.
+
+    Attributes
+    ----------
+    unusual : int
+        Rows so far with a p-value of at most `UNUSUAL`.
+    """
+
+    def __init__(self, path: Path, features: pa.Schema, detector: Detector, marks: Marks) -> None:
+        self._detector, self._marks = detector, marks
+        schema = self._rows(_no_part(features)).schema
+        self._writer = ParquetWriter(path, schema, distinct=[detector.config.contract.id])
+        self.unusual = 0
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+    def write(self, part: _Part) -> None:
+        """Append the scores of further rows, and what follows from them."""
+        rows = self._rows(part)
+        self.unusual += int(np.count_nonzero(rows.column("p_value").to_numpy() <= UNUSUAL))
+        self._writer.write(rows)
+
+    def _rows(self, part: _Part) -> pa.Table:
+        key = self._detector.config.contract.id
+        table = pa.table({key: part.rows.column(key), **self._detector.figures(*part.scores)})
+        return with_marks(table, part.flags, self._marks)
+
+
 def score_table(
     features: Path,
     detector: Detector,
@@ -177,12 +219,13 @@ def score_table(
     is_alone = detector.feedback is None if known is None else known[0] is known[1]
     gathered = _Gathered(pq.read_metadata(features).num_rows, detector, is_alone=is_alone)
     with (
-        ParquetWriter(folder / "scores.parquet", _scores_of(_no_part(schema), detector, marks).schema) as writer,
+        _ScoresTable(folder / "scores.parquet", schema, detector, marks) as table,
+        behind(table.write) as write,
         closing(_parts(features, detector, known, cuts)) as parts,
     ):
         for part in parts:
+            write(part)
             gathered.add(part)
-            writer.write(_scores_of(part, detector, marks))
             on_rows(part.rows.num_rows)
     scores, one_class, flags, picks = gathered.scores, gathered.one_class, gathered.flags, gathered.picks
     rows = pa.Table.from_batches(gathered.queue, schema=schema)
@@ -203,6 +246,7 @@ def score_table(
         scored=len(flags),
         flagged=int(flags.sum()),
         exploring=int(picks.sum()),
+        unusual=table.unusual,
         alerts_per_day={day: alerts_by_day[day] for day in sorted(gathered.days)},
         unseen=dict(gathered.unseen),
         threshold=_one_cut(detector, cuts),
@@ -301,13 +345,6 @@ def _one_cut(detector: Detector, cuts: float | np.ndarray | None) -> float | Non
         return detector.threshold
     cut = detector.threshold if cuts is None else cuts
     return cut if np.isfinite(cut) else None
-
-
-def _scores_of(part: _Part, detector: Detector, marks: Marks) -> pa.Table:
-    """Return the rows of the table of scores."""
-    key = detector.config.contract.id
-    table = pa.table({key: part.rows.column(key), **detector.figures(*part.scores)})
-    return with_marks(table, part.flags, marks)
 
 
 def _no_part(schema: pa.Schema) -> _Part:
