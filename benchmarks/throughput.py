@@ -57,13 +57,14 @@ def configuration(folder: Path) -> Any:
     return infer(table, settings=TableConfig(), label="TX_FRAUD")[0]
 
 
-def simulate(folder: Path, rows: int) -> None:
-    """Write both tables, and of each the earlier rows that its version is trained on."""
+def simulate(folder: Path, rows: int, *, transactions: bool) -> None:
+    """Write one table or both, and of each the earlier rows that its version is trained on."""
     from pipeline.simulation import simulate
 
     earlier = min(rows // 2, TRAINED_ON)
-    simulate(folder / "transactions.parquet", rows=rows, days=60)
-    simulate(folder / "transactions-earlier.parquet", rows=earlier, days=60, first_day=date(2024, 11, 1))
+    if transactions:
+        simulate(folder / "transactions.parquet", rows=rows, days=60)
+        simulate(folder / "transactions-earlier.parquet", rows=earlier, days=60, first_day=date(2024, 11, 1))
     write_numbers(folder / "numbers-earlier.parquet", earlier, first=datetime(2025, 1, 1), days=3, seed=1)
     write_numbers(folder / "numbers.parquet", rows, first=datetime(2025, 1, 4), days=1, seed=0)
 
@@ -88,6 +89,7 @@ class Seconds(NamedTuple):
 
     @classmethod
     def now(cls) -> "Seconds":
+        """Return what has passed by now, of which only differences say something."""
         return cls(time.perf_counter(), time.process_time())
 
 
@@ -477,6 +479,8 @@ WORKS: dict[str, Callable[[Path], tuple[int, Seconds]]] = {
     "transactions: features alone": features_alone,
     "transactions: assay score": partial(whole_command, name="transactions"),
 }
+OF_TRANSACTIONS = ("validate", "features", "fit", "score", "transactions")
+"""How the works begin that take simulated transactions; all others take numbers."""
 RATIOS = {
     "score, model alone / bare torch": ("model alone: score", "bare torch forward"),
     "score, ensemble / bare products of its own": (
@@ -520,7 +524,7 @@ def main() -> None:
     records = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate(folder, words.rows)
+        simulate(folder, words.rows, transactions=any(title.startswith(OF_TRANSACTIONS) for title in works))
         for title, work in works.items():
             records.append(measure(title, work, folder))
             if title.endswith(": assay score"):
@@ -532,10 +536,10 @@ def main() -> None:
                 by_title[first][kind] / by_title[first]["rows"] * by_title[second]["rows"] / by_title[second][kind]
                 for kind in ("seconds", "processor")
             ]
-            print(
-                f"{title:<48}{1 / times[0]:>8.2f} x in speed, {times[0]:.2f} x the seconds, {times[1]:.2f} x of processors"
-            )
-            records.append({"what": title, "ratio": 1 / times[0], "processor": times[1]})
+            wall, processor = times
+            text = f"{1 / wall:>8.2f} x in speed, {wall:.2f} x the seconds, {processor:.2f} x those of processors"
+            print(f"{title:<48}{text}")
+            records.append({"what": title, "ratio": 1 / wall, "processor": processor})
     show_aim_of_features(by_title)
     if words.json:
         words.json.write_text(json.dumps(records, indent=1))

@@ -11,8 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +81,8 @@ class Scored:
     alert_places: np.ndarray = field(repr=False, compare=False)
 
 
+OnPart = Callable[[pa.RecordBatch, np.ndarray, np.ndarray], None]
+"""What is called with rows that were scored, their p-values and flags: arrays of shape (n_rows,)."""
 Scores = tuple[np.ndarray, np.ndarray]
 """Of each row the score, and that of the model alone: float64 of shape (n_rows,)."""
 
@@ -110,6 +110,7 @@ class _Gathered:
         Of these rows.
     days : set of date
     unseen : Counter
+    unusual : int
     """
 
     def __init__(self, n_rows: int, detector: Detector, *, is_alone: bool) -> None:
@@ -121,9 +122,10 @@ class _Gathered:
         self.cuts = [np.empty(0)]
         self.days: set[date] = set()
         self.unseen: Counter[str] = Counter()
+        self.unusual = 0
         self._rows = 0
 
-    def add(self, part: _Part) -> None:
+    def add(self, part: _Part, p_values: np.ndarray) -> None:
         """Keep what flags, ranks and reasons go by, and count the rest."""
         here = slice(self._rows, self._rows + part.rows.num_rows)
         self.scores[here], self.one_class[here] = part.scores
@@ -131,47 +133,12 @@ class _Gathered:
         chosen = part.flags | part.picks
         self.queue.append(part.rows.filter(pa.array(chosen)))
         self.cuts.append(part.cuts[chosen])
+        self.unusual += int(np.count_nonzero(p_values <= UNUSUAL))
         config = self.detector.config
         moments = part.rows.column(config.contract.timestamp)
         self.days.update(np.unique(local_days(moments, config.table.time_zone)).tolist())
         self.unseen.update({name: int(mask.sum()) for name, mask in self.detector.encoder.unseen(part.rows).items()})
         self._rows = here.stop
-
-
-class _ScoresTable:
-    """The table of scores of a feature table, while it is written.
-
-    Attributes
-    ----------
-    unusual : int
-        Rows so far with a p-value of at most `UNUSUAL`.
-    """
-
-    def __init__(self, path: Path, features: pa.Schema, detector: Detector, marks: Marks) -> None:
-        self._detector, self._marks = detector, marks
-        schema = self._rows(_no_part(features)).schema
-        self._writer = ParquetWriter(path, schema, distinct=[detector.config.contract.id])
-        self.unusual = 0
-
-    def __enter__(self) -> Self:
-        self._writer.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.__exit__(kind, error, trace)
-
-    def write(self, part: _Part) -> None:
-        """Append the scores of further rows, and what follows from them."""
-        rows = self._rows(part)
-        self.unusual += int(np.count_nonzero(rows.column("p_value").to_numpy() <= UNUSUAL))
-        self._writer.write(rows)
-
-    def _rows(self, part: _Part) -> pa.Table:
-        key = self._detector.config.contract.id
-        table = pa.table({key: part.rows.column(key), **self._detector.figures(*part.scores)})
-        return with_marks(table, part.flags, self._marks)
 
 
 def score_table(
@@ -183,6 +150,7 @@ def score_table(
     model_version: str,
     scored_at: datetime,
     known_scores: tuple[np.ndarray, np.ndarray] | None = None,
+    on_part: OnPart = lambda rows, p_values, flags: None,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Scored:
     """Score a feature table and write its scores and alerts.
@@ -203,8 +171,10 @@ def score_table(
         UTC.
     known_scores : pair of arrays of shape (n_rows,), float64, optional
         What `Detector.both_scores` makes of the rows, where that is known already.
+    on_part : callable, optional
+        Called with each batch of rows, their p-values and flags, in the table's order.
     on_rows : callable, optional
-        Called with the number of rows after each batch of the first pass.
+        Called with the number of rows after each of them.
 
     Returns
     -------
@@ -218,14 +188,17 @@ def score_table(
         known, cuts = _line_of_batch(features, detector, known_scores)
     is_alone = detector.feedback is None if known is None else known[0] is known[1]
     gathered = _Gathered(pq.read_metadata(features).num_rows, detector, is_alone=is_alone)
+    columns = _scores_of(_no_part(schema), detector, marks).schema
     with (
-        _ScoresTable(folder / "scores.parquet", schema, detector, marks) as table,
-        behind(table.write) as write,
+        ParquetWriter(folder / "scores.parquet", columns, distinct=[contract.id]) as writer,
+        behind(writer.write) as write,
         closing(_parts(features, detector, known, cuts)) as parts,
     ):
         for part in parts:
-            write(part)
-            gathered.add(part)
+            write(rows := _scores_of(part, detector, marks))
+            p_values = rows.column("p_value").to_numpy()
+            gathered.add(part, p_values)
+            on_part(part.rows, p_values, part.flags)
             on_rows(part.rows.num_rows)
     scores, one_class, flags, picks = gathered.scores, gathered.one_class, gathered.flags, gathered.picks
     rows = pa.Table.from_batches(gathered.queue, schema=schema)
@@ -246,7 +219,7 @@ def score_table(
         scored=len(flags),
         flagged=int(flags.sum()),
         exploring=int(picks.sum()),
-        unusual=table.unusual,
+        unusual=gathered.unusual,
         alerts_per_day={day: alerts_by_day[day] for day in sorted(gathered.days)},
         unseen=dict(gathered.unseen),
         threshold=_one_cut(detector, cuts),
@@ -345,6 +318,13 @@ def _one_cut(detector: Detector, cuts: float | np.ndarray | None) -> float | Non
         return detector.threshold
     cut = detector.threshold if cuts is None else cuts
     return cut if np.isfinite(cut) else None
+
+
+def _scores_of(part: _Part, detector: Detector, marks: Marks) -> pa.Table:
+    """Return the rows of the table of scores."""
+    key = detector.config.contract.id
+    table = pa.table({key: part.rows.column(key), **detector.figures(*part.scores)})
+    return with_marks(table, part.flags, marks)
 
 
 def _no_part(schema: pa.Schema) -> _Part:
