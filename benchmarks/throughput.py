@@ -29,7 +29,7 @@ from functools import partial, wraps
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -57,13 +57,14 @@ def configuration(folder: Path) -> Any:
     return infer(table, settings=TableConfig(), label="TX_FRAUD")[0]
 
 
-def simulate(folder: Path, rows: int) -> None:
-    """Write both tables, and of each the earlier rows that its version is trained on."""
+def simulate(folder: Path, rows: int, *, transactions: bool) -> None:
+    """Write one table or both, and of each the earlier rows that its version is trained on."""
     from pipeline.simulation import simulate
 
     earlier = min(rows // 2, TRAINED_ON)
-    simulate(folder / "transactions.parquet", rows=rows, days=60)
-    simulate(folder / "transactions-earlier.parquet", rows=earlier, days=60, first_day=date(2024, 11, 1))
+    if transactions:
+        simulate(folder / "transactions.parquet", rows=rows, days=60)
+        simulate(folder / "transactions-earlier.parquet", rows=earlier, days=60, first_day=date(2024, 11, 1))
     write_numbers(folder / "numbers-earlier.parquet", earlier, first=datetime(2025, 1, 1), days=3, seed=1)
     write_numbers(folder / "numbers.parquet", rows, first=datetime(2025, 1, 4), days=1, seed=0)
 
@@ -77,19 +78,35 @@ def write_numbers(path: Path, rows: int, *, first: datetime, days: int, seed: in
     pq.write_table(pa.table(columns | {name: random.standard_normal(rows) for name in NUMBERS}), path)
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+class Seconds(NamedTuple):
+    """What some work took: on the wall, and of all processors together, which other work disturbs less."""
+
+    wall: float
+    processor: float
+
+    def __sub__(self, other: "Seconds") -> "Seconds":
+        return Seconds(self.wall - other.wall, self.processor - other.processor)
+
+    @classmethod
+    def now(cls) -> "Seconds":
+        """Return what has passed by now, of which only differences say something."""
+        return cls(time.perf_counter(), time.process_time())
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, Seconds]:
     """Return what some work returns, and the seconds that it took; what it imports was imported before."""
-    start = time.perf_counter()
-    return work(), time.perf_counter() - start
+    start = Seconds.now()
+    return work(), Seconds.now() - start
 
 
-def best(work: Callable[[], Any], repeats: int = REPEATS) -> float:
+def best(work: Callable[[], Any], repeats: int = REPEATS) -> Seconds:
     """Return the least seconds that some work took, after once to warm up."""
     work()
-    return min(timed(work)[1] for _ in range(repeats))
+    walls, processors = zip(*(timed(work)[1] for _ in range(repeats)), strict=True)
+    return Seconds(min(walls), min(processors))
 
 
-def validate(folder: Path) -> tuple[int, float]:
+def validate(folder: Path) -> tuple[int, Seconds]:
     import great_expectations  # noqa: F401
 
     from pipeline.tables.reading import open_table
@@ -101,7 +118,7 @@ def validate(folder: Path) -> tuple[int, float]:
     return found.counts.read, seconds
 
 
-def features(folder: Path) -> tuple[int, float]:
+def features(folder: Path) -> tuple[int, Seconds]:
     import duckdb  # noqa: F401
 
     from pipeline.features import compute
@@ -111,7 +128,7 @@ def features(folder: Path) -> tuple[int, float]:
     return pq.read_metadata(rows).num_rows, seconds
 
 
-def features_alone(folder: Path) -> tuple[int, float]:
+def features_alone(folder: Path) -> tuple[int, Seconds]:
     """The query of the default features by itself, over accepted rows in one file."""
     import duckdb  # noqa: F401
 
@@ -127,7 +144,7 @@ def features_alone(folder: Path) -> tuple[int, float]:
     return validated.counts.accepted, seconds
 
 
-def fit(folder: Path) -> tuple[int, float]:
+def fit(folder: Path) -> tuple[int, Seconds]:
     import models.denoising  # noqa: F401
     from pipeline.detector.artefact import Detector
 
@@ -137,7 +154,7 @@ def fit(folder: Path) -> tuple[int, float]:
     return int(detector.summary["fit_rows"]) * len(detector.epochs), seconds
 
 
-def score(folder: Path) -> tuple[int, float]:
+def score(folder: Path) -> tuple[int, Seconds]:
     from pipeline.detector.artefact import Detector
 
     detector = Detector.load(folder / "detector")
@@ -145,7 +162,7 @@ def score(folder: Path) -> tuple[int, float]:
     return scored.scored, seconds
 
 
-def score_numbers(folder: Path) -> tuple[int, float]:
+def score_numbers(folder: Path) -> tuple[int, Seconds]:
     """The scoring stage of the whole command, warm: the floor reads the same file."""
     from pipeline.settings.file import read_config
     from pipeline.tracking.store import load_detector
@@ -205,7 +222,7 @@ class BareForward:
                 torch.mean(values.sub_(rows).square_(), dim=1, out=self.scores[start : start + BLOCK])
 
 
-def floor(folder: Path) -> tuple[int, float]:
+def floor(folder: Path) -> tuple[int, Seconds]:
     """Read, one bare forward pass of the same widths in blocks, write: what nothing can beat."""
     import torch
 
@@ -227,17 +244,17 @@ def _ours(**settings: Any) -> Any:
     return DenoisingAutoencoder(hidden=(HIDDEN,), code_size=CODE, residual_score="mean_squared", **settings)
 
 
-def model_fit(folder: Path) -> tuple[int, float]:
+def model_fit(folder: Path) -> tuple[int, Seconds]:
     matrix, model = _matrix(folder, PEER_ROWS), _ours(max_epochs=1, batch_size=32)
     return len(matrix), timed(lambda: model.fit(matrix))[1]
 
 
-def model_score(folder: Path) -> tuple[int, float]:
+def model_score(folder: Path) -> tuple[int, Seconds]:
     model, matrix = _ours(max_epochs=1, batch_size=4096).fit(_matrix(folder, 20_000)), _matrix(folder)
     return len(matrix), best(lambda: model.anomaly_score(matrix))
 
 
-def bare_torch(folder: Path) -> tuple[int, float]:
+def bare_torch(folder: Path) -> tuple[int, Seconds]:
     import torch
 
     matrix = torch.from_numpy(_matrix(folder))
@@ -251,12 +268,12 @@ def _default(folder: Path) -> Any:
     return EnsembleAutoencoder(n_steps=100).fit(_matrix(folder, 20_000))
 
 
-def default_score(folder: Path) -> tuple[int, float]:
+def default_score(folder: Path) -> tuple[int, Seconds]:
     model, matrix = _default(folder), _matrix(folder, PEER_ROWS)
     return len(matrix), timed(lambda: model.anomaly_score(matrix))[1]
 
 
-def default_products(folder: Path) -> tuple[int, float]:
+def default_products(folder: Path) -> tuple[int, Seconds]:
     """The matrix products of the default model's networks and prototypes, in the same blocks, and nothing else."""
     import torch
 
@@ -284,7 +301,7 @@ def default_products(folder: Path) -> tuple[int, float]:
     return len(matrix), timed(lambda: in_blocks(matrix, multiply))[1]
 
 
-def forest_score(folder: Path) -> tuple[int, float]:
+def forest_score(folder: Path) -> tuple[int, Seconds]:
     from sklearn.ensemble import IsolationForest
 
     matrix = _matrix(folder, PEER_ROWS)
@@ -300,12 +317,12 @@ def _pyod(epochs: int) -> Any:
     )
 
 
-def pyod_fit(folder: Path) -> tuple[int, float]:
+def pyod_fit(folder: Path) -> tuple[int, Seconds]:
     matrix, model = _matrix(folder, PEER_ROWS), _pyod(1)
     return len(matrix), timed(lambda: model.fit(matrix))[1]
 
 
-def pyod_score(folder: Path) -> tuple[int, float]:
+def pyod_score(folder: Path) -> tuple[int, Seconds]:
     matrix = _matrix(folder, PEER_ROWS)
     model = _pyod(1).fit(matrix[:20_000])
     return len(matrix), timed(lambda: model.decision_function(matrix))[1]
@@ -329,18 +346,18 @@ STAGES = {
 """What the whole command calls for each stage, by module and name."""
 
 
-def note_stages() -> dict[str, float]:
+def note_stages() -> dict[str, Seconds]:
     """Let every stage note its seconds from here on, and return where; of several calls, all together."""
-    seconds = dict.fromkeys(STAGES, 0.0)
+    seconds = dict.fromkeys(STAGES, Seconds(0.0, 0.0))
 
     def noting(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = Seconds.now()
             try:
                 return function(*args, **kwargs)
             finally:
-                seconds[stage] += time.perf_counter() - start
+                seconds[stage] = Seconds.now() - (start - seconds[stage])
 
         return call
 
@@ -353,7 +370,7 @@ def note_stages() -> dict[str, float]:
     return seconds
 
 
-def train_version(folder: Path, name: str) -> tuple[int, float]:
+def train_version(folder: Path, name: str) -> tuple[int, Seconds]:
     """Train the version that the whole command scores with."""
     from flows.run import run_flow
     from pipeline.settings.file import write_config
@@ -386,7 +403,7 @@ def _settings(folder: Path, name: str) -> Any:
     return Config.model_validate({**raw, "name": name, "work_dir": str(folder / name / "work"), "prefect": False})
 
 
-def whole_command(folder: Path, name: str) -> tuple[int, float]:
+def whole_command(folder: Path, name: str) -> tuple[int, Seconds]:
     """Score a table as `assay score` does, from the file to published alerts; notes the seconds of each stage."""
     from flows.run import HEAVY, run_flow
 
@@ -394,7 +411,7 @@ def whole_command(folder: Path, name: str) -> tuple[int, float]:
         importlib.import_module(package)
     home, table, seconds = folder / name, folder / f"{name}.parquet", note_stages()
     flow: Any = importlib.import_module("flows.score")
-    champion, load = flow.load_champion, 0.0
+    champion, load = flow.load_champion, Seconds(0.0, 0.0)
 
     def load_champion(*args: Any, **kwargs: Any) -> Any:
         nonlocal load
@@ -402,16 +419,16 @@ def whole_command(folder: Path, name: str) -> tuple[int, float]:
         return value
 
     flow.load_champion = load_champion
-    start = time.process_time()
-    _, total = timed(lambda: run_flow(home / "assay.toml", "flows.score:score", table=str(table)))
-    total -= load
-    seconds["other"] = total - sum(seconds.values())
-    record = {"load the model": load, "processor": time.process_time() - start, "stages": seconds}
-    (home / "stages.json").write_text(json.dumps(record))
+    _, whole = timed(lambda: run_flow(home / "assay.toml", "flows.score:score", table=str(table)))
+    total = whole - load
+    seconds["other"] = total
+    for part in [part for stage, part in seconds.items() if stage != "other"]:
+        seconds["other"] -= part
+    (home / "stages.json").write_text(json.dumps({"load the model": load, "stages": seconds}))
     return pq.read_metadata(table).num_rows, total
 
 
-def _child(work: Callable[[Path], tuple[int, float]], folder: Path, answers: Any) -> None:
+def _child(work: Callable[[Path], tuple[int, Seconds]], folder: Path, answers: Any) -> None:
     try:
         rows, seconds = work(folder)
     except BaseException:
@@ -420,7 +437,16 @@ def _child(work: Callable[[Path], tuple[int, float]], folder: Path, answers: Any
     answers.put((rows, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNIT))
 
 
-def measure(name: str, work: Callable[[Path], tuple[int, float]], folder: Path) -> dict[str, Any]:
+def apart(work: Callable[[], object]) -> None:
+    """Do some work in a process of its own: a later one that this one starts has its peak memory counted in."""
+    process = multiprocessing.get_context("spawn").Process(target=work)
+    process.start()
+    process.join()
+    if process.exitcode:
+        sys.exit("the tables were not made")
+
+
+def measure(name: str, work: Callable[[Path], tuple[int, Seconds]], folder: Path) -> dict[str, Any]:
     """Run one piece of work in a fresh process; return its rows a second and peak memory."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
@@ -430,9 +456,10 @@ def measure(name: str, work: Callable[[Path], tuple[int, float]], folder: Path) 
     process.join()
     if answer is None:
         sys.exit(f"{name} failed")
-    rows, seconds, megabytes = answer
-    record = {"what": name, "rows": rows, "seconds": seconds, "rows_per_second": rows / seconds, "peak_mb": megabytes}
-    speed = f"{rows:>12,} rows{seconds:>9.2f} s{rows / seconds:>14,.0f} rows/s"
+    rows, (seconds, processor), megabytes = answer
+    record = {"what": name, "rows": rows, "seconds": seconds, "processor": processor, "peak_mb": megabytes}
+    record["rows_per_second"] = rows / seconds
+    speed = f"{rows:>12,} rows{seconds:>9.2f} s{processor:>9.2f} of processors{rows / seconds:>14,.0f} rows/s"
     print(f"{name:<48}{speed}{megabytes:>8,.0f} MB", flush=True)
     return record
 
@@ -441,7 +468,7 @@ PREPARED = {
     "numbers: train": partial(train_version, name="numbers"),
     "transactions: train": partial(train_version, name="transactions"),
 }
-WORKS: dict[str, Callable[[Path], tuple[int, float]]] = {
+WORKS: dict[str, Callable[[Path], tuple[int, Seconds]]] = {
     "validate": validate,
     "features (DuckDB)": features,
     "fit (rows x epochs)": fit,
@@ -461,6 +488,8 @@ WORKS: dict[str, Callable[[Path], tuple[int, float]]] = {
     "transactions: features alone": features_alone,
     "transactions: assay score": partial(whole_command, name="transactions"),
 }
+OF_TRANSACTIONS = ("validate", "features", "fit", "score", "transactions")
+"""How the works begin that take simulated transactions; all others take numbers."""
 RATIOS = {
     "score, model alone / bare torch": ("model alone: score", "bare torch forward"),
     "score, ensemble / bare products of its own": (
@@ -480,13 +509,14 @@ RATIOS = {
 """Ratios of speeds: above 1 the first is the faster one."""
 
 
-def show_stages(folder: Path, name: str, seconds: float) -> dict[str, Any]:
-    """Print each stage's share of the wall time of a whole command."""
+def show_stages(folder: Path, name: str, whole: dict[str, Any]) -> dict[str, Any]:
+    """Print each stage's share of the wall time of a whole command, and its processor seconds."""
     record: dict[str, Any] = json.loads((folder / name / "stages.json").read_text())
-    print(f"  {'load the model':<46}{record['load the model']:>26.2f} s, not counted")
-    print(f"  {'processor, of both':<46}{record['processor']:>26.2f} s")
-    for stage, part in sorted(record["stages"].items(), key=lambda item: -item[1]):
-        print(f"  {stage:<46}{part:>26.2f} s{part / seconds:>8.1%}")
+    wall, processor = record["load the model"]
+    print(f"  {'load the model':<46}{wall:>26.2f} s{processor:>9.2f} of processors, not counted")
+    for stage, (wall, processor) in sorted(record["stages"].items(), key=lambda item: -item[1][0]):
+        share = wall / whole["seconds"]
+        print(f"  {stage:<46}{wall:>26.2f} s{processor:>9.2f} of processors{share:>8.1%}")
     return record
 
 
@@ -503,18 +533,24 @@ def main() -> None:
     records = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate(folder, words.rows)
+        with_transactions = any(title.startswith(OF_TRANSACTIONS) for title in works)
+        apart(partial(simulate, folder, words.rows, transactions=with_transactions))
         for title, work in works.items():
             records.append(measure(title, work, folder))
             if title.endswith(": assay score"):
-                records[-1] |= show_stages(folder, title.split(":")[0], records[-1]["seconds"])
-    speed = {record["what"]: record["rows_per_second"] for record in records}
+                records[-1] |= show_stages(folder, title.split(":")[0], records[-1])
+    by_title = {record["what"]: record for record in records}
     for title, (first, second) in RATIOS.items():
-        if first in speed and second in speed:
-            ratio = speed[first] / speed[second]
-            print(f"{title:<48}{ratio:>8.2f} x in speed, {1 / ratio:.2f} x the seconds")
-            records.append({"what": title, "ratio": ratio})
-    show_aim_of_features({record["what"]: record for record in records})
+        if first in by_title and second in by_title:
+            times = [
+                by_title[first][kind] / by_title[first]["rows"] * by_title[second]["rows"] / by_title[second][kind]
+                for kind in ("seconds", "processor")
+            ]
+            wall, processor = times
+            text = f"{1 / wall:>8.2f} x in speed, {wall:.2f} x the seconds, {processor:.2f} x those of processors"
+            print(f"{title:<48}{text}")
+            records.append({"what": title, "ratio": 1 / wall, "processor": processor})
+    show_aim_of_features(by_title)
     if words.json:
         words.json.write_text(json.dumps(records, indent=1))
 

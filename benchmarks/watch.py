@@ -33,7 +33,7 @@ from pipeline.features import compute
 from pipeline.labels.known import Labels
 from pipeline.monitoring.checks import CHECKS, State, look_at
 from pipeline.monitoring.columns import schema_changes
-from pipeline.monitoring.profile import Days, profile
+from pipeline.monitoring.profile import Days, Profiler
 from pipeline.monitoring.watch import WINDOW
 from pipeline.scoring.score import score_table
 from pipeline.settings.config import Config
@@ -111,8 +111,9 @@ def profiles(features: Path, folder: Path, detector: Detector, *, first: date, l
     path = folder / f"watch-{first}.parquet"
     pq.write_table(between(pq.read_table(features), first, last), path)
     at = datetime.combine(first, datetime.min.time())
-    scored = score_table(path, detector, folder / f"scores-{first}", batch_id="b", model_version="1", scored_at=at)
-    return profile(path, scored, detector)
+    profiler, marks = Profiler(path, detector), dict[str, Any](batch_id="b", model_version="1", scored_at=at)
+    score_table(path, detector, folder / f"scores-{first}", **marks, on_part=profiler.add)
+    return profiler.days
 
 
 def nightly(days: Days, detector: Detector, new_column: date | None = None) -> dict[date, dict[CheckName, State]]:

@@ -23,6 +23,7 @@ from pipeline.evaluation.measured import Measured, measure_batch
 from pipeline.evaluation.missed import MissedFraud, missed_fraud
 from pipeline.intake import TakenIn, take_in
 from pipeline.monitoring.checks import Check, Seen
+from pipeline.monitoring.profile import Days, Profiler
 from pipeline.monitoring.watch import WINDOW, changes_of, earlier, refuse_stopped, schema_of, states, watch
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome
@@ -88,6 +89,7 @@ class BatchScores:
     """What the champion makes of a batch, and what is known of it by now."""
 
     scored: Scored
+    days: Days
     measured: Measured
     maps: list[Map]
     promise: Fulfilment
@@ -401,6 +403,7 @@ def with_cut(champion: Champion, cut: CutRecord | None, folder: Path) -> Champio
 def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path) -> BatchScores:
     """Score the features, write scores, alerts and audit slice, measure and map them."""
     detector, rows = champion.detector, intake.features
+    profiler = Profiler(rows, detector)
     with console.step("score") as on_rows:
         scored = score_table(
             rows,
@@ -409,17 +412,19 @@ def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path
             batch_id=entry.batch_id,
             model_version=entry.model_version,
             scored_at=entry.scored_at,
+            on_part=profiler.add,
             on_rows=on_rows,
         )
         if champion.is_strict:
-            p_values = detector.calibration.p_value(scored.anomaly_scores)
-            refuse_unusual(p_values, entry.source, detector.config, intake.validated.counts.read)
+            read = intake.validated.counts.read
+            refuse_unusual(scored.unusual, scored.scored, source=entry.source, config=detector.config, read=read)
         maps = make_maps(rows, scored, detector, tsne=detector.config.report.tsne)
         measured = measure_batch(rows, scored, intake.labels)
         audit = write_audit(rows, scored, detector, folder)
         now = datetime.now(UTC).replace(tzinfo=None)
         return BatchScores(
             scored=scored,
+            days=profiler.days,
             measured=measured,
             maps=maps,
             promise=held_against(rows, scored, detector, measured.labels),
@@ -442,7 +447,7 @@ def watch_batch(
     ledger, free = champion.workspace.ledger, {batch.id, *(old.batch_id for old in replaced)}
     with console.step("watch"):
         seen = watch(
-            intake.features,
+            result.days,
             result.scored,
             champion.detector,
             past=earlier(ledger.near(intake.first, intake.last, WINDOW, free), champion.version),

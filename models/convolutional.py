@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.layers import Network, dense_layers
+from models.layers import Network, Undrawn, dense_layers, drawn
 from models.networks import NetworkAutoencoder
 
 
@@ -118,10 +118,10 @@ class Upsample(nn.Module):
         return functional.interpolate(sequences, scale_factor=2.0, mode="nearest")[:, :, : self.length].contiguous()
 
 
+class _Convolution(Undrawn, nn.Conv1d):
+    """A convolution."""
+
+
 def _convolution(n_in: int, n_out: int, kernel_size: int, *, generator: torch.Generator, stride: int = 1) -> nn.Conv1d:
     """Return a convolution that keeps the length, but for its stride, drawn as torch draws one."""
-    layer = nn.utils.skip_init(nn.Conv1d, n_in, n_out, kernel_size, padding=kernel_size // 2, stride=stride)
-    bound = (n_in * kernel_size) ** -0.5
-    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-    return layer
+    return drawn(_Convolution(n_in, n_out, kernel_size, padding=kernel_size // 2, stride=stride), generator)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,29 @@ from torch.nn import functional
 from models.heads import Head
 
 
-class Dense(nn.Linear):
+class Undrawn:
+    """A layer of torch that leaves its weights undrawn when it is made, and torch's global generator as it is.
+
+    The caller of a model may depend on that generator. ``torch.nn.utils.skip_init`` does the same, but imports half a
+    second's worth of symbolic shapes.
+    """
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they lie in memory."""
+
+
+LayerT = TypeVar("LayerT", nn.Linear, nn.Conv1d)
+
+
+def drawn(layer: LayerT, generator: torch.Generator) -> LayerT:
+    """Return a layer with its weights drawn as torch draws them, uniformly within the inverse root of its inputs."""
+    bound = layer.weight[0].numel() ** -0.5
+    for part in layer.parameters():
+        nn.init.uniform_(part, -bound, bound, generator=generator)
+    return layer
+
+
+class Dense(Undrawn, nn.Linear):
     """A linear layer that, once trained, gives a row the same output wherever in a batch the row stands.
 
     Matrix products take another path, which rounds differently, for a row that does not start on a boundary of
@@ -77,8 +100,6 @@ def dense_layers(
 ) -> nn.Sequential:
     """Return dense layers of these sizes, their weights drawn as torch draws those of a Linear.
 
-    ``skip_init`` leaves torch's global generator alone, which the caller may depend on.
-
     Parameters
     ----------
     sizes : sequence of int
@@ -91,11 +112,7 @@ def dense_layers(
     """
     layers: list[nn.Module] = []
     for number, (n_in, n_out) in enumerate(pairwise(sizes)):
-        layer = nn.utils.skip_init(Dense, n_in, n_out)
-        bound = n_in**-0.5
-        nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        layers.append(layer)
+        layers.append(drawn(Dense(n_in, n_out), generator))
         after = last if number == len(sizes) - 2 else activation
         if after is not None:
             layers.append(after())

@@ -13,6 +13,8 @@ from pipeline.tables.period import DAY_US, HOUR_US, local_times
 if TYPE_CHECKING:
     from pipeline.settings.config import Config
 
+PART = 2**16
+"""Rows that are looked at together."""
 SEGMENT = "segment: "
 """Begins the names of the saved columns that a threshold may be set by."""
 
@@ -94,10 +96,9 @@ class ScoredRows:
             UTC; the last moment before these rows at which there was another one.
         """
         contract, zone = config.contract, config.table.time_zone
-        times = local_times(table[contract.timestamp], zone)
+        moments = table[contract.timestamp]
         ends = pa.array([before] if before is not None else [], pa.timestamp("us"))
-        day = times.astype("datetime64[D]").astype(np.int64)
-        day = (day - day.min(initial=2**31)).astype(np.int32)
+        day = _days(moments, zone)
         customers = None
         if contract.entities:
             customers = _numbers_of(table[contract.entities[0]])
@@ -106,8 +107,8 @@ class ScoredRows:
             labels=np.asarray(labels, dtype=np.float64),
             normal=np.asarray(normal, dtype=bool),
             day=day,
-            whole=_whole(times, day, local_times(ends, zone)),
-            days=float(np.count_nonzero(np.bincount(day))) if days is None else days,
+            whole=_whole(moments, day, local_times(ends, zone), zone),
+            days=float(len(_unique(day))) if days is None else days,
             amounts=None if is_sensitive(contract, contract.amount) else table[contract.amount].to_numpy(),
             customers=customers,
             segments={name: segment(table[name]) for name in segment_columns(config)},
@@ -205,8 +206,8 @@ class ScoredRows:
         array of int64, shape (n_days,)
             In the order of the days.
         """
-        days, place = np.unique(self.day, return_inverse=True)
-        place = place[flags]
+        days = _unique(self.day)
+        place = np.searchsorted(days, self.day[flags])
         if unit == "customers":
             place = np.unique(np.column_stack([place, self._customers()[flags]]), axis=0)[:, 0]
         return np.bincount(place, minlength=len(days))
@@ -297,18 +298,35 @@ def _numbers_of(column: pa.ChunkedArray) -> np.ndarray:
     return pd.factorize(values.indices.to_numpy(zero_copy_only=False))[0].astype(np.int32)
 
 
-def _whole(times: np.ndarray, day: np.ndarray, before: np.ndarray) -> np.ndarray:
+def _days(moments: pa.ChunkedArray, zone: str) -> np.ndarray:
+    """Return the calendar day of each moment, counted from 0 for the first one; int32, part by part to save memory."""
+    parts = [local_times(part, zone).astype("datetime64[D]").astype(np.int32) for part in moments.chunks]
+    day = np.concatenate([*parts, np.empty(0, np.int32)])
+    return day - day.min() if len(day) else day
+
+
+def _unique(day: np.ndarray) -> np.ndarray:
+    """Return the days that there are, each once."""
+    parts = [np.unique(day[start : start + PART]) for start in range(0, len(day), PART)]
+    return np.unique(np.concatenate([*parts, np.empty(0, np.int32)]))
+
+
+def _whole(moments: pa.ChunkedArray, day: np.ndarray, before: np.ndarray, zone: str) -> np.ndarray:
     """Return which rows lie on a day that is wholly there.
 
     The first day is not where there was a row before on it; the last is not where it ends more than an hour before all
     the others do.
     """
-    days = np.flatnonzero(np.bincount(day))
-    whole = np.ones(days.max(initial=-1) + 1, dtype=bool)
+    days, parts = _unique(day), [part for part in moments.chunks if len(part)]
+    whole = np.ones(int(days.max(initial=-1)) + 1, dtype=bool)
     if len(days) and len(before):
-        whole[0] = before[-1].astype("datetime64[D]") != times.min().astype("datetime64[D]")
+        first = min(local_times(part, zone).min() for part in parts)
+        whole[0] = before[-1].astype("datetime64[D]") != first.astype("datetime64[D]")
     if len(days) > 1:
-        ends = np.zeros(len(whole), dtype=np.int64)
-        np.maximum.at(ends, day, times.astype("datetime64[us]", copy=False).view(np.int64) % DAY_US)
+        ends, start = np.zeros(len(whole), dtype=np.int64), 0
+        for part in parts:
+            times = local_times(part, zone).astype("datetime64[us]", copy=False).view(np.int64)
+            np.maximum.at(ends, day[start : start + len(part)], times % DAY_US)
+            start += len(part)
         whole[-1] &= bool(ends[-1] >= ends[days[:-1]].min() - HOUR_US)
-    return whole[day]
+    return np.ones(len(day), dtype=bool) if whole.all() else whole[day]

@@ -1,5 +1,6 @@
 """What the training period was like, to hold a batch against: a table delivered wrong is not scored in silence."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -156,8 +157,16 @@ class Reference:
         tail, name = config.validation.amount_tail, config.contract.amount
         if not tail:
             return []
-        median = float(np.median(pq.read_table(rows, columns=[name]).column(0).to_numpy()))
         low, high = np.interp((100 * tail, 100 - 100 * tail), np.arange(101), self.amounts)
+        below = above = count = 0
+        for batch in read_batches(rows, [name]):
+            amounts = batch.column(0).to_numpy()
+            below += int(np.count_nonzero(amounts < low))
+            above += int(np.count_nonzero(amounts > high))
+            count += len(amounts)
+        if max(below, above) < count // 2:  # both rows in the middle lie between, whatever the median is
+            return []
+        median = float(np.median(pq.read_table(rows, columns=[name]).column(0).to_numpy()))
         if low <= median <= high:
             return []
         fault = (
@@ -195,18 +204,23 @@ class Reference:
         if not least:
             return ""
         zone, name = config.table.time_zone, config.contract.timestamp
-        moments = local_times(pq.read_table(rows, columns=[name]).column(0), zone)
-        counts = np.unique(moments.astype("datetime64[D]"), return_counts=True)
-        rows_of = dict(zip(*(part.tolist() for part in counts), strict=True))
-        for day, usual in self._usual_by_day(*self._covered(moments, batch, zone)).items():
-            if usual >= LEAST_COMPARED and rows_of.get(day, 0) < least * usual:
-                share = percent(rows_of.get(day, 0) / usual)
-                return f"{day} has {rows_of.get(day, 0):,} rows, {share} of the {usual:,.0f} that are usual for it"
+        rows_of: Counter[Any] = Counter()
+        ends = []
+        for part in read_batches(rows, [name]):
+            moments = local_times(part.column(0), zone)
+            days, counts = np.unique(moments.astype("datetime64[D]"), return_counts=True)
+            rows_of.update(dict(zip(days.tolist(), counts.tolist(), strict=True)))
+            ends += [moments.min(), moments.max()]
+        for day, usual in self._usual_by_day(*self._covered(min(ends), max(ends), batch=batch, zone=zone)).items():
+            if usual >= LEAST_COMPARED and rows_of[day] < least * usual:
+                share = percent(rows_of[day] / usual)
+                return f"{day} has {rows_of[day]:,} rows, {share} of the {usual:,.0f} that are usual for it"
         return ""
 
-    def _covered(self, moments: np.ndarray, batch: Batch, zone: str) -> tuple[np.datetime64, np.datetime64]:
+    def _covered(
+        self, first: np.datetime64, last: np.datetime64, *, batch: Batch, zone: str
+    ) -> tuple[np.datetime64, np.datetime64]:
         """Return the local span that a batch covers: the period asked for, a whole day, or from first to last row."""
-        first, last = moments.min(), moments.max()
         ends = [pa.array([side], pa.timestamp("us")) for side in (batch.period.start, batch.period.end) if side]
         if len(ends) == 2:
             start, end = (local_times(side, zone)[0] for side in ends)
@@ -226,12 +240,13 @@ class Reference:
         return dict(zip(days.tolist(), np.bincount(places, usual).tolist(), strict=True))
 
 
-def refuse_unusual(p_values: np.ndarray, source: str, config: Config, read: int) -> None:
+def refuse_unusual(unusual: int, count: int, *, source: str, config: Config, read: int) -> None:
     """Refuse a batch of which more is unusual than ``validation.max_unusual`` allows.
 
     Parameters
     ----------
-    p_values : array of shape (n_rows,)
+    unusual, count : int
+        Rows with a p-value of at most `UNUSUAL`, and rows with a score.
     source : str
         The table's path, for the message.
     config : Config
@@ -242,7 +257,6 @@ def refuse_unusual(p_values: np.ndarray, source: str, config: Config, read: int)
     ------
     UnlikeTraining
     """
-    count, unusual = len(p_values), int((p_values <= UNUSUAL).sum())
     limit = config.validation.max_unusual
     if count < LEAST_COMPARED or unusual <= limit * count:
         return

@@ -18,10 +18,7 @@ from pipeline.detector.reference import unseen_rows
 from pipeline.detector.usual import COUNTED_ROWS, Usual, hours_of
 from pipeline.errors import ResourceError
 from pipeline.monitoring.martingale import BLOCKS, LEVELS
-from pipeline.scoring.score import Scored
 from pipeline.settings.contract import Contract
-from pipeline.tables.ahead import ahead
-from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import local_times
 from pipeline.tables.writing import write_text
 
@@ -85,31 +82,40 @@ class DayProfile:
 Days = dict[date, DayProfile]
 
 
-def profile(features: Path, scored: Scored, detector: Detector) -> Days:
-    """Return what each day of a scored batch was like.
+class Profiler:
+    """What each day of a table is like, gathered while its rows are scored.
 
-    The feature table is read once; of more than 200,000 rows, every second, third ... is counted by column.
+    Of more than 200,000 rows, every second, third ... is counted by column.
 
     Parameters
     ----------
     features : Path
-        The feature table that was scored.
-    scored : Scored
+        The feature table that is scored.
     detector : Detector
-        What scored it.
+        What scores it.
+
+    Attributes
+    ----------
+    days : Days
+        Of the rows so far; empty where the watch is off.
     """
-    contract, footer = detector.config.contract, pq.read_metadata(features)
-    usual = {name: each for name, each in detector.reference.columns.items() if name in _names(features)}
-    inputs = [feature.column for feature in detector.features]
-    columns = dict.fromkeys([contract.timestamp, _who(contract), *usual, *inputs])
-    step, start, parts = max(1, -(-footer.num_rows // COUNTED_ROWS)), 0, list[Days]()
-    for rows in ahead(read_batches(features, list(columns))):
-        here = slice(start, start + rows.num_rows)
-        p_values = detector.calibration.p_value(scored.anomaly_scores[here])
-        counted = np.arange(-start % step, rows.num_rows, step)
-        parts.append(_of_rows(rows, detector, usual, p_values=p_values, flags=scored.flags[here], counted=counted))
-        start = here.stop
-    return together(parts)
+
+    def __init__(self, features: Path, detector: Detector) -> None:
+        names = set(pq.read_schema(features).names)
+        self.days: Days = {}
+        self._detector = detector
+        self._usual = {name: each for name, each in detector.reference.columns.items() if name in names}
+        self._step = max(1, -(-pq.read_metadata(features).num_rows // COUNTED_ROWS))
+        self._rows = 0
+
+    def add(self, rows: pa.RecordBatch, p_values: np.ndarray, flags: np.ndarray) -> None:
+        """Look at the next rows of the table, and at their p-values and flags of shape (n_rows,)."""
+        if not self._detector.config.monitor.enabled:
+            return
+        counted = np.arange(-self._rows % self._step, rows.num_rows, self._step)
+        more = _of_rows(rows, self._detector, self._usual, p_values=p_values, flags=flags, counted=counted)
+        self.days = together([self.days, more])
+        self._rows += rows.num_rows
 
 
 def _of_rows(
@@ -193,14 +199,14 @@ def together(batches: Iterable[Days]) -> Days:
     return {day: reduce(lambda one, other: one + other, parts[day]) for day in sorted(parts)}
 
 
-def _who(contract: Contract) -> str:
-    """Return the column that rows are put into blocks by: the first entity, or the id where there is none."""
-    return contract.entities[0] if contract.entities else contract.id
-
-
 def _blocks(rows: pa.RecordBatch, contract: Contract) -> np.ndarray:
-    """Return the block of each row, by a hash of its value of `_who`."""
-    texts = rows.column(_who(contract)).cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
+    """Return the block of each row, by a hash of its first entity, or of its id where there is none."""
+    texts = (
+        rows.column(contract.entities[0] if contract.entities else contract.id)
+        .cast(pa.string())
+        .fill_null("")
+        .to_numpy(zero_copy_only=False)
+    )
     return (pd.util.hash_array(texts, categorize=bool(contract.entities)) % BLOCKS).astype(np.int64)
 
 
@@ -216,7 +222,3 @@ def _columns(
     for name, mask in unseen_rows(rows, detector.encoder).items():
         unseen[name] += np.bincount(day[mask], minlength=number)
     return counts, unseen
-
-
-def _names(features: Path) -> set[str]:
-    return set(pq.read_schema(features).names)

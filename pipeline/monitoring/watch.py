@@ -14,7 +14,7 @@ from pipeline.detector.usual import type_in_words
 from pipeline.errors import UnlikeTraining
 from pipeline.monitoring.checks import Check, Seen, VersionBefore, look_at, schema_check, stopped
 from pipeline.monitoring.columns import schema_changes
-from pipeline.monitoring.profile import Days, profile, read_profile, together, write_profile
+from pipeline.monitoring.profile import Days, read_profile, together, write_profile
 from pipeline.scoring.score import Scored
 from pipeline.tables.batch import Batch
 from pipeline.workspace.ledger import Entry
@@ -65,18 +65,16 @@ NEW_BATCHES = 7
 """Batches from which on a version is no longer new, so that nothing is held against the one before it."""
 
 
-def watch(
-    features: Path, scored: Scored, detector: Detector, *, past: Earlier, changes: Sequence[str] = ()
-) -> Seen | None:
+def watch(days: Days, scored: Scored, detector: Detector, *, past: Earlier, changes: Sequence[str] = ()) -> Seen | None:
     """Hold a scored batch against the training, and write what its days were like beside its scores.
 
     Parameters
     ----------
-    features : Path
-        The feature table that was scored.
+    days : Days
+        What a `Profiler` made of the rows that were scored.
     scored : Scored
     detector : Detector
-        What scored it, with today's settings.
+        What scored them, with today's settings.
     past : Earlier
     changes : sequence of str
         What is another in the table's columns, from `changes_of`.
@@ -88,7 +86,6 @@ def watch(
     """
     if not detector.config.monitor.enabled or not scored.scored:
         return None
-    days = profile(features, scored, detector)
     marks: dict[str, Any] = {
         "version": scored.marks["model_version"],
         "alerts_per_day": detector.cut.alerts_per_day,

@@ -25,6 +25,7 @@ WIDTH, HEIGHT, SQUARE = 560.0, 260.0, 420.0
 LOW_WIDTH, LOW_HEIGHT = 760.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
 BINS = 44
+COUNTED_AT_A_TIME = 2**16
 DOTTED = 40
 """Days up to which each has a dot of its own that says its value."""
 ON_TOP = ("past", "alerted", "not_fraud", "fraud", "this")
@@ -102,18 +103,19 @@ def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray
     """
     finite = np.isfinite(scores)
     fraud = scores[finite & (labels == 1)] if labels is not None else np.empty(0)
-    scores = scores[finite]
+    scores = scores if finite.all() else scores[finite]
     line = [threshold] if threshold is not None and math.isfinite(threshold) else []
     values = np.concatenate([scores, line]) if len(scores) or line else np.array([1.0])
-    low, high = float(values.min()), float(values.max())
-    positive = values[values > 0]
-    is_log = len(positive) > 0.9 * len(values) and high > 3 * float(positive.min())
+    low, high, count = float(values.min()), float(values.max()), len(values)
+    values = values if low > 0 else values[values > 0]
+    is_log = len(values) > 0.9 * count and high > 3 * float(values.min())
     if is_log:
-        low = float(np.quantile(positive, 0.001))  # a few scores next to zero would take half of the axis
+        low = float(np.quantile(values, 0.001, overwrite_input=True))  # a few next to zero would take half of the axis
         low = min([low, *line]) if line and line[0] > 0 else low
         low, high = math.log(low), math.log(high)
-        scores, fraud = (np.log(np.maximum(part, math.exp(low))) for part in (scores, fraud))
         line = [math.log(max(line[0], math.exp(low)))] if line else []
+    del values  # of a large batch, each byte counts
+    least = math.exp(low) if is_log else None
     if high - low < 1e-9 * max(1.0, abs(high)):
         margin = max(abs(high) / 2, 0.5)
         low, high = low - margin, high + margin
@@ -121,12 +123,18 @@ def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray
     origin = line[0] if line else low
     # A row is flagged strictly above the threshold, so each bin is open on the left: (edge, next edge].
     edges = origin + step * np.arange(math.floor((low - origin) / step) - 1, math.ceil((high - origin) / step) + 1)
+    counts, frauds = (_by_bin(part, edges, least) for part in (scores, fraud))
+    return Histogram(np.exp(edges) if is_log else edges, counts, frauds, is_log)
 
-    def count(part: np.ndarray) -> np.ndarray:
-        places = np.searchsorted(edges, part, side="left") - 1
-        return np.bincount(np.clip(places, 0, len(edges) - 2), minlength=len(edges) - 1)
 
-    return Histogram(np.exp(edges) if is_log else edges, count(scores), count(fraud), is_log)
+def _by_bin(scores: np.ndarray, edges: np.ndarray, least: float | None) -> np.ndarray:
+    """Return how many scores lie in each bin; with `least`, by their logarithms, those below it as it."""
+    counts = np.zeros(len(edges) - 1, dtype=np.int64)
+    for start in range(0, len(scores), COUNTED_AT_A_TIME):
+        part = scores[start : start + COUNTED_AT_A_TIME]
+        places = np.searchsorted(edges, part if least is None else np.log(np.maximum(part, least)), side="left") - 1
+        counts += np.bincount(np.clip(places, 0, len(edges) - 2), minlength=len(edges) - 1)
+    return counts
 
 
 def score_distribution(scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None) -> Markup:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.score import Scored
-from pipeline.tables.parquet import take_rows
+from pipeline.tables.parquet import ROWS_READ, take_rows
 
 NORMAL_POINTS = 3000
 ALERT_POINTS = 500
@@ -56,10 +56,10 @@ def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool 
     """
     from models.capabilities import WithCode
 
-    normal, seed = np.flatnonzero(~scored.flags), detector.config.model.seed
-    if len(normal) < 3:
+    seed = detector.config.model.seed
+    if scored.scored - scored.flagged < 3:
         return []
-    normal = np.sort(np.random.default_rng(seed).permutation(normal)[:NORMAL_POINTS])
+    normal = _some(~scored.flags, NORMAL_POINTS, seed)
     alerts = scored.alert_places[:ALERT_POINTS]
     in_file = np.argsort(alerts)
     places = np.concatenate([normal, alerts[in_file]])
@@ -79,6 +79,20 @@ def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool 
         text = f"t-SNE of the {of}: neighbours stay neighbours; distances between groups say nothing."
         maps.append(Map("Map by neighbourhood", text, _neighbourhood(code, seed), ranks))
     return maps
+
+
+def _some(mask: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Return the places of some rows of a mask, drawn at random, in order; int64 of shape (n,)."""
+    count = int(np.count_nonzero(mask))
+    drawn = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)  # of a large batch, each byte counts
+    np.random.default_rng(seed).shuffle(drawn)
+    wanted, places, before = np.sort(drawn[:most]), [np.empty(0, dtype=np.int64)], 0
+    for start in range(0, len(mask), ROWS_READ):
+        here = np.flatnonzero(mask[start : start + ROWS_READ])
+        numbers = wanted[slice(*np.searchsorted(wanted, [before, before + len(here)]))]
+        places.append(start + here[numbers - before])
+        before += len(here)
+    return np.concatenate(places)
 
 
 def _plane(values: np.ndarray, n_normal: int, *, always: bool = False) -> np.ndarray:

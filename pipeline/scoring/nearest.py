@@ -51,6 +51,7 @@ def unflagged_at(detector: Detector, rows: pa.Table, reasons: pa.Array, cuts: np
     matrix = detector.encoder.transform(rows)
     own = detector.matrix_scores(matrix)
     flagged = own > cuts
+    ways = []
     for source in dict.fromkeys(reason["column"] for row in listed for reason in row):
         features = _numbers(detector, source)
         tellers = {
@@ -59,15 +60,12 @@ def unflagged_at(detector: Detector, rows: pa.Table, reasons: pa.Array, cuts: np
             for reason in row
             if flagged[place] and reason["column"] == source and (teller := _teller(reason, features))
         }
-        if not tellers:
-            continue
-        places = np.array(list(tellers))
-        way = _Way(detector, rows.take(pa.array(places)), features, source=source, matrix=matrix[places])
-        at = way.first_below(own[places], cuts[places])
-        for place, step, cells in zip(places.tolist(), at, way.cells(at[:, None]), strict=True):
-            feature = tellers[place]
+        if tellers:
+            ways.append(_Way(detector, rows, features, source=source, tellers=tellers, matrix=matrix, own=own))
+    for way, at in zip(ways, _first_below(detector, ways, own, cuts), strict=True):
+        for (place, feature), step, cells in zip(way.tellers.items(), at, way.cells(at[:, None]), strict=True):
             if np.isfinite(step):
-                values[place][source] = words.word(feature, float(cells[features.index(feature), 0]))
+                values[place][way.source] = words.word(feature, float(cells[way.features.index(feature), 0]))
     ordered = [
         [
             {"column": reason["column"], "value": found[reason["column"]]}
@@ -101,14 +99,24 @@ class _Way:
     """The way of some rows from their own values of one source to usual ones; a step on it is a share of it."""
 
     def __init__(
-        self, detector: Detector, rows: pa.Table, features: Sequence[Feature], *, source: str, matrix: np.ndarray
+        self,
+        detector: Detector,
+        rows: pa.Table,
+        features: Sequence[Feature],
+        *,
+        source: str,
+        tellers: Mapping[int, Feature],
+        matrix: np.ndarray,
+        own: np.ndarray,
     ) -> None:
-        self.detector, self.matrix = detector, matrix
+        self.features, self.source, self.tellers = features, source, tellers
+        self.places = np.array(list(tellers))
+        self.encoder, self.matrix = detector.encoder, matrix[self.places]
         self.encodings = [detector.encoder.encoding_of(feature.name) for feature in features]
-        settled, _ = most_usual(
-            detector, matrix, detector.matrix_scores(matrix), source=source, tried=np.ones(len(matrix), dtype=bool)
-        )
+        everywhere = np.ones(len(self.places), dtype=bool)
+        settled, _ = most_usual(detector, self.matrix, own[self.places], source=source, tried=everywhere)
         usual = detector.encoder.inverse(settled, [feature.name for feature in features])
+        rows = rows.take(pa.array(self.places))
         self.first = np.stack([rows.column(item.column).cast(pa.float64()).to_numpy() for item in features], axis=1)
         self.last = np.stack([usual[feature.name] for feature in features], axis=1)
         # What is missing at either end stays as it is.
@@ -127,29 +135,39 @@ class _Way:
                 values[:, place] = np.round(values[:, place], digits)
         return values
 
-    def scores(self, steps: np.ndarray) -> np.ndarray:
-        """Return the rows' scores at steps of shape (n_rows, n_steps); of the same shape."""
-        values, encoder = self.cells(steps), self.detector.encoder
+    def trials(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rows encoded at steps of shape (n_rows, n_steps); of shape (n_rows * n_steps, n_columns)."""
+        values, encoder = self.cells(steps), self.encoder
         trials = np.repeat(self.matrix, steps.shape[1], axis=0)
         for place, encoding in enumerate(self.encodings):
             if isinstance(encoding, NumberEncoding):
                 columns = encoding.transform(values[:, place].ravel(), encoder.bound)
                 for at, column in zip(encoder.places_of(encoding.feature.name), columns, strict=True):
                     trials[:, at] = column
-        return self.detector.matrix_scores(trials).reshape(steps.shape)
+        return trials
 
-    def first_below(self, own: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-        """Return the first step at which the score is not above the cut; nan where it is along the whole way."""
-        low: np.ndarray = np.zeros(len(own))
-        width: np.ndarray = np.ones(len(own))
-        found: np.ndarray = np.zeros(len(own), dtype=bool)
-        parts = np.arange(1, PARTS + 1) / PARTS
-        for turn in range(ROUNDS):
-            steps = low[:, None] + width[:, None] * parts
-            below = self.scores(steps) <= cuts[:, None]
-            if turn == 0:
-                found = np.asarray(below.any(axis=1))
-            # The end of the part is below in any case, though rounding may let no place of it be so.
-            at = np.where(below.any(axis=1), below.argmax(axis=1), PARTS - 1)
-            low, width = low + width * at / PARTS, width / PARTS
-        return np.where(found & (own > cuts), low + width, np.nan)
+
+def _first_below(detector: Detector, ways: Sequence[_Way], own: np.ndarray, cuts: np.ndarray) -> list[np.ndarray]:
+    """Return of each way the first step of its rows at which the score is not above the cut; nan where none is.
+
+    All ways are looked at in one call: the model scores blocks of one size, and a few rows cost as much as a block.
+    """
+    if not ways:
+        return []
+    places = np.concatenate([way.places for way in ways])
+    ends = np.cumsum([len(way.places) for way in ways])[:-1]
+    own, cuts = own[places], cuts[places]
+    low: np.ndarray = np.zeros(len(own))
+    width: np.ndarray = np.ones(len(own))
+    found: np.ndarray = np.zeros(len(own), dtype=bool)
+    parts = np.arange(1, PARTS + 1) / PARTS
+    for turn in range(ROUNDS):
+        steps = low[:, None] + width[:, None] * parts
+        trials = [way.trials(part) for way, part in zip(ways, np.split(steps, ends), strict=True)]
+        below = detector.matrix_scores(np.concatenate(trials)).reshape(steps.shape) <= cuts[:, None]
+        if turn == 0:
+            found = np.asarray(below.any(axis=1))
+        # The end of the part is below in any case, though rounding may let no place of it be so.
+        at = np.where(below.any(axis=1), below.argmax(axis=1), PARTS - 1)
+        low, width = low + width * at / PARTS, width / PARTS
+    return np.split(np.where(found & (own > cuts), low + width, np.nan), ends)

@@ -36,7 +36,7 @@ def held_against(features: Path, scored: Scored, detector: Detector, labels: np.
     labels : array of shape (n_rows,), or None
         1 fraud, 0 normal, NaN not known by now: ``Measured.labels``.
     """
-    known = np.full(scored.scored, np.nan) if labels is None else labels
+    known = np.broadcast_to(np.nan, scored.scored) if labels is None else labels
     rows = rows_of_batch(features, scored.anomaly_scores, known, detector)
     return fulfilment(detector.cut, rows, scored.flags)
 

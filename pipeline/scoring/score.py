@@ -1,8 +1,8 @@
 """Stream a feature table through a detector: scores, flags and the rows of the queue in one pass.
 
-A batch of rows is read and encoded by one thread while the one before it is scored by another, and the one before that
-is flagged and written. Only a line that each batch draws anew needs all scores first, and then a second pass; ranks and
-reasons are those of the rows that the pass kept.
+A batch of rows is read and encoded by one thread while the one before it is scored by another, the one before that is
+flagged, and the one before that written. Only a line that each batch draws anew needs all scores first, and then a
+second pass; ranks and reasons are those of the rows that the pass kept.
 """
 
 from collections import Counter
@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.detector.artefact import Detector
+from pipeline.detector.reference import UNUSUAL
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.nearest import NEAREST_TYPE, unflagged_at
 from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
 from pipeline.scoring.spark import scores_on_spark
 from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
 from pipeline.settings.titles import second_header
-from pipeline.tables.ahead import ahead
+from pipeline.tables.ahead import ahead, behind
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
@@ -43,6 +44,8 @@ class Scored:
     ----------
     scored, flagged, exploring : int
         Rows with a score, those of them that it flagged, and further ones that are in the queue to explore.
+    unusual : int
+        Rows with a p-value of at most `UNUSUAL`.
     alerts_per_day : dict of date to int
         Flagged rows, for every day of the batch in the table's time zone, days without an alert included.
     unseen : dict of str to int
@@ -64,6 +67,7 @@ class Scored:
     scored: int
     flagged: int
     exploring: int
+    unusual: int
     alerts_per_day: dict[date, int]
     unseen: dict[str, int]
     threshold: float | None
@@ -78,6 +82,8 @@ class Scored:
     alert_places: np.ndarray = field(repr=False, compare=False)
 
 
+OnPart = Callable[[pa.RecordBatch, np.ndarray, np.ndarray], None]
+"""What is called with rows that were scored, their p-values and flags: arrays of shape (n_rows,)."""
 Scores = tuple[np.ndarray, np.ndarray]
 """Of each row the score, and that of the model alone: float64 of shape (n_rows,)."""
 
@@ -105,6 +111,7 @@ class _Gathered:
         Of these rows.
     days : set of date
     unseen : Counter
+    unusual : int
     """
 
     def __init__(self, n_rows: int, detector: Detector, *, is_alone: bool) -> None:
@@ -116,9 +123,10 @@ class _Gathered:
         self.cuts = [np.empty(0)]
         self.days: set[date] = set()
         self.unseen: Counter[str] = Counter()
+        self.unusual = 0
         self._rows = 0
 
-    def add(self, part: _Part) -> None:
+    def add(self, part: _Part, p_values: np.ndarray) -> None:
         """Keep what flags, ranks and reasons go by, and count the rest."""
         here = slice(self._rows, self._rows + part.rows.num_rows)
         self.scores[here], self.one_class[here] = part.scores
@@ -126,6 +134,7 @@ class _Gathered:
         chosen = part.flags | part.picks
         self.queue.append(part.rows.filter(pa.array(chosen)))
         self.cuts.append(part.cuts[chosen])
+        self.unusual += int(np.count_nonzero(p_values <= UNUSUAL))
         config = self.detector.config
         moments = part.rows.column(config.contract.timestamp)
         self.days.update(np.unique(local_days(moments, config.table.time_zone)).tolist())
@@ -142,6 +151,7 @@ def score_table(
     model_version: str,
     scored_at: datetime,
     known_scores: tuple[np.ndarray, np.ndarray] | None = None,
+    on_part: OnPart = lambda rows, p_values, flags: None,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Scored:
     """Score a feature table and write its scores and alerts.
@@ -163,8 +173,10 @@ def score_table(
         UTC.
     known_scores : pair of arrays of shape (n_rows,), float64, optional
         What `Detector.both_scores` makes of the rows, where that is known already.
+    on_part : callable, optional
+        Called with each batch of rows, their p-values and flags, in the table's order.
     on_rows : callable, optional
-        Called with the number of rows after each batch of the first pass.
+        Called with the number of rows after each of them.
 
     Returns
     -------
@@ -180,13 +192,17 @@ def score_table(
         known, cuts = _line_of_batch(features, detector, known_scores)
     is_alone = detector.feedback is None if known is None else known[0] is known[1]
     gathered = _Gathered(pq.read_metadata(features).num_rows, detector, is_alone=is_alone)
+    columns = _scores_of(_no_part(schema), detector, marks).schema
     with (
-        ParquetWriter(folder / "scores.parquet", _scores_of(_no_part(schema), detector, marks).schema) as writer,
+        ParquetWriter(folder / "scores.parquet", columns, distinct=[contract.id]) as writer,
+        behind(writer.write) as write,
         closing(_parts(features, detector, known, cuts)) as parts,
     ):
         for part in parts:
-            gathered.add(part)
-            writer.write(_scores_of(part, detector, marks))
+            write(rows := _scores_of(part, detector, marks))
+            p_values = rows.column("p_value").to_numpy()
+            gathered.add(part, p_values)
+            on_part(part.rows, p_values, part.flags)
             on_rows(part.rows.num_rows)
     scores, one_class, flags, picks = gathered.scores, gathered.one_class, gathered.flags, gathered.picks
     rows = pa.Table.from_batches(gathered.queue, schema=schema)
@@ -207,6 +223,7 @@ def score_table(
         scored=len(flags),
         flagged=int(flags.sum()),
         exploring=int(picks.sum()),
+        unusual=gathered.unusual,
         alerts_per_day={day: alerts_by_day[day] for day in sorted(gathered.days)},
         unseen=dict(gathered.unseen),
         threshold=_one_cut(detector, cuts),

@@ -1,8 +1,9 @@
-"""Work done ahead: what comes next is made by a thread of its own while what is there is worked on."""
+"""Work done by a thread of its own: what comes next made ahead, and what is done with put away behind."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -39,3 +40,49 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
                 future.cancel()
             # The thread that began a generator ends it, too, before whoever stopped goes on.
             pool.submit(getattr(iterator, "close", lambda: None)).result()
+
+
+@contextmanager
+def behind(work: Callable[[T], object], depth: int = 1) -> Iterator[Callable[[T], None]]:
+    """Hand items to another thread, which does the work on them in their order while the caller goes on.
+
+    For work that leaves Python's lock to others, as writing does. All of it is done when the block ends well; what
+    fails in the thread is raised where a later item is handed over, or at the end. Where the block itself fails, what
+    waits is left out.
+
+    Parameters
+    ----------
+    work : callable
+        Called by the other thread alone.
+    depth : int
+        How many items wait at most, beside the one that is worked on.
+
+    Yields
+    ------
+    callable
+        Takes an item, once there is room for it.
+
+    Examples
+    --------
+    >>> squares = []
+    >>> with behind(lambda number: squares.append(number**2)) as put:
+    ...     for number in range(4):
+    ...         put(number)
+    >>> squares
+    [0, 1, 4, 9]
+    """
+    waiting: deque[Future[object]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+
+        def put(item: T) -> None:
+            if len(waiting) > depth:
+                waiting.popleft().result()
+            waiting.append(pool.submit(work, item))
+
+        try:
+            yield put
+            while waiting:
+                waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -42,16 +42,18 @@ class ParquetWriter:
     ----------
     path : Path
     schema : pyarrow.Schema
+    distinct : collection of str
+        Columns whose values hardly ever come twice, such as ids.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path, self.schema = path, schema
+    def __init__(self, path: Path, schema: pa.Schema, *, distinct: Collection[str] = ()) -> None:
+        self.path, self.schema, self._distinct = path, schema, distinct
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stream = stack.enter_context(replacing(self.path))
             self._writer = stack.enter_context(
-                pq.ParquetWriter(stream, self.schema, use_dictionary=_with_dictionary(self.schema))
+                pq.ParquetWriter(stream, self.schema, use_dictionary=_with_dictionary(self.schema, self._distinct))
             )
             self._open = stack.pop_all()
         return self
@@ -66,15 +68,17 @@ class ParquetWriter:
         self._open.__exit__(kind, error, trace)
 
 
-def _with_dictionary(schema: pa.Schema) -> list[str] | bool:
+def _with_dictionary(schema: pa.Schema, distinct: Collection[str]) -> list[str] | bool:
     """Return the columns whose values Parquet is to look for a second time, or whether it is to for all.
 
-    Numbers with a fraction and moments hardly ever come twice: looking takes longer than writing them.
+    Numbers with a fraction and moments hardly ever come twice, either: looking takes longer than writing them.
     """
     if any(pa.types.is_nested(field.type) for field in schema):
         return True
     return [
-        field.name for field in schema if not (pa.types.is_floating(field.type) or pa.types.is_temporal(field.type))
+        field.name
+        for field in schema
+        if not (pa.types.is_floating(field.type) or pa.types.is_temporal(field.type) or field.name in distinct)
     ]
 
 

@@ -5,12 +5,46 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.sql import database, quote
 
 ID, ROW = "id", "row"
+
+
+class Rise:
+    """Whether ids rise from row to row, as in a file that is in their order: then none comes twice.
+
+    Attributes
+    ----------
+    holds : bool
+        Whether each id so far is above the one before; ids that are missing do not count.
+
+    Examples
+    --------
+    >>> rise = Rise()
+    >>> rise.add(pa.array([1, None, 3]))
+    >>> rise.holds
+    True
+    >>> rise.add(pa.array([3, 4]))
+    >>> rise.holds
+    False
+    """
+
+    def __init__(self) -> None:
+        self.holds = True
+        self._last: pa.Array | None = None
+
+    def add(self, ids: pa.Array) -> None:
+        """Look at the ids of the next rows."""
+        ids = ids.drop_null()
+        if not self.holds or not len(ids):
+            return
+        follows = self._last is None or pc.greater(ids[:1], self._last)[0].as_py()
+        self.holds = follows and pc.all(pc.greater(ids[1:], ids[:-1]), min_count=0).as_py()
+        self._last = ids[-1:]
 
 
 def later_copies(keys: Sequence[Path], without: np.ndarray, *, memory_limit: str, scratch: Path) -> np.ndarray:

@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.settings.config import Config
+from pipeline.tables.ahead import ahead, behind
 from pipeline.tables.cells import as_text
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.parsing import parse, typed_schema
 from pipeline.tables.period import DAY_US, Period
 from pipeline.tables.reading import Table
 from pipeline.tables.writing import ParquetWriter
-from pipeline.validation.duplicates import ID, ROW
+from pipeline.validation.duplicates import ID, ROW, Rise
 from pipeline.validation.quarantine import BROKEN_LINE, union
 from pipeline.validation.rules import not_seen, plausible_times, table_rules, type_rules
 
@@ -53,6 +54,8 @@ class Part:
         Parquet: the rows that passed the rules about a row.
     keys : Path
         Parquet: their ids and places, in the same order.
+    id_column : str
+        The contract's.
     rows, passes : int
         Rows of the part, and those of them in ``path``.
     mostly : dict of str to list of Places
@@ -63,6 +66,7 @@ class Part:
 
     path: Path
     keys: Path
+    id_column: str
     rows: int = 0
     passes: int = 0
     mostly: dict[str, list[Places]] = field(default_factory=dict)
@@ -86,8 +90,8 @@ class Part:
         if not len(positions):
             return
         start = 0
-        with ParquetWriter(self.path, pq.read_schema(self.path)) as writer:
-            for batch in read_batches(self.path):
+        with ParquetWriter(self.path, pq.read_schema(self.path), distinct=[self.id_column]) as writer:
+            for batch in ahead(read_batches(self.path)):
                 mask = np.ones(batch.num_rows, dtype=bool)
                 end = start + batch.num_rows
                 mask[positions[np.searchsorted(positions, start) : np.searchsorted(positions, end)] - start] = False
@@ -117,6 +121,8 @@ class Reading:
     type_rules : dict of str to str
         For each rule that a cell can be typed, its column.
     inside, lookback : Part
+    rise : Rise
+        Of the ids, in the table's order.
     breaches : dict of str to list of Places
         Rows inside the period to reject, by rule.
     without_time : list of Places
@@ -149,8 +155,11 @@ class Reading:
             kind = "expect_column_values_to_be_of_type"
             self.outcomes.setdefault(name, Outcome(name, kind, kwargs, "critical", (column,)))
         self.engine = Engine(contract.sensitive)
-        self.inside = Part(scratch / "inside.parquet", scratch / "inside_keys.parquet")
-        self.lookback = Part(scratch / "lookback.parquet", scratch / "lookback_keys.parquet")
+        self.inside, self.lookback = (
+            Part(scratch / f"{name}.parquet", scratch / f"{name}_keys.parquet", contract.id)
+            for name in ("inside", "lookback")
+        )
+        self.rise = Rise()
         self.breaches: dict[str, list[Places]] = {}
         self.without_time: list[Places] = []
         self.rows = 0
@@ -176,14 +185,16 @@ class Reading:
             writers = [
                 (
                     part,
-                    stack.enter_context(ParquetWriter(part.path, self.schema)),
-                    stack.enter_context(ParquetWriter(part.keys, key_schema)),
+                    stack.enter_context(ParquetWriter(part.path, self.schema, distinct=[part.id_column])),
+                    stack.enter_context(ParquetWriter(part.keys, key_schema, distinct=key_schema.names)),
                 )
                 for part in (self.inside, self.lookback)
             ]
+            put = stack.enter_context(behind(_write, depth=2))
             for raw in self.table.batches(rows_at_a_time(self.config, len(self.schema))):
                 typed, unparsed = parse(raw, self.config)
                 self._count_cells(typed, unparsed)
+                self.rise.add(typed.column(self.config.contract.id))
                 for mask, (part, rows, keys) in zip(self._split(typed), writers, strict=True):
                     places = np.flatnonzero(mask)
                     if not len(places):
@@ -192,9 +203,9 @@ class Reading:
                         self.without_time.append(self.rows + np.flatnonzero(~self._has_time(typed)))
                     passes = places[self._judge(part, places, raw=raw, typed=typed, unparsed=unparsed)]
                     accepted = _rows_at(typed, passes)
-                    rows.write(accepted)
+                    put((rows, accepted))
                     ids = accepted.column(self.config.contract.id)
-                    keys.write(pa.record_batch([ids, pa.array(self.rows + passes)], schema=key_schema))
+                    put((keys, pa.record_batch([ids, pa.array(self.rows + passes)], schema=key_schema)))
                     part.rows += len(places)
                     part.passes += len(passes)
                 self.rows += raw.num_rows
@@ -279,6 +290,11 @@ class Reading:
             if part is self.inside:
                 self.breaches.setdefault(name, []).append(rows)
         return passes
+
+
+def _write(rows: tuple[ParquetWriter, pa.RecordBatch]) -> None:
+    writer, batch = rows
+    writer.write(batch)
 
 
 def _rows_at(batch: pa.RecordBatch, places: np.ndarray) -> pa.RecordBatch:

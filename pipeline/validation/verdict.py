@@ -138,7 +138,9 @@ class Verdict:
         inside, lookback = self.reading.inside, self.reading.lookback
         limits: dict[str, Any] = {"memory_limit": self.config.features.memory_limit, "scratch": self.scratch}
         rejects = union([*inside.late_rejects, *lookback.late_rejects])
-        copies = later_copies([inside.keys, lookback.keys], rejects, **limits)
+        copies = np.array([], dtype=np.int64)
+        if not self.reading.rise.holds:
+            copies = later_copies([inside.keys, lookback.keys], rejects, **limits)
         repeats = seen_elsewhere(inside.keys, elsewhere, self.config.contract.id, **limits)
         name = unique(self.config)
         for part in (inside, lookback) if len(copies) else ():

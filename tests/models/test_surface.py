@@ -15,7 +15,7 @@ ROOT = Path(models.__file__).parents[1]
 
 def loaded_after(code):
     """The heavy packages that some code has imported, in a process of its own."""
-    code += "\nimport sys; print(*sorted({'torch', 'sklearn', 'numpy'} & sys.modules.keys()))"
+    code += "\nimport sys; print(*sorted({'torch', 'sklearn', 'numpy', 'sympy'} & sys.modules.keys()))"
     process = run(sys.executable, "-c", code, cwd=ROOT)
     assert process.status == 0, process
     return process.output.split()
@@ -25,8 +25,11 @@ def test_the_library_and_its_list_of_models_come_without_torch():
     assert loaded_after("import models; from models import MODELS, load, model_class; MODELS['knn']; dir(models)") == []
 
 
-def test_a_model_brings_torch_with_it():
-    assert "torch" in loaded_after("from models import DenoisingAutoencoder")
+def test_a_network_brings_torch_with_it_but_not_its_symbolic_shapes():
+    code = "import torch; from models.layers import dense_layers; dense_layers([2, 1], generator=torch.Generator())"
+    loaded = loaded_after(code)
+    assert "torch" in loaded
+    assert "sympy" not in loaded
 
 
 def test_every_model_is_there_under_its_name():

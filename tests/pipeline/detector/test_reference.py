@@ -144,18 +144,16 @@ def test_a_period_asked_for_counts_as_a_whole(detector, tmp_path):
 
 def test_a_batch_of_which_most_is_unusual_is_refused():
     settings = config()
-    p_values = np.concatenate([np.full(50, 0.01), np.full(50, 0.02)])
-    refuse_unusual(p_values, "in.csv", settings, 100)
-    refuse_unusual(np.full(29, 0.001), "in.csv", settings, 29)
-    p_values[50] = 0.005
+    refuse_unusual(50, 100, source="in.csv", config=settings, read=100)
+    refuse_unusual(29, 29, source="in.csv", config=settings, read=29)
     message = (
         r"^in.csv: 51 of 100 rows \(51 %\) score higher than 99 % of the training's normal rows, more than max_unusual"
     )
     with pytest.raises(UnlikeTraining, match=message) as error:
-        refuse_unusual(p_values, "in.csv", settings, 120)
+        refuse_unusual(51, 100, source="in.csv", config=settings, read=120)
     assert error.value.read == 120
     loose = settings.model_copy(update={"validation": ValidationConfig(max_unusual=1)})
-    refuse_unusual(p_values, "in.csv", loose, 120)
+    refuse_unusual(51, 100, source="in.csv", config=loose, read=120)
 
 
 def test_it_is_saved_with_the_detector(detector, tmp_path):

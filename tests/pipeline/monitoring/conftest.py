@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.detector.artefact import Detector
-from pipeline.monitoring.profile import Days, profile
+from pipeline.monitoring.profile import Days, Profiler
 from pipeline.scoring.score import Scored, score_table
 from tests.pipeline.fitted import DAYS, START, config, detector_of, feature_table, transactions
 
@@ -25,19 +25,21 @@ class Watched:
     folder: Path
     number: int = 0
 
-    def scored(self, table: pa.Table) -> tuple[Path, Scored]:
-        """Return the feature table of rows, and what the detector makes of it, in a folder of their own."""
+    def scored(self, table: pa.Table) -> tuple[Path, Scored, Days]:
+        """Return the feature table of rows, its scores and its days, in a folder of their own."""
         self.number += 1
         folder = self.folder / str(self.number)
         folder.mkdir()
         history = [self.folder / "features-rows.parquet"]
         features = feature_table(folder, table, self.detector.config, history=history)
         marks = {"batch_id": "b", "model_version": "1", "scored_at": START}
-        return features, score_table(features, self.detector, folder / "scores", **marks)
+        profiler = Profiler(features, self.detector)
+        scored = score_table(features, self.detector, folder / "scores", **marks, on_part=profiler.add)
+        return features, scored, profiler.days
 
     def days(self, *tables: pa.Table) -> Days:
         """Return the profiles of rows."""
-        return {day: each for table in tables for day, each in profile(*self.scored(table), self.detector).items()}
+        return {day: each for table in tables for day, each in self.scored(table)[2].items()}
 
     def with_monitor(self, **settings: object) -> Detector:
         """Return the detector with other settings of the watch."""

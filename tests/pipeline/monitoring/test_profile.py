@@ -11,7 +11,7 @@ from pipeline.detector.usual import COUNTED_ROWS
 from pipeline.errors import ResourceError
 from pipeline.monitoring import profile as module
 from pipeline.monitoring.martingale import LEVELS
-from pipeline.monitoring.profile import DayProfile, profile, read_profile, together, write_profile
+from pipeline.monitoring.profile import DayProfile, read_profile, together, write_profile
 from pipeline.tables.parquet import read_batches
 
 
@@ -19,8 +19,8 @@ from pipeline.tables.parquet import read_batches
 def two_days(watched, day):
     """Rows of two days, their scores, and their profiles."""
     table = pa.concat_tables([day(0), day(1)])
-    features, scored = watched.scored(table)
-    return table.to_pylist(), scored, profile(features, scored, watched.detector)
+    _, scored, days = watched.scored(table)
+    return table.to_pylist(), scored, days
 
 
 def same(one, other):
@@ -63,9 +63,8 @@ def test_all_rows_of_a_card_are_in_one_block(watched, two_days):
 def test_parts_of_a_day_add_up_to_the_day(watched, day, two_days):
     first = day(0)
     scores = two_days[1].anomaly_scores[: first.num_rows]
-    features, scored = watched.scored(first)
+    _, scored, whole = watched.scored(first)
     np.testing.assert_array_equal(scored.anomaly_scores, scores)
-    whole = profile(features, scored, watched.detector)
     halves = [DayProfile.from_dict(each.to_dict()) for each in whole.values()]
     doubled = together([whole, dict.fromkeys(whole, halves[0])])
     for moment, each in doubled.items():
@@ -87,9 +86,8 @@ def test_a_new_value_is_counted(watched, day):
 
 def test_of_many_rows_every_second_is_counted_by_column(watched, day, monkeypatch):
     table = day(3)
-    features, scored = watched.scored(table)
     monkeypatch.setattr(module, "COUNTED_ROWS", table.num_rows - 1)
-    (each,) = profile(features, scored, watched.detector).values()
+    (each,) = watched.days(table).values()
     assert each.rows == table.num_rows < COUNTED_ROWS
     channels = Counter(table["channel"].to_pylist()[::2])
     usual = watched.detector.reference.columns["channel"]

@@ -24,14 +24,14 @@ def entry(folder, version="1"):
 
 
 def test_a_batch_is_seen_beside_those_before_it(watched, day):
-    features, scored = watched.scored(day(0))
-    first = watch(features, scored, watched.detector, past=Earlier({}), changes=["new column 'a'"])
+    _, scored, days = watched.scored(day(0))
+    first = watch(days, scored, watched.detector, past=Earlier({}), changes=["new column 'a'"])
     assert first is not None
     folder = scored.scores.parent
     past = earlier([entry(folder), entry(folder.parent)], "1")
     assert list(past.days) == first.days
-    features, scored = watched.scored(day(1))
-    second = watch(features, scored, watched.detector, past=past)
+    _, scored, days = watched.scored(day(1))
+    second = watch(days, scored, watched.detector, past=past)
     assert second is not None
     assert second.days == [*first.days, *(each for each in second.days if each not in first.days)]
     assert len(second.days) == 2
@@ -45,8 +45,8 @@ def test_a_batch_is_seen_beside_those_before_it(watched, day):
 
 
 def test_a_new_version_is_held_against_what_the_one_before_expected(watched, day):
-    features, scored = watched.scored(day(0))
-    watch(features, scored, watched.detector, past=Earlier({}))
+    _, scored, days = watched.scored(day(0))
+    watch(days, scored, watched.detector, past=Earlier({}))
     folder = scored.scores.parent
     past = earlier([entry(folder)], "2")
     assert past.days == {}
@@ -55,15 +55,15 @@ def test_a_new_version_is_held_against_what_the_one_before_expected(watched, day
     old = earlier([entry(folder, "2"), *[entry(folder)] * 8], "1")
     assert old.before == {}  # it has scored for long
     busy = replace(past, before={**past.before, "alerts_per_day": 1e-9})
-    seen = watch(features, scored, watched.detector, past=busy)
+    seen = watch(days, scored, watched.detector, past=busy)
     assert seen is not None
     assert {check.name: check.state for check in seen.checks}["alerts"] == "ok"
 
 
 def test_the_watch_can_be_switched_off(watched, day):
-    features, scored = watched.scored(day(0))
+    features, scored, days = watched.scored(day(0))
     detector = watched.with_monitor(enabled=False)
-    assert watch(features, scored, detector, past=Earlier({})) is None
+    assert watch(days, scored, detector, past=Earlier({})) is None
     assert read_profile(scored.scores.parent) is None
     assert changes_of(features, Batch.of(features, detector.config), detector) == []
 

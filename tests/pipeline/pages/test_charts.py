@@ -239,3 +239,15 @@ def test_on_a_logarithmic_scale_nothing_falls_below_the_foot():
     assert heights[0] == heights[1] == charts.HEIGHT - charts.BOTTOM
     assert heights == sorted(heights, reverse=True)
     assert "<circle" not in svg  # of many days no dots
+
+
+@pytest.mark.parametrize("offset", [0.1, -9.0])
+def test_scores_are_counted_alike_however_many_at_a_time(monkeypatch, offset):
+    scores = np.random.default_rng(0).lognormal(size=100) + offset  # by their logarithms, and as they are
+    whole = charts.count_scores(scores, 2.0, scores > 1.5)
+    monkeypatch.setattr(charts, "COUNTED_AT_A_TIME", 7)
+    parts = charts.count_scores(scores, 2.0, scores > 1.5)
+    assert whole.is_log == (offset > 0)
+    assert whole.counts.sum() == 100
+    for name in ("edges", "counts", "frauds"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))

@@ -10,13 +10,14 @@ from pipeline.calibration.threshold import Threshold
 from pipeline.detector.artefact import Detector
 from pipeline.evaluation.results import summarise
 from pipeline.monitoring.checks import look_at
-from pipeline.monitoring.profile import profile
+from pipeline.monitoring.profile import Profiler
 from pipeline.numbers import metric
 from pipeline.pages.document import markdown_of, render_document
 from pipeline.pages.sections import model_document
 from pipeline.selection.dossier import Dossier
 from pipeline.selection.records import AliasChange
 from pipeline.settings.sensitive import MASK
+from pipeline.tables.parquet import read_batches
 from pipeline.tracking.aliases import Version
 from pipeline.tracking.runs import Compared, Run
 from pipeline.workspace.ledger import Entry
@@ -136,7 +137,9 @@ def test_a_version_with_another_threshold_has_no_figures_of_the_old_one(detector
 
 def test_batches_states_and_promises_of_the_watch(two, detector):
     later, ((first, scored), _) = two
-    days = profile(later, scored, first)
+    profiler, [rows] = Profiler(later, first), read_batches(later)
+    profiler.add(rows, first.calibration.p_value(scored.anomaly_scores), scored.flags)
+    days = profiler.days
     busiest = max(day.flagged for day in days.values())
     seen = replace(look_at(days, first), tested=list(days), alerts=(1.0, 0.0, busiest - 1.0))
     inside = sum(day.flagged < busiest for day in days.values())

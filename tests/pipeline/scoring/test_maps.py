@@ -11,6 +11,7 @@ from sklearn.manifold import TSNE
 from pipeline.scoring import maps
 from pipeline.scoring.maps import make_maps
 from pipeline.scoring.score import score_table
+from pipeline.tables.parquet import ROWS_READ
 from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
@@ -106,3 +107,12 @@ def test_a_map_by_neighbourhood_is_of_the_code_or_else_of_the_columns(features, 
         *_, last = make_maps(features, scored(tmp_path, features, detector), detector, tsne=True)
         assert last.title == "Map by neighbourhood"
         assert last.text == f"t-SNE of the {of}: neighbours stay neighbours; distances between groups say nothing."
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_rows_are_drawn_as_from_all_places_that_a_mask_has(share):
+    mask = np.random.default_rng(1).random(3 * ROWS_READ + 7) < share
+    drawn = np.random.default_rng(5).permutation(np.flatnonzero(mask))[:3000]
+    found = maps._some(mask, 3000, 5)
+    assert found.dtype == np.int64
+    assert found.tolist() == sorted(drawn.tolist())

@@ -101,6 +101,7 @@ def test_alerts_are_the_flagged_rows_by_rank_with_the_input_and_no_features(scor
 def test_the_counts_are_those_of_the_files(scored, features):
     alerts, table = pq.read_table(scored.alerts), pq.read_table(features)
     assert (scored.scored, scored.flagged) == (400, alerts.num_rows)
+    assert scored.unusual == sum(p_value <= 0.01 for p_value in pq.read_table(scored.scores)["p_value"].to_pylist()) > 0
     days = [moment.date() for moment in alerts["at"].to_pylist()]
     all_days = {moment.date() for moment in table["at"].to_pylist()}
     assert scored.alerts_per_day == {day: days.count(day) for day in sorted(all_days)}

@@ -50,7 +50,10 @@ def test_only_columns_whose_values_come_again_are_looked_through_for_them(tmp_pa
         group = pq.read_metadata(tmp_path / name).row_group(0)
         return [group.column(n).path_in_schema for n in range(group.num_columns) if group.column(n).has_dictionary_page]
 
+    with ParquetWriter(tmp_path / "ids.parquet", rows.schema, distinct=["n"]) as writer:
+        writer.write(rows)
     assert with_dictionary("plain.parquet") == ["text", "n"]
+    assert with_dictionary("ids.parquet") == ["text"]
     assert "list.list.element" in with_dictionary("nested.parquet")
     assert pq.read_table(tmp_path / "nested.parquet").equals(nested)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.validation.duplicates import later_copies, same_elsewhere, seen_elsewhere
+from pipeline.validation.duplicates import Rise, later_copies, same_elsewhere, seen_elsewhere
 
 
 def keys(path: Path, ids: np.ndarray, rows: np.ndarray, kind: pa.DataType) -> Path:
@@ -40,6 +40,22 @@ def test_against_a_plain_count(tmp_path: Path, kind: pa.DataType, seed: int) -> 
     pq.write_table(pa.table({"tx": old}), tmp_path / "scores.parquet")  # numbers, whatever the ids are now
     again = seen_elsewhere(files[0], [tmp_path / "scores.parquet"], "tx", memory_limit="100MB", scratch=tmp_path)
     assert again.tolist() == rows[first & np.isin(ids, old)].tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_ids_rise_where_each_is_above_the_one_before_however_they_are_cut(kind: pa.DataType) -> None:
+    random, risen = np.random.default_rng(0), 0
+    for _ in range(200):
+        ids = random.choice(20, 4).tolist()
+        ids = [None if random.random() < 0.2 else number for number in (sorted(ids) if random.random() < 0.7 else ids)]
+        array, cut = pa.array(ids).cast(pa.int64()).cast(kind), int(random.integers(0, 5))
+        rise = Rise()
+        for part in (array[:cut], array[cut:]):
+            rise.add(part)
+        there = array.drop_null().to_pylist()
+        assert rise.holds == (there == sorted(set(there)))
+        risen += rise.holds
+    assert 20 < risen < 180
 
 
 def test_nothing_to_compare_with(tmp_path: Path) -> None:
