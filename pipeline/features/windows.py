@@ -13,7 +13,8 @@ Where DuckDB and this part: its cast of a sum to DOUBLE rounds twice beyond 2^64
 the amounts 0.0 and -0.0, which are equal, the highest is 0.0 here, and either there.
 
 Beside the rows and the results, 8 bytes a row and window, it takes 4 bytes a row and key column, some 25 a row, and
-some 500 for each of the `BLOCK` rows (or those of the largest party) that a thread works on.
+some 500 for each of the `BLOCK` rows that a thread works on, or of the `TILE` of a party that has more, which is worked
+on by stretches of time, each with the rows that it looks back to.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ COMPUTED = frozenset({"count", "known", "max", "previous", *SUMMED, *PLACED})
 """The aggregates that `windowed` computes."""
 BLOCK = 1 << 16
 """Rows that are worked on at once, so that what is made of them stays in the processor's cache."""
+TILE = 1 << 18
+"""Rows of a single party that are worked on at once, beside those that they look back to: one may have most of all."""
 LIMB = 32
 MASK = (1 << LIMB) - 1
 PLAIN = 1 << 62
@@ -177,17 +180,27 @@ def _party(
     step = int(clock[-1]) + longest + 1  # from a party to the next one: no window reaches across
     place = None if source.asks is None else np.cumsum(source.asks) - 1
 
-    def work(bounds: tuple[int, int]) -> None:
-        ends = starts[bounds[0] : bounds[1] + 1]
-        chosen = order[ends[0] : ends[-1]]
-        party = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
-        at = slice(None) if source.asks is None else np.flatnonzero(source.asks[chosen])
-        target = chosen if place is None else place[chosen[at]]
+    def work(stretch: tuple[int, int, int]) -> None:
+        seen, first, end = stretch
+        chosen = order[seen:end]
+        party = np.cumsum(np.concatenate([[False], changes[seen : end - 1]]))
+        at: np.ndarray | slice = slice(first - seen, None)
+        if source.asks is not None:
+            at = first - seen + np.flatnonzero(source.asks[chosen[at]])
+        target = chosen[at] if place is None else place[chosen[at]]
         block = _Block(source, chosen, party * step + clock[chosen], at, {})
         for alias, found in block.values(windows):
             values[alias][target] = found
 
-    list(pool.map(work, _blocks(starts, max(PLAIN // step, 1))))
+    def stretches() -> Iterator[tuple[int, int, int]]:
+        for first, last in _blocks(starts, max(PLAIN // step, 1)):
+            start, end = int(starts[first]), int(starts[last])
+            tiles = [(0, 0, end - start)]
+            if last == first + 1 and end - start > TILE:
+                tiles = list(_tiles(clock[order[start:end]], longest))
+            yield from ((start + seen, start + own, start + until) for seen, own, until in tiles)
+
+    list(pool.map(work, stretches()))
 
 
 def _reach(source: _Source, codes: Sequence[np.ndarray], longest: int) -> np.ndarray:
@@ -220,6 +233,19 @@ def _blocks(starts: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
         last = min(max(last, first + 1), first + most)
         yield first, last
         first = last
+
+
+def _tiles(moments: np.ndarray, longest: int) -> Iterator[tuple[int, int, int]]:
+    """Yield stretches of one party's rows: where what they see begins, and where they begin and end themselves.
+
+    A stretch has as many rows as it looks back to, at least, so that no row is worked on often.
+    """
+    first = 0
+    while first < len(moments):
+        seen = int(np.searchsorted(moments, moments[first] - longest))
+        end = min(first + max(TILE, first - seen), len(moments))
+        yield seen, first, end
+        first = end
 
 
 @dataclass(frozen=True)

@@ -113,14 +113,16 @@ def test_it_computes_what_the_plan_has_but_for_ranks_quartiles_and_distinct_valu
     needed=st.integers(0, 2),
     frames=st.lists(st.sampled_from(FRAMES), min_size=1, max_size=2, unique=True),
     block=st.sampled_from([1, 7, 1 << 16]),
+    tile=st.sampled_from([1, 3, 1 << 18]),
     plain=st.sampled_from([1, 1 << 62]),
     random=st.randoms(use_true_random=False),
 )
-def test_values_are_those_of_range_frames_to_the_last_bit(*, rows, keys, needed, frames, block, plain, random):
+def test_values_are_those_of_range_frames_to_the_last_bit(*, rows, keys, needed, frames, block, tile, plain, random):
     rows, windows = table(rows), every(keys, frames, needed)
     asks = np.array([random.random() < 0.4 for _ in range(rows.num_rows)], bool)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
+        patch.setattr(module, "TILE", tile)
         patch.setattr(module, "PLAIN", plain)
         found = windowed(rows, windows)
         asked = windowed(rows, windows, asks, threads=2)
@@ -244,6 +246,20 @@ def test_more_parties_than_sixteen_bits_number_in_many_blocks(threads, monkeypat
     exact, rounded = by_duckdb(events, windows)
     assert_same(windowed(rows, windows, threads=threads), exact)
     assert_same(exact, rounded)
+
+
+def test_a_party_with_most_of_the_rows_is_worked_on_by_stretches_of_time(monkeypatch):
+    rows = 40_000
+    random = np.random.default_rng(0)
+    table = pa.table({"us": np.arange(rows) // 2, "e0": ["heavy"] * rows, "x": random.integers(-100, 100, rows)})
+    windows = {"total": Window(("e0",), "sum", 500, 1), "rows": Window(("e0",), "count", 500, 1)}
+    whole, lengths = windowed(table, windows), []
+    column = module._Block.column
+    monkeypatch.setattr(module, "TILE", 1_000)
+    monkeypatch.setattr(module._Block, "column", lambda own, name: lengths.append(len(own.rows)) or column(own, name))
+    assert_same(windowed(table, windows), whole)
+    assert len(lengths) == 40
+    assert max(lengths) == 2_000  # its own thousand rows, and the thousand that they look back to
 
 
 def test_labels_are_seen_by_the_rows_that_ask_from_the_moment_at_which_they_became_known():
