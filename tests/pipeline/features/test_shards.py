@@ -44,6 +44,19 @@ def written(folder, seed, verdicts):
     return [folder / f"{name}.parquet" for name in files]
 
 
+def with_verdicts(folder, labelled_at):
+    """What `written` writes, with labels from review, and the contract's part about when labels became known."""
+    random = np.random.default_rng(0)
+    verdicts = [(int(random.integers(0, 300)), int(label), START) for label in random.integers(0, 2, 40)]
+    rows, past, reviewed = written(folder, 3, verdicts)
+    if not labelled_at:
+        return rows, past, reviewed, {}
+    for file in (rows, past):
+        table = pq.read_table(file)
+        pq.write_table(table.append_column(labelled_at, table["at"]), file)
+    return rows, past, reviewed, {"labelled_at": labelled_at}
+
+
 def in_this_process(monkeypatch):
     """Let buckets be computed without processes of their own, which take a second each."""
     monkeypatch.setattr(shards, "_start", lambda folder, bucket: shards.compute_bucket(folder, bucket) or 0)
@@ -53,15 +66,7 @@ def in_this_process(monkeypatch):
 def test_any_number_of_shards_gives_the_same_bits(tmp_path, monkeypatch, labelled_at):
     in_this_process(monkeypatch)
     monkeypatch.setattr(shards, "_at_once", lambda: 1)
-    random = np.random.default_rng(0)
-    verdicts = [(int(random.integers(0, 300)), int(label), START) for label in random.integers(0, 2, 40)]
-    rows, past, reviewed = written(tmp_path, 3, verdicts)
-    contract = {}
-    if labelled_at:
-        contract = {"labelled_at": "known_at"}
-        for file in (rows, past):
-            table = pq.read_table(file)
-            pq.write_table(table.append_column("known_at", table["at"]), file)
+    rows, past, reviewed, contract = with_verdicts(tmp_path, labelled_at)
     found = [
         pq.read_table(compute(rows, [past], every_family(number, contract), tmp_path / "out.parquet", reviewed=labels))
         for labels in ([], [reviewed])

@@ -20,7 +20,7 @@ from pipeline.settings.engine import EngineConfig
 from pipeline.simulation import simulate
 from pipeline.tables.spark import session as spark_session
 from tests.pipeline.features.by_hand import START
-from tests.pipeline.features.test_shards import every_family, written
+from tests.pipeline.features.test_shards import every_family, with_verdicts, written
 
 ON_SPARK = EngineConfig(name="spark", master="local[2]", shards=3)
 HERE = EngineConfig()
@@ -49,15 +49,7 @@ def assert_same(tables):
 def test_ties_gaps_heavy_keys_late_rows_and_reviews_give_the_same_bits(tmp_path, labelled_at):
     folder = tmp_path / "an [odd] name*"
     folder.mkdir()
-    random = np.random.default_rng(0)
-    verdicts = [(int(random.integers(0, 300)), int(label), START) for label in random.integers(0, 2, 40)]
-    rows, past, reviewed = written(folder, 3, verdicts)
-    contract = {}
-    if labelled_at:
-        contract = {"labelled_at": "known_at"}
-        for file in (rows, past):
-            table = pq.read_table(file)
-            pq.write_table(table.append_column("known_at", table["at"]), file)
+    rows, past, reviewed, contract = with_verdicts(folder, labelled_at)
     # One row comes twice in the history, and a second file of it lacks a column.
     twice = pq.read_table(past).slice(0, 30)
     pq.write_table(twice.drop(["lat"]) if labelled_at else twice, folder / "twice.parquet")
