@@ -1,7 +1,7 @@
 """What features cost by engine: 1, 2 and 4 shards and Spark on this machine, and what people would write by hand.
 
     python benchmarks/engines.py --data FILE --rows 1000000 --json out.json
-    python benchmarks/engines.py --data FILE --rows 5000000 50000000 --engine "2 shards" --only default --scratch DISK
+    python benchmarks/engines.py --data FILE --rows 5000000 50000000 --engine auto --only default --scratch DISK
 
 --data has the columns of the Fraud Detection Handbook's simulator; a table of --rows rows is made of copies of it, each
 with customers and terminals of its own. Every engine runs in a process of its own, once a turn, by turns, and the least
@@ -38,7 +38,7 @@ from pipeline.features import compute
 from pipeline.settings.config import Config
 
 DAY_US = 86_400_000_000
-SHARDS, SPARK = (1, 2, 4), "Spark local[2]"
+SHARDS, AUTO, SPARK = (1, 2, 4), "auto", "Spark local[2]"
 BY_HAND = ("Spark by hand", "Polars by hand")
 MASTER = "local[2]"
 
@@ -59,6 +59,8 @@ def copies(rows: Path, wanted: int, config: Config, out: Path) -> None:
 
 def with_engine(config: Config, engine: str) -> Config:
     """Return a configuration with one of the engines."""
+    if engine == AUTO:
+        return config
     changed = {"name": "spark", "master": MASTER} if engine == SPARK else {"shards": int(engine.partition(" ")[0])}
     return config.model_copy(update={"engine": config.engine.model_copy(update=changed)})
 
@@ -211,7 +213,7 @@ def show(records: list[dict[str, Any]]) -> None:
 
 def engines(arguments: argparse.Namespace, features: str) -> list[str]:
     """Return which engines are to run."""
-    names = [*(f"{number} shard{'s' * (number > 1)}" for number in SHARDS)]
+    names = [*(f"{number} shard{'s' * (number > 1)}" for number in SHARDS), AUTO]
     has_spark = importlib.util.find_spec("pyspark") is not None
     has_polars = importlib.util.find_spec("polars") is not None
     names += [SPARK] if has_spark else []
