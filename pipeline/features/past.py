@@ -116,7 +116,7 @@ def past_of(connection: "duckdb.DuckDBPyConnection", part: Part, *, reviewed: bo
     Returns
     -------
     pa.Table
-        `place` of each event whose `copy` is 0, and a column an alias: float64, none where it is not known.
+        `place` and `us` of each event whose `copy` is 0, and a column an alias: float64, none where it is not known.
     """
     table = _seen(connection, part, threads)
     rest = {alias: window for alias, window in part.windows.items() if window.aggregate not in COMPUTED}
@@ -131,7 +131,7 @@ def past_of(connection: "duckdb.DuckDBPyConnection", part: Part, *, reviewed: bo
         return table
     connection.register("seen", table)
     joined = "".join(f" JOIN ({query}) USING (place)" for query in joins)
-    return connection.sql(f"SELECT * FROM seen{joined}").to_arrow_table()
+    return connection.sql(f"SELECT place, seen.us, {', '.join(part.aliases)} FROM seen{joined}").to_arrow_table()
 
 
 def _seen(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -> pa.Table:
@@ -164,4 +164,4 @@ def _labels(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -
 def _of_asked(rows: pa.Table, windows: dict[str, Window], asks: np.ndarray, threads: int) -> pa.Table:
     values = windowed(rows, windows, asks, threads=threads)
     columns = {alias: pa.array(value, from_pandas=True) for alias, value in values.items()}
-    return pa.table({"place": rows["place"].filter(pa.array(asks)), **columns})
+    return pa.table({**{name: rows[name].filter(pa.array(asks)) for name in ("place", "us")}, **columns})

@@ -36,7 +36,7 @@ TOO_LARGE = 3
 def make_past(
     connection: "duckdb.DuckDBPyConnection", parts: Sequence[Part], config: Config, scratch: Path, *, reviewed: bool
 ) -> None:
-    """Make the relation past_KEY of each part: `place`, and the columns of `past_of`.
+    """Make the relation past_KEY of each part, with the columns of `past_of`.
 
     Parameters
     ----------
@@ -145,7 +145,9 @@ def compute_bucket(folder: Path, bucket: int) -> None:
             for relation in ("events", "verdicts") if part.risks else ("events",):
                 rows = _rows_sql(folder / f"{relation}_{part.key}", bucket)
                 connection.execute(f"CREATE TEMP VIEW {relation} AS {rows}")
-            pq.write_table(past_of(connection, part, reviewed=job["reviewed"]), folder / _name(part, bucket))
+            past = past_of(connection, part, reviewed=job["reviewed"])
+            # In small groups of rows, most of which lie in one stretch of time, so that a stretch need not read all.
+            pq.write_table(past, folder / _name(part, bucket), row_group_size=1 << 16)
 
 
 def _rows_sql(folder: Path, bucket: int) -> str:

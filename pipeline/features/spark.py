@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.features.columns import table_sql
+from pipeline.features.columns import join_files, table_sql
 from pipeline.features.events import ONE_COPY, Files, event_sql, reach, text_sql
 from pipeline.features.everybody import daily_sums, joined_sums_sql, make_everybody
 from pipeline.features.families import plan_of
@@ -34,7 +34,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.tables.parquet import read_batches, span
 from pipeline.tables.spark import Stretch, a_task_each, at_once, on_spark, stretches
-from pipeline.tables.sql import database, may_be_missing, quote
+from pipeline.tables.sql import database, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -155,7 +155,7 @@ def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) ->
             rows = rows.union(of_part.applyInArrow(_of_a_group(_past, task, part.to_dict()), PIECES))
         write = _of_a_group(_write, task, everybody, str(written.absolute()))
         rows.groupBy("bucket").applyInArrow(write, "bucket long").collect()
-    return _as_one(written, scratch / "features.parquet", config)
+    return join_files(sorted(written.glob("*.parquet")), scratch / "features.parquet", config)
 
 
 def _task(spark: "SparkSession", files: Files, config: Config, plan: Plan) -> _Task:
@@ -397,14 +397,3 @@ def _write(task: _Task, everybody: Any, folder: str, pieces: pa.Table) -> pa.Tab
 
 def _escaped(path: Path) -> str:
     return "".join(f"\\{sign}" if sign in "[]{}*?\\" else sign for sign in str(path))
-
-
-def _as_one(folder: Path, staged: Path, config: Config) -> Path:
-    """Make one file of those of the stretches of time, in their order."""
-    files = ", ".join(text_sql(str(file)) for file in sorted(folder.glob("*.parquet")))
-    with database(config.features.memory_limit, staged.parent) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        rows = connection.sql(f"SELECT * FROM read_parquet([{files}])")
-        query = may_be_missing(f"SELECT * FROM read_parquet([{files}])", len(rows.columns))
-        connection.execute(f"COPY ({query}) TO {text_sql(str(staged))} (FORMAT parquet)")
-    return staged

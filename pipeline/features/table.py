@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
-from pipeline.features.columns import table_sql
+from pipeline.features.columns import join_files, stretches, table_sql
 from pipeline.features.events import Files, make_events, read_files, text_sql
 from pipeline.features.everybody import daily_sums, make_everybody
 from pipeline.features.families import plan_of
@@ -111,9 +111,12 @@ def _compute_here(files: Files, config: Config, plan: Plan, scratch: Path) -> Pa
             connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
         make_everybody(connection, plan, config)
         make_past(connection, parts_of(plan), config, scratch, reviewed=is_reviewed)
-        query = table_sql(connection, plan, config, schema.names)
-        connection.execute(f"COPY ({query}) TO {text_sql(str(staged))} (FORMAT parquet)")
-    return staged
+        pieces = []
+        for number, stretch in enumerate(stretches(connection, plan, config)):
+            query = table_sql(connection, plan, config, schema.names, stretch=stretch)
+            pieces.append(staged.with_name(f"features-{number}.parquet"))
+            connection.execute(f"COPY ({query}) TO {text_sql(str(pieces[-1]))} (FORMAT parquet)")
+    return pieces[0] if len(pieces) == 1 else join_files(pieces, staged, config)
 
 
 def _is_ordered(rows: Path, schema: pa.Schema, config: Config) -> bool:

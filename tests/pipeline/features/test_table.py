@@ -1,6 +1,7 @@
 """Behavioural features against a plain loop over the rows, and what they may and may not see."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.features import compute, list_features
+from pipeline.features import columns, compute, list_features
+from pipeline.features import table as table_module
 from pipeline.workspace.history import History
 from tests.pipeline.features.by_hand import (
     AGGREGATES,
@@ -344,3 +346,25 @@ def test_rows_in_order_are_their_own_feature_table_where_no_feature_is_to_be_com
     assert not is_taken_over(other)
     assert pq.read_schema(out).field("more").type == pa.string()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_rows_that_do_not_fit_at_once_are_written_by_stretches_of_time(tmp_path, monkeypatch):
+    setup, reviewed = config(families=EVERY_FAMILY_AND_PAIR), reviews([(3, 1, START + DAY), (3, 0, START + 2 * DAY)])
+    whole = features_of(transactions(seed=13), setup, tmp_path, reviewed=reviewed)
+    joined, pieces = table_module.join_files, []
+
+    def join_files(files, out, config):
+        pieces.extend(pq.read_table(file) for file in files)
+        return joined(files, out, config)
+
+    monkeypatch.setattr(table_module, "join_files", join_files)
+    monkeypatch.setattr(columns, "BYTES_A_VALUE", 200_000)
+    found = features_of(transactions(seed=13), setup, tmp_path, reviewed=reviewed)
+    assert found.equals(whole)
+    assert len(pieces) > 3
+    ends = [(piece["at"][0].as_py(), piece["at"][-1].as_py()) for piece in pieces]
+    # Rows of one moment lie in one piece.
+    assert all(last < first for (_, last), (first, _) in pairwise(ends))
+    whole = pq.read_table(tmp_path / "features.parquet")
+    assert whole.equals(whole.sort_by([("at", "ascending"), ("tx", "ascending")]))
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
