@@ -368,8 +368,7 @@ def _past(task: _Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
         connection.register("events", tables[f"events_{part.key}"])
         if part.risks:
             connection.register("verdicts", tables[f"verdicts_{part.key}"])
-        connection.register("past", past_of(connection, part, reviewed=task.reviewed))
-        past = connection.sql("SELECT past.*, us FROM past JOIN events USING (place) WHERE copy = 0").to_arrow_table()
+        past = past_of(connection, part, reviewed=task.reviewed)
     times = task.times(past["us"])
     kind = f"past_{part.key}"
     return pa.Table.from_batches(_pieces(kind, past.drop(["us"]), times, len(task.ends) + 1))
