@@ -29,9 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import pyarrow.parquet as pq
-from features import FUNCTIONS, WINDOWS, windowed
+from features import FUNCTIONS, WINDOWS, copies, windowed
 from handbook import accept, configuration
 
 from pipeline.features import compute
@@ -41,20 +39,6 @@ DAY_US = 86_400_000_000
 SHARDS, AUTO, SPARK = (1, 2, 4), "auto", "Spark local[2]"
 BY_HAND = ("Spark by hand", "Polars by hand")
 MASTER = "local[2]"
-
-
-def copies(rows: Path, wanted: int, config: Config, out: Path) -> None:
-    """Write a table of so many rows: copies of some, with ids and entities of their own."""
-    number = -(-wanted // pq.ParquetFile(rows).metadata.num_rows)
-    keys = (config.contract.id, *config.contract.entities)
-    changed = ", ".join(f"CAST(copy AS BIGINT) * 1000000000 + {key} AS {key}" for key in keys)
-    with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
-        connection.execute("SET temp_directory = ?", [str(out.parent)])
-        connection.execute("SET preserve_insertion_order = false")
-        connection.execute(
-            f"COPY (SELECT data.* REPLACE ({changed}) FROM range({number}) AS t(copy), read_parquet('{rows}') AS data "
-            f"LIMIT {wanted}) TO '{out}' (FORMAT parquet)"
-        )
 
 
 def with_engine(config: Config, engine: str) -> Config:

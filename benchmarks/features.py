@@ -122,18 +122,23 @@ def one_day(rows: Path, config: Config, folder: Path, repeats: int) -> list[dict
     return records
 
 
-def large(rows: Path, wanted: int, config: Config, folder: Path) -> list[dict[str, Any]]:
-    """Compute the features of a table of many rows in a process of its own, and say what it took."""
-    copies = -(-wanted // pq.ParquetFile(rows).metadata.num_rows)
+def copies(rows: Path, wanted: int, config: Config, out: Path) -> None:
+    """Write a table of so many rows: copies of some, with ids and entities of their own."""
+    number = -(-wanted // pq.ParquetFile(rows).metadata.num_rows)
     keys = (config.contract.id, *config.contract.entities)
     changed = ", ".join(f"CAST(copy AS BIGINT) * 1000000000 + {key} AS {key}" for key in keys)
     with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
-        connection.execute("SET temp_directory = ?", [str(folder)])
+        connection.execute("SET temp_directory = ?", [str(out.parent)])
         connection.execute("SET preserve_insertion_order = false")
         connection.execute(
-            f"COPY (SELECT data.* REPLACE ({changed}) FROM range({copies}) AS t(copy), read_parquet('{rows}') AS data "
-            f"LIMIT {wanted}) TO '{folder / 'large.parquet'}' (FORMAT parquet)"
+            f"COPY (SELECT data.* REPLACE ({changed}) FROM range({number}) AS t(copy), read_parquet('{rows}') AS data "
+            f"LIMIT {wanted}) TO '{out}' (FORMAT parquet)"
         )
+
+
+def large(rows: Path, wanted: int, config: Config, folder: Path) -> list[dict[str, Any]]:
+    """Compute the features of a table of many rows in a process of its own, and say what it took."""
+    copies(rows, wanted, config, folder / "large.parquet")
     records = []
     for what, chosen in (("as assay init writes it", config), ("24 windows and more", windowed(config))):
         (folder / "config.json").write_text(chosen.model_dump_json(), encoding="utf-8")

@@ -5,14 +5,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.features.events import OF_THE_CLOCK, local_sql, mentioned, text_sql
+from pipeline.features.events import OF_THE_CLOCK, local_sql, mentioned
 from pipeline.features.past import parts_of
 from pipeline.features.plan import Plan
 from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.settings.output import name_beside
 from pipeline.tables.period import DAY_US
-from pipeline.tables.sql import database, may_be_missing, quote
+from pipeline.tables.sql import database, may_be_missing, quote, text_sql
 
 if TYPE_CHECKING:
     import duckdb

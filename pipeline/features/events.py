@@ -15,7 +15,7 @@ from pipeline.features.risks import longest_wait
 from pipeline.labels.known import available_at_sql
 from pipeline.settings.config import Config
 from pipeline.tables.period import DAY_US
-from pipeline.tables.sql import quote
+from pipeline.tables.sql import quote, text_sql
 
 if TYPE_CHECKING:
     import duckdb
@@ -49,11 +49,6 @@ class Files:
 
 ONE_COPY = "QUALIFY row_number() OVER (PARTITION BY id ORDER BY copy, fraud IS NULL, known_us DESC, us) = 1"
 """Which of a row's copies counts: that asked for, else one whose label is known."""
-
-
-def text_sql(value: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def read_files(connection: "duckdb.DuckDBPyConnection", name: str, files: Sequence[Path], scratch: Path) -> None:

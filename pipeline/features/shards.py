@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from pipeline.errors import ResourceError
-from pipeline.features.events import text_sql
 from pipeline.features.past import Part, past_of
 from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
-from pipeline.tables.sql import database
+from pipeline.tables.sql import database, text_sql
 
 if TYPE_CHECKING:
     import duckdb

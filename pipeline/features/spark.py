@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.features.columns import join_files, table_sql
-from pipeline.features.events import ONE_COPY, Files, event_sql, reach, text_sql
+from pipeline.features.events import ONE_COPY, Files, event_sql, reach
 from pipeline.features.everybody import daily_sums, joined_sums_sql, make_everybody
 from pipeline.features.families import plan_of
 from pipeline.features.past import Part, parts_of, past_of
@@ -34,7 +34,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.tables.parquet import read_batches, span
 from pipeline.tables.spark import Stretch, a_task_each, at_once, on_spark, stretches
-from pipeline.tables.sql import database, quote
+from pipeline.tables.sql import database, quote, text_sql
 
 if TYPE_CHECKING:
     import duckdb

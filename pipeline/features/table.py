@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError
 from pipeline.features.columns import join_files, stretches, table_sql
-from pipeline.features.events import Files, make_events, read_files, text_sql
+from pipeline.features.events import Files, make_events, read_files
 from pipeline.features.everybody import daily_sums, make_everybody
 from pipeline.features.families import plan_of
 from pipeline.features.past import parts_of
@@ -39,7 +39,7 @@ from pipeline.features.spark import compute_on_spark
 from pipeline.settings.config import Config
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import TIMESTAMP
-from pipeline.tables.sql import database
+from pipeline.tables.sql import database, text_sql
 from pipeline.tables.writing import place_file
 
 

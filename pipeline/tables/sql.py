@@ -1,4 +1,4 @@
-"""DuckDB: a database in memory for the length of a block, and names quoted."""
+"""DuckDB: a database in memory for the length of a block, and names and texts quoted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +55,17 @@ def quote(name: str) -> str:
     '"tx id"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def text_sql(value: str) -> str:
+    """Return a text as an SQL literal.
+
+    Examples
+    --------
+    >>> text_sql("it's")
+    "'it''s'"
+    """
+    return "'" + value.replace("'", "''") + "'"
 
 
 def may_be_missing(query: str, columns: int) -> str:
