@@ -2,6 +2,7 @@
 
     python benchmarks/engines.py --data FILE --rows 1000000 --json out.json
     python benchmarks/engines.py --data FILE --rows 5000000 50000000 --engine auto --only default --scratch DISK
+    python benchmarks/engines.py --data FILE --rows 5000000 --processors 1 2 4 8 16 --only default
 
 --data has the columns of the Fraud Detection Handbook's simulator; a table of --rows rows is made of copies of it, each
 with customers and terminals of its own. Every engine runs in a process of its own, once a turn, by turns, and the least
@@ -13,6 +14,10 @@ highest amount over 1, 7 and 30 days, of customer and terminal), which the ones 
 
 Seconds are from the Parquet file to the Parquet file; of Spark the session is up before, and its start is told beside.
 Memory is the highest resident size of one process, looked at ten times a second. Shuffled bytes are Spark's own.
+
+With --processors, as many shards as the most of them run on so many processors, one after the other; beside the whole
+is told what the buckets took by themselves, the part that goes by processors alone, and how much of N times the speed
+of one processor it reached.
 """
 
 import argparse
@@ -32,7 +37,7 @@ from typing import Any
 from features import FUNCTIONS, WINDOWS, copies, windowed
 from handbook import accept, configuration
 
-from pipeline.features import compute
+from pipeline.features import compute, shards
 from pipeline.settings.config import Config
 
 DAY_US = 86_400_000_000
@@ -61,13 +66,29 @@ def child(folder: Path, engine: str) -> None:
     elif engine == "Spark by hand":
         spark = spark_session()
     start_up, started = time.perf_counter() - started, time.perf_counter()
+    of_buckets = bucket_seconds()
     if engine == "Spark by hand":
         spark_by_hand(spark, rows, config, folder / "by-hand")
     elif engine == "Polars by hand":
         polars_by_hand(rows, config, out)
     else:
         compute(rows, [], with_engine(config, engine), out)
-    print(json.dumps({"seconds": time.perf_counter() - started, "start_up": start_up}))
+    seconds = time.perf_counter() - started
+    print(json.dumps({"seconds": seconds, "start_up": start_up, "buckets": sum(of_buckets)}))
+
+
+def bucket_seconds() -> list[float]:
+    """Have the shards' own part measured from now on; return what gets its seconds."""
+    found: list[float] = []
+    run = shards._run  # noqa: SLF001 - nothing else lies between what one process does before it and after it
+
+    def measured_run(*arguments: Any, **settings: Any) -> None:
+        started = time.perf_counter()
+        run(*arguments, **settings)
+        found.append(time.perf_counter() - started)
+
+    shards._run = measured_run  # noqa: SLF001
+    return found
 
 
 def spark_session() -> Any:
@@ -142,8 +163,11 @@ def _children(task: Path) -> list[str]:
     return (task / "children").read_text().split()
 
 
-def measured(folder: Path, engine: str) -> dict[str, Any]:
-    """Run an engine in a process of its own, and return seconds, peaks by kind of process, and shuffled bytes."""
+def measured(folder: Path, engine: str, processors: int | None = None) -> dict[str, Any]:
+    """Run an engine in a process of its own, and return seconds, peaks by kind of process, and shuffled bytes.
+
+    With `processors`, it has no more of them than that.
+    """
     events = folder / "events"
     events.mkdir(exist_ok=True)
     (folder / "spark-defaults.conf").write_text(
@@ -152,6 +176,8 @@ def measured(folder: Path, engine: str) -> dict[str, Any]:
     )
     environment = os.environ | {"SPARK_CONF_DIR": str(folder), "PYSPARK_PYTHON": sys.executable}
     command = [sys.executable, __file__, "--child", str(folder), "--engine", engine]
+    if processors:
+        command = ["taskset", "--cpu-list", ",".join(map(str, sorted(os.sched_getaffinity(0))[:processors])), *command]
     peaks: dict[str, int] = defaultdict(int)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         ended = threading.Event()
@@ -195,6 +221,18 @@ def show(records: list[dict[str, Any]]) -> None:
         print(f"| {record['features']} | {record['rows']:,} | {record['engine']} | {numbers} |")
 
 
+def show_processors(records: list[dict[str, Any]]) -> None:
+    """Print a line a number of processors."""
+    print("| features | rows | processors | shards | seconds | of the buckets | of N times one processor |")
+    print("|---|---|---|---|---|---|---|")
+    alone = {(record["features"], record["rows"]): record for record in reversed(records)}
+    for record in records:
+        least = alone[record["features"], record["rows"]]
+        share = least["buckets"] * least["processors"] / (record["buckets"] * record["processors"])
+        what = f"| {record['features']} | {record['rows']:,} | {record['processors']} | {record['engine']} |"
+        print(what, f"{record['seconds']:.1f} | {record['buckets']:.1f} | {share:.0%} |")
+
+
 def engines(arguments: argparse.Namespace, features: str) -> list[str]:
     """Return which engines are to run."""
     names = [*(f"{number} shard{'s' * (number > 1)}" for number in SHARDS), AUTO]
@@ -213,6 +251,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="rows of each table")
     parser.add_argument("--engine", action="append", help="name of one, as it is printed; all by default")
     parser.add_argument("--only", choices=("default", "24 windows"), help="one of the two sets of features")
+    parser.add_argument("--processors", type=int, nargs="+", help="shards on so many processors each, by themselves")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--scratch", type=Path, help="folder for temporary files; 50 million rows need some 40 GB")
     parser.add_argument("--json", type=Path, help="write the table as a list of records")
@@ -229,13 +268,21 @@ def main() -> None:
             for features, config in (("default", init), ("24 windows", windowed(init))):
                 if arguments.only in (None, features):
                     (folder / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
+                    about = {"features": features, "rows": wanted}
+                    for number in arguments.processors or ():
+                        engine = f"{max(arguments.processors)} shards"
+                        found = measured(folder, engine, number)
+                        records.append({**about, "engine": engine, "processors": number, **found})
+                        print(number, "processors", features, f"{found['seconds']:.1f} s", file=sys.stderr, flush=True)
+                    if arguments.processors:
+                        continue
                     chosen = engines(arguments, features)
                     turns = [{engine: measured(folder, engine) for engine in chosen} for _ in range(arguments.turns)]
                     for engine in chosen:
                         least = min((turn[engine] for turn in turns), key=lambda found: found["seconds"])
-                        records.append({"features": features, "rows": wanted, "engine": engine, **least})
+                        records.append({**about, "engine": engine, **least})
                         print(engine, features, f"{least['seconds']:.1f} s", file=sys.stderr, flush=True)
-    show(records)
+    (show_processors if arguments.processors else show)(records)
     if arguments.json:
         arguments.json.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
 

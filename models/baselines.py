@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.blocks import in_blocks
+from models.nodes import Nodes
 from models.one_class import OneClassModel
 
 
@@ -200,23 +201,18 @@ class IsolationTrees(OneClassModel):
         return self
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
-        n_trees = len(self.columns_)
-        children = self.children_.reshape(n_trees, -1)
-        # A number of four bytes is above a cut where it is above the next lower one of four bytes, too.
-        cuts = self.thresholds_.astype(np.float32)
-        cuts = np.where(cuts > self.thresholds_, np.nextafter(cuts, np.float32(-np.inf)), cuts)
+        n_trees, n_nodes = self.columns_.shape
+        roots = n_nodes * np.arange(n_trees)
+        children = (self.children_ + roots[:, None, None]).reshape(-1, 2)
+        nodes = Nodes(self.columns_.ravel(), self.thresholds_.ravel(), children, roots, depth=self.depth_)
+        lengths = self.lengths_.ravel()
         usual = max(float(_mean_length(np.array([self.n_samples_]))[0]), np.finfo(np.float64).tiny)
 
         def length(block: Tensor) -> Tensor:
-            # Tree by tree, whose nodes stay in the cache, and a column's cells side by side.
-            n_rows = len(block)
-            cells, own, total = block.numpy().T.ravel(), np.arange(n_rows), np.zeros(n_rows)
-            for tree in range(n_trees):
-                node = np.zeros(n_rows, dtype=np.int64)
-                for _ in range(self.depth_):
-                    right = cells.take(self.columns_[tree].take(node) * n_rows + own) > cuts[tree].take(node)
-                    node = children[tree].take(2 * node + right)
-                total += self.lengths_[tree].take(node)
+            total = np.zeros(len(block))
+            for leaves in nodes.leaves(block.numpy()):
+                for of_tree in lengths.take(leaves):  # in the trees' order, so that no bit depends on their grouping
+                    total += of_tree
             return torch.from_numpy(total)
 
         return np.exp2(-in_blocks(rows, length) / (n_trees * usual))

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
+from torch import Tensor
 
-BLOCK = 1024
-"""Rows that go down the trees at a time, so that they stay in the processor's cache."""
+from models.blocks import in_blocks
+from models.nodes import Nodes
+
 FIELDS = ("columns", "cuts", "left", "right", "values", "roots")
 
 
@@ -100,11 +103,15 @@ class BoostedTrees:
         ----------
         rows : array of shape (n_rows, n_columns)
         """
-        margins = np.empty(len(rows))
-        for start in range(0, len(rows), BLOCK):
-            at = self.leaves(rows[start : start + BLOCK])
-            margins[start : start + BLOCK] = self.base + self.values[at].sum(axis=1)
-        return margins
+        if not len(rows):
+            return np.empty(0)
+        nodes = self._nodes()
+
+        def margin(block: Tensor) -> Tensor:
+            values = [self.values.take(leaves) for leaves in nodes.leaves(block.numpy())]
+            return torch.from_numpy(self.base + np.ascontiguousarray(np.concatenate(values).T).sum(axis=1))
+
+        return in_blocks(rows, margin)
 
     def leaves(self, rows: np.ndarray) -> np.ndarray:
         """Return the leaf that each row ends at in each tree, int32 of shape (n_rows, n_trees): its place in `values`.
@@ -113,17 +120,18 @@ class BoostedTrees:
         ----------
         rows : array of shape (n_rows, n_columns)
         """
-        ends = np.empty((len(rows), len(self.roots)), np.int32)
-        for start in range(0, len(rows), BLOCK):
-            block = np.ascontiguousarray(rows[start : start + BLOCK])
-            offsets = np.arange(len(block))[:, None] * block.shape[1]
-            at = np.broadcast_to(self.roots, (len(block), len(self.roots)))
-            cells = block.ravel()
-            for _ in range(self.depth):
-                goes_left = cells[offsets + self.columns[at]] <= self.cuts[at]
-                at = np.where(goes_left, self.left[at], self.right[at])
-            ends[start : start + BLOCK] = at
-        return ends
+        if not len(rows):
+            return np.empty((0, len(self.roots)), np.int32)
+        nodes = self._nodes()
+
+        def ends(block: Tensor) -> Tensor:
+            leaves = np.concatenate([*nodes.leaves(block.numpy())]).T
+            return torch.from_numpy(np.ascontiguousarray(leaves, dtype=np.int32))
+
+        return in_blocks(rows, ends)
+
+    def _nodes(self) -> Nodes:
+        return Nodes(self.columns, self.cuts, np.column_stack([self.left, self.right]), self.roots, depth=self.depth)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything as arrays by name."""

@@ -84,7 +84,8 @@ def shards_of(rows: int, config: Config) -> int:
 
 
 def _at_once() -> int:
-    return os.cpu_count() or 1
+    """Return how many processors this process may use, which a scheduler of jobs may have made fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _hand_out(connection: "duckdb.DuckDBPyConnection", parts: Sequence[Part], folder: Path, shards: int) -> None:
