@@ -15,6 +15,10 @@ from models.training import DISK_ROWS, one_thread
 BLOCK_CELLS = 2**17
 """A block has about this many cells of the matrix: enough to be worth the calls, and small enough for a cache."""
 
+MOST_THREADS = 4
+"""More threads wait for Python's lock: on 16 processors, models with 16 are a third slower than with 4
+(benchmarks/processors.py)."""
+
 SLICE_ROWS = 2**16
 """Rows are looked through this many at a time."""
 
@@ -45,7 +49,7 @@ def block_rows(n_columns: int) -> int:
 
 
 def in_blocks(rows: np.ndarray | RowSource, function: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Apply a function of rows to blocks of one size, the last one padded with zeros, on all cores.
+    """Apply a function of rows to blocks of one size, the last one padded with zeros, on up to `MOST_THREADS` cores.
 
     float32 matrix products round differently with the shape of their operands, and with where they lie in
     memory, so every block is copied into a tensor of its own, which torch aligns.
@@ -78,7 +82,7 @@ def in_blocks(rows: np.ndarray | RowSource, function: Callable[[Tensor], Tensor]
         def fill(start: int) -> None:
             results[start : start + size] = apply(start)
 
-        with ThreadPoolExecutor(n_cores) as pool:
+        with ThreadPoolExecutor(min(n_cores, MOST_THREADS)) as pool:
             for _ in pool.map(fill, range(size, n_rows, size)):
                 pass
         return results
