@@ -472,7 +472,8 @@ def note_checks(checks: Sequence[Check], champion: Champion, entry: Entry, day: 
         return
     for event in noted:
         if event.state != "ok":
-            console.warning(f"{event.check}: {event.state} (was {event.previous}): {event.reason}")
+            change = "worse" if event.is_worse else f"was {event.previous}"
+            console.warning(f"{event.check}: {event.state} ({change}): {event.reason}")
 
 
 @stage("score in the champion's shadow")

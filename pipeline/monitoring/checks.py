@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.calibration.intervals import queue_interval
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import LEAST_COMPARED
 from pipeline.detector.usual import Usual
 from pipeline.monitoring.columns import ColumnDrift, column_drifts, index_of
 from pipeline.monitoring.martingale import LEVELS, Bounds, Course, bounds, course, evidence
 from pipeline.monitoring.profile import DayProfile, Days
+from pipeline.monitoring.volume import SMALLEST, Block, Expected, rates
 from pipeline.numbers import percent
 from pipeline.settings.monitor import CheckName, MonitorConfig
 
@@ -25,8 +25,6 @@ WHOLE = 0.5
 """Share of a day's usual rows from which on its hours, columns and scores are looked at."""
 LEAST_ROWS = 10 * LEAST_COMPARED
 """A day of fewer rows says nothing of columns and scores."""
-BEYOND = 2.0
-"""How many times as far as the interval's end a day's alerts lie from the mean before they count."""
 NAMED = 3
 
 
@@ -40,11 +38,14 @@ class Check:
     state : {"ok", "warn", "stop"}
     text : str
         A sentence, with what to do where the state is not ok.
+    degree : float
+        How many times as far as its limit, 1 or more; 0 where the state is ok.
     """
 
     name: CheckName
     state: State
     text: str
+    degree: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class Seen:
     scores : Course
         Of the days in `tested`.
     tested : sequence of date
-    alerts : tuple of float
-        The mean, and the least and the most alerts a day that the threshold lets one expect, nine in ten.
+    alerts : Expected
+        Of a day, by the calibration block.
     checks : sequence of Check
         As of the last day.
     """
@@ -95,7 +96,7 @@ class Seen:
     limits: Bounds
     scores: Course
     tested: Sequence[date]
-    alerts: tuple[float, float, float]
+    alerts: Expected
     checks: Sequence[Check]
 
 
@@ -139,7 +140,7 @@ def look_at(
         limits=limits,
         scores=scores,
         tested=tested,
-        alerts=_expected_alerts(detector),
+        alerts=Expected.by(Block.of(detector).alerts.tolist()),
         checks=(),
     )
     checks = [
@@ -164,9 +165,8 @@ def schema_check(changes: Sequence[str]) -> Check:
         return Check("schema", "ok", "The columns are those of the training.")
     more = f" and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
     text = f"{', '.join(changes[:NAMED])}{more}, compared with the training's table"
-    return Check(
-        "schema", "warn", f"{text[0].upper()}{text[1:]}; ask whoever delivers it, and train again if it stays."
-    )
+    text = f"{text[0].upper()}{text[1:]}; ask whoever delivers it, and train again if it stays."
+    return Check("schema", "warn", text, 2.0 ** len(changes))  # one more is always told
 
 
 def _rows(seen: Seen, hours: Usual | None, settings: MonitorConfig) -> Check:
@@ -174,13 +174,16 @@ def _rows(seen: Seen, hours: Usual | None, settings: MonitorConfig) -> Check:
     ratios = [seen.volume[day] for day in seen.days[-IN_A_ROW:]]
     if len(ratios) == IN_A_ROW and (min(ratios) > settings.volume or max(ratios) < 1 / settings.volume):
         text = f"{last} has {seen.profiles[last].rows:,} rows, {percent(ratios[-1])} of those usual for its weekday"
-        return Check("rows", "warn", f"{text}, and the day before was like it; ask whoever delivers the table.")
+        degree = max(min(ratios), 1 / max(*ratios, SMALLEST)) / settings.volume
+        text = f"{text}, and the day before was like it; ask whoever delivers the table."
+        return Check("rows", "warn", text, degree)
     if hours:
         limit = max(settings.drift, 2 * hours.index)
         indices = [seen.hours[day] for day in seen.tested[-IN_A_ROW:]]
         if len(indices) == IN_A_ROW and min(indices) >= limit:
             text = f"The hours of the rows of {last} are unlike the training's (stability index {indices[-1]:.2f}"
-            return Check("rows", "warn", f"{text}, limit {limit:.2f}); check the time zone and the time of delivery.")
+            text = f"{text}, limit {limit:.2f}); check the time zone and the time of delivery."
+            return Check("rows", "warn", text, min(indices) / limit)
     return Check("rows", "ok", f"{last} has {percent(ratios[-1])} of the rows usual for its weekday.")
 
 
@@ -198,44 +201,70 @@ def _columns(seen: Seen, *, has_reference: bool) -> Check:
     if names:
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         text = f"{'; '.join(names[:NAMED])}{more}, {IN_A_ROW} days in a row"
-        return Check("columns", "warn", f"{text}; look at what is delivered, and train again if it stays.")
+        text = f"{text}; look at what is delivered, and train again if it stays."
+        return Check("columns", "warn", text, sum(_degree(name, recent) for name in lasting))
     largest = max(recent[-1], key=lambda drift: drift.index / drift.limit, default=None)
     worst = f"; the nearest is {largest.title} at {largest.index:.2f} of {largest.limit:.2f}" if largest else ""
     return Check("columns", "ok", f"{len(recent[-1])} columns lie within their limits{worst}.")
 
 
+def _degree(column: str, recent: Sequence[Sequence[ColumnDrift]]) -> float:
+    """Return how far a column has moved on all of some days, in its limits; 1 where its values alone did not."""
+    return max(1.0, min(drift.index / drift.limit for drifts in recent for drift in drifts if drift.column == column))
+
+
+def _beyond(day: DayProfile, limits: Bounds) -> list[tuple[float, float, float]]:
+    """Return up to which levels a day has too many or too few rows, with its share and the usual one, worst first."""
+    shares = (day.up_to.sum(axis=1) / day.rows).tolist()
+    pairs = zip(LEVELS, shares, limits.usual, limits.low, limits.high, strict=True)
+    found = [(level, share, usual) for level, share, usual, low, high in pairs if not low <= share <= high]
+    return sorted(found, key=lambda each: -abs(np.log(each[1] / each[2] + SMALLEST)))
+
+
 def _scores(seen: Seen) -> Check:
     if not seen.tested:
         return Check("scores", "ok", "No day has enough rows to look at the distribution of its scores.")
-    day = seen.profiles[seen.tested[-1]]
-    shares = day.up_to.sum(axis=1) / day.rows
-    beyond = [
-        (level, share, usual)
-        for level, share, usual, low, high in zip(
-            LEVELS, shares.tolist(), seen.limits.usual, seen.limits.low, seen.limits.high, strict=True
-        )
-        if not low <= share <= high
-    ]
-    level, share, usual = max(beyond, key=lambda each: abs(np.log(each[1] / each[2] + 1e-9)), default=(0.01, 0, 0))
+    beyond = _beyond(seen.profiles[seen.tested[-1]], seen.limits)
+    level, share, usual = beyond[0] if beyond else (0.01, 0.0, 0.0)
     where = (
         f"{percent(share)} of the rows score above {percent(1 - level)} of the normal ones, usually {percent(usual)}"
     )
     if seen.scores.calls[-1]:
         text = f"The scores are unlike those of the training ({where})" if beyond else "The scores were unlike lately"
-        return Check("scores", "warn", f"{text}; look at the alerts, and train again if the data has changed.")
+        text = f"{text}; look at the alerts, and train again if the data has changed."
+        worst = [_beyond(seen.profiles[day], seen.limits)[:1] for day in seen.tested[-IN_A_ROW:]]
+        ratios = [max(share / usual, usual / max(share, SMALLEST)) for found in worst for _, share, usual in found]
+        return Check("scores", "warn", text, min(ratios) if len(ratios) == IN_A_ROW else 1.0)
     odd = f" {seen.tested[-1]} alone is odd: {where}." if beyond else ""
     return Check("scores", "ok", f"Scores are distributed as in the training, within the tolerance.{odd}")
 
 
 def _alerts(seen: Seen, detector: Detector, before: VersionBefore | None) -> Check:
-    mean, low, high = seen.alerts
-    far = mean - BEYOND * (mean - low), mean + BEYOND * (high - mean)
-    last = seen.days[-1]
-    counts = [seen.profiles[day].flagged for day in seen.days[-IN_A_ROW:]]
-    text = f"{last} has {counts[-1]:,} alerts, and {low:,.0f} to {high:,.0f} are expected nine days in ten"
-    if len(counts) == IN_A_ROW and (min(counts) > far[1] or max(counts) < far[0]):
-        return Check("alerts", "warn", f"{text}: {causes(seen, detector, before)}.")
+    expected, last = seen.alerts, seen.days[-1]
+    recent = [seen.profiles[day].flagged for day in seen.days[-IN_A_ROW:]]
+    degree = _lasting([expected.excess(count) for count in recent])
+    interval = f"{expected.low:,.0f} to {expected.high:,.0f} are expected nine days in ten"
+    text = f"{last} has {recent[-1]:,} alerts, and {interval}"
+    whole = [day for day, volume in seen.volume.items() if volume >= WHOLE]
+    if not degree and whole[-1:] == [last]:
+        profiles = [seen.profiles[day] for day in whole]
+        found = rates(Block.of(detector), [(each.rows, each.flagged) for each in profiles])
+        degree, of_as_many = _lasting([excess for excess, _ in found[-IN_A_ROW:]]), found[-1][1]
+        if degree:
+            text = (
+                f"{last} has {recent[-1]:,} alerts in {profiles[-1].rows:,} rows, and {of_as_many.low:,.0f} to "
+                f"{of_as_many.high:,.0f} are expected of as many nine days in ten"
+            )
+    if degree:
+        return Check("alerts", "warn", f"{text}: {causes(seen, detector, before)}.", degree)
     return Check("alerts", "ok", f"{text}.")
+
+
+def _lasting(excesses: Sequence[float]) -> float:
+    """Return how far beyond its limit something is on each of some days; 0 where it is not, or not on one side."""
+    if len(excesses) < IN_A_ROW or not (min(excesses) > 0 or max(excesses) < 0):
+        return 0.0
+    return min(map(abs, excesses))
 
 
 def causes(seen: Seen, detector: Detector, before: VersionBefore | None) -> str:
@@ -254,27 +283,6 @@ def causes(seen: Seen, detector: Detector, before: VersionBefore | None) -> str:
     else:
         parts.append("model and threshold are as before")
     return ", ".join(parts)
-
-
-def _expected_alerts(detector: Detector) -> tuple[float, float, float]:
-    """Return the mean of the alerts a day in the calibration block, and what nine days in ten lie between."""
-    held = detector.held_out
-    # A line that is drawn for each batch draws its own here, too.
-    flags = held.scores > np.broadcast_to(
-        detector.cuts(held.scores, held.segments.get(detector.cut.segment)), len(held)
-    )
-    counts = held.daily(flags, "alerts")[_whole_days(held.day, held.whole)]
-    if not len(counts):
-        counts = np.array([detector.cut.alerts_per_day])
-    variance = float(counts.var(ddof=1)) if len(counts) > 1 else float("nan")
-    mean = float(counts.mean())
-    low, high = queue_interval(mean, variance, float(len(counts)))
-    return mean, float(low), float(high)
-
-
-def _whole_days(day: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    days = np.unique(day)
-    return np.isin(days, day[whole])
 
 
 def _with_missing(hours: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from pipeline.monitoring.profile import Days, read_profile, together, write_prof
 from pipeline.scoring.score import Scored
 from pipeline.tables.batch import Batch
 from pipeline.workspace.ledger import Entry
+from pipeline.workspace.watch import Stand
 
 WINDOW = timedelta(days=60)
 """How far the watch looks back from a batch: far enough for what comes slowly."""
@@ -145,9 +146,9 @@ def refuse_stopped(checks: Collection[Check], source: str, read: int) -> None:
         )
 
 
-def states(checks: Collection[Check]) -> list[tuple[str, Any, str]]:
+def states(checks: Collection[Check]) -> list[Stand]:
     """Return how checks stand, as `WatchEvents.note` takes it."""
-    return [(check.name, check.state, check.text) for check in checks]
+    return [Stand(check.name, check.state, check.text, check.degree) for check in checks]
 
 
 def all_days(entries: Sequence[Entry], version: str) -> tuple[Days, Mapping[str, Any]]:

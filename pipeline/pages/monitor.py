@@ -65,7 +65,7 @@ def _charts(seen: Seen) -> list[tuple[str, "Markup", list[tuple[str, str]]]]:
 
 
 def _of_alerts(seen: Seen) -> tuple[str, "Markup", list[tuple[str, str]]]:
-    _, low, high = seen.alerts
+    low, high = seen.alerts.low, seen.alerts.high
     counts = [float(seen.profiles[day].flagged) for day in seen.days]
     picture = charts.over_days(seen.days, {"money": counts}, "Alerts of each day", band=(low, high))
     return "Alerts a day", picture, [("line money", "alerts"), ("usual", f"{low:,.0f} to {high:,.0f} expected")]

@@ -420,7 +420,7 @@ def _kept(dossier: Dossier) -> str:
     seen = dossier.seen
     if seen is None or not seen.tested:
         return UNKNOWN
-    mean, low, high = seen.alerts
+    mean, low, high = seen.alerts.mean, seen.alerts.low, seen.alerts.high
     inside = sum(low <= seen.profiles[day].flagged <= high for day in seen.tested)
     return (
         f"{inside:,} of {_count(len(seen.tested), 'whole day', 'whole days')} have {low:,.0f} to {high:,.0f} alerts, "
@@ -430,7 +430,10 @@ def _kept(dossier: Dossier) -> str:
 
 def _events(dossier: Dossier) -> Section:
     events = list(dossier.events)[-LAST:]
-    rows = [(str(event.day), event.check, f"{event.previous} to {event.state}", event.reason) for event in events]
+    rows = [
+        (str(event.day), event.check, "worse" if event.is_worse else f"{event.previous} to {event.state}", event.reason)
+        for event in events
+    ]
     if not rows:
         text = "No check of the watch has changed its state on what this version scored."
         return Section(title="Changes of the watch", texts=[text])

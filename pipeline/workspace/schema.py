@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = "0008"
+VERSION = "0009"
 """The number of the last migration, in the table `VERSION_TABLE` of a database that is up to date."""
 VERSION_TABLE = "assay_version"
 """Alembic's usual name is taken: Optuna keeps its searches in the same database, and its own version beside them."""
@@ -107,8 +107,9 @@ WATCH_EVENTS = sa.Table(
     sa.Column("batch_id", sa.String(64), nullable=False),
     sa.Column("model_version", sa.String(64), nullable=False),
     sa.Column("at", Utc, nullable=False),
+    sa.Column("degree", sa.Float, nullable=False, server_default="0"),
 )
-"""One row a change of a check's state: `pipeline.workspace.watch`."""
+"""One row a change of a check's state, or that it is worse: `pipeline.workspace.watch`."""
 
 
 def _of_table(*columns: sa.Column[Any]) -> tuple[sa.Column[Any], ...]:

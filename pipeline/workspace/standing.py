@@ -483,8 +483,9 @@ def _of_watch(result: Standing) -> Iterator[Finding]:
             text = f"the watch has kept alerts back since {event.day} ({event.check}): {event.reason}"
             yield _stopped(text, f"The watch keeps alerts back ({event.check}).")
         elif event.state == "warn":
-            text = f"the watch warns since {event.day} ({event.check}): {event.reason}"
-            yield _attention(text, f"The watch warns ({event.check}).")
+            since = f"of more since {event.day}" if event.is_worse else f"since {event.day}"
+            brief = f"{since} ({event.check})" if event.is_worse else f"({event.check})"
+            yield _attention(f"the watch warns {since} ({event.check}): {event.reason}", f"The watch warns {brief}.")
 
 
 def _of_retraining(result: Standing) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -13,11 +13,32 @@ from pipeline.workspace.database import answering, connect
 from pipeline.workspace.schema import WATCH_EVENTS
 
 CheckState = Literal["ok", "warn", "stop"]
+WORSE = 1.5
+"""A check that is not ok is told again once it lies as many times as far from its limit as when it was last told."""
+
+
+class Stand(NamedTuple):
+    """How a check stands.
+
+    Attributes
+    ----------
+    check : str
+    state : {"ok", "warn", "stop"}
+    reason : str
+        A sentence.
+    degree : float
+        How many times as far as its limit; 0 where it is ok, and where that is not known.
+    """
+
+    check: str
+    state: CheckState
+    reason: str
+    degree: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WatchEvent:
-    """A change of a check's state.
+    """A change of a check's state, or that it is worse: then `state` is what it was.
 
     Attributes
     ----------
@@ -32,6 +53,8 @@ class WatchEvent:
         The batch whose scoring changed it, and by which version.
     at : datetime
         UTC.
+    degree : float
+        How many times as far as its limit the check lay then; 0 where that is not known.
     """
 
     check: str
@@ -42,6 +65,12 @@ class WatchEvent:
     batch_id: str
     model_version: str
     at: datetime
+    degree: float = 0.0
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the state is what it was, and lies farther from its limit."""
+        return self.state == self.previous
 
 
 class WatchEvents:
@@ -71,41 +100,48 @@ class WatchEvents:
 
     def note(
         self,
-        states: Sequence[tuple[str, CheckState, str]],
+        states: Sequence[Stand],
         *,
         day: date,
         batch_id: str,
         model_version: str,
         at: datetime | None = None,
     ) -> list[WatchEvent]:
-        """Write down which checks stand otherwise than before, and return these changes.
+        """Write down which checks stand otherwise than before, or are worse, and return these changes.
 
         Parameters
         ----------
-        states : sequence of (check, state, reason)
+        states : sequence of Stand
         day : date
         batch_id, model_version : str
         at : datetime, optional
             UTC; now when left out.
         """
         moment = at or datetime.now(UTC).replace(tzinfo=None)
-        before = {event.check: event.state for event in self.all()}  # whoever writes holds the run lock
+        before = self.latest()  # whoever writes holds the run lock
         changes = [
             WatchEvent(
-                check=check,
-                state=state,
-                previous=before.get(check, "ok"),
-                reason=plain(reason),
+                check=stand.check,
+                state=stand.state,
+                previous=before[stand.check].state if stand.check in before else "ok",
+                reason=plain(stand.reason),
                 day=day,
                 batch_id=batch_id,
                 model_version=model_version,
                 at=moment,
+                degree=stand.degree,
             )
-            for check, state, reason in states
-            if before.get(check, "ok") != state
+            for stand in states
+            if _is_news(stand, before.get(stand.check))
         ]
         if changes:
             rows = [{"model_name": self.name, **vars(event)} for event in changes]
             with answering(self._engine), self._engine.begin() as connection:
                 connection.execute(sa.insert(WATCH_EVENTS), rows)
         return changes
+
+
+def _is_news(stand: Stand, last: WatchEvent | None) -> bool:
+    if last is None or stand.state != last.state:
+        return stand.state != (last.state if last else "ok")
+    return stand.state != "ok" and 0 < WORSE * last.degree <= stand.degree

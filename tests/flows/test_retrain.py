@@ -16,7 +16,7 @@ from pipeline.settings.file import read_config
 from pipeline.tracking.aliases import find_aliases
 from pipeline.tracking.store import load_detector
 from pipeline.workspace.retraining import last_retraining
-from pipeline.workspace.watch import WatchEvents
+from pipeline.workspace.watch import Stand, WatchEvents
 from tests.flows.assay import client_of, run, said, with_model
 
 FIRST, LAST = date(2025, 2, 22), date(2025, 3, 1)
@@ -36,8 +36,8 @@ def with_settings(path: Path, **values: str) -> None:
 def warn(config: Config) -> None:
     """Let the watch warn of the champion's scores, and of nothing else."""
     event: dict[str, Any] = {"day": LAST, "batch_id": "b", "model_version": "1"}
-    WatchEvents(config).note([(check, "ok", "Fine.") for check in CHECKS], **event)
-    WatchEvents(config).note([("scores", "warn", "Higher.")], **event)
+    WatchEvents(config).note([Stand(check, "ok", "Fine.") for check in CHECKS], **event)
+    WatchEvents(config).note([Stand("scores", "warn", "Higher.")], **event)
 
 
 def test_a_training_that_is_due_is_done_once_and_becomes_champion_through_the_gates(fresh: Path) -> None:

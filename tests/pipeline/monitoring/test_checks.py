@@ -115,11 +115,11 @@ def test_an_older_version_watches_everything_but_columns(watched, quiet):
 
 def test_the_mean_of_the_alerts_is_that_of_the_whole_days_of_the_block(watched, quiet):
     held, cut = watched.detector.held_out, watched.detector.threshold
-    mean, low, high = look_at(quiet, watched.detector).alerts
+    expected = look_at(quiet, watched.detector).alerts
     days = np.unique(held.day[held.whole])
     counts = [int(((held.day == day) & (held.scores > cut)).sum()) for day in days]
-    assert mean == pytest.approx(np.mean(counts))
-    assert low < mean < high
+    assert expected.mean == pytest.approx(np.mean(counts))
+    assert expected.low < expected.mean < expected.high
 
 
 def test_a_few_rows_say_nothing(watched, day):

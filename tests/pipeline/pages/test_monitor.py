@@ -11,6 +11,7 @@ from pipeline.monitoring.checks import Check, Seen
 from pipeline.monitoring.columns import ColumnDrift
 from pipeline.monitoring.martingale import BLOCKS, LEVELS, Bounds, Course
 from pipeline.monitoring.profile import DayProfile
+from pipeline.monitoring.volume import Expected
 from pipeline.pages.monitor import render_monitor
 from pipeline.pages.report import Report, render
 from pipeline.workspace.watch import WatchEvent
@@ -34,7 +35,7 @@ def seen():
         limits=Bounds((0.01, 0.05, 0.25, 0.5), (0, 0, 0.1, 0.3), (0.02, 0.1, 0.4, 0.7)),
         scores=Course(np.array([0.0, 0.1, 90.0, 20_000.0]), np.array([False, False, False, True]), 7300.0),
         tested=DAYS,
-        alerts=(6.0, 2.0, 12.0),
+        alerts=Expected(6.0, 2.0, 12.0),
         checks=[Check("scores", "warn", f"Odd: {BAD}."), Check("rows", "ok", "Fine.")],
     )
 

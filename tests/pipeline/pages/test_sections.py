@@ -11,6 +11,7 @@ from pipeline.detector.artefact import Detector
 from pipeline.evaluation.results import summarise
 from pipeline.monitoring.checks import look_at
 from pipeline.monitoring.profile import Profiler
+from pipeline.monitoring.volume import Expected
 from pipeline.numbers import metric
 from pipeline.pages.document import markdown_of, render_document
 from pipeline.pages.sections import model_document
@@ -141,7 +142,7 @@ def test_batches_states_and_promises_of_the_watch(two, detector):
     profiler.add(rows, first.calibration.p_value(scored.anomaly_scores), scored.flags)
     days = profiler.days
     busiest = max(day.flagged for day in days.values())
-    seen = replace(look_at(days, first), tested=list(days), alerts=(1.0, 0.0, busiest - 1.0))
+    seen = replace(look_at(days, first), tested=list(days), alerts=Expected(1.0, 0.0, busiest - 1.0))
     inside = sum(day.flagged < busiest for day in days.values())
     assert 0 < inside < len(days)
     entry = Entry(

@@ -8,7 +8,7 @@ from pipeline.errors import AssayError
 from pipeline.selection.dossier import dossier
 from pipeline.selection.records import AliasChange, AliasRecords
 from pipeline.workspace.ledger import Entry, Ledger
-from pipeline.workspace.watch import WatchEvents
+from pipeline.workspace.watch import Stand, WatchEvents
 from tests.pipeline.tracking.small_training import Trained
 
 AT = datetime(2025, 5, 1)
@@ -32,7 +32,9 @@ def test_what_is_of_the_version_is_there_and_what_is_of_another_is_not(trained: 
                 model_name="kept", model_version=version, scored_at=AT, folder=str(trained.folder / "no-batch"),
             )
         )  # fmt: skip
-        watch.note([(f"check of {version}", "warn", "odd")], day=date(2025, 5, 1), batch_id="b", model_version=version)
+        watch.note(
+            [Stand(f"check of {version}", "warn", "odd")], day=date(2025, 5, 1), batch_id="b", model_version=version
+        )
     today = config.model_copy(update={"contract": config.contract.model_copy(update={"sensitive": ("channel",)})})
     first, second = dossier(today, "1"), dossier(today, "2")
     assert [change.why for change in first.changes] == ["first", "better"]

@@ -22,7 +22,7 @@ from pipeline.workspace.retraining import (
     outlook,
 )
 from pipeline.workspace.schema import ALIAS_CHANGES
-from pipeline.workspace.watch import CheckState, WatchEvents
+from pipeline.workspace.watch import CheckState, Stand, WatchEvents
 from tests.pipeline.fitted import config
 
 TRAINED = datetime(2025, 3, 1, 2)
@@ -41,7 +41,7 @@ def register(config: Config, version: str, alias: str, at: datetime, *, action: 
 
 
 def note(config: Config, check: str, state: CheckState, at: datetime, *, version: str = "1") -> None:
-    WatchEvents(config).note([(check, state, "Odd.")], day=at.date(), batch_id="b", model_version=version, at=at)
+    WatchEvents(config).note([Stand(check, state, "Odd.")], day=at.date(), batch_id="b", model_version=version, at=at)
 
 
 def at(config: Config, now: datetime, labels: Labels | None = None) -> Outlook:

@@ -19,7 +19,7 @@ from pipeline.workspace.nightly import Nightly, Schedule
 from pipeline.workspace.retraining import LastRetraining, note_retraining
 from pipeline.workspace.schema import ALIAS_CHANGES, VERSION_TABLE
 from pipeline.workspace.standing import Standing, standing
-from pipeline.workspace.watch import WatchEvents
+from pipeline.workspace.watch import Stand, WatchEvents
 
 NOW = datetime.now(UTC).replace(tzinfo=None)
 HOUR = timedelta(hours=1)
@@ -284,15 +284,20 @@ def test_a_check_that_warns_needs_attention_and_one_that_stops_is_stopped(tmp_pa
     set_aliases(config, ("champion", "1"))
     record(config, deliver(config, "day.csv", "a"))
     events, march = WatchEvents(config), {"day": date(2025, 3, 1), "batch_id": "b", "model_version": "1"}
-    events.note([("scores", "warn", "The scores are odd."), ("rows", "ok", "Fine.")], **march)
+    events.note([Stand("scores", "warn", "The scores are odd.", 2.0), Stand("rows", "ok", "Fine.")], **march)
     result = standing(config)
     assert texts(result) == ["attention: the watch warns since 2025-03-01 (scores): The scores are odd."]
     assert result.findings[0].brief == "The watch warns (scores)."
-    events.note([("scores", "stop", "The scores are odd.")], **march)
+    later = march | {"day": date(2025, 3, 9)}
+    events.note([Stand("scores", "warn", "The scores are very odd.", 4.0)], **later)
+    result = standing(config)
+    assert texts(result) == ["attention: the watch warns of more since 2025-03-09 (scores): The scores are very odd."]
+    assert result.findings[0].brief == "The watch warns of more since 2025-03-09 (scores)."
+    events.note([Stand("scores", "stop", "The scores are odd.")], **march)
     assert texts(standing(config)) == [
         "stopped: the watch has kept alerts back since 2025-03-01 (scores): The scores are odd."
     ]
-    events.note([("scores", "ok", "Fine.")], **march)
+    events.note([Stand("scores", "ok", "Fine.")], **march)
     assert standing(config).state == "fine"
 
 
