@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.features.events import mentioned
 from pipeline.features.plan import Party, Plan, Window, known_aliases
 from pipeline.features.risks import known_sql
-from pipeline.features.windows import COMPUTED, windowed
+from pipeline.features.windows import windowed
 from pipeline.tables.period import DAY_US
 
 if TYPE_CHECKING:
@@ -119,29 +119,22 @@ def past_of(connection: "duckdb.DuckDBPyConnection", part: Part, *, reviewed: bo
         `place` and `us` of each event whose `copy` is 0, and a column an alias: float64, none where it is not known.
     """
     table = _seen(connection, part, threads)
-    rest = {alias: window for alias, window in part.windows.items() if window.aggregate not in COMPUTED}
-    joins = []
-    if rest:
-        aggregates = "".join(f", {window.sql} AS {alias}" for alias, window in rest.items())
-        joins.append(f"SELECT * EXCLUDE copy FROM (SELECT place, copy{aggregates} FROM events) WHERE copy = 0")
-    if part.risks:
-        connection.register("counted", _labels(connection, part, threads))
-        joins.append(known_sql(part.risks, reviewed=reviewed))
-    if not joins:
+    if not part.risks:
         return table
     connection.register("seen", table)
-    joined = "".join(f" JOIN ({query}) USING (place)" for query in joins)
-    return connection.sql(f"SELECT place, seen.us, {', '.join(part.aliases)} FROM seen{joined}").to_arrow_table()
+    connection.register("counted", _labels(connection, part, threads))
+    known = known_sql(part.risks, reviewed=reviewed)
+    columns = ", ".join(part.aliases)
+    return connection.sql(f"SELECT place, seen.us, {columns} FROM seen JOIN ({known}) USING (place)").to_arrow_table()
 
 
 def _seen(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -> pa.Table:
-    """Return the windows over the rows themselves that are computed here."""
-    windows = {alias: window for alias, window in part.windows.items() if window.aggregate in COMPUTED}
+    """Return the windows over the rows themselves."""
     names = [name for name, *_ in connection.sql("DESCRIBE events").fetchall()]
-    needed = Part(part.key, windows).events(names)
+    needed = Part(part.key, part.windows).events(names)
     order = "us, id" if "id" in needed else "us"
     rows = connection.sql(f"SELECT place, {', '.join(needed)} FROM events ORDER BY {order}").to_arrow_table()
-    return _of_asked(rows, windows, rows["copy"].to_numpy() == 0, threads)
+    return _of_asked(rows, part.windows, rows["copy"].to_numpy() == 0, threads)
 
 
 def _labels(connection: "duckdb.DuckDBPyConnection", part: Part, threads: int) -> pa.Table:

@@ -7,10 +7,13 @@ binary searches, which all aggregates of the window share. Over such a range
   not hold them, and rounded once: neither other parties' rows nor the order of rows of one moment moves a bit.
 - the highest amount is that of two overlapping ranges whose lengths are a power of two, from a table that is doubled
   level by level (Bender and Farach-Colton, "The LCA Problem Revisited", 2000).
+- ranks, quartiles and numbers of different values come from a wavelet matrix of the amounts' ranks, or of the places at
+  which each value came last before: a value is new to the range where that lies before it.
 - the last known place is that of the last row before the frame's end that has one, if it lies in the frame.
 
 Where DuckDB and this part: its cast of a sum to DOUBLE rounds twice beyond 2^64, and below -2^54; this rounds once. Of
-the amounts 0.0 and -0.0, which are equal, the highest is 0.0 here, and either there.
+the amounts 0.0 and -0.0, which are equal, the highest is 0.0 here, and either there. What lies between two amounts may
+be another in the last bit.
 
 Beside the rows and the results, 8 bytes a row and window, it takes 4 bytes a row and key column, some 25 a row, and
 some 500 for each of the `BLOCK` rows that a thread works on, or of the `TILE` of a party that has more, which is worked
@@ -26,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.features.plan import RARE, Window
+from pipeline.features.wavelet import WaveletMatrix
 
 SUMMED = {
     "sum": "x",
@@ -42,8 +46,9 @@ SUMMED = {
 count(fraud). All are 0 over no row."""
 PLACED = {"latitude": "lat{}", "longitude": "lon{}", "there": "lat{}"}
 """The column, by the place's number, whose last value that is not null an aggregate is of."""
-COMPUTED = frozenset({"count", "known", "max", "previous", *SUMMED, *PLACED})
-"""The aggregates that `windowed` computes."""
+RANKED = {"place": False, "place_from_above": True}
+"""Whether the rank of the row's own amount among those of its frame is from above; 1 where none is less, or more."""
+QUARTILES = {"q25": 0.25, "q50": 0.5, "q75": 0.75}
 BLOCK = 1 << 16
 """Rows that are worked on at once, so that what is made of them stays in the processor's cache."""
 TILE = 1 << 18
@@ -66,7 +71,7 @@ def windowed(
         need. `us`, `amount`, `x` (-10^15 to 10^15), `night`, `weekend`, `clock_cosine` and `clock_sine` have no null;
         in `fraud`, `lat0` and so on, and in keys, it is what is not known. `us` is int64; keys are of any type.
     windows : mapping of str to Window
-        By alias; their aggregates are among `COMPUTED`.
+        By alias.
     asks : ndarray of bool, shape (rows,), optional
         The rows whose values are wanted; all by default. The others are seen, and cost little.
     threads : int
@@ -117,12 +122,16 @@ class _Source:
 
     def read(self, window: Window) -> None:
         """Take the columns that a window is made of out of the table; " known" behind a name: where it has a value."""
-        name = "amount" if window.aggregate == "max" else SUMMED.get(window.aggregate, "")
-        if window.aggregate in PLACED:
-            name = PLACED[window.aggregate].format(window.of)
+        of_amounts = window.aggregate in {"max", *RANKED, *QUARTILES}
+        name = "amount" if of_amounts else SUMMED.get(window.aggregate, "")
+        if window.aggregate in {*PLACED, "distinct"}:
+            name = {**PLACED, "distinct": "e{}"}[window.aggregate].format(window.of)
         if not name or name in self.columns:
             return
-        if name == "fraud" or window.aggregate in PLACED:
+        if window.aggregate == "distinct":
+            self.columns[f"{name} known"] = self.rows[name].is_valid().to_numpy()
+            self.columns[name] = _codes(self.rows[name])
+        elif name == "fraud" or window.aggregate in PLACED:
             self.columns[f"{name} known"] = self.rows[name].is_valid().to_numpy()
             self.columns[name] = self.rows[name].fill_null(0).to_numpy()
         else:
@@ -188,7 +197,7 @@ def _party(
         if source.asks is not None:
             at = first - seen + np.flatnonzero(source.asks[chosen[at]])
         target = chosen[at] if place is None else place[chosen[at]]
-        block = _Block(source, chosen, party * step + clock[chosen], at, {})
+        block = _Block(source, chosen, party * step + clock[chosen], at, {}, [])
         for alias, found in block.values(windows):
             values[alias][target] = found
 
@@ -253,7 +262,8 @@ class _Block:
     """Some parties' rows, one party's after another's, each in the order of time.
 
     `rows` says which of the table's they are, `moments` grow over all of them and tell the parties apart, `at` says
-    which of them are asked for. `edges` are the ends of frames that were looked up.
+    which of them are asked for. `edges` are the ends of frames that were looked up, `ranks` what was
+    made of the amounts.
     """
 
     source: _Source
@@ -261,6 +271,7 @@ class _Block:
     moments: np.ndarray
     at: np.ndarray | slice
     edges: dict[int, np.ndarray]
+    ranks: list[tuple[np.ndarray, np.ndarray, WaveletMatrix]]
 
     def values(self, windows: Mapping[str, Window]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield each window's alias and its values for the rows asked for."""
@@ -271,7 +282,7 @@ class _Block:
             if aggregate == "max":
                 yield from zip(frames, _highest(self.column("amount") + 0.0, list(frames.values())), strict=True)
                 continue
-            value = self.last(aggregate, of) if aggregate in {*PLACED, "previous"} else self.total(aggregate)
+            value = self.value(aggregate, of)
             for alias, (first, end) in frames.items():
                 yield alias, value(first, end)
 
@@ -289,6 +300,62 @@ class _Block:
     def column(self, name: str) -> np.ndarray:
         """Return a column's values."""
         return self.source.columns[name][self.rows]
+
+    def value(self, aggregate: str, of: int | None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return the function that gives an aggregate's value of each frame."""
+        if aggregate == "distinct":
+            return self.distinct(f"e{of}")
+        if aggregate in RANKED:
+            return self.rank(from_above=RANKED[aggregate])
+        if aggregate in QUARTILES:
+            return self.quantile(QUARTILES[aggregate])
+        return self.last(aggregate, of) if aggregate in {*PLACED, "previous"} else self.total(aggregate)
+
+    def distinct(self, name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return the function that counts the different values of a frame."""
+        codes, n_rows = self.column(name), len(self.rows)
+        order = np.argsort(codes, kind="stable")
+        is_again = codes[order[1:]] == codes[order[:-1]]
+        after = np.zeros(n_rows, dtype=np.int64)  # the place behind the value's last one, 0 where it is new
+        after[order[1:]] = np.where(is_again, order[:-1] + 1, 0)
+        matrix = WaveletMatrix(np.where(self.column(f"{name} known"), after, n_rows + 1), n_rows + 1)
+        return lambda first, end: matrix.below(first, end, first + 1).astype(np.float64)
+
+    def amounts(self) -> tuple[np.ndarray, np.ndarray, WaveletMatrix]:
+        """Return the amounts in the order of size, each once, the place of each row's among them, and their matrix."""
+        if not self.ranks:
+            sizes, places = np.unique(self.column("amount") + 0.0, return_inverse=True)
+            self.ranks.append((sizes, places, WaveletMatrix(places, len(sizes))))
+        return self.ranks[0]
+
+    def rank(self, *, from_above: bool) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return the function that ranks the row's own amount among those of its frame."""
+        _, places, matrix = self.amounts()
+        own = places[self.at]
+
+        def value(first: np.ndarray, end: np.ndarray) -> np.ndarray:
+            beyond = end - first - matrix.below(first, end, own + 1) if from_above else matrix.below(first, end, own)
+            return (beyond + 1).astype(np.float64)
+
+        return value
+
+    def quantile(self, share: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Return the function that gives a quantile of a frame's amounts, straight between two of them."""
+        sizes, _, matrix = self.amounts()
+
+        def value(first: np.ndarray, end: np.ndarray) -> np.ndarray:
+            place = share * np.maximum(end - first - 1, 0)
+            below = np.floor(place)
+            low, high = (
+                sizes[np.minimum(matrix.smallest(first, end, at.astype(np.int64)), len(sizes) - 1)]
+                for at in (below, np.ceil(place))
+            )
+            part = place - below
+            with np.errstate(invalid="ignore", over="ignore"):  # between amounts that are infinite
+                between = np.where(low == high, low, low + (high - low) * part)
+            return np.where(end > first, between, np.nan)
+
+        return value
 
     def total(self, aggregate: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """Return the function that sums up a frame."""
