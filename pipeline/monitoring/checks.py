@@ -13,7 +13,7 @@ from pipeline.detector.usual import Usual
 from pipeline.monitoring.columns import ColumnDrift, column_drifts, index_of
 from pipeline.monitoring.martingale import LEVELS, Bounds, Course, bounds, course, evidence
 from pipeline.monitoring.profile import DayProfile, Days
-from pipeline.monitoring.volume import SMALLEST, Block, Expected, rates
+from pipeline.monitoring.volume import DAYS_OF_ROWS, SMALLEST, Block, Expected, lasting, rates
 from pipeline.numbers import percent
 from pipeline.settings.monitor import CheckName, MonitorConfig
 
@@ -242,14 +242,14 @@ def _scores(seen: Seen) -> Check:
 def _alerts(seen: Seen, detector: Detector, before: VersionBefore | None) -> Check:
     expected, last = seen.alerts, seen.days[-1]
     recent = [seen.profiles[day].flagged for day in seen.days[-IN_A_ROW:]]
-    degree = _lasting([expected.excess(count) for count in recent])
+    degree = lasting([expected.excess(count) for count in recent], IN_A_ROW)
     interval = f"{expected.low:,.0f} to {expected.high:,.0f} are expected nine days in ten"
     text = f"{last} has {recent[-1]:,} alerts, and {interval}"
     whole = [day for day, volume in seen.volume.items() if volume >= WHOLE]
     if not degree and whole[-1:] == [last]:
         profiles = [seen.profiles[day] for day in whole]
         found = rates(Block.of(detector), [(each.rows, each.flagged) for each in profiles])
-        degree, of_as_many = _lasting([excess for excess, _ in found[-IN_A_ROW:]]), found[-1][1]
+        degree, of_as_many = lasting([excess for excess, _ in found], DAYS_OF_ROWS), found[-1][1]
         if degree:
             text = (
                 f"{last} has {recent[-1]:,} alerts in {profiles[-1].rows:,} rows, and {of_as_many.low:,.0f} to "
@@ -258,13 +258,6 @@ def _alerts(seen: Seen, detector: Detector, before: VersionBefore | None) -> Che
     if degree:
         return Check("alerts", "warn", f"{text}: {causes(seen, detector, before)}.", degree)
     return Check("alerts", "ok", f"{text}.")
-
-
-def _lasting(excesses: Sequence[float]) -> float:
-    """Return how far beyond its limit something is on each of some days; 0 where it is not, or not on one side."""
-    if len(excesses) < IN_A_ROW or not (min(excesses) > 0 or max(excesses) < 0):
-        return 0.0
-    return min(map(abs, excesses))
 
 
 def causes(seen: Seen, detector: Detector, before: VersionBefore | None) -> str:

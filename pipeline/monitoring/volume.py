@@ -10,6 +10,8 @@ from pipeline.detector.artefact import Detector
 
 BEYOND = 2.0
 """How many times as far as the interval's end a day's alerts lie from the mean before they count."""
+BEYOND_OF_ROWS, DAYS_OF_ROWS = 1.5, 3
+"""The same of what is expected of as many rows, which is known from more days, and how many days in a row count then."""
 SMALLEST = 1e-9
 """Stands for a share of none, so that ratios stay finite."""
 
@@ -43,12 +45,12 @@ class Expected:
         low, high = queue_interval(mean, day_variance(np.array(counts)), float(len(counts)))
         return cls(mean, float(low), float(high))
 
-    def excess(self, alerts: float) -> float:
+    def excess(self, alerts: float, beyond: float = BEYOND) -> float:
         """Return how many times as far as what still counts for chance a number of alerts lies from the mean.
 
         0 where it counts for that; above 1 for too many, below -1 for too few.
         """
-        most, least = self.mean + BEYOND * (self.high - self.mean), self.mean - BEYOND * (self.mean - self.low)
+        most, least = self.mean + beyond * (self.high - self.mean), self.mean - beyond * (self.mean - self.low)
         if alerts > most:
             return alerts / max(most, SMALLEST)
         return -least / max(alerts, SMALLEST) if alerts < least else 0.0
@@ -84,6 +86,20 @@ class Block:
         return cls(alerts, held.daily(np.ones(len(held), dtype=bool), "alerts")[is_whole])
 
 
+def lasting(excesses: Sequence[float], days: int) -> float:
+    """Return how far beyond its limit something is on each of the last days, 0 where it is not, or not on one side.
+
+    Examples
+    --------
+    >>> lasting([0.0, 1.2, 3.0], 2), lasting([1.2, -3.0], 2), lasting([1.2], 2)
+    (1.2, 0.0, 0.0)
+    """
+    last = excesses[-days:]
+    if len(last) < days or not (min(last) > 0 or max(last) < 0):
+        return 0.0
+    return min(map(abs, last))
+
+
 def rates(block: Block, days: Iterable[tuple[int, int]]) -> list[tuple[float, Expected]]:
     """Return how odd each day's alerts are for its rows, and what was expected of as many.
 
@@ -109,7 +125,7 @@ def rates(block: Block, days: Iterable[tuple[int, int]]) -> list[tuple[float, Ex
         expected, rate = Expected.by(seen), alerts * usual / rows
         scale = rows / usual
         of_as_many = Expected(expected.mean * scale, np.floor(expected.low * scale), np.ceil(expected.high * scale))
-        excess = expected.excess(rate)
+        excess = expected.excess(rate, BEYOND_OF_ROWS)
         found.append((excess, of_as_many))
         seen += waiting
         waiting = [] if excess else [rate]
