@@ -11,7 +11,7 @@ from pipeline.detector.artefact import Detector
 BEYOND = 2.0
 """How many times as far as the interval's end a day's alerts lie from the mean before they count."""
 BEYOND_OF_ROWS, DAYS_OF_ROWS = 1.5, 3
-"""The same of what is expected of as many rows, by more days than the block has, and how many odd days in a row count."""
+"""The same of what is expected of as many rows, by more days than the block has; and how many days in a row count."""
 SMALLEST = 1e-9
 """Stands for a share of none, so that ratios stay finite."""
 
