@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Work = TypeVar("Work")
+Answer = TypeVar("Answer")
 
 ROWS_A_TASK = 200_000
 """Rows that a task reads, about."""
@@ -214,6 +215,11 @@ def a_task_each(
         Names and types of their columns, as Spark says them.
     """
     return spark.range(0, len(items), 1, len(items)).mapInArrow(partial(_work, work, tuple(items)), kinds)
+
+
+def answers(spark: "SparkSession", work: Callable[[Work], Answer], items: Sequence[Work]) -> list[Answer]:
+    """Return what some work makes of items, a task each, in their order: small objects, as Python has them."""
+    return spark.sparkContext.parallelize(items, len(items)).map(work).collect()
 
 
 def _work(

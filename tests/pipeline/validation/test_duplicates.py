@@ -38,7 +38,7 @@ def test_against_a_plain_count(tmp_path: Path, kind: pa.DataType, seed: int) -> 
 
     old = random.integers(0, 400, 100)
     pq.write_table(pa.table({"tx": old}), tmp_path / "scores.parquet")  # numbers, whatever the ids are now
-    again = seen_elsewhere(files[0], [tmp_path / "scores.parquet"], "tx", memory_limit="100MB", scratch=tmp_path)
+    again = seen_elsewhere(files[:1], [tmp_path / "scores.parquet"], "tx", memory_limit="100MB", scratch=tmp_path)
     assert again.tolist() == rows[first & np.isin(ids, old)].tolist()
 
 
@@ -63,7 +63,7 @@ def test_nothing_to_compare_with(tmp_path: Path) -> None:
     nothing = np.array([], dtype=np.int64)
     assert len(later_copies([empty], nothing, memory_limit="100MB", scratch=tmp_path)) == 0
     for elsewhere in ([], [tmp_path / "deleted" / "scores.parquet"]):
-        assert len(seen_elsewhere(empty, elsewhere, "tx", memory_limit="100MB", scratch=tmp_path)) == 0
+        assert len(seen_elsewhere([empty], elsewhere, "tx", memory_limit="100MB", scratch=tmp_path)) == 0
 
 
 def test_a_row_is_the_same_where_every_column_is(tmp_path: Path) -> None:
