@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.settings.config import Config
 from pipeline.tables.ahead import ahead, behind
 from pipeline.tables.cells import as_text
-from pipeline.tables.files import parquet_file
-from pipeline.tables.parquet import read_batches, take_rows
+from pipeline.tables.parquet import read_batches, row_groups, take_rows
 from pipeline.tables.parsing import parse, typed_schema
 from pipeline.tables.period import DAY_US, Period
 from pipeline.tables.reading import Table
@@ -124,7 +123,7 @@ class Part:
         if len(positions) or len(self.paths) > 1:
             schema, start = pq.read_schema(self.paths[0]), 0
             with ParquetWriter(target, schema, distinct=[self.id_column]) as writer:
-                for batch in ahead(_batches(self.paths) if len(positions) else _row_groups(self.paths)):
+                for batch in ahead(_batches(self.paths) if len(positions) else row_groups(self.paths)):
                     mask = np.ones(batch.num_rows, dtype=bool)
                     end = start + batch.num_rows
                     mask[positions[np.searchsorted(positions, start) : np.searchsorted(positions, end)] - start] = False
@@ -391,14 +390,6 @@ class Reading:
 def _batches(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     for path in paths:
         yield from read_batches(path, columns)
-
-
-def _row_groups(paths: Sequence[Path]) -> Iterator[pa.Table]:
-    """Yield the rows of files a row group at a time, as they were written."""
-    for path in paths:
-        with parquet_file(path) as reader:
-            for number in range(reader.num_row_groups):
-                yield reader.read_row_group(number)
 
 
 def _write(rows: tuple[ParquetWriter, pa.RecordBatch]) -> None:

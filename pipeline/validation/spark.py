@@ -6,13 +6,13 @@ begin where the batches of one process do, so that every batch is the same one, 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +22,21 @@ import pyarrow.parquet as pq
 from expectations.suites import SuiteError
 from pipeline.errors import AssayError
 from pipeline.settings.engine import EngineConfig, bytes_of
+from pipeline.tables.parquet import row_groups
 from pipeline.tables.pieces import PIECES, buckets_of, of_a_group, pieces_of, tables_of
+from pipeline.tables.reading import Table
 from pipeline.tables.spark import ROWS_A_TASK, Stretch, a_task_each, answers, at_once, on_spark, session, stretches
 from pipeline.tables.sql import database
 from pipeline.tables.stretches import TableStretch
+from pipeline.tables.writing import ParquetWriter
 from pipeline.validation.duplicates import GOOD_KEYS, ID, LATER_COPIES, ROW, files_with_ids, id_sql, seen_sql
+from pipeline.validation.quarantine import quarantine_schema, union, write_quarantine
 from pipeline.validation.rows import Findings, Places, Reading
 
 if TYPE_CHECKING:
     import duckdb
+
+Answer = TypeVar("Answer")
 
 KEYS, ELSEWHERE = "keys", "elsewhere"
 ROWS_A_BUCKET = 2_000_000
@@ -61,34 +67,100 @@ def read_on_spark(reading: Reading, scratch: Path, on_rows: Callable[[int], None
     engine = reading.config.engine
     session(engine)
     parts = reading.table.stretches(reading.batch_rows, ROWS_A_TASK)
-    if not parts:
+    found = _by_tasks(engine, partial(_findings_of, reading=reading.of_tasks()), scratch, [(part,) for part in parts])
+    if not found:
         reading.run(on_rows)
-        return
-    read = partial(_findings_of, reading.of_tasks(), str(scratch.absolute()))
-    with on_spark(engine, "validation") as spark:
-        found = [findings for findings in answers(spark, read, parts) if findings is not None]
-    if len(found) < len(parts):
-        reading.run(on_rows)
-        return
-    for part, findings in zip(parts, found, strict=True):
-        if isinstance(findings, Exception):
-            raise findings
+    for findings in found:
         reading.findings.add(findings)
-        on_rows(part.rows)
+        on_rows(findings.rows)
 
 
-def _findings_of(reading: Reading, scratch: str, stretch: TableStretch) -> Findings | Exception | None:
-    """Return what a reading finds in a stretch, the error that is the table's fault, or None where it is not seen."""
-    if not stretch.is_there():
-        return None
-    folder = Path(scratch) / f"{stretch.first:012d}"
-    folder.mkdir(exist_ok=True)
+def _findings_of(folder: Path, stretch: TableStretch, *, reading: Reading) -> Findings:
     reading = reading.over(stretch, folder)
+    reading.run(lambda rows: None)
+    return reading.findings
+
+
+def quarantine_on_spark(path: Path, reading: Reading, broken: Mapping[str, Places], *, batch_id: str) -> None:
+    """Write what `write_quarantine` does, by tasks that read the stretches with rejected rows once more.
+
+    Parameters
+    ----------
+    path : Path
+        In a folder that the whole cluster sees at the same path.
+    reading : Reading
+    broken, batch_id
+        As `write_quarantine` takes them.
+
+    Raises
+    ------
+    InputError
+        When the table has fewer rows than when it was validated.
+    ResourceError
+        When the cluster can't be reached, or a job fails.
+    """
+    table, rows = reading.table, reading.batch_rows
+    rejects = union(broken.values())
+    parts = [part for part in table.stretches(rows, ROWS_A_TASK) if len(_within(part, rejects))]
+    items = [(part, {name: _within(part, places) for name, places in broken.items()}) for part in parts]
+    work = partial(_quarantine_of, table=table, batch_id=batch_id, rows=rows)
+    files = _by_tasks(reading.config.engine, work, path.parent, items)
+    if not files:
+        write_quarantine(path, table, broken, batch_id=batch_id, batch_rows=rows)
+        return
+    with ParquetWriter(path, quarantine_schema(table.schema)) as writer:
+        for group in row_groups(files):
+            writer.write(group)
+
+
+def _quarantine_of(
+    folder: Path, stretch: TableStretch, broken: Mapping[str, Places], *, table: Table, batch_id: str, rows: int
+) -> Path:
+    file = folder / "quarantine.parquet"
+    write_quarantine(file, table, broken, batch_id=batch_id, batch_rows=rows, stretch=stretch)
+    return file
+
+
+def _within(stretch: TableStretch, places: Places) -> Places:
+    """Return those of ascending places that lie in a stretch."""
+    return places[slice(*np.searchsorted(places, [stretch.first, stretch.first + stretch.rows]))]
+
+
+def _by_tasks(
+    engine: EngineConfig,
+    work: Callable[..., Answer],
+    scratch: Path,
+    items: Sequence[tuple[TableStretch, *tuple[Any, ...]]],
+) -> list[Answer]:
+    """Return what some work makes of a folder for its files, a stretch and what goes with it, a task each, in order.
+
+    Nothing where there is nothing to do, or where a machine of the cluster does not see the table. What is the table's
+    fault is raised as one process meets it, the first first.
+    """
+    if not items:
+        return []
+    with on_spark(engine, "validation") as spark:
+        found = answers(spark, partial(_tried, work, str(scratch.absolute())), items)
+    if any(answer is None for answer in found):
+        return []
+    for answer in found:
+        if isinstance(answer, Exception):
+            raise answer
+    return cast("list[Answer]", found)
+
+
+def _tried(
+    work: Callable[..., Answer], scratch: str, item: tuple[TableStretch, *tuple[Any, ...]]
+) -> Answer | Exception | None:
+    """Return what some work makes of a stretch, the error that is the table's fault, or None where it is not seen."""
+    if not item[0].is_there():
+        return None
+    folder = Path(scratch) / f"{item[0].first:012d}"
+    folder.mkdir(exist_ok=True)
     try:
-        reading.run(lambda rows: None)
+        return work(folder, *item)
     except (AssayError, SuiteError) as error:
         return error
-    return reading.findings
 
 
 def later_copies_on_spark(

@@ -31,7 +31,7 @@ from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import union, write_quarantine
 from pipeline.validation.refusals import check_names
 from pipeline.validation.rows import Reading
-from pipeline.validation.spark import read_on_spark
+from pipeline.validation.spark import quarantine_on_spark, read_on_spark
 from pipeline.validation.verdict import StoredFiles, Verdict
 
 if TYPE_CHECKING:
@@ -164,13 +164,10 @@ def _write(verdict: Verdict, folder: Path, batch_id: str, page: Path | None) -> 
     for part, name in ((findings.inside, "accepted"), (findings.lookback, "lookback")):
         part.finish(verdict.scratch / f"{name}.parquet")
     quarantine = verdict.scratch / "quarantine.parquet"
-    write_quarantine(
-        quarantine,
-        reading.table,
-        rejects,
-        batch_id=batch_id,
-        batch_rows=reading.batch_rows,
-    )
+    if reading.config.engine.name == "spark":
+        quarantine_on_spark(quarantine, reading, rejects, batch_id=batch_id)
+    else:
+        write_quarantine(quarantine, reading.table, rejects, batch_id=batch_id, batch_rows=reading.batch_rows)
     number = len(union(rejects.values()))
     counts = Counts(
         read=verdict.read,

@@ -1,5 +1,6 @@
 """Ids that come twice, against a plain Python count."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,15 @@ def test_ids_rise_where_each_is_above_the_one_before_however_they_are_cut(kind: 
         ids = random.choice(20, 4).tolist()
         ids = [None if random.random() < 0.2 else number for number in (sorted(ids) if random.random() < 0.7 else ids)]
         array, cut = pa.array(ids).cast(pa.int64()).cast(kind), int(random.integers(0, 5))
-        rise = Rise()
+        rise, joined = Rise(), Rise()
         for part in (array[:cut], array[cut:]):
             rise.add(part)
+        for start, end in pairwise(sorted({0, 1, cut, 4})):
+            apart = Rise()
+            apart.add(array[start:end])
+            joined.join(apart)
         there = array.drop_null().to_pylist()
-        assert rise.holds == (there == sorted(set(there)))
+        assert rise.holds == joined.holds == (there == sorted(set(there)))
         risen += rise.holds
     assert 20 < risen < 180
 

@@ -12,15 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import AssayError
+from pipeline.errors import AssayError, ConfigError, InputError, ResourceError
 from pipeline.settings.config import Config
 from pipeline.settings.engine import EngineConfig
+from pipeline.tables.batch import WHOLE
 from pipeline.tables.period import Period
 from pipeline.tables.reading import open_table
+from pipeline.tables.stretches import TableStretch
 from pipeline.validation import spark
+from pipeline.validation.duplicates import later_copies, seen_elsewhere
+from pipeline.validation.rows import Reading
+from pipeline.validation.spark import later_copies_on_spark, seen_on_spark
 from pipeline.validation.validate import validate
 from tests.pipeline.tasks_here import in_this_process
-from tests.pipeline.validation.batches import DAY, NOW, config, expect, rows
+from tests.pipeline.validation.batches import DAY, HEADER, NOW, config, expect, rows, run, with_suite
 from tests.pipeline.validation.test_validate import CELLS
 
 ON_SPARK = EngineConfig(name="spark", master="local[2]")
@@ -138,3 +143,106 @@ def test_where_nothing_is_wrong_not_a_byte_differs(tmp_path: Path, monkeypatch: 
     for name in ("accepted", "lookback", "quarantine"):
         here, there = (tmp_path / place / f"{name}.parquet" for place in ("here", "there"))
         assert here.read_bytes() == there.read_bytes()
+
+
+def test_what_tasks_cannot_read_by_themselves_is_read_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch, spark)
+    monkeypatch.setattr(spark, "ROWS_A_TASK", 100)
+    text = "tx,at,eur,card,channel,score,fraud\na,2025-03-10,5,c,web,1,0\nbroken\na,2025-03-10,6,c,web,1,0\n"
+    (tmp_path / "in.csv").write_text(text)
+    assert by_both(tmp_path, tmp_path / "in.csv", config())[4].quarantined == 2
+    path = delivered(tmp_path, mixed(), 70, 2)
+    monkeypatch.setattr(TableStretch, "is_there", lambda stretch: stretch.first == 0)
+    assert by_both(tmp_path / "unseen", path, config())[4].accepted
+
+
+def test_what_is_the_tables_fault_or_the_suites_is_said_as_one_process_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch, spark)
+    monkeypatch.setattr(spark, "ROWS_A_TASK", 10)
+    text = pa.array([b"\xff"] * 40).view(pa.string())
+    for number, name in enumerate(("good", "bad", "worse")):
+        table = rows(40, tx=[f"{name}{place}" for place in range(40)], **({"note": text} if number else {}))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / "in" / f"{number}.parquet", row_group_size=15)
+    setup = config(validation={"batch_rows": 7})
+    kind, message, *_ = by_both(tmp_path, tmp_path / "in", setup)
+    assert (kind, message) == (
+        InputError,
+        f"{tmp_path}/in/1.parquet: column 'note' can't be read in row 1: the text is not UTF-8; write it again",
+    )
+    rule = expect("column_values_to_match_strftime_format", column="eur", strftime_format="%Y")
+    path = delivered(tmp_path, rows(40), 15, 1)
+    kind, message, *_ = by_both(tmp_path, path, with_suite(tmp_path, rule, batch_rows=7))
+    assert kind is ConfigError
+    assert "suite.json, expectation 1 (expect_column_values_to_match_strftime_format): cannot be computed on" in message
+
+
+def test_a_task_that_fails_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path, stretch: Any, *, reading: Any) -> None:
+        raise MemoryError(f"no room for {stretch.rows} rows")
+
+    monkeypatch.setattr(spark, "_findings_of", fail)
+    setup = config().model_copy(update={"engine": ON_SPARK})
+    message = (
+        r"^validation on Spark at local\[2\] failed, and nothing of it was kept: MemoryError: no room for 9 rows; look"
+    )
+    with pytest.raises(ResourceError, match=message):
+        run(tmp_path, rows(9), setup)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.parquet"]
+
+
+@pytest.mark.parametrize("table", [rows(3), HEADER + "a,2025-03-10,5,c,web,1,0\n"], ids=["Parquet", "CSV"])
+def test_a_cluster_that_is_not_there_is_told_before_a_row_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: pa.Table | str
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    setup, read = config().model_copy(update={"engine": ON_SPARK}), list[int]()
+    with pytest.raises(ResourceError, match=r"needs Java 17 or newer, and there is no java"):
+        run(tmp_path, table, setup, on_rows=read.append)
+    assert not read
+
+
+def test_tasks_learn_nothing_of_the_configuration_but_what_rows_are_judged_by(tmp_path: Path) -> None:
+    pq.write_table(rows(3), tmp_path / "in.parquet")
+    setup = with_suite(
+        tmp_path,
+        expect("column_mean_to_be_between", column="eur", min_value=0),
+        expect("column_values_to_be_in_set", column="channel", value_set=["web"]),
+    )
+    setup = setup.model_copy(update={"tracking": setup.tracking.model_copy(update={"uri": "sqlite:///secret"})})
+    reading = Reading(open_table(tmp_path / "in.parquet", setup.table), setup, WHOLE, now=NOW, scratch=tmp_path)
+    told = reading.of_tasks()
+    assert told.config.tracking.uri != "sqlite:///secret"
+    assert (told.config.contract, told.config.validation) == (setup.contract, setup.validation)
+    assert {*reading.rules} - {*told.rules} == {"tx: unique", "eur: mean to be between"}
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string()])
+def test_ids_by_their_hash_against_one_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType
+) -> None:
+    in_this_process(monkeypatch, spark)
+    monkeypatch.setattr(spark, "ROWS_A_BUCKET", 50)
+    random = np.random.default_rng(2)
+    files, first = [], 0
+    for number, count in enumerate((200, 0, 150)):
+        ids = pa.array([None if value == 7 else int(value) for value in random.integers(0, 250, count)], pa.int64())
+        files.append(tmp_path / f"keys{number}.parquet")
+        keys = pa.table({"id": ids.cast(kind), "row": pa.array(range(first, first + count), pa.int64())})
+        pq.write_table(keys, files[-1], row_group_size=40)
+        first += count
+    pq.write_table(pa.table({"tx": pa.array(range(0, 250, 3))}), tmp_path / "scores.parquet")
+    pq.write_table(pa.table({"other": [1]}), tmp_path / "without-ids.parquet")
+    elsewhere = [tmp_path / name for name in ("scores.parquet", "without-ids.parquet", "gone.parquet")]
+    without = np.sort(random.choice(first, 90, replace=False))
+    limits = {"memory_limit": "100MB", "scratch": tmp_path}
+    copies = later_copies(files, without, **limits)
+    assert later_copies_on_spark(files, without, engine=ON_SPARK, **limits).tolist() == copies.tolist()
+    again = seen_elsewhere(files, elsewhere, "tx", **limits)
+    assert seen_on_spark(files, elsewhere, "tx", engine=ON_SPARK, **limits).tolist() == again.tolist()
+    assert min(len(copies), len(again)) > 10
+    nothing = np.array([], dtype=np.int64)
+    assert later_copies_on_spark(files[1:2], nothing, engine=ON_SPARK, **limits).tolist() == []
+    assert seen_on_spark(files, elsewhere[1:], "tx", engine=ON_SPARK, **limits).tolist() == []
