@@ -1,29 +1,38 @@
-"""Stretches of other people's Parquet files: rows of a table that lie side by side, for whoever reads them by parts."""
+"""Stretches of other people's tables: rows that lie side by side, for whoever reads a table by parts."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 
 from pipeline.tables.files import parquet_file
+from pipeline.tables.lines import Block
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Row groups of a file that lie side by side, each with a row at least.
+    """Row groups of a Parquet file, or blocks of lines of CSV, that lie side by side, each with a row at least.
 
     Parameters
     ----------
     file : Path
     numbers : tuple of int
-    first : int
-        Number of their first row in the file.
+    first, rows : int
+        Number of their first row in the file, and how many they have.
+    within : pair of int, optional
+        Of CSV, the bytes that they are.
     """
 
     file: Path
     numbers: tuple[int, ...]
     first: int
+    rows: int
+    within: tuple[int, int] | None = None
+
+
+class NotByItself(Exception):
+    """Rows of CSV turned out to be such that it takes all that is before to tell which they are."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,24 @@ class TableStretch:
         return all((self.folder / groups.file).exists() for groups in self.groups)
 
 
-def group_sizes(file: Path) -> list[int]:
-    """Return how many rows each row group of a file has."""
+def row_groups_of(file: Path) -> list[Groups]:
+    """Return the row groups of a Parquet file that have rows."""
     with parquet_file(file) as reader:
-        return [reader.metadata.row_group(number).num_rows for number in range(reader.num_row_groups)]
+        sizes = [reader.metadata.row_group(number).num_rows for number in range(reader.num_row_groups)]
+    numbered = enumerate(zip(accumulate(sizes, initial=0), sizes, strict=False))
+    return [Groups(file, (number,), first, size) for number, (first, size) in numbered if size]
 
 
-def table_stretches(sizes: Mapping[Path, Sequence[int]], batch_rows: int, rows: int) -> list[TableStretch]:
+def blocks_of(file: Path, blocks: Sequence[Block]) -> list[Groups]:
+    """Return blocks of lines of a CSV file."""
+    firsts = accumulate((block.lines for block in blocks), initial=0)
+    return [
+        Groups(file, (number,), first, block.lines, (block.start, block.end))
+        for number, (first, block) in enumerate(zip(firsts, blocks, strict=False))
+    ]
+
+
+def table_stretches(groups: Sequence[Groups], batch_rows: int, rows: int) -> list[TableStretch]:
     """Return the stretches of a table, in order: of so many rows where its row groups are smaller, else of one group.
 
     Each begins where a batch does when the whole table is read in batches, so that whoever reads a stretch in such
@@ -67,40 +87,34 @@ def table_stretches(sizes: Mapping[Path, Sequence[int]], batch_rows: int, rows: 
 
     Parameters
     ----------
-    sizes : mapping of Path to sequence of int
-        How many rows each row group has, by file, in the table's order.
+    groups : sequence of Groups
+        Of the table, one by one, in its order.
     batch_rows : int
         Rows of a batch.
     rows : int
         Rows of a stretch, about.
     """
-    groups = [group for file, some in sizes.items() for group in _groups_of(file, some)]
-    begins = [0, *accumulate(size for _, size in groups)]
+    begins = [0, *accumulate(group.rows for group in groups)]
     cuts, held = {0}, 0
-    for begin, (_, size) in zip(begins, groups, strict=False):
+    for begin, group in zip(begins, groups, strict=False):
         if held >= rows:
             cuts.add(-(-begin // batch_rows) * batch_rows)
             held = 0
-        held += size
+        held += group.rows
     ends = [*sorted(cut for cut in cuts if cut < begins[-1]), begins[-1]]
     folder, found = Path.cwd(), []
     for first, end in pairwise(ends):
         start, stop = bisect_right(begins, first) - 1, bisect_left(begins, end)
-        side_by_side = _joined([group for group, _ in groups[start:stop]])
-        found.append(TableStretch(first, end - first, side_by_side, first - begins[start], folder))
+        found.append(TableStretch(first, end - first, _joined(groups[start:stop]), first - begins[start], folder))
     return found
 
 
-def _groups_of(file: Path, sizes: Sequence[int]) -> Iterator[tuple[Groups, int]]:
-    """Yield the row groups of a file that have rows, each with its number of rows."""
-    for number, (first, size) in enumerate(zip(accumulate(sizes, initial=0), sizes, strict=False)):
-        if size:
-            yield Groups(file, (number,), first), size
-
-
 def _joined(groups: Sequence[Groups]) -> tuple[Groups, ...]:
-    """Return row groups, those of one file together."""
-    return tuple(
-        Groups(file, tuple(number for group in some for number in group.numbers), some[0].first)
-        for file, some in ((file, list(some)) for file, some in groupby(groups, key=lambda group: group.file))
-    )
+    """Return groups, those of one file together."""
+    together = []
+    for file, found in groupby(groups, key=lambda group: group.file):
+        some = list(found)
+        within = (some[0].within[0], some[-1].within[1]) if some[0].within and some[-1].within else None
+        numbers = tuple(number for group in some for number in group.numbers)
+        together.append(Groups(file, numbers, some[0].first, sum(group.rows for group in some), within))
+    return tuple(together)

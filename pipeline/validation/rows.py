@@ -209,6 +209,8 @@ class Reading:
         Rows that are judged at a time.
     stretch : TableStretch or None
         The rows that it goes through; None for all.
+    stretches : list of TableStretch
+        Those of which tasks went through one each.
     findings : Findings
     """
 
@@ -228,6 +230,7 @@ class Reading:
         self.engine = Engine(config.contract.sensitive)
         self.findings = self._nothing(0)
         self.stretch: TableStretch | None = None
+        self.stretches: list[TableStretch] = []
 
     @property
     def read_rows(self) -> int:

@@ -27,7 +27,7 @@ from pipeline.tables.pieces import PIECES, buckets_of, of_a_group, pieces_of, ta
 from pipeline.tables.reading import Table
 from pipeline.tables.spark import ROWS_A_TASK, Stretch, a_task_each, answers, at_once, on_spark, session, stretches
 from pipeline.tables.sql import database
-from pipeline.tables.stretches import TableStretch
+from pipeline.tables.stretches import NotByItself, TableStretch
 from pipeline.tables.writing import ParquetWriter
 from pipeline.validation.duplicates import GOOD_KEYS, ID, LATER_COPIES, ROW, files_with_ids, id_sql, seen_sql
 from pipeline.validation.quarantine import quarantine_schema, union, write_quarantine
@@ -46,7 +46,7 @@ ROWS_A_BUCKET = 2_000_000
 def read_on_spark(reading: Reading, scratch: Path, on_rows: Callable[[int], None]) -> None:
     """Run a reading by the cluster of its configuration; what it finds is what one process does.
 
-    A table that can only be read in order, which is CSV, is read here, and so is one that the cluster does not see.
+    A table that is read in order, such as CSV with quotes, is read here, and so is one that the cluster does not see.
 
     Parameters
     ----------
@@ -70,6 +70,8 @@ def read_on_spark(reading: Reading, scratch: Path, on_rows: Callable[[int], None
     found = _by_tasks(engine, partial(_findings_of, reading=reading.of_tasks()), scratch, [(part,) for part in parts])
     if not found:
         reading.run(on_rows)
+        return
+    reading.stretches = parts
     for findings in found:
         reading.findings.add(findings)
         on_rows(findings.rows)
@@ -101,7 +103,9 @@ def quarantine_on_spark(path: Path, reading: Reading, broken: Mapping[str, Place
     """
     table, rows = reading.table, reading.batch_rows
     rejects = union(broken.values())
-    parts = [part for part in table.stretches(rows, ROWS_A_TASK) if len(_within(part, rejects))]
+    parts = [part for part in reading.stretches if len(_within(part, rejects))]
+    if table.format == "parquet" and parts and table.stretches(rows, ROWS_A_TASK) != reading.stretches:
+        parts = []  # it was changed meanwhile, which whoever reads all of it notices
     items = [(part, {name: _within(part, places) for name, places in broken.items()}) for part in parts]
     work = partial(_quarantine_of, table=table, batch_id=batch_id, rows=rows)
     files = _by_tasks(reading.config.engine, work, path.parent, items)
@@ -134,8 +138,8 @@ def _by_tasks(
 ) -> list[Answer]:
     """Return what some work makes of a folder for its files, a stretch and what goes with it, a task each, in order.
 
-    Nothing where there is nothing to do, or where a machine of the cluster does not see the table. What is the table's
-    fault is raised as one process meets it, the first first.
+    Nothing where there is nothing to do, and where a stretch can't be read by itself, or is not seen from a machine of
+    the cluster. What is the table's fault is raised as one process meets it, the first first.
     """
     if not items:
         return []
@@ -152,13 +156,15 @@ def _by_tasks(
 def _tried(
     work: Callable[..., Answer], scratch: str, item: tuple[TableStretch, *tuple[Any, ...]]
 ) -> Answer | Exception | None:
-    """Return what some work makes of a stretch, the error that is the table's fault, or None where it is not seen."""
+    """Return what some work makes of a stretch, the error that is the table's fault, or None where it can't be read."""
     if not item[0].is_there():
         return None
     folder = Path(scratch) / f"{item[0].first:012d}"
     folder.mkdir(exist_ok=True)
     try:
         return work(folder, *item)
+    except NotByItself:
+        return None
     except (AssayError, SuiteError) as error:
         return error
 

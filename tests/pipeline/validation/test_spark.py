@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from pipeline.errors import AssayError, ConfigError, InputError, ResourceError
 from pipeline.settings.config import Config
 from pipeline.settings.engine import EngineConfig
+from pipeline.tables import lines
 from pipeline.tables.batch import WHOLE
 from pipeline.tables.period import Period
 from pipeline.tables.reading import open_table
 from pipeline.tables.stretches import TableStretch
 from pipeline.validation import spark
 from pipeline.validation.duplicates import later_copies, seen_elsewhere
-from pipeline.validation.rows import Reading
+from pipeline.validation.rows import Findings, Reading
 from pipeline.validation.spark import later_copies_on_spark, seen_on_spark
 from pipeline.validation.validate import validate
 from tests.pipeline.tasks_here import in_this_process
@@ -66,13 +67,19 @@ def by_both(folder: Path, path: Path, setup: Config, **asked: Any) -> list[Any]:
     return here
 
 
-def delivered(folder: Path, table: pa.Table, groups: int, files: int) -> Path:
-    """Write a table as several files, with so many rows in a row group."""
+def delivered(folder: Path, table: pa.Table, groups: int, files: int, *, line: str | None = None) -> Path:
+    """Write a table as several files, with so many rows in a row group; or as CSV, with one line more."""
     path = folder / "in [x]"
     path.mkdir(parents=True)
     size = -(-table.num_rows // files)
     for number in range(files):
-        pq.write_table(table.slice(number * size, size), path / f"{number}.parquet", row_group_size=groups)
+        rows = table.slice(number * size, size)
+        if line is None:
+            pq.write_table(rows, path / f"{number}.parquet", row_group_size=groups)
+        else:
+            texts = [table.column_names, *(row.values() for row in rows.to_pylist())]
+            lines = "".join(",".join(cell or "" for cell in cells) + "\n" for cells in texts)
+            (path / f"{number}.csv").write_text(lines + line * (number == files // 2))
     return path
 
 
@@ -80,6 +87,7 @@ def delivered(folder: Path, table: pa.Table, groups: int, files: int) -> Path:
 @given(
     cells=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=30),
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(1, 7), st.integers(1, 12)),
+    line=st.sampled_from([None, "", "t,2025-03-10\n", '"t",2025-03-10,1,c,web,1,0\n']),
     kind=st.tuples(
         st.sampled_from(["drawn", "rising", "other types"]),
         st.booleans(),
@@ -91,6 +99,8 @@ def test_tables_drawn_by_chance_become_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     cells: list[dict[str, str]],
     sizes: tuple[int, int, int, int],
+    *,
+    line: str | None,
     kind: tuple[str, bool, float, Period],
 ) -> None:
     folder = tmp_path_factory.mktemp("drawn")
@@ -98,7 +108,7 @@ def test_tables_drawn_by_chance_become_the_same(
     table = pa.Table.from_pylist(cells, pa.schema([(name, pa.string()) for name in CELLS]))
     if ids == "rising":
         table = table.set_column(0, "tx", pa.array([f"{number:03d}" for number in range(len(cells))]))
-    path = delivered(folder, table, groups, files)
+    path = delivered(folder, table, groups, files, line=line)
     (folder / "suite.json").write_text(json.dumps({"name": "own", "expectations": SUITE}))
     before = {"tx": pa.array(range(3)) if ids == "other types" else pa.array(["a", "f", "002"])}
     pq.write_table(pa.table(before), folder / "scores.parquet")
@@ -107,6 +117,7 @@ def test_tables_drawn_by_chance_become_the_same(
     with pytest.MonkeyPatch.context() as patch:
         in_this_process(patch, spark)
         patch.setattr(spark, "ROWS_A_TASK", task_rows)
+        patch.setattr(lines, "BLOCK_BYTES", 70 * groups)
         by_both(folder, path, setup, period=period, elsewhere=[folder / "scores.parquet"])
 
 
@@ -148,12 +159,41 @@ def test_where_nothing_is_wrong_not_a_byte_differs(tmp_path: Path, monkeypatch: 
 def test_what_tasks_cannot_read_by_themselves_is_read_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_this_process(monkeypatch, spark)
     monkeypatch.setattr(spark, "ROWS_A_TASK", 100)
-    text = "tx,at,eur,card,channel,score,fraud\na,2025-03-10,5,c,web,1,0\nbroken\na,2025-03-10,6,c,web,1,0\n"
-    (tmp_path / "in.csv").write_text(text)
-    assert by_both(tmp_path, tmp_path / "in.csv", config())[4].quarantined == 2
+    monkeypatch.setattr(lines, "BLOCK_BYTES", 1000)
+    tasks: list[int] = []
+    own = spark.answers
+    monkeypatch.setattr(spark, "answers", lambda *told: tasks.append(len(told[2])) or own(*told))
+    setup = config(validation={"batch_rows": 40})
+    for name, line, by_tasks in (("whole", "", True), ("quoted", '"t",2025-03-10,1,c,web,1,0,n\n', False)):
+        path = delivered(tmp_path / name, mixed(), 0, 2, line=line)
+        assert by_both(tmp_path / name, path, setup)[4].accepted
+        assert (sum(tasks) > 6) is by_tasks
+        assert (tasks == []) is not by_tasks
+        tasks.clear()
+    path = delivered(tmp_path / "broken", mixed(), 0, 2, line="t,2025-03-10\n")
+    assert "csv line: has as many cells as the header" in dict(by_both(tmp_path / "broken", path, setup)[5])
     path = delivered(tmp_path, mixed(), 70, 2)
     monkeypatch.setattr(TableStretch, "is_there", lambda stretch: stretch.first == 0)
-    assert by_both(tmp_path / "unseen", path, config())[4].accepted
+    assert by_both(tmp_path / "unseen", path, setup)[4].accepted
+
+
+def test_a_table_that_shrinks_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_this_process(monkeypatch, spark)
+    monkeypatch.setattr(spark, "ROWS_A_TASK", 10)
+    pq.write_table(rows(40, eur=[-1.0] * 39 + [1.0]), tmp_path / "in.parquet", row_group_size=10)
+    own = Findings.add
+
+    def shrink(findings: Findings, other: Findings) -> None:
+        own(findings, other)
+        pq.write_table(rows(10, eur=[-1.0] * 10), tmp_path / "in.parquet")
+
+    monkeypatch.setattr(Findings, "add", shrink)
+    setup = config(validation={"batch_rows": 5}).model_copy(update={"engine": ON_SPARK})
+    kind, message, *_ = became(tmp_path / "out", tmp_path / "in.parquet", setup)
+    assert (kind, message) == (
+        InputError,
+        f"{tmp_path}/in.parquet changed while it was read; run again when it is complete",
+    )
 
 
 def test_what_is_the_tables_fault_or_the_suites_is_said_as_one_process_says_it(

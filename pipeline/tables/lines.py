@@ -1,0 +1,80 @@
+"""Blocks of whole lines of a CSV file: where it can be cut so that each part is read as it is in the whole."""
+
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from pipeline.settings.config import TableConfig
+from pipeline.tables.files import BLOCK_BYTES, Header, codec
+from pipeline.tables.packed import is_packed
+
+_ONE_BYTE_ENDS = {"ascii", "cp1252", "iso8859-1", "iso8859-15", "utf-8", "utf-8-sig"}
+"""Encodings in which the byte of a line's end is no part of another sign."""
+
+
+class Block(NamedTuple):
+    """Bytes of a file, from the first to the one behind the last, and how many lines they are."""
+
+    start: int
+    end: int
+    lines: int
+
+
+def line_blocks(file: Path, settings: TableConfig, header: Header) -> list[Block]:
+    """Return blocks of the lines below the header, none where it takes all that is before to tell what a line is.
+
+    So it is where anything is quoted, a line is blank or ends otherwise than others, the file is packed, or its
+    encoding is none of the usual ones. Whether each line has as many cells as the header is not looked at.
+
+    Parameters
+    ----------
+    file : Path
+    settings : TableConfig
+        Encoding.
+    header : Header
+        From `read_header`.
+    """
+    if is_packed(file) or codec(settings) not in _ONE_BYTE_ENDS:
+        return []
+    blocks, above = [], header.skipped + (not header.is_row)
+    with file.open("rb") as stream:
+        for start, text in _whole_lines(stream):
+            if not _is_plain(text, is_first=start == 0):
+                return []
+            skipped = min(above, text.count(b"\n"))
+            begin = _behind(text, skipped)
+            above -= skipped
+            lines = text.count(b"\n", begin) + (not text.endswith(b"\n"))
+            if begin < len(text):
+                blocks.append(Block(start + begin, start + len(text), lines))
+    return blocks
+
+
+def _whole_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield the whole lines of each so many bytes, and where they begin."""
+    start, rest = 0, b""
+    while piece := stream.read(BLOCK_BYTES):
+        text = rest + piece
+        end = text.rfind(b"\n") + 1
+        if end:
+            yield start, text[:end]
+        start, rest = start + end, text[end:]
+    if rest:
+        yield start, rest
+
+
+def _is_plain(text: bytes, *, is_first: bool) -> bool:
+    """Return whether each line of a text ends alike and is there, and nothing in it is quoted."""
+    has_blank = text.startswith((b"\n", b"\r\n")) or b"\n\n" in text or b"\n\r\n" in text
+    has_other_ends = text.count(b"\r") != text.count(b"\r\n")
+    has_mark = BOM_UTF8 in text[len(BOM_UTF8) * is_first :]
+    return not (b'"' in text or has_blank or has_other_ends or has_mark)
+
+
+def _behind(text: bytes, lines: int) -> int:
+    """Return the place behind so many lines of a text."""
+    place = 0
+    for _ in range(lines):
+        place = text.index(b"\n", place) + 1
+    return place
