@@ -46,7 +46,8 @@ ROWS_A_BUCKET = 2_000_000
 def read_on_spark(reading: Reading, scratch: Path, on_rows: Callable[[int], None]) -> None:
     """Run a reading by the cluster of its configuration; what it finds is what one process does.
 
-    A table that is read in order, such as CSV with quotes, is read here, and so is one that the cluster does not see.
+    A table that is read in order, such as CSV with quotes, is read here, and so is one that the cluster does not see,
+    or whose results go to a folder that it does not see.
 
     Parameters
     ----------
@@ -138,8 +139,8 @@ def _by_tasks(
 ) -> list[Answer]:
     """Return what some work makes of a folder for its files, a stretch and what goes with it, a task each, in order.
 
-    Nothing where there is nothing to do, and where a stretch can't be read by itself, or is not seen from a machine of
-    the cluster. What is the table's fault is raised as one process meets it, the first first.
+    Nothing where there is nothing to do, and where a stretch can't be read by itself, or it or the folder is not seen
+    from a machine of the cluster. What is the table's fault is raised as one process meets it, the first first.
     """
     if not items:
         return []
@@ -157,7 +158,7 @@ def _tried(
     work: Callable[..., Answer], scratch: str, item: tuple[TableStretch, *tuple[Any, ...]]
 ) -> Answer | Exception | None:
     """Return what some work makes of a stretch, the error that is the table's fault, or None where it can't be read."""
-    if not item[0].is_there():
+    if not (item[0].is_there() and Path(scratch).is_dir()):
         return None
     folder = Path(scratch) / f"{item[0].first:012d}"
     folder.mkdir(exist_ok=True)

@@ -140,7 +140,7 @@ class Verdict:
         inside, lookback = self.findings.inside, self.findings.lookback
         limits: dict[str, Any] = {"memory_limit": self.config.features.memory_limit, "scratch": self.scratch}
         later, seen = later_copies, seen_elsewhere
-        if self.config.engine.name == "spark":
+        if self.reading.stretches:  # tasks see the files, which they have written
             later, seen = (partial(find, engine=self.config.engine) for find in (later_copies_on_spark, seen_on_spark))
         rejects = union([*inside.late_rejects, *lookback.late_rejects])
         copies = np.array([], dtype=np.int64)

@@ -175,6 +175,12 @@ def test_what_tasks_cannot_read_by_themselves_is_read_here(tmp_path: Path, monke
     path = delivered(tmp_path, mixed(), 70, 2)
     monkeypatch.setattr(TableStretch, "is_there", lambda stretch: stretch.first == 0)
     assert by_both(tmp_path / "unseen", path, setup)[4].accepted
+    assert spark._tried(lambda *told: told, str(tmp_path / "elsewhere"), (table_stretch(path),)) is None
+
+
+def table_stretch(path: Path) -> TableStretch:
+    """The first stretch of a table."""
+    return open_table(path, config().table).stretches(10, 10)[0]
 
 
 def test_a_table_that_shrinks_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
