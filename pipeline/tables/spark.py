@@ -85,7 +85,9 @@ def reason_of(text: str) -> str:
     >>> reason_of("[UNSUPPORTED] TIME is not supported.\nat org.apache.spark")
     '[UNSUPPORTED] TIME is not supported'
     """
-    lines = text.strip().splitlines() or ["it gave no reason"]
+    # Before what happened, Py4J says what it called.
+    text = re.sub(r"\AAn error occurred while calling \S+\n: (?:[\w.$]+: )?", "", text.strip())
+    lines = text.splitlines() or ["it gave no reason"]
     ends = [line for before, line in pairwise(lines) if before.startswith("  ") and line[:1].strip()]
     is_python = "Traceback (most recent call last):" in text and ends
     line = ends[-1] if is_python else lines[0]
