@@ -138,7 +138,7 @@ def test_a_cluster_validates_as_one_process_does(tmp_path: Path, monkeypatch: py
     delivered(tmp_path, mixed(), 70, 3)
     (tmp_path / "suite.json").write_text(json.dumps({"name": "own", "expectations": SUITE[:4]}))
     pq.write_table(pa.table({"tx": [f"t{number}" for number in range(0, 600, 7)]}), tmp_path / "scores.parquet")
-    setup = config(validation={"batch_rows": 40, "suite": "suite.json"})
+    setup = config(validation={"batch_rows": 100, "suite": "suite.json"})
     asked = {"period": Period(DAY, DAY + timedelta(days=9)), "elsewhere": [tmp_path / "scores.parquet"]}
     accepted, lookback, _, _, counts, rules, _ = by_both(tmp_path, Path("in [x]"), setup, **asked)
     assert min(accepted.num_rows, lookback.num_rows, counts.quarantined, counts.outside) > 0
