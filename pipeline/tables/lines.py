@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from pipeline.settings.config import TableConfig
 from pipeline.tables.files import BLOCK_BYTES, Header, codec
 from pipeline.tables.packed import is_packed
@@ -24,8 +26,9 @@ class Block(NamedTuple):
 def line_blocks(file: Path, settings: TableConfig, header: Header) -> list[Block]:
     """Return blocks of the lines below the header, none where it takes all that is before to tell what a line is.
 
-    So it is where anything is quoted, a line is blank or ends otherwise than others, the file is packed, or its
-    encoding is none of the usual ones. Whether each line has as many cells as the header is not looked at.
+    So it is where a quoted cell holds a quote or the end of a line, a line is blank or ends by a sign of its own, the
+    file is packed, or its encoding is none of the usual ones. Whether each line has as many cells as the header is not
+    looked at.
 
     Parameters
     ----------
@@ -35,12 +38,13 @@ def line_blocks(file: Path, settings: TableConfig, header: Header) -> list[Block
     header : Header
         From `read_header`.
     """
-    if is_packed(file) or codec(settings) not in _ONE_BYTE_ENDS:
+    if is_packed(file) or codec(settings) not in _ONE_BYTE_ENDS or not header.delimiter.isascii():
         return []
     blocks, above = [], header.skipped + (not header.is_row)
     with file.open("rb") as stream:
         for start, text in _whole_lines(stream):
-            if not _is_plain(text, is_first=start == 0):
+            is_marked = start == 0 and text.startswith(BOM_UTF8)
+            if not _is_plain(text[len(BOM_UTF8) * is_marked :], header.delimiter):
                 return []
             skipped = min(above, text.count(b"\n")) if above else 0
             begin = _behind(text, skipped)
@@ -64,14 +68,30 @@ def _whole_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield start, rest
 
 
-def _is_plain(text: bytes, *, is_first: bool) -> bool:
-    """Return whether no line of a text is blank or ends by a sign of its own, and nothing in it is quoted."""
-    # Single bytes are looked for first: that is faster by far, and most texts have none of them.
-    if b'"' in text or text.startswith((b"\n", b"\r\n")) or b"\n\n" in text:
+def _is_plain(text: bytes, delimiter: str) -> bool:
+    """Return whether each line of a text is one by itself, whatever is before it."""
+    # Single bytes are looked for first: that is faster by far, and most texts have few of them.
+    if text.startswith((b"\n", b"\r\n")) or b"\n\n" in text:
         return False
     if b"\r" in text and (b"\n\r\n" in text or text.count(b"\r") != text.count(b"\r\n")):
         return False
-    return BOM_UTF8[:1] not in text or BOM_UTF8 not in text[len(BOM_UTF8) * is_first :]
+    if BOM_UTF8[:1] in text and BOM_UTF8 in text:
+        return False
+    return b'"' not in text or _quotes_close(np.frombuffer(text, np.uint8), ord(delimiter))
+
+
+def _quotes_close(signs: np.ndarray, delimiter: int) -> bool:
+    """Return whether each quote of a text opens a cell, or closes it before the line ends."""
+    end = ord("\n")
+    quotes, ends = (np.flatnonzero(signs == sign) for sign in (ord('"'), end))
+    if len(quotes) % 2:
+        return False
+    opening, closing = quotes[::2], quotes[1::2]
+    before = signs[opening[opening > 0] - 1]
+    behind = signs[closing[closing < len(signs) - 1] + 1]
+    is_one_cell = np.searchsorted(ends, opening) == np.searchsorted(ends, closing)
+    is_at_edges = np.isin(before, [delimiter, end]).all() and np.isin(behind, [delimiter, end, ord("\r")]).all()
+    return bool(is_one_cell.all() and is_at_edges)
 
 
 def _behind(text: bytes, lines: int) -> int:

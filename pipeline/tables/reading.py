@@ -139,8 +139,8 @@ class Table:
     def stretches(self, batch_rows: int, rows: int) -> list[TableStretch]:
         """Return stretches of so many rows, about, that begin where batches do; none where a table is read in order.
 
-        That is CSV with quotes or blank lines. Other CSV is taken to have as many cells in each line as in the header;
-        where it has not, reading a stretch raises `NotByItself`.
+        That is CSV whose lines `line_blocks` can't tell apart. Other CSV is taken to have as many cells in each line as
+        in the header; where it has not, reading a stretch raises `NotByItself`.
 
         Raises
         ------

@@ -46,7 +46,7 @@ ROWS_A_BUCKET = 2_000_000
 def read_on_spark(reading: Reading, scratch: Path, on_rows: Callable[[int], None]) -> None:
     """Run a reading by the cluster of its configuration; what it finds is what one process does.
 
-    A table that is read in order, such as CSV with quotes, is read here, and so is one that the cluster does not see,
+    A table that is read in order, such as packed CSV, is read here, and so is one that the cluster does not see,
     or whose results go to a folder that it does not see.
 
     Parameters

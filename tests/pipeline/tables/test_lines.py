@@ -37,14 +37,22 @@ def test_whole_lines_below_the_header(tmp_path: Path, monkeypatch: pytest.Monkey
     assert blocks(path, b"\xef\xbb\xbfa,b\n1,2\n") == [(b"1,2\n", 1)]
     assert blocks(path, b"sep=;\na;b\n1;2\n") == [(b"1;2\n", 1)]
     assert blocks(path, b"1,2\n3,4\n", columns=["a", "b"]) == [(b"1,2\n3,4\n", 2)]
+    assert blocks(path, b'\xef\xbb\xbf"a","b"\n"1","2, 3"\r\n"",4') == [
+        (b'"1","2, 3"\r\n', 1),
+        (b'"",4', 1),
+    ]
     assert blocks(path, b"a,b\n") == []
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b'a,b\n"1",2\n',
-        b'"a",b\n1,2\n',
+        b'a,b\n"1,2\n',
+        b'a,b\n1,"2"3\n',
+        b'a,b\n1"2",3\n',
+        b'a,b\n"1""2",3\n',
+        b'a,b\n"1\n2",3\n',
+        b'a,b\n1"2,"3\n',
         b"a,b\n1,2\n\n3,4\n",
         b"a,b\n1,2\n\r\n3,4\n",
         b"\na,b\n1,2\n",
@@ -52,7 +60,11 @@ def test_whole_lines_below_the_header(tmp_path: Path, monkeypatch: pytest.Monkey
         b"a,b\n1,2\n\xef\xbb\xbf3,4\n",
         gzip.compress(b"a,b\n1,2\n"),
     ],
-    ids=["quote", "quoted header", "blank", "blank of two signs", "blank first", "another end", "mark", "packed"],
+    ids=[
+        *("open", "behind a quote", "before a quote", "quote in quotes", "end in quotes", "two that are no pair"),
+        "blank",
+        *("blank of two signs", "blank first", "another end", "mark", "packed"),
+    ],
 )
 def test_where_it_takes_all_that_is_before_there_are_none(tmp_path: Path, content: bytes) -> None:
     assert blocks(tmp_path / "in.csv", content) == []
@@ -63,12 +75,13 @@ def test_in_an_encoding_whose_line_ends_are_more_than_a_byte_there_are_none(tmp_
     assert blocks(tmp_path / "in.csv", "a,b\n\u00e9,2\n".encode("latin-1"), encoding="latin-1") == [(b"\xe9,2\n", 1)]
 
 
-LINES = ("1,2", "x,", ",", "1,2,3", "1", "", '"1",2', '"', "\u00e9,\u00df", "\ufeff1,2", " , ", "a\rb,c")
+PLAIN = ("1,2", "x,", ",", '"1",2', '"",""', '"a, b","c"', "\u00e9,\u00df")
+ODD = ("1,2,3", "1", "", '"', '"1","2', 'a"b,"c', 'a"b,c"d', '"a""b",2', '"a\nb",2', ' "1",2', "\ufeff1,2", "a\rb,c")
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    cells=st.lists(st.sampled_from(LINES), max_size=12) | st.lists(st.sampled_from(LINES[:3]), max_size=20),
+    cells=st.lists(st.sampled_from(PLAIN + ODD), max_size=12) | st.lists(st.sampled_from(PLAIN), max_size=20),
     ends=st.sampled_from(["\n", "\r\n"]),
     is_ended=st.booleans(),
     sizes=st.tuples(st.integers(5, 40), st.integers(1, 6), st.integers(1, 6)),

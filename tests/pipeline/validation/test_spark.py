@@ -87,7 +87,9 @@ def delivered(folder: Path, table: pa.Table, groups: int, files: int, *, line: s
 @given(
     cells=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=30),
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 3), st.integers(1, 7), st.integers(1, 12)),
-    line=st.sampled_from([None, "", "t,2025-03-10\n", '"t",2025-03-10,1,c,web,1,0\n']),
+    line=st.sampled_from(
+        [None, "", "t,2025-03-10\n", '"t",2025-03-10,1,c,"web",1,0\n', '"t""u",2025-03-10,1,c,web,1,0\n']
+    ),
     kind=st.tuples(
         st.sampled_from(["drawn", "rising", "other types"]),
         st.booleans(),
@@ -164,7 +166,10 @@ def test_what_tasks_cannot_read_by_themselves_is_read_here(tmp_path: Path, monke
     own = spark.answers
     monkeypatch.setattr(spark, "answers", lambda *told: tasks.append(len(told[2])) or own(*told))
     setup = config(validation={"batch_rows": 40})
-    for name, line, by_tasks in (("whole", "", True), ("quoted", '"t",2025-03-10,1,c,web,1,0,n\n', False)):
+    for name, line, by_tasks in (
+        ("whole", '"t",2025-03-10,1,c,web,1,0,n\n', True),
+        ("quoted", '"t""u",2025-03-10,1,c,web,1,0,n\n', False),
+    ):
         path = delivered(tmp_path / name, mixed(), 0, 2, line=line)
         assert by_both(tmp_path / name, path, setup)[4].accepted
         assert (sum(tasks) > 6) is by_tasks
