@@ -89,9 +89,10 @@ def _quotes_close(signs: np.ndarray, delimiter: int) -> bool:
     opening, closing = quotes[::2], quotes[1::2]
     before = signs[opening[opening > 0] - 1]
     behind = signs[closing[closing < len(signs) - 1] + 1]
-    is_one_cell = np.searchsorted(ends, opening) == np.searchsorted(ends, closing)
-    is_at_edges = np.isin(before, [delimiter, end]).all() and np.isin(behind, [delimiter, end, ord("\r")]).all()
-    return bool(is_one_cell.all() and is_at_edges)
+    is_open_at_end = np.searchsorted(quotes, ends) % 2
+    opens = (before == delimiter) | (before == end)
+    closes = (behind == delimiter) | (behind == end) | (behind == ord("\r"))
+    return bool(opens.all() and closes.all() and not is_open_at_end.any())
 
 
 def _behind(text: bytes, lines: int) -> int:
