@@ -1,4 +1,4 @@
-"""What features cost by engine: 1, 2 and 4 shards and Spark on this machine, and what people would write by hand.
+"""What features and validation cost by engine: this machine, its shards, Spark, and what people would write by hand.
 
     python benchmarks/engines.py --data FILE --rows 1000000 --json out.json
     python benchmarks/engines.py --data FILE --rows 5000000 50000000 --engine auto --only default --scratch DISK
@@ -11,6 +11,8 @@ highest amount over 1, 7 and 30 days, of customer and terminal), which the ones 
 
 - Spark by hand: window functions with rangeBetween over the time in microseconds, on local[2]
 - Polars by hand: rolling_*_by over each entity, where the package is installed
+
+A third is validation of the same table, by one process and Spark: the reading of every row, and ids that come twice.
 
 Seconds are from the Parquet file to the Parquet file; of Spark the session is up before, and its start is told beside.
 Memory is the highest resident size of one process, looked at ten times a second. Shuffled bytes are Spark's own.
@@ -39,11 +41,14 @@ from handbook import accept, configuration
 
 from pipeline.features import compute, shards
 from pipeline.settings.config import Config
+from pipeline.tables.reading import open_table
+from pipeline.validation.validate import validate
 
 DAY_US = 86_400_000_000
 SHARDS, AUTO, SPARK = (1, 2, 4), "auto", "Spark local[2]"
 BY_HAND = ("Spark by hand", "Polars by hand")
 MASTER = "local[2]"
+VALIDATION = "validation"
 
 
 def with_engine(config: Config, engine: str) -> Config:
@@ -54,8 +59,8 @@ def with_engine(config: Config, engine: str) -> Config:
     return config.model_copy(update={"engine": config.engine.model_copy(update=changed)})
 
 
-def child(folder: Path, engine: str) -> None:
-    """Compute the features of the table by an engine, and print how long it took, its start apart."""
+def child(folder: Path, engine: str, work: str) -> None:
+    """Compute the features of the table by an engine, or validate it, and print how long it took, its start apart."""
     config = Config.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
     rows, out = folder / "table.parquet", folder / "features.parquet"
     started = time.perf_counter()
@@ -67,7 +72,10 @@ def child(folder: Path, engine: str) -> None:
         spark = spark_session()
     start_up, started = time.perf_counter() - started, time.perf_counter()
     of_buckets = bucket_seconds()
-    if engine == "Spark by hand":
+    if work == VALIDATION:
+        settled = with_engine(config, engine)
+        validate(open_table(rows, config.table), settled, folder=folder / "validated", batch_id="benchmark")
+    elif engine == "Spark by hand":
         spark_by_hand(spark, rows, config, folder / "by-hand")
     elif engine == "Polars by hand":
         polars_by_hand(rows, config, out)
@@ -163,7 +171,7 @@ def _children(task: Path) -> list[str]:
     return (task / "children").read_text().split()
 
 
-def measured(folder: Path, engine: str, processors: int | None = None) -> dict[str, Any]:
+def measured(folder: Path, engine: str, work: str, processors: int | None = None) -> dict[str, Any]:
     """Run an engine in a process of its own, and return seconds, peaks by kind of process, and shuffled bytes.
 
     With `processors`, it has no more of them than that.
@@ -175,7 +183,7 @@ def measured(folder: Path, engine: str, processors: int | None = None) -> dict[s
         "spark.eventLog.compress false\n"
     )
     environment = os.environ | {"SPARK_CONF_DIR": str(folder), "PYSPARK_PYTHON": sys.executable}
-    command = [sys.executable, __file__, "--child", str(folder), "--engine", engine]
+    command = [sys.executable, __file__, "--child", str(folder), "--engine", engine, "--only", work]
     if processors:
         command = ["taskset", "--cpu-list", ",".join(map(str, sorted(os.sched_getaffinity(0))[:processors])), *command]
     peaks: dict[str, int] = defaultdict(int)
@@ -235,8 +243,10 @@ def show_processors(records: list[dict[str, Any]]) -> None:
 
 def engines(arguments: argparse.Namespace, features: str) -> list[str]:
     """Return which engines are to run."""
-    names = [*(f"{number} shard{'s' * (number > 1)}" for number in SHARDS), AUTO]
     has_spark = importlib.util.find_spec("pyspark") is not None
+    if features == VALIDATION:
+        return ["1 shard", *([SPARK] if has_spark else [])]
+    names = [*(f"{number} shard{'s' * (number > 1)}" for number in SHARDS), AUTO]
     has_polars = importlib.util.find_spec("polars") is not None
     names += [SPARK] if has_spark else []
     if features != "default":
@@ -250,7 +260,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="file or folder with the handbook's columns")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="rows of each table")
     parser.add_argument("--engine", action="append", help="name of one, as it is printed; all by default")
-    parser.add_argument("--only", choices=("default", "24 windows"), help="one of the two sets of features")
+    parser.add_argument("--only", choices=("default", "24 windows", VALIDATION), help="one of the three")
     parser.add_argument("--processors", type=int, nargs="+", help="shards on so many processors each, by themselves")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--scratch", type=Path, help="folder for temporary files; 50 million rows need some 40 GB")
@@ -258,26 +268,29 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        child(arguments.child, arguments.engine[0])
+        child(arguments.child, arguments.engine[0], arguments.only)
         return
     init, records = configuration(arguments.data), []
     for wanted in arguments.rows:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
             folder = Path(name)
             copies(accept(arguments.data, init, folder / "rows.parquet"), wanted, init, folder / "table.parquet")
-            for features, config in (("default", init), ("24 windows", windowed(init))):
-                if arguments.only in (None, features):
+            for features, config in (("default", init), ("24 windows", windowed(init)), (VALIDATION, init)):
+                if arguments.only in (None, features) and not (arguments.processors and features == VALIDATION):
                     (folder / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
                     about = {"features": features, "rows": wanted}
                     for number in arguments.processors or ():
                         engine = f"{max(arguments.processors)} shards"
-                        found = measured(folder, engine, number)
+                        found = measured(folder, engine, features, number)
                         records.append({**about, "engine": engine, "processors": number, **found})
                         print(number, "processors", features, f"{found['seconds']:.1f} s", file=sys.stderr, flush=True)
                     if arguments.processors:
                         continue
                     chosen = engines(arguments, features)
-                    turns = [{engine: measured(folder, engine) for engine in chosen} for _ in range(arguments.turns)]
+                    turns = [
+                        {engine: measured(folder, engine, features) for engine in chosen}
+                        for _ in range(arguments.turns)
+                    ]
                     for engine in chosen:
                         least = min((turn[engine] for turn in turns), key=lambda found: found["seconds"])
                         records.append({**about, "engine": engine, **least})

@@ -4,15 +4,16 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from expectations.frames import to_frame
 from expectations.plain import Columns, judge
 from expectations.suites import Rule, SuiteError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXAMPLES = 20  # unexpected values kept as examples for Data Docs
 
@@ -131,11 +132,13 @@ class Engine:
             else:
                 results[rule.name] = RowResult(*breaches, _examples(rows, rule.columns[0], breaches.positions))
         if others:
+            from expectations.frames import to_frame
+
             names = list(dict.fromkeys(name for rule in others for name in rule.columns))
             results |= self.frame(others, to_frame(rows.select(names)))
         return results
 
-    def frame(self, rules: Sequence[Rule], frame: pd.DataFrame) -> dict[str, RowResult]:
+    def frame(self, rules: Sequence[Rule], frame: "pd.DataFrame") -> dict[str, RowResult]:
         """Return what Great Expectations says of each rule about the rows of a frame (index 0, 1, ...), by its name.
 
         Raises
@@ -151,7 +154,7 @@ class Engine:
             results[rule.name] = RowResult(positions, result["element_count"], result.get("missing_count") or 0, values)
         return results
 
-    def whole(self, rule: Rule, frame: pd.DataFrame) -> tuple[bool, Any]:
+    def whole(self, rule: Rule, frame: "pd.DataFrame") -> tuple[bool, Any]:
         """Return whether a rule about a whole table holds, and what was observed.
 
         Raises
@@ -177,7 +180,7 @@ class Engine:
         asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
         return asset.add_batch_definition_whole_dataframe("whole")
 
-    def _run(self, rules: Sequence[Rule], frame: pd.DataFrame) -> list[tuple[Rule, dict[str, Any]]]:
+    def _run(self, rules: Sequence[Rule], frame: "pd.DataFrame") -> list[tuple[Rule, dict[str, Any]]]:
         import great_expectations as gx
 
         if not rules:
@@ -211,5 +214,7 @@ def _examples(rows: pa.RecordBatch | pa.Table, column: str, positions: np.ndarra
     """Return the first values at some positions of a column, as Great Expectations would give them back."""
     if not len(positions):
         return []
+    from expectations.frames import to_frame
+
     cells = rows.select([column]).take(pa.array(positions[:_EXAMPLES]))
     return list(to_frame(cells)[column])

@@ -1,6 +1,6 @@
-"""A standalone Spark cluster of two workers on this machine, one of which is killed in mid-job: `make cluster-test`.
+"""A standalone Spark cluster of three workers on this machine, of which two are killed in mid-job: `make cluster-test`.
 
-Not collected with the other tests: it takes a minute, and 2 GB of memory.
+Not collected with the other tests: it takes two minutes, and 3 GB of memory.
 """
 
 import json
@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pyarrow.parquet as pq
 import pyspark
@@ -20,10 +21,14 @@ import pytest
 
 from pipeline.features import compute, spark
 from pipeline.settings.engine import EngineConfig
+from pipeline.validation import spark as validation
 from tests.pipeline.features.by_hand import START
 from tests.pipeline.features.test_shards import every_family, written
+from tests.pipeline.validation.batches import config
+from tests.pipeline.validation.test_spark import became, delivered, mixed
 from tests.processes import Process, free_port, running
 
+WORKERS = 3
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 
 
@@ -37,7 +42,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
-    """A master and two workers of one core each, which end with the block."""
+    """A master and three workers of one core each, which end with the block."""
     port, page = free_port(), free_port()
     at, environment = f"spark://127.0.0.1:{port}", os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"}
     place = "org.apache.spark.deploy"
@@ -46,7 +51,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         master = stack.enter_context(running(SPARK_CLASS, f"{place}.master.Master", *words, env=environment))
         master.wait_for_answer(f"http://127.0.0.1:{page}/json/")
         workers = []
-        for number in range(2):
+        for number in range(WORKERS):
             words = [
                 "--host",
                 "127.0.0.1",
@@ -62,13 +67,61 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
         def are_there() -> bool:
             with urllib.request.urlopen(f"http://127.0.0.1:{page}/json/") as answer:
-                return [worker["state"] for worker in json.load(answer)["workers"]] == ["ALIVE", "ALIVE"]
+                return [worker["state"] for worker in json.load(answer)["workers"]] == ["ALIVE"] * WORKERS
 
         master.wait_until(are_there)
         yield Cluster(at, workers)
 
 
-def test_features_are_the_same_to_the_last_bit_although_a_worker_is_killed_in_mid_job(
+class Kill:
+    """A worker that is killed while as many processes of the cluster as there are workers are at work on a job.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the processes say that they are at work, and learn that the worker is gone.
+    work : callable
+        What a task does: a function of its module, as Spark carries it.
+    """
+
+    def __init__(self, folder: Path, work: Callable[..., Any]) -> None:
+        self.begun, self.goes_on, self.work = folder / "begun", folder / "goes-on", work
+        self.begun.mkdir(parents=True)
+
+    def waiting(self) -> Callable[..., Any]:
+        """Return the work of a task, which is not begun before a worker is gone; in the processes of the cluster."""
+        begun, goes_on, work = self.begun, self.goes_on, self.work
+
+        def wait_for_the_other(*told: Any, **more: Any) -> Any:
+            import os
+            import time
+
+            (begun / str(os.getpid())).touch()
+            while not goes_on.exists():
+                time.sleep(0.05)
+            return work(*told, **more)
+
+        return wait_for_the_other
+
+    @contextmanager
+    def of(self, worker: Process, workers: int) -> Iterator[None]:
+        """Kill a worker once all of so many are at work."""
+        ended = []
+
+        def kill() -> None:
+            worker.wait_until(lambda: len(list(self.begun.iterdir())) == workers)
+            worker.send(signal.SIGKILL)
+            ended.append(worker.wait())
+            self.goes_on.touch()
+
+        thread = Thread(target=kill)
+        thread.start()
+        yield
+        thread.join()
+        assert ended == [-signal.SIGKILL]
+
+
+def test_validation_and_features_are_the_same_to_the_last_bit_although_workers_are_killed_in_mid_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
@@ -76,45 +129,29 @@ def test_features_are_the_same_to_the_last_bit_although_a_worker_is_killed_in_mi
         "PYSPARK_SUBMIT_ARGS", "--conf spark.executor.memory=512m --conf spark.driver.host=127.0.0.1 pyspark-shell"
     )
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    monkeypatch.setattr(validation, "ROWS_A_TASK", 100)
     verdicts = [(number, number % 2, START) for number in range(200, 300, 3)]
     rows, past, reviewed = written(tmp_path, 3, verdicts)
     settings = every_family(8)
     here = pq.read_table(compute(rows, [past], every_family(1), tmp_path / "here.parquet", reviewed=[reviewed]))
-    begun, goes_on = tmp_path / "begun", tmp_path / "goes-on"
-    begun.mkdir()
-    compute_past, killed = spark._past, []
-
-    def wait_for_the_other(task, values, pieces):
-        """Compute the past of a bucket, but not before a worker is gone; in the processes of the cluster."""
-        import os
-        import time
-
-        (begun / str(os.getpid())).touch()
-        while not goes_on.exists():
-            time.sleep(0.05)
-        return compute_past(task, values, pieces)
-
-    monkeypatch.setattr(spark, "_past", wait_for_the_other)
+    setup = config(validation={"batch_rows": 40})
+    table = delivered(tmp_path, mixed(), 70, 3)
+    judged = became(tmp_path / "judged", table, setup)
+    assert judged[4].accepted
+    in_reading, in_features = Kill(tmp_path / "reading", validation._findings_of), Kill(tmp_path / "past", spark._past)
+    monkeypatch.setattr(validation, "_findings_of", in_reading.waiting())
+    monkeypatch.setattr(spark, "_past", in_features.waiting())
     with cluster(tmp_path) as machines:
-
-        def kill_one() -> None:
-            # Both are at work on a bucket then.
-            machines.workers[0].wait_until(lambda: len(list(begun.iterdir())) == 2)
-            machines.workers[0].send(signal.SIGKILL)
-            killed.append(machines.workers[0].wait())
-            goes_on.touch()
-
         engine = EngineConfig(name="spark", master=machines.master, shards=8)
-        thread = Thread(target=kill_one)
-        thread.start()
-        out = compute(
-            rows,
-            [past],
-            settings.model_copy(update={"engine": engine}),
-            tmp_path / "there.parquet",
-            reviewed=[reviewed],
-        )
-        thread.join()
-        assert killed == [-signal.SIGKILL]
-        assert len(list(begun.iterdir())) >= 2
+        with in_reading.of(machines.workers[0], WORKERS):
+            there = became(tmp_path / "judged there", table, setup.model_copy(update={"engine": engine}))
+        assert there == judged
+        with in_features.of(machines.workers[1], WORKERS - 1):
+            out = compute(
+                rows,
+                [past],
+                settings.model_copy(update={"engine": engine}),
+                tmp_path / "there.parquet",
+                reviewed=[reviewed],
+            )
         assert pq.read_table(out).equals(here)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from pipeline.features.shards import BYTES_A_ROW
 from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.tables.parquet import read_batches, span
+from pipeline.tables.pieces import PIECES, buckets_of, of_a_group, piece_of, pieces_of, table_of, tables_of
 from pipeline.tables.spark import Stretch, a_task_each, at_once, on_spark, stretches
 from pipeline.tables.sql import database, quote, text_sql
 
@@ -47,7 +47,6 @@ FEWEST_BUCKETS = 4
 ROWS_WRITTEN = 100_000
 """Rows of a stretch of time, about, that are put together and written at once."""
 MOMENT = pa.timestamp("us")
-PIECES = "kind string, bucket long, content binary"
 ASKED, HISTORY, REVIEWED = "asked", "history", "reviewed"
 """What a stretch of a file is of."""
 
@@ -152,8 +151,8 @@ def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) ->
         rows = a_task_each(spark, partial(_rows_by_time, task), stretches(files.rows), PIECES)
         for part in parts_of(plan):
             of_part = kept.where(kept["kind"].isin(f"events_{part.key}", f"verdicts_{part.key}")).groupBy("bucket")
-            rows = rows.union(of_part.applyInArrow(_of_a_group(_past, task, part.to_dict()), PIECES))
-        write = _of_a_group(_write, task, everybody, str(written.absolute()))
+            rows = rows.union(of_part.applyInArrow(of_a_group(_past, task, part.to_dict()), PIECES))
+        write = of_a_group(_write, task, everybody, str(written.absolute()))
         rows.groupBy("bucket").applyInArrow(write, "bucket long").collect()
     return join_files(sorted(written.glob("*.parquet")), scratch / "features.parquet", config)
 
@@ -207,44 +206,6 @@ def _ends(rows: Path, config: Config, stretches_of_time: int) -> tuple[int, ...]
         return tuple(sorted(set(connection.sql(query).fetchall()[0][0])))
 
 
-def _pieces(kind: str, table: pa.Table, buckets: np.ndarray, number: int) -> Iterator[pa.RecordBatch]:
-    """Yield a table's rows, a piece a bucket; one without a row has the columns."""
-    table = table.combine_chunks().take(pa.array(np.argsort(buckets, kind="stable")))
-    ends = np.searchsorted(np.sort(buckets), np.arange(number + 1))
-    for bucket, (start, end) in enumerate(pairwise(ends)):
-        yield _piece(kind, bucket, table.slice(start, end - start))
-
-
-def _piece(kind: str, bucket: int, table: pa.Table) -> pa.RecordBatch:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    content = pa.array([sink.getvalue().to_pybytes()], pa.binary())
-    return pa.record_batch({"kind": [kind], "bucket": pa.array([bucket], pa.int64()), "content": content})
-
-
-def _tables(pieces: pa.Table) -> dict[str, pa.Table]:
-    """Return the tables that pieces make up, by kind."""
-    found: dict[str, list[pa.Table]] = {}
-    for kind, content in zip(pieces["kind"].to_pylist(), pieces["content"], strict=True):
-        found.setdefault(kind, []).append(_table(content.as_buffer()))
-    return {kind: pa.concat_tables(some) for kind, some in found.items()}
-
-
-def _table(content: bytes | pa.Buffer) -> pa.Table:
-    with pa.ipc.open_stream(content) as reader:
-        return reader.read_all()
-
-
-def _of_a_group(work: Any, *told: Any) -> Any:
-    """Return some work on a group as a function whose types Spark can read, as it can't those of a partial one."""
-
-    def work_on(pieces: pa.Table) -> pa.Table:
-        return work(*told, pieces)
-
-    return work_on
-
-
 def _shares(spark: "SparkSession", files: Files, task: _Task) -> "DataFrame":
     """Return the events and verdicts by bucket of the parts' keys, and the sums of days."""
     asked = [(ASKED, 0, stretch) for stretch in stretches(files.rows)]
@@ -254,7 +215,7 @@ def _shares(spark: "SparkSession", files: Files, task: _Task) -> "DataFrame":
     if not others:
         return a_task_each(spark, partial(_shares_of_rows, task), [stretch for *_, stretch in asked], PIECES)
     by_id = a_task_each(spark, partial(_by_id, task, schema), [*asked, *others], PIECES)
-    return by_id.groupBy("bucket").applyInArrow(_of_a_group(_shares_of_ids, task), PIECES)
+    return by_id.groupBy("bucket").applyInArrow(of_a_group(_shares_of_ids, task), PIECES)
 
 
 def _events_of(task: _Task, stretch: Stretch, *, file: int, schema: pa.Schema | None = None) -> pa.Table:
@@ -291,9 +252,8 @@ def _by_hash(task: _Task, kind: str, table: pa.Table, key: str) -> Iterator[pa.R
     """Yield a table's rows by bucket of a key; every process has the same DuckDB, and so the same hash."""
     with task.database() as connection:
         connection.register("rows", table)
-        query = f"SELECT CAST(hash({key}) % {task.buckets} AS BIGINT) AS bucket FROM rows"
-        buckets = connection.sql(query).to_arrow_table()["bucket"].to_numpy()
-    yield from _pieces(kind, table, buckets, task.buckets)
+        buckets = buckets_of(connection, key, task.buckets)
+    yield from pieces_of(kind, table, buckets, task.buckets)
 
 
 def _shares_of_rows(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
@@ -303,7 +263,7 @@ def _shares_of_rows(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
 
 def _shares_of_ids(task: _Task, pieces: pa.Table) -> pa.Table:
     """Return the shares of whole ids, of each row one copy."""
-    tables = _tables(pieces)
+    tables = tables_of(pieces)
     return pa.Table.from_batches(_shares_of(task, tables["events"], tables.get(REVIEWED)))
 
 
@@ -324,7 +284,7 @@ def _shares_of(task: _Task, events: pa.Table, reviewed: pa.Table | None) -> Iter
             labels = connection.table("verdicts").to_arrow_table()
         events = connection.table("events").to_arrow_table()
         for name, query in daily_sums(task.plan).items():
-            yield _piece(name, 0, connection.sql(query).to_arrow_table())
+            yield piece_of(name, 0, connection.sql(query).to_arrow_table())
     for part in parts:
         is_needed = all(part.key in window.needed for window in part.windows.values())
         # Of rows without a key nothing is known then, so that they may lie anywhere.
@@ -339,7 +299,7 @@ def _shares_of(task: _Task, events: pa.Table, reviewed: pa.Table | None) -> Iter
 def _everybody(pieces: "DataFrame", task: _Task) -> dict[str, bytes]:
     """Return the tables of everybody's totals, each in Arrow's stream format."""
     names = list(daily_sums(task.plan))
-    tables = _tables(pieces.where(pieces["kind"].isin(names)).toArrow())
+    tables = tables_of(pieces.where(pieces["kind"].isin(names)).toArrow())
     with task.database() as connection:
         for name in names:
             connection.register("pieces", tables[name])
@@ -347,7 +307,7 @@ def _everybody(pieces: "DataFrame", task: _Task) -> dict[str, bytes]:
             connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
         make_everybody(connection, task.plan, task.config)
         made = ["everybody", *(f"peers_c{place}" for place in sorted(task.plan.peers))]
-        return {name: _piece(name, 0, connection.table(name).to_arrow_table())["content"][0].as_py() for name in made}
+        return {name: piece_of(name, 0, connection.table(name).to_arrow_table())["content"][0].as_py() for name in made}
 
 
 def _rows_by_time(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
@@ -358,12 +318,12 @@ def _rows_by_time(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
         at = quote(task.config.contract.timestamp)
         us = connection.sql(f"SELECT epoch_us({at}) AS us FROM rows").to_arrow_table()["us"]
     place = pa.array(np.arange(stretch.first, stretch.first + rows.num_rows))
-    yield from _pieces(ASKED, rows.append_column("place", place), task.times(us), len(task.ends) + 1)
+    yield from pieces_of(ASKED, rows.append_column("place", place), task.times(us), len(task.ends) + 1)
 
 
 def _past(task: _Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
     """Return the past of a bucket's rows by the stretch of time that they lie in."""
-    part, tables = Part.of_dict(values), _tables(pieces)
+    part, tables = Part.of_dict(values), tables_of(pieces)
     with task.database() as connection:
         connection.register("events", tables[f"events_{part.key}"])
         if part.risks:
@@ -371,12 +331,12 @@ def _past(task: _Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
         past = past_of(connection, part, reviewed=task.reviewed)
     times = task.times(past["us"])
     kind = f"past_{part.key}"
-    return pa.Table.from_batches(_pieces(kind, past.drop(["us"]), times, len(task.ends) + 1))
+    return pa.Table.from_batches(pieces_of(kind, past.drop(["us"]), times, len(task.ends) + 1))
 
 
 def _write(task: _Task, everybody: Any, folder: str, pieces: pa.Table) -> pa.Table:
     """Write the feature table of a stretch of time, whole or not at all, however often it is tried."""
-    tables, bucket = _tables(pieces), pieces["bucket"][0].as_py()
+    tables, bucket = tables_of(pieces), pieces["bucket"][0].as_py()
     asked = tables.pop(ASKED)
     rows, place = asked.remove_column(asked.num_columns - 1), asked.column(asked.num_columns - 1)
     target = Path(folder) / f"{bucket:06d}.parquet"
@@ -384,7 +344,7 @@ def _write(task: _Task, everybody: Any, folder: str, pieces: pa.Table) -> pa.Tab
         with task.database() as connection:
             connection.register("present", rows)
             connection.register("events", task.events(connection, rows, copy=0).append_column("place", place))
-            tables |= {name: _table(content) for name, content in everybody.value.items()}
+            tables |= {name: table_of(content) for name, content in everybody.value.items()}
             for name, table in tables.items():
                 connection.register(name, table)
             query = table_sql(connection, task.plan, task.config, rows.column_names)

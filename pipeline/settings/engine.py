@@ -1,4 +1,4 @@
-"""What computes features and scores: this machine, with a process or several, or an Apache Spark cluster."""
+"""What validates, computes features and scores: this machine, with a process or several, or an Apache Spark cluster."""
 
 import re
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, model_validator
 
 
 class EngineConfig(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """What computes features and scores; the outcome does not depend on it, to the last bit."""
+    """What validates, computes features and scores; the outcome does not depend on it, to the last bit."""
 
     name: Literal["local", "spark"] = Field(
         default="local",

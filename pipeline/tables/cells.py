@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.tables.reading import SOURCE_FILE, SOURCE_ROW, Table
+from pipeline.tables.stretches import TableStretch
 
 
 def describe_cells(
@@ -52,8 +53,10 @@ def as_text(column: pa.Array) -> pa.Array:
         return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
 
 
-def rows_at(table: Table, rows: np.ndarray, batch_rows: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """Yield the rows at some places, with these places; the table is read to its end.
+def rows_at(
+    table: Table, rows: np.ndarray, batch_rows: int, stretch: TableStretch | None = None
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Yield the rows at some places, with these places; the table, or a stretch of it, is read to its end.
 
     Parameters
     ----------
@@ -62,9 +65,11 @@ def rows_at(table: Table, rows: np.ndarray, batch_rows: int) -> Iterator[tuple[p
         Ascending places in the order of ``table.batches``.
     batch_rows : int
         Rows in memory at a time.
+    stretch : TableStretch, optional
+        What is read of the table; all when left out.
     """
-    start = 0
-    for batch in table.batches(batch_rows):
+    start = stretch.first if stretch else 0
+    for batch in table.batches(batch_rows, stretch):
         end = start + batch.num_rows
         places = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
         if len(places):

@@ -141,7 +141,12 @@ def parquet_file(file: Path) -> pq.ParquetFile:
 
 
 def csv_reader(
-    file: Path, settings: TableConfig, header: Header, on_broken: Callable[[pacsv.InvalidRow], str]
+    file: Path,
+    settings: TableConfig,
+    header: Header,
+    on_broken: Callable[[pacsv.InvalidRow], str],
+    *,
+    within: tuple[int, int] | None = None,
 ) -> pacsv.CSVStreamingReader:
     """Return a reader of a CSV file's batches, in which every column is text.
 
@@ -154,6 +159,8 @@ def csv_reader(
         From `read_header`; a batch's columns are called as in the file.
     on_broken : callable
         Called with each row that has too few or too many cells; "skip" or "error" is what becomes of it.
+    within : pair of int, optional
+        Only these bytes of a file that is not packed are read, and no line of them is the header.
 
     Raises
     ------
@@ -163,14 +170,15 @@ def csv_reader(
     name = codec(settings)
     # utf-8-sig drops a byte-order mark and, unlike plain utf-8, is checked before the cells are cut.
     encoding = "utf-8-sig" if name == "utf-8" else name
+    start, end = within or (0, 0)
     return pacsv.open_csv(
-        unpacked_ahead(file),
+        pa.OSFile(str(file)).get_stream(start, end - start) if within else unpacked_ahead(file),
         read_options=pacsv.ReadOptions(
             use_threads=False,  # only the parser of one thread knows the numbers of broken rows
             block_size=BLOCK_BYTES,
             encoding=encoding,
-            skip_rows=header.skipped,
-            column_names=header.names if header.is_row else None,
+            skip_rows=0 if within else header.skipped,
+            column_names=header.names if within or header.is_row else None,
         ),
         parse_options=pacsv.ParseOptions(
             delimiter=header.delimiter, newlines_in_values=True, invalid_row_handler=on_broken

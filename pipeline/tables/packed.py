@@ -37,6 +37,11 @@ def is_csv(file: Path) -> bool:
     return name.endswith((".csv", ".zip", *(f".csv{ending}" for ending in _ENDINGS)))
 
 
+def is_packed(file: Path) -> bool:
+    """Return whether a CSV file is packed, by its name and first bytes."""
+    return _kind(file) is not None
+
+
 def unpacked(file: Path) -> pa.NativeFile:
     """Return the bytes of a CSV file as a stream, unpacked on the way; only a part of them is in memory.
 

@@ -35,9 +35,11 @@ from pipeline.tables.files import (
     table_files,
 )
 from pipeline.tables.headers import file_schema, read_header, unique_names
+from pipeline.tables.lines import line_blocks
 from pipeline.tables.made import with_made
 from pipeline.tables.packed import PACKED, is_csv
 from pipeline.tables.parquet import ROWS_READ
+from pipeline.tables.stretches import Groups, NotByItself, TableStretch, blocks_of, row_groups_of, table_stretches
 
 _LINES_AT_FIRST = 1_000  # of which none has as many cells as the header: the rest of the file is not looked at
 ACCEPTED = f"a .csv or .parquet file, CSV packed as {PACKED}, or a folder of one of them"
@@ -95,13 +97,15 @@ class Table:
         """
         return content_digest(self.path, self.settings)
 
-    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, rows: int, stretch: TableStretch | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows in file order, values as found, with the columns ``source_file`` and ``source_row``.
 
         Parameters
         ----------
         rows : int
             Rows a batch; only the last has fewer, so that batches do not depend on how files are cut.
+        stretch : TableStretch, optional
+            The only rows to read; all when left out.
 
         Yields
         ------
@@ -113,38 +117,89 @@ class Table:
         ------
         InputError
             When a file turns out to be unreadable on the way.
+        NotByItself
+            When that takes more of a CSV file than the stretch.
         """
         # The parser may still run ahead for an iteration that was given up: a list of its own for each.
         self.broken = broken = list[BrokenLine]()
         parts: list[pa.RecordBatch] = []
         count = 0
-        for file in self.files:
-            for cells, places in self._file_batches(file, broken):
-                batch = self._with_source(file, cells, places)
-                while count + batch.num_rows >= rows:
-                    yield pa.concat_batches([*parts, batch.slice(0, rows - count)])
-                    batch = batch.slice(rows - count)
-                    parts, count = [], 0
-                if batch.num_rows:
-                    parts.append(batch)
-                    count += batch.num_rows
+        for file, cells, places in self._all_batches(broken) if stretch is None else self._batches_of(stretch):
+            batch = self._with_source(file, cells, places)
+            while count + batch.num_rows >= rows:
+                yield pa.concat_batches([*parts, batch.slice(0, rows - count)])
+                batch = batch.slice(rows - count)
+                parts, count = [], 0
+            if batch.num_rows:
+                parts.append(batch)
+                count += batch.num_rows
         if parts:
             yield pa.concat_batches(parts)
+
+    def stretches(self, batch_rows: int, rows: int) -> list[TableStretch]:
+        """Return stretches of so many rows, about, that begin where batches do; none where a table is read in order.
+
+        That is CSV whose lines `line_blocks` can't tell apart. Other CSV is taken to have as many cells in each line as
+        in the header; where it has not, reading a stretch raises `NotByItself`.
+
+        Raises
+        ------
+        InputError
+            When a file turns out to be unreadable.
+        """
+        groups: list[Groups] = []
+        for file in self.files:
+            with readable(file, self.settings):
+                if self.format == "parquet":
+                    groups += row_groups_of(file)
+                    continue
+                blocks = line_blocks(file, self.settings, read_header(file, self.settings))
+            if not blocks:
+                return []
+            groups += blocks_of(file, blocks)
+        return table_stretches(groups, batch_rows, rows)
 
     def _name(self, file: Path) -> str:
         return file.name if file == self.path else file.relative_to(self.path).as_posix()
 
-    def _file_batches(self, file: Path, broken: list[BrokenLine]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        with readable(file, self.settings):
-            if self.format == "csv":
-                yield from self._csv_batches(file, broken)
-                return
-            yield from ahead(self._parquet_batches(file))
+    def _all_batches(self, broken: list[BrokenLine]) -> Iterator[tuple[Path, pa.RecordBatch, np.ndarray]]:
+        is_text = self.format == "csv"
+        for file in self.files:
+            with readable(file, self.settings):
+                batches = self._csv_batches(file, broken) if is_text else ahead(self._parquet_batches(file))
+                yield from ((file, cells, places) for cells, places in batches)
 
-    def _parquet_batches(self, file: Path) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-        start = 0
-        with parquet_file(file) as reader:
-            for batch in reader.iter_batches(ROWS_READ):
+    def _batches_of(self, stretch: TableStretch) -> Iterator[tuple[Path, pa.RecordBatch, np.ndarray]]:
+        start, stop = stretch.skipped, stretch.skipped + stretch.rows
+        for groups in stretch.groups:
+            with readable(groups.file, self.settings):
+                read = self._lines_of if groups.within else self._parquet_batches
+                for cells, places in ahead(read(groups.file, groups, stretch.folder)):
+                    first, end = min(max(start, 0), len(places)), min(stop, len(places))
+                    yield groups.file, cells.slice(first, end - first), places[first:end]
+                    start, stop = start - len(places), stop - len(places)
+                    if stop <= 0:
+                        return
+
+    def _lines_of(self, file: Path, groups: Groups, folder: Path) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        start = groups.first
+        try:
+            header = read_header(folder / file, self.settings)
+            with csv_reader(folder / file, self.settings, header, _refused, within=groups.within) as reader:
+                for batch in reader:
+                    yield batch.rename_columns(header.names), np.arange(start, start + batch.num_rows)
+                    start += batch.num_rows
+        except (pa.ArrowException, UnicodeError, InputError):
+            raise NotByItself from None
+        if start != groups.first + groups.rows:
+            raise NotByItself
+
+    def _parquet_batches(
+        self, file: Path, groups: Groups | None = None, folder: Path = Path()
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        numbers, start = (None, 0) if groups is None else (list(groups.numbers), groups.first)
+        with parquet_file(folder / file) as reader:
+            for batch in reader.iter_batches(ROWS_READ, row_groups=numbers):
                 check_cells(batch, file, start)
                 batch = batch.rename_columns(unique_names(batch.schema.names))
                 yield batch, np.arange(start, start + batch.num_rows)
@@ -213,6 +268,10 @@ class Table:
         columns = [*made.columns, pa.repeat(self._name(file), batch.num_rows), pa.array(places, pa.int64())]
         schema = self.schema.append(pa.field(SOURCE_FILE, pa.string())).append(pa.field(SOURCE_ROW, pa.int64()))
         return pa.record_batch(columns, schema=schema)
+
+
+def _refused(row: pacsv.InvalidRow) -> str:
+    return "error"
 
 
 def _refuse_open_quotes(file: Path, lines: list[BrokenLine], header: Header) -> None:

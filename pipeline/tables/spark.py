@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Work = TypeVar("Work")
+Answer = TypeVar("Answer")
 
 ROWS_A_TASK = 200_000
 """Rows that a task reads, about."""
@@ -84,7 +85,9 @@ def reason_of(text: str) -> str:
     >>> reason_of("[UNSUPPORTED] TIME is not supported.\nat org.apache.spark")
     '[UNSUPPORTED] TIME is not supported'
     """
-    lines = text.strip().splitlines() or ["it gave no reason"]
+    # Before what happened, Py4J says what it called.
+    text = re.sub(r"\AAn error occurred while calling \S+\n: (?:[\w.$]+: )?", "", text.strip())
+    lines = text.splitlines() or ["it gave no reason"]
     ends = [line for before, line in pairwise(lines) if before.startswith("  ") and line[:1].strip()]
     is_python = "Traceback (most recent call last):" in text and ends
     line = ends[-1] if is_python else lines[0]
@@ -214,6 +217,11 @@ def a_task_each(
         Names and types of their columns, as Spark says them.
     """
     return spark.range(0, len(items), 1, len(items)).mapInArrow(partial(_work, work, tuple(items)), kinds)
+
+
+def answers(spark: "SparkSession", work: Callable[[Work], Answer], items: Sequence[Work]) -> list[Answer]:
+    """Return what some work makes of items, a task each, in their order: small objects, as Python has them."""
+    return spark.sparkContext.parallelize(items, len(items)).map(work).collect()
 
 
 def _work(

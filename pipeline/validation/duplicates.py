@@ -13,6 +13,24 @@ from pipeline.tables.sql import database, quote
 
 ID, ROW = "id", "row"
 
+GOOD_KEYS = "SELECT id, row FROM {} ANTI JOIN without USING (row)"
+"""Query for the keys of the relation named there that count for something."""
+LATER_COPIES = (
+    "SELECT row FROM keys JOIN (SELECT id, min(row) AS first FROM keys GROUP BY id HAVING count(*) > 1) USING (id) "
+    "WHERE row > first ORDER BY row"
+)
+"""Query for the rows among ``keys`` whose id an earlier row has."""
+
+
+def seen_sql(id_type: pa.DataType) -> str:
+    """Return the query for the rows among ``keys`` whose id ``elsewhere`` has, as ``seen`` of this type."""
+    return f"SELECT row FROM keys SEMI JOIN elsewhere ON {id_sql(id_type)} = seen ORDER BY row"
+
+
+def id_sql(id_type: pa.DataType) -> str:
+    """Return a key's id in this type."""
+    return f"CAST(id AS {'BIGINT' if id_type == pa.int64() else 'VARCHAR'})"
+
 
 class Rise:
     """Whether ids rise from row to row, as in a file that is in their order: then none comes twice.
@@ -21,6 +39,8 @@ class Rise:
     ----------
     holds : bool
         Whether each id so far is above the one before; ids that are missing do not count.
+    first, last : pyarrow.Array or None
+        The first and the last of them, while it holds.
 
     Examples
     --------
@@ -35,16 +55,25 @@ class Rise:
 
     def __init__(self) -> None:
         self.holds = True
-        self._last: pa.Array | None = None
+        self.first: pa.Array | None = None
+        self.last: pa.Array | None = None
 
     def add(self, ids: pa.Array) -> None:
         """Look at the ids of the next rows."""
         ids = ids.drop_null()
         if not self.holds or not len(ids):
             return
-        follows = self._last is None or pc.greater(ids[:1], self._last)[0].as_py()
-        self.holds = follows and pc.all(pc.greater(ids[1:], ids[:-1]), min_count=0).as_py()
-        self._last = ids[-1:]
+        self.holds = self._is_before(ids[:1]) and pc.all(pc.greater(ids[1:], ids[:-1]), min_count=0).as_py()
+        self.first, self.last = ids[:1] if self.first is None else self.first, ids[-1:]
+
+    def join(self, other: "Rise") -> None:
+        """Look at ids that follow, of which only their rise is known."""
+        self.holds = self.holds and other.holds and (other.first is None or self._is_before(other.first))
+        if other.first is not None:
+            self.first, self.last = other.first if self.first is None else self.first, other.last
+
+    def _is_before(self, first: pa.Array) -> bool:
+        return self.last is None or bool(pc.greater(first, self.last)[0].as_py())
 
 
 def later_copies(keys: Sequence[Path], without: np.ndarray, *, memory_limit: str, scratch: Path) -> np.ndarray:
@@ -67,24 +96,20 @@ def later_copies(keys: Sequence[Path], without: np.ndarray, *, memory_limit: str
         int64, ascending.
     """
     with database(memory_limit, scratch) as connection:
-        connection.register("keys", _dataset(keys))
+        connection.register("files", _dataset(keys))
         connection.register("without", pa.table({ROW: without}))
-        rows = connection.execute(
-            "WITH good AS (SELECT id, row FROM keys ANTI JOIN without USING (row)) "
-            "SELECT row FROM good JOIN (SELECT id, min(row) AS first FROM good GROUP BY id HAVING count(*) > 1) "
-            "USING (id) WHERE row > first ORDER BY row"
-        )
+        rows = connection.execute(f"WITH keys AS ({GOOD_KEYS.format('files')}) {LATER_COPIES}")
         return np.asarray(rows.fetchnumpy()[ROW], dtype=np.int64)
 
 
 def seen_elsewhere(
-    keys: Path, elsewhere: Sequence[Path], id_column: str, *, memory_limit: str, scratch: Path
+    keys: Sequence[Path], elsewhere: Sequence[Path], id_column: str, *, memory_limit: str, scratch: Path
 ) -> np.ndarray:
     """Return the rows whose id is in one of other Parquet files, such as the scores of earlier batches.
 
     Parameters
     ----------
-    keys : Path
+    keys : sequence of Path
         As in :func:`later_copies`.
     elsewhere : sequence of Path
         Files with the column ``id_column``; one without it holds none of these ids, and neither does one that
@@ -95,13 +120,9 @@ def seen_elsewhere(
     numpy.ndarray
         int64, ascending.
     """
-    schemas = {path: pq.read_schema(path) for path in elsewhere if path.exists()}
-    files = [path for path, schema in schemas.items() if id_column in schema.names]
+    files, id_type = files_with_ids(keys, elsewhere, id_column)
     if not files:
         return np.array([], dtype=np.int64)
-    key_type = pq.read_schema(keys).field(ID).type
-    is_one_type = all(schemas[path].field(id_column).type == key_type for path in files)
-    id_type = key_type if is_one_type else pa.string()  # an id that was a number once is the same id as text
 
     def ids() -> Iterator[pa.RecordBatch]:
         for path in files:
@@ -109,14 +130,20 @@ def seen_elsewhere(
                 yield pa.record_batch([batch.column(0).cast(id_type)], names=["seen"])
 
     with database(memory_limit, scratch) as connection:
-        connection.register("keys", _dataset([keys]))
+        connection.register("keys", _dataset(keys))
         reader = pa.RecordBatchReader.from_batches(pa.schema({"seen": id_type}), ids())
         connection.register("elsewhere", reader)
-        sql_type = "BIGINT" if id_type == pa.int64() else "VARCHAR"
-        rows = connection.execute(
-            f"SELECT row FROM keys SEMI JOIN elsewhere ON CAST(id AS {sql_type}) = seen ORDER BY row"
-        )
+        rows = connection.execute(seen_sql(id_type))
         return np.asarray(rows.fetchnumpy()[ROW], dtype=np.int64)
+
+
+def files_with_ids(keys: Sequence[Path], elsewhere: Sequence[Path], id_column: str) -> tuple[list[Path], pa.DataType]:
+    """Return those of other files that hold ids, and the type in which an id is the same as there."""
+    schemas = {path: pq.read_schema(path) for path in elsewhere if path.exists()}
+    files = [path for path, schema in schemas.items() if id_column in schema.names]
+    key_type = pq.read_schema(keys[0]).field(ID).type
+    is_one_type = all(schemas[path].field(id_column).type == key_type for path in files)
+    return files, key_type if is_one_type else pa.string()  # an id that was a number once is the same id as text
 
 
 def same_elsewhere(

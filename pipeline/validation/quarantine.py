@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.errors import InputError
 from pipeline.tables.cells import as_text, rows_at
 from pipeline.tables.reading import SOURCE_FILE, SOURCE_ROW, Table
+from pipeline.tables.stretches import TableStretch
 from pipeline.tables.writing import ParquetWriter
 
 _LINE, _RULES, _BATCH = "line", "rules", "batch_id"
@@ -42,9 +43,15 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def write_quarantine(
-    path: Path, table: Table, broken: Mapping[str, np.ndarray], *, batch_id: str, batch_rows: int
+    path: Path,
+    table: Table,
+    broken: Mapping[str, np.ndarray],
+    *,
+    batch_id: str,
+    batch_rows: int,
+    stretch: TableStretch | None = None,
 ) -> None:
-    """Write the rejected rows of a table, which is read for it once more.
+    """Write the rejected rows of a table, or of a stretch of it, which is read for it once more.
 
     Parameters
     ----------
@@ -55,6 +62,8 @@ def write_quarantine(
     batch_id : str
     batch_rows : int
         Rows in memory at a time.
+    stretch : TableStretch, optional
+        The one that all these rows are in.
 
     Raises
     ------
@@ -66,7 +75,7 @@ def write_quarantine(
     names = np.array(list(broken), dtype=object)
     rows_written = 0
     with ParquetWriter(path, schema) as writer:
-        for batch, rows in rows_at(table, rejects, batch_rows) if len(rejects) else ():
+        for batch, rows in rows_at(table, rejects, batch_rows, stretch) if len(rejects) else ():
             breaches = np.column_stack([np.isin(rows, places, assume_unique=True) for places in broken.values()])
             offsets = np.concatenate([[0], np.cumsum(breaches.sum(axis=1))])
             rules = pa.ListArray.from_arrays(

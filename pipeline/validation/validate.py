@@ -30,7 +30,8 @@ from pipeline.tables.period import Period
 from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import union, write_quarantine
 from pipeline.validation.refusals import check_names
-from pipeline.validation.rows import Reading, rows_at_a_time
+from pipeline.validation.rows import Reading
+from pipeline.validation.spark import quarantine_on_spark, read_on_spark
 from pipeline.validation.verdict import StoredFiles, Verdict
 
 if TYPE_CHECKING:
@@ -136,15 +137,18 @@ def validate(
     try:
         with tempfile.TemporaryDirectory(prefix=".validating-", dir=folder) as scratch:
             reading = Reading(table, config, period, now=at, scratch=Path(scratch))
-            reading.run(on_rows)
+            if config.engine.name == "spark":
+                read_on_spark(reading, Path(scratch), on_rows)
+            else:
+                reading.run(on_rows)
             verdict = Verdict(reading, Path(scratch))
             try:
                 verdict.judge(elsewhere, stored)
             except BatchRefused:
                 if docs and verdict.read:
-                    docs([*reading.outcomes.values()])
+                    docs([*reading.findings.outcomes.values()])
                 raise
-            page = docs([*reading.outcomes.values()]) if docs else None
+            page = docs([*reading.findings.outcomes.values()]) if docs else None
             return _write(verdict, folder, batch_id, page)
     except SuiteError as error:
         raise ConfigError(str(error)) from None
@@ -156,27 +160,25 @@ def validate(
 def _write(verdict: Verdict, folder: Path, batch_id: str, page: Path | None) -> Validated:
     """Write the three tables, and put them into their folder once all are complete."""
     reading, rejects = verdict.reading, verdict.rejects()
-    for part in (reading.inside, reading.lookback):
-        part.drop_late_rejects()
+    findings = reading.findings
+    for part, name in ((findings.inside, "accepted"), (findings.lookback, "lookback")):
+        part.finish(verdict.scratch / f"{name}.parquet")
     quarantine = verdict.scratch / "quarantine.parquet"
-    write_quarantine(
-        quarantine,
-        reading.table,
-        rejects,
-        batch_id=batch_id,
-        batch_rows=rows_at_a_time(reading.config, len(reading.schema)),
-    )
+    if reading.config.engine.name == "spark":
+        quarantine_on_spark(quarantine, reading, rejects, batch_id=batch_id)
+    else:
+        write_quarantine(quarantine, reading.table, rejects, batch_id=batch_id, batch_rows=reading.batch_rows)
     number = len(union(rejects.values()))
     counts = Counts(
         read=verdict.read,
-        accepted=reading.inside.rows - number,
+        accepted=findings.inside.rows - number,
         quarantined=number + len(reading.table.broken),
-        outside=reading.rows - reading.inside.rows,
+        outside=findings.rows - findings.inside.rows,
         refused=0,
     )
     return Validated(
-        reading.inside.path.replace(folder / "accepted.parquet"),
-        reading.lookback.path.replace(folder / "lookback.parquet"),
+        findings.inside.paths[0].replace(folder / "accepted.parquet"),
+        findings.lookback.paths[0].replace(folder / "lookback.parquet"),
         quarantine.replace(folder / "quarantine.parquet"),
         counts,
         verdict.counts_by_rule(),

@@ -9,8 +9,9 @@ import pytest
 
 from flows.run import run_flow
 from pipeline.errors import AssayError
-from pipeline.features import spark
+from pipeline.features import spark as features
 from pipeline.settings.file import read_config
+from pipeline.validation import spark as validation
 from pipeline.workspace.ledger import Ledger
 from tests.flows.assay import DAY
 
@@ -42,17 +43,16 @@ def test_what_spark_publishes_is_what_one_process_does(home: Path, tmp_path: Pat
 def test_a_job_that_fails_publishes_nothing_and_the_next_run_scores(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*told: Any) -> None:
+    def fail(*told: Any, **more: Any) -> None:
         raise RuntimeError("the disk of this worker is full")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(spark, "_past", fail)
-        message = (
-            r"^computing features on Spark at local\[2\] failed, and nothing .*: RuntimeError: the disk of this wor"
-        )
-        with pytest.raises(AssayError, match=message):
-            score(home, ON_SPARK)
-    config = read_config(home / "assay.toml")
-    assert Ledger(config).entries() == []
-    assert not list(Path(config.work_dir).rglob("scores.parquet"))
+    for module, name, job in ((validation, "_findings_of", "validation"), (features, "_past", "computing features")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, fail)
+            message = rf"^{job} on Spark at local\[2\] failed, and nothing .*: RuntimeError: the disk of this wor"
+            with pytest.raises(AssayError, match=message):
+                score(home, ON_SPARK)
+        config = read_config(home / "assay.toml")
+        assert Ledger(config).entries() == []
+        assert not list(Path(config.work_dir).rglob("scores.parquet"))
     assert score(home, ON_SPARK)["scores"].num_rows

@@ -1,11 +1,6 @@
 """Features by Spark are those of one process, to the last bit; and a job that fails says why and leaves nothing."""
 
-from contextlib import contextmanager
-from types import SimpleNamespace
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -21,6 +16,7 @@ from pipeline.simulation import simulate
 from pipeline.tables.spark import session as spark_session
 from tests.pipeline.features.by_hand import START
 from tests.pipeline.features.test_shards import every_family, with_verdicts, written
+from tests.pipeline.tasks_here import in_this_process
 
 ON_SPARK = EngineConfig(name="spark", master="local[2]", shards=3)
 HERE = EngineConfig()
@@ -66,59 +62,6 @@ def test_a_table_without_labels_gives_the_same_bits(tmp_path):
     assert_same(by_both(rows, [past], every_family(1, {"label": None}), tmp_path))
 
 
-class Frame:
-    """What computing features asks of a data frame of Spark, in this process and in any order."""
-
-    def __init__(self, batches, kept):
-        self.table, self.kept = pa.Table.from_batches(batches), kept
-        self.write = SimpleNamespace(partitionBy=lambda kind: self.write, option=lambda name, value: self.write)
-        self.write.parquet = lambda path: kept.append(self)
-
-    def mapInArrow(self, work, kinds):  # noqa: N802 - the name that Spark has for it
-        return Frame(list(work(iter(self.table.to_batches()))), self.kept)
-
-    def groupBy(self, name):  # noqa: N802 - the name that Spark has for it
-        assert name == "bucket"
-        return self
-
-    def applyInArrow(self, work, kinds):  # noqa: N802 - the name that Spark has for it
-        groups = [self.table.filter(pc.equal(self.table["bucket"], bucket)) for bucket in self.table["bucket"].unique()]
-        return Frame([batch for group in reversed(groups) for batch in work(group).to_batches()], self.kept)
-
-    def __getitem__(self, name):
-        return SimpleNamespace(isin=lambda *names: pc.is_in(self.table[name], pa.array(np.ravel(names).tolist())))
-
-    def where(self, rows):
-        return Frame(self.table.filter(rows).to_batches(), self.kept)
-
-    def union(self, other):
-        return Frame([*self.table.to_batches(), *other.table.to_batches()], self.kept)
-
-    def toArrow(self):  # noqa: N802 - the name that Spark has for it
-        return self.table
-
-    collect = toArrow
-
-
-def in_this_process(patch):
-    """Run the tasks here, without Spark's ten seconds, and where it is seen which lines they come by."""
-
-    @contextmanager
-    def session(engine, work):
-        kept = []
-        reader = SimpleNamespace(schema=lambda kinds: SimpleNamespace(parquet=lambda path: kept[-1]))
-        yield SimpleNamespace(
-            range=lambda first, last, *_: Frame([pa.record_batch({"id": pa.array(range(first, last))})], kept),
-            sparkContext=SimpleNamespace(
-                master="local[2]", defaultParallelism=2, broadcast=lambda value: SimpleNamespace(value=value)
-            ),
-            conf=SimpleNamespace(set=lambda name, value: None),
-            read=reader,
-        )
-
-    patch.setattr(spark, "on_spark", session)
-
-
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), verdicts=st.booleans(), shards=st.integers(1, 9))
 def test_tasks_over_tables_drawn_by_chance_give_the_same_bits(tmp_path_factory, seed, verdicts, shards):
@@ -127,13 +70,13 @@ def test_tasks_over_tables_drawn_by_chance_give_the_same_bits(tmp_path_factory, 
     labels = [(int(random.integers(0, 300)), int(label), START) for label in random.integers(0, 2, 40)]
     rows, past, reviewed = written(folder, seed, labels)
     with pytest.MonkeyPatch.context() as patch:
-        in_this_process(patch)
+        in_this_process(patch, spark)
         reviews = [reviewed] if verdicts else []
         assert_same(by_both(rows, [past], every_family(1), folder, reviewed=reviews, shards=shards))
 
 
 def test_tasks_without_history_give_the_same_bits(tmp_path, monkeypatch):
-    in_this_process(monkeypatch)
+    in_this_process(monkeypatch, spark)
     rows, _, _ = written(tmp_path, 9, [])
     assert_same(by_both(rows, [], every_family(1), tmp_path))
 

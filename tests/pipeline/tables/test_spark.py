@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ from pyspark.errors import PySparkException
 from pipeline.errors import ResourceError
 from pipeline.settings.engine import EngineConfig
 from pipeline.tables import spark
-from pipeline.tables.spark import a_task_each, at_once, on_spark, reason_of, session, stretches
+from pipeline.tables.spark import a_task_each, answers, at_once, on_spark, reason_of, session, stretches
 
 HERE = EngineConfig(name="spark", master="local[2]")
 
@@ -53,6 +54,8 @@ def test_java_that_ends_at_its_start_says_why(monkeypatch, tmp_path):
     [
         ("", "it gave no reason"),
         ("Job aborted.\n\tat org.apache.spark", "Job aborted"),
+        ("An error occurred while calling z:org.X.collect.\n: org.Y: Job aborted: lost.\n", "Job aborted: lost"),
+        ("An error occurred while calling o1.x.\n: lost\n\tat org", "lost"),
         ('x:\nTraceback (most recent call last):\n  File "a"\n    f()\nValueError: of\ntwo lines', "ValueError: of"),
         ('x:\nTraceback (most recent call last):\n  File "a"\npipeline.errors.InputError: a.csv is.', "a.csv is"),
         ("Traceback (most recent call last):", "Traceback (most recent call last):"),
@@ -89,6 +92,8 @@ def test_every_item_is_worked_on_once(tmp_path):
         found = a_task_each(started, work, range(5), "double long")
         assert sorted(found.toArrow()["double"].to_pylist()) == [0, 2, 4, 6, 8]
         assert at_once(started) == 2
+        whole = answers(started, lambda item: (item, pa.array([item]), Decimal(item)), range(5))
+        assert whole == [(item, pa.array([item]), Decimal(item)) for item in range(5)]
 
 
 def test_a_task_that_fails_is_one_sentence():

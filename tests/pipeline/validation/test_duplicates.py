@@ -1,5 +1,6 @@
 """Ids that come twice, against a plain Python count."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_against_a_plain_count(tmp_path: Path, kind: pa.DataType, seed: int) -> 
 
     old = random.integers(0, 400, 100)
     pq.write_table(pa.table({"tx": old}), tmp_path / "scores.parquet")  # numbers, whatever the ids are now
-    again = seen_elsewhere(files[0], [tmp_path / "scores.parquet"], "tx", memory_limit="100MB", scratch=tmp_path)
+    again = seen_elsewhere(files[:1], [tmp_path / "scores.parquet"], "tx", memory_limit="100MB", scratch=tmp_path)
     assert again.tolist() == rows[first & np.isin(ids, old)].tolist()
 
 
@@ -49,11 +50,15 @@ def test_ids_rise_where_each_is_above_the_one_before_however_they_are_cut(kind: 
         ids = random.choice(20, 4).tolist()
         ids = [None if random.random() < 0.2 else number for number in (sorted(ids) if random.random() < 0.7 else ids)]
         array, cut = pa.array(ids).cast(pa.int64()).cast(kind), int(random.integers(0, 5))
-        rise = Rise()
+        rise, joined = Rise(), Rise()
         for part in (array[:cut], array[cut:]):
             rise.add(part)
+        for start, end in pairwise(sorted({0, 1, cut, 4})):
+            apart = Rise()
+            apart.add(array[start:end])
+            joined.join(apart)
         there = array.drop_null().to_pylist()
-        assert rise.holds == (there == sorted(set(there)))
+        assert rise.holds == joined.holds == (there == sorted(set(there)))
         risen += rise.holds
     assert 20 < risen < 180
 
@@ -63,7 +68,7 @@ def test_nothing_to_compare_with(tmp_path: Path) -> None:
     nothing = np.array([], dtype=np.int64)
     assert len(later_copies([empty], nothing, memory_limit="100MB", scratch=tmp_path)) == 0
     for elsewhere in ([], [tmp_path / "deleted" / "scores.parquet"]):
-        assert len(seen_elsewhere(empty, elsewhere, "tx", memory_limit="100MB", scratch=tmp_path)) == 0
+        assert len(seen_elsewhere([empty], elsewhere, "tx", memory_limit="100MB", scratch=tmp_path)) == 0
 
 
 def test_a_row_is_the_same_where_every_column_is(tmp_path: Path) -> None:
