@@ -310,7 +310,7 @@ def held_out(intake: TakenIn, training: Fit, folder: Path, batch_id: str) -> Hel
         )
         maps = make_maps(block, scored, detector, tsne=detector.config.report.tsne)
         measured = measure_rows(block, scored, labels, detector.config)
-        measured = replace(measured, injected=inject_into(block, detector, scored.anomaly_scores, labels))
+        measured = replace(measured, injected=inject_into(block, detector, scored.column("anomaly_score"), labels))
         return HeldOut(scored=scored, measured=measured, maps=maps)
 
 
@@ -346,7 +346,7 @@ def register(
     parameters = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
     dataset = Dataset(str(batch.path.resolve()), batch.digest, count_rows(intake.validated))
     with console.step("log and register in MLflow"):
-        scores = charts.score_distribution(measured.scores, detector.threshold, measured.labels)
+        scores = charts.score_distribution(block.scored.column("anomaly_score"), detector.threshold, measured.labels)
         plots = {"scores": charts.standalone(scores, charts.SCORES_LEGEND)}
         if detector.epochs:
             plots["losses"] = charts.standalone(charts.losses(detector.epochs), charts.LOSSES_LEGEND)

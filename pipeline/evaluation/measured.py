@@ -21,11 +21,10 @@ from pipeline.tables.period import local_days
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured batch: its scores beside what is known of its labels.
+    """A measured batch: what is known of its labels, and what they say of its scores.
 
     Attributes
     ----------
-    scores : ndarray of float64, shape (n_rows,)
     labels : ndarray of float64, shape (n_rows,), or None
         1 fraud, 0 normal, nan not known; None for a table without labels of which review has none either.
     evaluation : Evaluation or None
@@ -34,7 +33,6 @@ class Measured:
         What became of anomalies made from the batch's normal rows.
     """
 
-    scores: np.ndarray
     labels: np.ndarray | None
     evaluation: Evaluation | None
     injected: Sequence[Injected] = ()
@@ -95,7 +93,7 @@ def measure_batch(features: Path, scored: Scored, labels: Labels, as_of: datetim
     contract = labels.config.contract
     names = pq.read_schema(features).names
     if contract.label not in names and not labels.reviewed:
-        return Measured(scored.anomaly_scores, None, None)
+        return Measured(None, None)
     columns = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
     rows = pq.read_table(features, columns=[name for name in columns if name in names])
     row_labels = labels.known(rows, as_of) if as_of else labels.known_now(rows)
@@ -117,7 +115,7 @@ def measure_rows(features: Path, scored: Scored, labels: np.ndarray, config: Con
     """
     contract = config.contract
     if contract.label not in pq.read_schema(features).names and np.isnan(labels).all():
-        return Measured(scored.anomaly_scores, None, None)
+        return Measured(None, None)
 
     def column(name: str) -> pa.ChunkedArray:
         return pa.chunked_array([batch.column(0) for batch in read_batches(features, columns=[name])])
@@ -125,12 +123,12 @@ def measure_rows(features: Path, scored: Scored, labels: np.ndarray, config: Con
     evaluation = evaluate(
         local_days(column(contract.timestamp), config.table.time_zone),
         _cards(column(contract.entities[0])) if contract.entities else None,
-        scored.anomaly_scores,
+        scored.column("anomaly_score"),
         labels,
-        is_flagged=scored.flags,
+        is_flagged=scored.column("is_flagged"),
         amounts=column(contract.amount).to_numpy(zero_copy_only=False),
     )
-    return Measured(scored.anomaly_scores, labels, evaluation)
+    return Measured(labels, evaluation)
 
 
 def _cards(column: pa.ChunkedArray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.score import Scored
-from pipeline.tables.parquet import ROWS_READ, take_rows
+from pipeline.tables.parquet import take_rows
 
 NORMAL_POINTS = 3000
 ALERT_POINTS = 500
@@ -59,7 +59,7 @@ def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool 
     seed = detector.config.model.seed
     if scored.scored - scored.flagged < 3:
         return []
-    normal = _some(~scored.flags, NORMAL_POINTS, seed)
+    normal = _some(scored.scored, scored.flagged_places, seed)
     alerts = scored.alert_places[:ALERT_POINTS]
     in_file = np.argsort(alerts)
     places = np.concatenate([normal, alerts[in_file]])
@@ -81,18 +81,19 @@ def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool 
     return maps
 
 
-def _some(mask: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Return the places of some rows of a mask, drawn at random, in order; int64 of shape (n,)."""
-    count = int(np.count_nonzero(mask))
-    drawn = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)  # of a large batch, each byte counts
-    np.random.default_rng(seed).shuffle(drawn)
-    wanted, places, before = np.sort(drawn[:most]), [np.empty(0, dtype=np.int64)], 0
-    for start in range(0, len(mask), ROWS_READ):
-        here = np.flatnonzero(mask[start : start + ROWS_READ])
-        numbers = wanted[slice(*np.searchsorted(wanted, [before, before + len(here)]))]
-        places.append(start + here[numbers - before])
-        before += len(here)
-    return np.concatenate(places)
+def _some(rows: int, flagged: np.ndarray, seed: int) -> np.ndarray:
+    """Return the places of some rows that were not flagged, drawn at random, in order; int64 of shape (n,).
+
+    Examples
+    --------
+    >>> _some(6, np.array([1, 2, 5]), 0).tolist()
+    [0, 3, 4]
+    """
+    rest = rows - len(flagged)
+    # A draw of few numbers among many takes the memory of the few.
+    drawn = np.sort(np.random.default_rng(seed).choice(rest, min(rest, NORMAL_POINTS), replace=False, shuffle=False))
+    # Before the flagged row number i, counted from 0, there are its place less i rows that were not flagged.
+    return drawn + np.searchsorted(flagged - np.arange(len(flagged)), drawn, side="right")
 
 
 def _plane(values: np.ndarray, n_normal: int, *, always: bool = False) -> np.ndarray:

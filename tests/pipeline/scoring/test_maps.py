@@ -11,7 +11,6 @@ from sklearn.manifold import TSNE
 from pipeline.scoring import maps
 from pipeline.scoring.maps import make_maps
 from pipeline.scoring.score import score_table
-from pipeline.tables.parquet import ROWS_READ
 from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
@@ -110,9 +109,22 @@ def test_a_map_by_neighbourhood_is_of_the_code_or_else_of_the_columns(features, 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_rows_are_drawn_as_from_all_places_that_a_mask_has(share):
-    mask = np.random.default_rng(1).random(3 * ROWS_READ + 7) < share
-    drawn = np.random.default_rng(5).permutation(np.flatnonzero(mask))[:3000]
-    found = maps._some(mask, 3000, 5)
+@pytest.mark.parametrize("rows", [200_007, 3500, 50])  # many, of which few are drawn; fewer; no more than are drawn
+def test_rows_are_drawn_of_those_that_were_not_flagged(rows, share):
+    is_flagged = np.random.default_rng(1).random(rows) < share
+    rest = np.flatnonzero(~is_flagged)
+    found = maps._some(rows, np.flatnonzero(is_flagged), 5)
     assert found.dtype == np.int64
+    assert (np.diff(found) > 0).all()
+    assert len(found) == min(len(rest), 3000)
+    assert np.isin(found, rest).all()
+    drawn = np.random.default_rng(5).choice(rest, len(found), replace=False, shuffle=False)
     assert found.tolist() == sorted(drawn.tolist())
+
+
+def test_each_row_has_the_same_chance_to_be_drawn(monkeypatch):
+    monkeypatch.setattr(maps, "NORMAL_POINTS", 3)
+    flagged = np.array([0, 4, 5])
+    counts = sum(np.bincount(maps._some(12, flagged, seed), minlength=12) for seed in range(3000))
+    assert counts[flagged].tolist() == [0, 0, 0]
+    assert np.abs(np.delete(counts, flagged) - 1000).max() < 4.5 * np.sqrt(3000 * 2 / 9)
