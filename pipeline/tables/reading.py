@@ -37,7 +37,6 @@ from pipeline.tables.files import (
 from pipeline.tables.headers import file_schema, read_header, unique_names
 from pipeline.tables.made import with_made
 from pipeline.tables.packed import PACKED, is_csv
-from pipeline.tables.parquet import ROWS_READ
 
 _LINES_AT_FIRST = 1_000  # of which none has as many cells as the header: the rest of the file is not looked at
 ACCEPTED = f"a .csv or .parquet file, CSV packed as {PACKED}, or a folder of one of them"
@@ -119,10 +118,11 @@ class Table:
         parts: list[pa.RecordBatch] = []
         count = 0
         for file in self.files:
-            for cells, places in self._file_batches(file, broken):
+            for cells, places in self._file_batches(file, broken, rows):
                 batch = self._with_source(file, cells, places)
                 while count + batch.num_rows >= rows:
-                    yield pa.concat_batches([*parts, batch.slice(0, rows - count)])
+                    first = batch.slice(0, rows - count)
+                    yield pa.concat_batches([*parts, first]) if parts else first
                     batch = batch.slice(rows - count)
                     parts, count = [], 0
                 if batch.num_rows:
@@ -134,17 +134,19 @@ class Table:
     def _name(self, file: Path) -> str:
         return file.name if file == self.path else file.relative_to(self.path).as_posix()
 
-    def _file_batches(self, file: Path, broken: list[BrokenLine]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    def _file_batches(
+        self, file: Path, broken: list[BrokenLine], rows: int
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         with readable(file, self.settings):
             if self.format == "csv":
                 yield from self._csv_batches(file, broken)
                 return
-            yield from ahead(self._parquet_batches(file))
+            yield from ahead(self._parquet_batches(file, rows))
 
-    def _parquet_batches(self, file: Path) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    def _parquet_batches(self, file: Path, rows: int) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         start = 0
         with parquet_file(file) as reader:
-            for batch in reader.iter_batches(ROWS_READ):
+            for batch in reader.iter_batches(rows):
                 check_cells(batch, file, start)
                 batch = batch.rename_columns(unique_names(batch.schema.names))
                 yield batch, np.arange(start, start + batch.num_rows)
