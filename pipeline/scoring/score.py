@@ -37,6 +37,8 @@ from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
 
 EXPLAINED_AT_A_TIME = 4096
+FIRST_ALERTS = 500
+"""Rows of the queue that are handed on as the detector saw them."""
 
 Marks = Mapping[str, str | datetime]
 """Which run says it: the columns `MARKS` of pipeline/settings/output.py, each with its one value."""
@@ -64,6 +66,8 @@ class Scored:
         What all rows of the files have alike: batch_id, model_version and scored_at.
     alert_places : array of shape (n_alerts,), int64
         Where the rows of the queue stand in the table, by rank: first those that are flagged, then those that explore.
+    first_alerts : pa.Table
+        The first `FIRST_ALERTS` rows of the queue, by rank, with all columns of the feature table.
     """
 
     scored: int
@@ -78,6 +82,7 @@ class Scored:
     alerts_csv: Path
     marks: Marks
     alert_places: np.ndarray = field(repr=False, compare=False)
+    first_alerts: pa.Table = field(repr=False, compare=False)
 
     @property
     def flagged_places(self) -> np.ndarray:
@@ -295,6 +300,7 @@ def _result(
         alerts_csv=folder / "alerts.csv",
         marks=marks,
         alert_places=queue.places,
+        first_alerts=queue.rows.take(pa.array(np.arange(min(FIRST_ALERTS, len(queue.places))))),
     )
 
 
