@@ -177,3 +177,21 @@ def test_scores_that_are_gone_are_named(run, tmp_path):
     detector, _, scored, _, history = run
     with pytest.raises(InputError, match=r"scores\.parquet is gone, so which alerts come and go cannot be said"):
         moved(replace(entry(scored), folder=str(tmp_path)), detector, history)
+
+
+@pytest.mark.parametrize("settings", [{"strategy": "capacity", "alerts_per_day": 6, "unit": "customers"}, {}])
+def test_a_batch_without_an_alert_and_one_without_a_row_are_held_against_the_promise(run, tmp_path, settings):
+    detector, batch, _, _, _ = run
+    detector = detector.with_threshold(ThresholdConfig(**settings))
+    marks = {"batch_id": "b", "model_version": "1", "scored_at": SCORED_AT}
+    quiet = score_table(batch, detector, tmp_path, known_scores=(np.zeros(400), np.zeros(400)), **marks)
+    assert quiet.flagged == 0
+    labels = np.zeros(400)
+    said = (
+        "The queue of 0 customers lies outside, below it" if settings else "Of 400 rows taken for normal by now, 0 were"
+    )
+    assert said in held_against(batch, quiet, detector, labels).text
+    pq.write_table(pq.read_table(batch).slice(0, 0), tmp_path / "none.parquet")
+    none = score_table(tmp_path / "none.parquet", detector, tmp_path, **marks)
+    said = "No row was scored, so there is no queue." if settings else "No label of these rows is known yet"
+    assert said in held_against(tmp_path / "none.parquet", none, detector, None).text
