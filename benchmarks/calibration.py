@@ -43,13 +43,13 @@ from pipeline.calibration.adapting import adapt
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import INTERVAL, rank_for_rate, realised_count
 from pipeline.calibration.p_values import Calibration
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.capacity import predicted_queue
 from pipeline.calibration.strategies.choice import fulfilment
 from pipeline.calibration.strategies.fdr import last_p_value
 from pipeline.detector.artefact import Detector
 from pipeline.features import compute
-from pipeline.labels.known import Labels
-from pipeline.scoring.promise import rows_of_batch
+from pipeline.labels.known import Labels, taken_for_normal
 from pipeline.settings.config import Config, ThresholdConfig
 from pipeline.tables.parquet import read_batches
 
@@ -175,7 +175,13 @@ def _week(folder: Path, first: date, config: Config, *, adapts: bool) -> list[di
     batches = detector.score(read_batches(folder / "test.parquet"))
     scores = np.concatenate([batch.column("anomaly_score").to_numpy() for batch in batches])
     flags, _ = detector.flag(scores)
-    rows = rows_of_batch(folder / "test.parquet", scores, np.full(len(scores), np.nan), detector)
+    rows = ScoredRows.of(
+        pq.read_table(folder / "test.parquet", columns=ScoredRows.columns(config)),
+        config,
+        scores=scores,
+        labels=(unknown := np.full(len(scores), np.nan)),
+        normal=taken_for_normal(unknown, in_table=detector.summary["labels"] == config.contract.label),
+    )
     weeks_flags = {"fixed": flags, **({"adapting": _adapting(detector, rows)} if adapts else {})}
     return [_record(detector, first, rows, flags=each, cut=cut) for cut, each in weeks_flags.items()]
 
@@ -210,7 +216,7 @@ def _record(detector: Detector, first: date, rows: ScoredRows, *, flags: np.ndar
         "queue": int(counts.sum()),
         "low": low,
         "high": high,
-        "inside": bool(fulfilment(detector.cut, rows, flags).is_inside),
+        "inside": bool(fulfilment(detector.cut, Realised.of(rows, flags)).is_inside),
         "day_low": day_low,
         "day_high": day_high,
         "queues": counts.tolist(),

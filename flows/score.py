@@ -30,7 +30,7 @@ from pipeline.pages.runs import batch_report, count_rows, outcome
 from pipeline.pages.validation import data_docs
 from pipeline.scoring.adapted_cut import LAST_CUT_WITHIN, CutRecord, adapted_cut
 from pipeline.scoring.audit import write_audit
-from pipeline.scoring.maps import Map, make_maps
+from pipeline.scoring.maps import Map, MapRows, make_maps
 from pipeline.scoring.promise import held_against
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.shadow import Candidate, Shadow, load_candidate, score_in_shadow
@@ -403,7 +403,12 @@ def with_cut(champion: Champion, cut: CutRecord | None, folder: Path) -> Champio
 def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path) -> BatchScores:
     """Score the features, write scores, alerts and audit slice, measure and map them."""
     detector, rows = champion.detector, intake.features
-    profiler = Profiler(rows, detector)
+    profiler, map_rows = Profiler(rows, detector), MapRows(detector)
+
+    def on_part(*part: Any) -> None:
+        profiler.add(*part)
+        map_rows.add(*part)
+
     with console.step("score") as on_rows:
         scored = score_table(
             rows,
@@ -412,13 +417,13 @@ def score_intake(intake: TakenIn, champion: Champion, entry: Entry, folder: Path
             batch_id=entry.batch_id,
             model_version=entry.model_version,
             scored_at=entry.scored_at,
-            on_part=profiler.add,
+            on_part=on_part,
             on_rows=on_rows,
         )
         if champion.is_strict:
             read = intake.validated.counts.read
             refuse_unusual(scored.unusual, scored.scored, source=entry.source, config=detector.config, read=read)
-        maps = make_maps(rows, scored, detector, tsne=detector.config.report.tsne)
+        maps = make_maps(map_rows.rows(), scored, detector, tsne=detector.config.report.tsne)
         measured = measure_batch(rows, scored, intake.labels)
         audit = write_audit(rows, scored, detector, folder)
         now = datetime.now(UTC).replace(tzinfo=None)

@@ -29,7 +29,7 @@ from pipeline.pages import charts
 from pipeline.pages.report import render
 from pipeline.pages.runs import count_rows, training_report
 from pipeline.pages.validation import data_docs
-from pipeline.scoring.maps import Map, make_maps
+from pipeline.scoring.maps import Map, MapRows, make_maps
 from pipeline.scoring.score import Scored, score_table
 from pipeline.scoring.suspects import write_suspects
 from pipeline.selection.recovery import recover
@@ -295,7 +295,7 @@ def held_out(intake: TakenIn, training: Fit, folder: Path, batch_id: str) -> Hel
     """Take the calibration block for a batch, with the scores that the threshold was solved on, and map it."""
     detector, parts = training.detector, training.parts
     labels = parts.labels[parts.role == CALIBRATION]
-    rows, places = detector.held_out, parts.places(CALIBRATION)
+    rows, places, map_rows = detector.held_out, parts.places(CALIBRATION), MapRows(detector)
     with console.step("score the held-out block") as on_rows:
         block = calibration_block(intake.features, parts, folder / ".calibration.parquet")
         scored = score_table(
@@ -306,11 +306,12 @@ def held_out(intake: TakenIn, training: Fit, folder: Path, batch_id: str) -> Hel
             model_version="",
             scored_at=datetime.now(UTC),
             known_scores=(rows.scores[places], rows.one_class[places]),
+            on_part=map_rows.add,
             on_rows=on_rows,
         )
-        maps = make_maps(block, scored, detector, tsne=detector.config.report.tsne)
+        maps = make_maps(map_rows.rows(), scored, detector, tsne=detector.config.report.tsne)
         measured = measure_rows(block, scored, labels, detector.config)
-        measured = replace(measured, injected=inject_into(block, detector, scored.anomaly_scores, labels))
+        measured = replace(measured, injected=inject_into(block, detector, scored.column("anomaly_score"), labels))
         return HeldOut(scored=scored, measured=measured, maps=maps)
 
 
@@ -346,7 +347,7 @@ def register(
     parameters = {f"fitted.{name}": value for name, value in parameters_of(detector.model).items()}
     dataset = Dataset(str(batch.path.resolve()), batch.digest, count_rows(intake.validated))
     with console.step("log and register in MLflow"):
-        scores = charts.score_distribution(measured.scores, detector.threshold, measured.labels)
+        scores = charts.score_distribution(block.scored.column("anomaly_score"), detector.threshold, measured.labels)
         plots = {"scores": charts.standalone(scores, charts.SCORES_LEGEND)}
         if detector.epochs:
             plots["losses"] = charts.standalone(charts.losses(detector.epochs), charts.LOSSES_LEGEND)

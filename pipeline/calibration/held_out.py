@@ -182,9 +182,7 @@ class ScoredRows:
 
     def where(self, column: str, value: str) -> np.ndarray:
         """Return which rows have a value in a segment column, as a mask."""
-        values = self.segments[column]
-        code = values.dictionary.index(value).as_py()
-        return np.asarray(values.indices.fill_null(-1)) == code if code >= 0 else np.zeros(len(self), dtype=bool)
+        return has_value(self.segments[column], value)
 
     def counts(self, column: str) -> dict[str, int]:
         """Return how many rows have each value of a segment column, in the order of the values; missing ones apart."""
@@ -288,6 +286,18 @@ def segment(column: pa.ChunkedArray) -> pa.DictionaryArray:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string()).dictionary_encode()
+
+
+def has_value(values: pa.DictionaryArray, value: str) -> np.ndarray:
+    """Return which rows of a column from `segment` have a value, as a mask.
+
+    Examples
+    --------
+    >>> has_value(segment(pa.chunked_array([["web", None, "web"]])), "web").tolist()
+    [True, False, True]
+    """
+    code = values.dictionary.index(value).as_py()
+    return np.asarray(values.indices.fill_null(-1)) == code if code >= 0 else np.zeros(len(values), dtype=bool)
 
 
 def _numbers_of(column: pa.ChunkedArray) -> np.ndarray:

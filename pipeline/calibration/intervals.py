@@ -8,6 +8,7 @@ INTERVAL = 0.9
 """How often an interval holds what comes."""
 LOW, HIGH = (1 - INTERVAL) / 2, (1 + INTERVAL) / 2
 """The quantiles that an interval lies between."""
+COUNTS_AT_A_TIME = 2**16
 
 
 def rank_for_rate(rows: int, rate: float) -> int:
@@ -71,10 +72,7 @@ def realised_count(rows: int, k: int, future_rows: int) -> tuple[int, int]:
     >>> realised_count(999, 10, 1000)
     (4, 18)
     """
-    from scipy import stats
-
-    low, high = stats.betabinom(future_rows, k, rows + 1 - k).interval(INTERVAL)
-    return int(low), int(high)
+    return _beta_binomial(future_rows, k, rows + 1 - k)
 
 
 def predicted_count(successes: int, trials: int, future_trials: int) -> tuple[int, int]:
@@ -88,11 +86,27 @@ def predicted_count(successes: int, trials: int, future_trials: int) -> tuple[in
     >>> predicted_count(10, 100, 50)
     (1, 10)
     """
+    return _beta_binomial(future_trials, successes + 0.5, trials - successes + 0.5)
+
+
+def _beta_binomial(trials: int, a: float, b: float) -> tuple[int, int]:
+    """Return the 5 % and 95 % quantiles of a beta-binomial law: the least counts whose share of the law is as large.
+
+    The law is added up from 0 to there and no further, some counts at a time: there may be many millions.
+    """
     from scipy import stats
 
-    law = stats.betabinom(future_trials, successes + 0.5, trials - successes + 0.5)
-    low, high = law.interval(INTERVAL)
-    return int(low), int(high)
+    law, bounds = stats.betabinom(trials, a, b), list[int]()
+    start, below = 0, 0.0
+    for share in (LOW, HIGH):
+        while True:
+            counts = np.arange(start, min(start + COUNTS_AT_A_TIME, trials + 1))
+            up_to = below + np.cumsum(law.pmf(counts))
+            if up_to[-1] >= share or counts[-1] == trials:
+                bounds.append(start + min(int(np.searchsorted(up_to, share)), len(counts) - 1))
+                break
+            start, below = start + len(counts), float(up_to[-1])
+    return bounds[0], bounds[1]
 
 
 def share_interval(successes: int, trials: int) -> tuple[float, float]:

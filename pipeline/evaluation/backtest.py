@@ -319,9 +319,9 @@ def _score(
     outcomes = Outcomes.of(
         local_days(rows.column(contract.timestamp), config.table.time_zone),
         card,
-        scored.anomaly_scores,
+        scored.column("anomaly_score"),
         labels.known(rows, as_of),
-        flagged=scored.flags,
+        flagged=scored.column("is_flagged"),
         amounts=rows.column(contract.amount).to_numpy(),
     )
     values = pd.Series(rows.column(segment).to_pylist(), dtype=object).to_numpy() if segment else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +21,18 @@ from pipeline.tables.period import local_days
 
 @dataclass(frozen=True)
 class Measured:
-    """A measured batch: its scores beside what is known of its labels.
+    """A measured batch: what is known of its labels, and what they say of its scores.
 
     Attributes
     ----------
-    scores : ndarray of float64, shape (n_rows,)
     labels : ndarray of float64, shape (n_rows,), or None
-        1 fraud, 0 normal, nan not known; None for a table without labels of which review has none either.
+        1 fraud, 0 normal, nan not known; None where no label is known.
     evaluation : Evaluation or None
         None where no label is known.
     injected : sequence of Injected
         What became of anomalies made from the batch's normal rows.
     """
 
-    scores: np.ndarray
     labels: np.ndarray | None
     evaluation: Evaluation | None
     injected: Sequence[Injected] = ()
@@ -95,11 +93,19 @@ def measure_batch(features: Path, scored: Scored, labels: Labels, as_of: datetim
     contract = labels.config.contract
     names = pq.read_schema(features).names
     if contract.label not in names and not labels.reviewed:
-        return Measured(scored.anomaly_scores, None, None)
-    columns = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
-    rows = pq.read_table(features, columns=[name for name in columns if name in names])
-    row_labels = labels.known(rows, as_of) if as_of else labels.known_now(rows)
-    del rows  # before others are read: of a large batch, each column counts
+        return Measured(None, None)
+    roles = (contract.id, contract.timestamp, contract.label, contract.labelled_at)
+    batches = read_batches(features, [name for name in roles if name and name in names])
+    tables = (pa.Table.from_batches([batch]) for batch in batches)
+    row_labels, start = None, 0
+    for part in labels.known_of_each(tables, as_of or datetime.now(UTC).replace(tzinfo=None)):
+        here = slice(start, start := start + len(part))
+        if row_labels is None and not np.isnan(part).all():
+            row_labels = np.full(scored.scored, np.nan)
+        if row_labels is not None:
+            row_labels[here] = part
+    if row_labels is None:  # as in most nights, when labels come days later
+        return Measured(None, None)
     return measure_rows(features, scored, row_labels, labels.config)
 
 
@@ -116,8 +122,8 @@ def measure_rows(features: Path, scored: Scored, labels: np.ndarray, config: Con
     config : Config
     """
     contract = config.contract
-    if contract.label not in pq.read_schema(features).names and np.isnan(labels).all():
-        return Measured(scored.anomaly_scores, None, None)
+    if np.isnan(labels).all():
+        return Measured(None, None)
 
     def column(name: str) -> pa.ChunkedArray:
         return pa.chunked_array([batch.column(0) for batch in read_batches(features, columns=[name])])
@@ -125,12 +131,12 @@ def measure_rows(features: Path, scored: Scored, labels: np.ndarray, config: Con
     evaluation = evaluate(
         local_days(column(contract.timestamp), config.table.time_zone),
         _cards(column(contract.entities[0])) if contract.entities else None,
-        scored.anomaly_scores,
+        scored.column("anomaly_score"),
         labels,
-        is_flagged=scored.flags,
+        is_flagged=scored.column("is_flagged"),
         amounts=column(contract.amount).to_numpy(zero_copy_only=False),
     )
-    return Measured(scored.anomaly_scores, labels, evaluation)
+    return Measured(labels, evaluation)
 
 
 def _cards(column: pa.ChunkedArray) -> np.ndarray:

@@ -5,6 +5,7 @@ its row. Of several (the table's own and those from review), the latest availabl
 from review goes before the table's own, and among those a fraud.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.settings.config import Config
+from pipeline.settings.contract import Contract
 from pipeline.settings.output import name_within
 from pipeline.tables.period import DAY_US, TIMESTAMP
 from pipeline.tables.sql import quote
@@ -109,20 +111,34 @@ class Labels:
         >>> labels.known(rows, datetime(2025, 1, 9))
         array([ 1., nan])
         """
-        contract = self.config.contract
-        labels = np.full(rows.num_rows, np.nan)
-        if contract.label is None:
-            return labels
-        if contract.label in rows.column_names:
-            for start in range(0, rows.num_rows, READ_ROWS):
-                part = rows.slice(start, READ_ROWS)
-                places = _available(part, self.config, as_of)
-                labels[start + places] = part[contract.label].take(pa.array(places)).to_numpy()
-        if self.reviewed:
-            places, moments, verdicts = _latest_verdicts(rows, self, as_of)
-            holds = moments >= _available_since(rows.take(pa.array(places)), self.config, as_of)
-            labels[places[holds]] = verdicts[holds]
+        [labels] = self.known_of_each([rows], as_of)
         return labels
+
+    def known_of_each(self, tables: Iterable[pa.Table], as_of: datetime) -> Iterator[np.ndarray]:
+        """Yield what `known` returns of each of several tables; labels from review are read once.
+
+        Parameters
+        ----------
+        tables : iterable of pa.Table
+        as_of : datetime
+            UTC, without zone.
+        """
+        contract, reviews = self.config.contract, None
+        if self.reviewed and contract.label is not None:
+            is_given = pc.field("labelled_at") <= pa.scalar(as_of, TIMESTAMP)
+            reviews = ds.dataset(list(self.reviewed)).to_table(filter=is_given).combine_chunks()
+        for rows in tables:
+            labels = np.full(rows.num_rows, np.nan)
+            if contract.label in rows.column_names:
+                for start in range(0, rows.num_rows, READ_ROWS):
+                    part = rows.slice(start, READ_ROWS)
+                    places = _available(part, self.config, as_of)
+                    labels[start + places] = part[contract.label].take(pa.array(places)).to_numpy()
+            if reviews is not None:
+                places, moments, verdicts = _latest_verdicts(rows, reviews, contract, as_of)
+                holds = moments >= _available_since(rows.take(pa.array(places)), self.config, as_of)
+                labels[places[holds]] = verdicts[holds]
+            yield labels
 
     def chances(self, rows: pa.Table, known: np.ndarray) -> np.ndarray:
         """Return the chance that each row had of being looked at.
@@ -219,10 +235,11 @@ def _available_since(rows: pa.Table, config: Config, as_of: datetime) -> np.ndar
     return since
 
 
-def _latest_verdicts(rows: pa.Table, labels: Labels, as_of: datetime) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _latest_verdicts(
+    rows: pa.Table, reviews: pa.Table, contract: Contract, as_of: datetime
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return which rows have a label from review by then, when it was given (microseconds), and the label."""
-    contract, limit = labels.config.contract, pa.scalar(as_of, TIMESTAMP)
-    reviews = ds.dataset(list(labels.reviewed)).to_table(filter=pc.field("labelled_at") <= limit)
+    limit = pa.scalar(as_of, TIMESTAMP)
     row_places = np.flatnonzero(pc.is_in(rows[contract.id], reviews["id"].combine_chunks()).to_numpy())
     keys = rows.select([contract.id, contract.timestamp]).take(pa.array(row_places))
     candidates = pa.table({"id": keys[0], "at": keys[1].cast(TIMESTAMP), "place": row_places})

@@ -5,7 +5,7 @@ Colours and fonts come from templates/chart.css by class name: from the page's s
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -26,6 +26,8 @@ LOW_WIDTH, LOW_HEIGHT = 760.0, 190.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 14.0, 22.0, 42.0
 BINS = 44
 COUNTED_AT_A_TIME = 2**16
+LEAST_SHARE = 0.001
+"""Of scores on a logarithmic scale, those that lie to the left of it."""
 DOTTED = 40
 """Days up to which each has a dot of its own that says its value."""
 ON_TOP = ("past", "alerted", "not_fraud", "fraud", "this")
@@ -91,8 +93,12 @@ class Amount:
     tip: str
 
 
+ScoreParts = Callable[[], Iterable[tuple[np.ndarray, np.ndarray | None]]]
+"""Gives scores and labels (1 where a row is fraud; None where none is known) part by part, anew each time."""
+
+
 def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None) -> Histogram:
-    """Count scores into bins, one edge of which is the threshold. Scores that are not finite are left out.
+    """Count scores into bins, as `count_parts` does.
 
     Parameters
     ----------
@@ -100,21 +106,49 @@ def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray
     threshold : float or None
     labels : ndarray of float, shape (n_rows,), optional
         1 where a row is fraud.
+
+    Raises
+    ------
+    ValueError
+        When labels are not as many as the scores.
     """
-    finite = np.isfinite(scores)
-    fraud = scores[finite & (labels == 1)] if labels is not None else np.empty(0)
-    scores = scores if finite.all() else scores[finite]
+    if labels is not None and len(labels) != len(scores):
+        raise ValueError(f"there are {len(labels):,} labels for {len(scores):,} scores")
+    parts = [slice(start, start + COUNTED_AT_A_TIME) for start in range(0, len(scores), COUNTED_AT_A_TIME)]
+
+    def in_parts() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        return ((scores[here], None if labels is None else labels[here]) for here in parts)
+
+    return count_parts(in_parts, len(scores), threshold)
+
+
+def count_parts(parts: ScoreParts, rows: int, threshold: float | None) -> Histogram:
+    """Count scores into bins, one edge of which is the threshold. Scores that are not finite are left out.
+
+    Memory holds one part, and of scores on a logarithmic scale the least thousandth.
+
+    Parameters
+    ----------
+    parts : callable
+        Called twice.
+    rows : int
+        How many scores there are.
+    threshold : float or None
+    """
     line = [threshold] if threshold is not None and math.isfinite(threshold) else []
-    values = np.concatenate([scores, line]) if len(scores) or line else np.array([1.0])
-    low, high, count = float(values.min()), float(values.max()), len(values)
-    values = values if low > 0 else values[values > 0]
-    is_log = len(values) > 0.9 * count and high > 3 * float(values.min())
+    span = _Span(rows + 1)
+    span.add(np.array(line))
+    for scores, _ in parts():
+        span.add(_finite(scores))
+    if not span.count:
+        span.add(np.array([1.0]))
+    low, high = span.low, span.high
+    is_log = span.positive > 0.9 * span.count and high > 3 * span.least_positive
     if is_log:
-        low = float(np.quantile(values, 0.001, overwrite_input=True))  # a few next to zero would take half of the axis
+        low = span.thousandth()  # a few next to zero would take half of the axis
         low = min([low, *line]) if line and line[0] > 0 else low
         low, high = math.log(low), math.log(high)
         line = [math.log(max(line[0], math.exp(low)))] if line else []
-    del values  # of a large batch, each byte counts
     least = math.exp(low) if is_log else None
     if high - low < 1e-9 * max(1.0, abs(high)):
         margin = max(abs(high) / 2, 0.5)
@@ -123,23 +157,83 @@ def count_scores(scores: np.ndarray, threshold: float | None, labels: np.ndarray
     origin = line[0] if line else low
     # A row is flagged strictly above the threshold, so each bin is open on the left: (edge, next edge].
     edges = origin + step * np.arange(math.floor((low - origin) / step) - 1, math.ceil((high - origin) / step) + 1)
-    counts, frauds = (_by_bin(part, edges, least) for part in (scores, fraud))
+    counts, frauds = np.zeros((2, len(edges) - 1), dtype=np.int64)
+    for scores, labels in parts():
+        counts += _by_bin(_finite(scores), edges, least)
+        if labels is not None:
+            frauds += _by_bin(_finite(scores[labels == 1]), edges, least)
     return Histogram(np.exp(edges) if is_log else edges, counts, frauds, is_log)
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(scores)
+    return scores if finite.all() else scores[finite]
+
+
+class _Span:
+    """The span of values that come in parts.
+
+    Parameters
+    ----------
+    most : int
+        How many there are at most.
+
+    Attributes
+    ----------
+    count, positive : int
+        How many there are, and how many above 0.
+    low, high, least_positive : float
+    """
+
+    def __init__(self, most: int) -> None:
+        self.count = self.positive = 0
+        self.low = self.least_positive = math.inf
+        self.high = -math.inf
+        self._kept = math.floor(most * LEAST_SHARE) + 2
+        self._least, self._below = np.empty(0), math.inf
+
+    def add(self, part: np.ndarray) -> None:
+        """Look at the next values."""
+        positive = part if part.min(initial=math.inf) > 0 else part[part > 0]
+        self.count += len(part)
+        self.positive += len(positive)
+        self.low = min(self.low, float(part.min(initial=math.inf)))
+        self.high = max(self.high, float(part.max(initial=-math.inf)))
+        self.least_positive = min(self.least_positive, float(positive.min(initial=math.inf)))
+        self._least = np.concatenate([self._least, positive[positive < self._below]])
+        if len(self._least) > self._kept:
+            self._least = np.partition(self._least, self._kept - 1)[: self._kept]
+            self._below = float(self._least.max())
+
+    def thousandth(self) -> float:
+        """Return the quantile `LEAST_SHARE` of the values above 0, as NumPy has it.
+
+        Examples
+        --------
+        >>> values = np.arange(-50.0, 5000)
+        >>> span = _Span(len(values))
+        >>> for part in np.split(values, 5):
+        ...     span.add(part)
+        >>> span.thousandth(), float(np.quantile(values[51:], LEAST_SHARE))
+        (5.998, 5.998)
+        """
+        place = (self.positive - 1) * LEAST_SHARE
+        return float(np.quantile(np.sort(self._least)[math.floor(place) :][:2], place - math.floor(place)))
 
 
 def _by_bin(scores: np.ndarray, edges: np.ndarray, least: float | None) -> np.ndarray:
     """Return how many scores lie in each bin; with `least`, by their logarithms, those below it as it."""
-    counts = np.zeros(len(edges) - 1, dtype=np.int64)
-    for start in range(0, len(scores), COUNTED_AT_A_TIME):
-        part = scores[start : start + COUNTED_AT_A_TIME]
-        places = np.searchsorted(edges, part if least is None else np.log(np.maximum(part, least)), side="left") - 1
-        counts += np.bincount(np.clip(places, 0, len(edges) - 2), minlength=len(edges) - 1)
-    return counts
+    places = np.searchsorted(edges, scores if least is None else np.log(np.maximum(scores, least)), side="left") - 1
+    return np.bincount(np.clip(places, 0, len(edges) - 2), minlength=len(edges) - 1)
 
 
 def score_distribution(scores: np.ndarray, threshold: float | None, labels: np.ndarray | None = None) -> Markup:
     """Draw how many rows have which score, with the threshold; bars beyond it and frauds stand out."""
-    histogram = count_scores(scores, threshold, labels)
+    return draw_histogram(count_scores(scores, threshold, labels), threshold)
+
+
+def draw_histogram(histogram: Histogram, threshold: float | None) -> Markup:
+    """Draw how many rows have which score, as `score_distribution` does, of scores that were counted."""
     edges, counts = histogram.edges, histogram.counts
     top = max(1, int(counts.max()))
     x = Axis(float(edges[0]), float(edges[-1]), LEFT, WIDTH - RIGHT, is_log=histogram.is_log)

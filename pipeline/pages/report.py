@@ -8,8 +8,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-import numpy as np
-
 from pipeline.evaluation.metrics import Evaluation
 from pipeline.pages import charts
 from pipeline.pages.environment import environment, script
@@ -50,10 +48,8 @@ class Report:
         What the batch got, in a sentence.
     notes : sequence of str
         What the reader has to know besides, such as a gap in the history.
-    scores : ndarray of float, shape (n_rows,), optional
-        Of all rows or a sample of them.
-    labels : ndarray of float, shape (n_rows,), optional
-        Of the same rows: 1 fraud, 0 normal, nan not known.
+    histogram : Histogram, optional
+        How many rows have which score, of all rows or a sample of them.
     scores_of : str
         Which rows the scores are of.
     threshold : float, optional
@@ -103,8 +99,7 @@ class Report:
     promise: str = ""
     outcome: str = ""
     notes: Sequence[str] = ()
-    scores: np.ndarray | None = None
-    labels: np.ndarray | None = None
+    histogram: charts.Histogram | None = None
     scores_of: str = ""
     threshold: float | None = None
     alerts_per_day: Mapping[date, int] = field(default_factory=dict)
@@ -136,10 +131,8 @@ def render(report: Report) -> str:
     Raises
     ------
     ValueError
-        When ``docs`` is not a relative path, or labels are not as many as the scores.
+        When ``docs`` is not a relative path.
     """
-    if report.labels is not None and (report.scores is None or len(report.labels) != len(report.scores)):
-        raise ValueError("the report has labels that are not one a score")
     rules = sorted(report.rules.items(), key=lambda item: (-item[1], item[0]))
     return (
         environment()
@@ -156,7 +149,7 @@ def render(report: Report) -> str:
             unseen=[(name, rows) for name, rows in report.unseen.items() if rows],
             rules=[(rule, rows) for rule, rows in rules if rows],
             docs=_relative(report.docs),
-            has_fraud=report.labels is not None and bool((report.labels == 1).any()),
+            has_fraud=report.histogram is not None and bool(report.histogram.frauds.any()),
             nan=math.nan,
             made_at=datetime.now(UTC),
         )
@@ -166,8 +159,8 @@ def render(report: Report) -> str:
 def _charts(report: Report) -> dict[str, "Markup"]:
     """Return the charts of what the report has, by what the template calls them."""
     pictures: dict[str, Markup] = {}
-    if report.scores is not None and len(report.scores):
-        pictures["scores"] = charts.score_distribution(report.scores, report.threshold, report.labels)
+    if report.histogram is not None and report.histogram.counts.any():
+        pictures["scores"] = charts.draw_histogram(report.histogram, report.threshold)
     if any(report.alerts_per_day.values()):
         pictures["days"] = charts.alerts_a_day(report.alerts_per_day, report.expected_per_day)
     if report.curve is not None:

@@ -1,9 +1,10 @@
 """What a run came to: its scores against the labels known by now, and the page that shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.calibration.strategies.choice import cut_curve
@@ -14,6 +15,7 @@ from pipeline.evaluation.measured import Measured
 from pipeline.evaluation.missed import MissedFraud
 from pipeline.monitoring.checks import Seen
 from pipeline.numbers import metric, minute, percent
+from pipeline.pages import charts
 from pipeline.pages.report import ROWS, Report
 from pipeline.scoring.alerts import alert_rows
 from pipeline.scoring.maps import Map
@@ -60,8 +62,7 @@ def training_report(
         counts=validated.counts.__dict__,
         promise=detector.promise,
         notes=[*notes, *_notes(detector)],
-        scores=measured.scores,
-        labels=measured.labels,
+        histogram=_histogram(scored, measured),
         scores_of=block,
         threshold=scored.threshold,
         alerts_per_day=scored.alerts_per_day,
@@ -92,6 +93,18 @@ def training_report(
     )
 
 
+def _histogram(scored: Scored, measured: Measured) -> charts.Histogram:
+    """Count the scores of a batch, beside what is known of its labels."""
+
+    def parts() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        start = 0
+        for scores in scored.each_score():
+            here = slice(start, start := start + len(scores))
+            yield scores, None if measured.labels is None else measured.labels[here]
+
+    return charts.count_parts(parts, scored.scored, scored.threshold)
+
+
 def batch_report(
     detector: Detector,
     validated: Validated,
@@ -120,8 +133,7 @@ def batch_report(
         promise=detector.promise,
         outcome=outcome(scored, got),
         notes=notes,
-        scores=measured.scores,
-        labels=measured.labels,
+        histogram=_histogram(scored, measured),
         scores_of="all scored rows",
         threshold=scored.threshold,
         alerts_per_day=scored.alerts_per_day,

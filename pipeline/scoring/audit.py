@@ -12,8 +12,9 @@ from pipeline.detector.artefact import Detector
 from pipeline.labels.known import AUDIT, PROBABILITY
 from pipeline.scoring.alerts import for_spreadsheets
 from pipeline.scoring.score import Scored, beside_input, input_columns, with_marks
+from pipeline.settings.output import FIGURES
 from pipeline.settings.titles import second_header
-from pipeline.tables.parquet import read_batches
+from pipeline.tables.parquet import read_batches, take_rows
 from pipeline.tables.writing import ParquetWriter, write_csv
 
 
@@ -69,8 +70,8 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
     if not share:
         return None
     rows, places = _draw(features, scored, detector)
-    figures = pa.table(detector.figures(scored.anomaly_scores[places], scored.one_class_scores[places]))
-    added = with_marks(figures, scored.flags[places], scored.marks)
+    figures = take_rows(scored.scores, places, FIGURES)
+    added = with_marks(figures, np.zeros(len(places), bool), scored.marks)
     added = added.append_column("rank", pa.array(np.arange(1, len(places) + 1)))
     added = added.append_column(PROBABILITY, pa.array(np.full(len(places), share)))
     table = beside_input(rows, added, detector)
@@ -86,11 +87,12 @@ def write_audit(features: Path, scored: Scored, detector: Detector, folder: Path
 def _draw(features: Path, scored: Scored, detector: Detector) -> tuple[pa.Table, np.ndarray]:
     """Return the input's columns of the rows drawn, in their random order, and where they stand in the table."""
     config, schema = detector.config, pq.read_schema(features)
-    columns, rest = input_columns(schema.names, detector), ~(scored.flags | scored.picks)
+    columns, queue = input_columns(schema.names, detector), np.sort(scored.alert_places)
     batches, places, draws, start = [], [np.empty(0, np.int64)], [np.empty(0)], 0
     for batch in read_batches(features, columns):
         draw = chances(batch.column(config.contract.id), config.name)
-        drawn = np.flatnonzero(rest[start : start + batch.num_rows] & (draw < config.audit.share))
+        drawn = np.flatnonzero(draw < config.audit.share)
+        drawn = drawn[~np.isin(start + drawn, queue)]
         batches.append(batch.take(pa.array(drawn)))
         places.append(start + drawn)
         draws.append(draw[drawn])

@@ -1,16 +1,14 @@
 """Maps of a scored batch in two dimensions: where its rows lie, and where the alerts do."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.score import Scored
-from pipeline.tables.parquet import ROWS_READ, take_rows
 
 NORMAL_POINTS = 3000
-ALERT_POINTS = 500
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,60 @@ class Map:
     ranks: np.ndarray
 
 
-def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool = False) -> list[Map]:
-    """Return maps of the model's code, if it has one, and of the matrix, over the same rows.
+class MapRows:
+    """Rows for the maps, drawn while a table is scored: 3,000 that were not flagged at most, each as likely.
 
-    Rows that were not flagged are drawn at random (at most 3,000, with ``model.seed``), the alerts are the first 500 by
-    rank. Directions come from the former alone: principal components, of a code that has more than two nodes and of
-    the matrix.
+    Each row draws a number, with ``model.seed``, and those with the least ones stay; which these are does not depend on
+    the parts that the table comes in.
 
     Parameters
     ----------
-    features : Path
-        The feature table that was scored.
+    detector : Detector
+        What scores them.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._generator = np.random.default_rng(detector.config.model.seed)
+        self._columns = list(dict.fromkeys(feature.column for feature in detector.features))
+        self._parts: list[pa.RecordBatch] = []
+        self._draws, self._limit = np.empty(0), 1.0
+
+    def add(self, rows: pa.RecordBatch, p_values: np.ndarray, flags: np.ndarray) -> None:
+        """Look at the next rows of the table, and at their flags of shape (n_rows,)."""
+        draws = self._generator.random(rows.num_rows)
+        places = np.flatnonzero(~flags & (draws < self._limit))
+        if not len(places):
+            return
+        self._parts.append(rows.select(self._columns).take(pa.array(places)))
+        self._draws = np.append(self._draws, draws[places])
+        if len(self._draws) > 2 * NORMAL_POINTS:
+            self._settle()
+
+    def rows(self) -> pa.Table | None:
+        """Return the rows, in the table's order, with the columns that the detector reads; None where there is none."""
+        if self._parts:
+            self._settle()
+        return pa.Table.from_batches(self._parts) if self._parts else None
+
+    def _settle(self) -> None:
+        if len(self._draws) <= NORMAL_POINTS:
+            return
+        places = np.sort(np.argpartition(self._draws, NORMAL_POINTS)[:NORMAL_POINTS])
+        rows = pa.Table.from_batches(self._parts).take(pa.array(places)).combine_chunks()
+        self._parts, self._draws = rows.to_batches(), self._draws[places]
+        self._limit = float(self._draws.max())
+
+
+def make_maps(normal: pa.Table | None, scored: Scored, detector: Detector, *, tsne: bool = False) -> list[Map]:
+    """Return maps of the model's code, if it has one, and of the matrix, over the same rows.
+
+    The alerts are the first 500 by rank. Directions come from the rows that were not flagged alone: principal
+    components, of a code that has more than two nodes and of the matrix.
+
+    Parameters
+    ----------
+    normal : pa.Table or None
+        Rows that were not flagged, by `MapRows`.
     scored : Scored
     detector : Detector
     tsne : bool
@@ -56,43 +97,25 @@ def make_maps(features: Path, scored: Scored, detector: Detector, *, tsne: bool 
     """
     from models.capabilities import WithCode
 
-    seed = detector.config.model.seed
-    if scored.scored - scored.flagged < 3:
+    if normal is None or normal.num_rows < 3:
         return []
-    normal = _some(~scored.flags, NORMAL_POINTS, seed)
-    alerts = scored.alert_places[:ALERT_POINTS]
-    in_file = np.argsort(alerts)
-    places = np.concatenate([normal, alerts[in_file]])
-    ranks = np.concatenate([np.zeros(len(normal), dtype=np.int64), in_file + 1])
-    columns = list(dict.fromkeys(feature.column for feature in detector.features))
-    matrix = detector.encoder.transform(take_rows(features, places, columns))
+    in_file = np.argsort(scored.alert_places[: scored.first_alerts.num_rows])
+    alerts = scored.first_alerts.select(normal.column_names).take(pa.array(in_file))
+    ranks = np.concatenate([np.zeros(normal.num_rows, dtype=np.int64), in_file + 1])
+    matrix = detector.encoder.transform(pa.concat_tables([normal, alerts]))
     maps, code = [], matrix
     if isinstance(detector.model, WithCode):
         code = detector.model.encode(matrix)
         text = "Where the model puts the rows"
         text += "." if code.shape[1] <= 2 else f": the two main directions of its code of {code.shape[1]} nodes."
-        maps.append(Map("Map of the code", text, _plane(code, len(normal)), ranks))
+        maps.append(Map("Map of the code", text, _plane(code, normal.num_rows), ranks))
     text = "The same rows by the two main directions of the columns that the model sees (PCA)."
-    maps.append(Map("Map of the columns", text, _plane(matrix, len(normal), always=True), ranks))
+    maps.append(Map("Map of the columns", text, _plane(matrix, normal.num_rows, always=True), ranks))
     if tsne:
         of = "code" if maps[0].title == "Map of the code" else "columns"
         text = f"t-SNE of the {of}: neighbours stay neighbours; distances between groups say nothing."
-        maps.append(Map("Map by neighbourhood", text, _neighbourhood(code, seed), ranks))
+        maps.append(Map("Map by neighbourhood", text, _neighbourhood(code, detector.config.model.seed), ranks))
     return maps
-
-
-def _some(mask: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Return the places of some rows of a mask, drawn at random, in order; int64 of shape (n,)."""
-    count = int(np.count_nonzero(mask))
-    drawn = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)  # of a large batch, each byte counts
-    np.random.default_rng(seed).shuffle(drawn)
-    wanted, places, before = np.sort(drawn[:most]), [np.empty(0, dtype=np.int64)], 0
-    for start in range(0, len(mask), ROWS_READ):
-        here = np.flatnonzero(mask[start : start + ROWS_READ])
-        numbers = wanted[slice(*np.searchsorted(wanted, [before, before + len(here)]))]
-        places.append(start + here[numbers - before])
-        before += len(here)
-    return np.concatenate(places)
 
 
 def _plane(values: np.ndarray, n_normal: int, *, always: bool = False) -> np.ndarray:

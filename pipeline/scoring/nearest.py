@@ -1,6 +1,6 @@
 """The smallest change of one value after which a flagged row would not have been flagged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,14 @@ import pyarrow as pa
 from pipeline.detector.artefact import Detector
 from pipeline.detector.columns import NumberEncoding
 from pipeline.features import Feature
-from pipeline.scoring.reasons import Words, is_money, most_usual, name_of
+from pipeline.scoring.reasons import Trials, Words, is_money, most_usual, name_of
 from pipeline.settings.sensitive import MASK
 
 NEAREST_TYPE = pa.list_(pa.struct([("column", pa.string()), ("value", pa.string())]))
 PARTS, ROUNDS = 12, 4
 """Into how many parts a way is cut, and how often, each time the part in which the score comes below the threshold."""
+Wanted = tuple[str, Sequence[Feature], Mapping[int, Feature]]
+"""A source, its features, and which of them tells it of a row, by the place of the row."""
 UNLIKE_NUMBERS = ("rarity", "yes or no")
 """Units of features that are told by other words than their value."""
 
@@ -51,7 +53,7 @@ def unflagged_at(detector: Detector, rows: pa.Table, reasons: pa.Array, cuts: np
     matrix = detector.encoder.transform(rows)
     own = detector.matrix_scores(matrix)
     flagged = own > cuts
-    ways = []
+    wanted = []
     for source in dict.fromkeys(reason["column"] for row in listed for reason in row):
         features = _numbers(detector, source)
         tellers = {
@@ -61,7 +63,8 @@ def unflagged_at(detector: Detector, rows: pa.Table, reasons: pa.Array, cuts: np
             if flagged[place] and reason["column"] == source and (teller := _teller(reason, features))
         }
         if tellers:
-            ways.append(_Way(detector, rows, features, source=source, tellers=tellers, matrix=matrix, own=own))
+            wanted.append((source, features, tellers))
+    ways = list(_ways(detector, rows, wanted, matrix=matrix, own=own))
     for way, at in zip(ways, _first_below(detector, ways, own, cuts), strict=True):
         for (place, feature), step, cells in zip(way.tellers.items(), at, way.cells(at[:, None]), strict=True):
             if np.isfinite(step):
@@ -107,14 +110,12 @@ class _Way:
         source: str,
         tellers: Mapping[int, Feature],
         matrix: np.ndarray,
-        own: np.ndarray,
+        settled: np.ndarray,
     ) -> None:
         self.features, self.source, self.tellers = features, source, tellers
         self.places = np.array(list(tellers))
         self.encoder, self.matrix = detector.encoder, matrix[self.places]
         self.encodings = [detector.encoder.encoding_of(feature.name) for feature in features]
-        everywhere = np.ones(len(self.places), dtype=bool)
-        settled, _ = most_usual(detector, self.matrix, own[self.places], source=source, tried=everywhere)
         usual = detector.encoder.inverse(settled, [feature.name for feature in features])
         rows = rows.take(pa.array(self.places))
         self.first = np.stack([rows.column(item.column).cast(pa.float64()).to_numpy() for item in features], axis=1)
@@ -145,6 +146,21 @@ class _Way:
                 for at, column in zip(encoder.places_of(encoding.feature.name), columns, strict=True):
                     trials[:, at] = column
         return trials
+
+
+def _ways(
+    detector: Detector, rows: pa.Table, wanted: Sequence[Wanted], *, matrix: np.ndarray, own: np.ndarray
+) -> Iterator[_Way]:
+    """Yield the way of each source of which rows tell a feature."""
+
+    def trials() -> Iterator[Trials]:
+        for source, _, tellers in wanted:
+            places = np.array(list(tellers))
+            everywhere = np.ones(len(places), dtype=bool)
+            yield Trials(detector, matrix[places], own[places], source=source, tried=everywhere)
+
+    for (source, features, tellers), (settled, _) in zip(wanted, most_usual(detector, trials()), strict=True):
+        yield _Way(detector, rows, features, source=source, tellers=tellers, matrix=matrix, settled=settled)
 
 
 def _first_below(detector: Detector, ways: Sequence[_Way], own: np.ndarray, cuts: np.ndarray) -> list[np.ndarray]:

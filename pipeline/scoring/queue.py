@@ -108,8 +108,8 @@ def queue_change(
     ids, others = (pq.read_table(scored.scores, columns=[key])[key] for scored in (champion, candidate))
     if not ids.equals(others):
         raise ValueError("the two versions did not score the same rows in the same order")
-    scores = [champion.anomaly_scores, candidate.anomaly_scores]
-    before, after = champion.flags, candidate.flags
+    scores = [scored.column("anomaly_score") for scored in (champion, candidate)]
+    before, after = (scored.column("is_flagged") for scored in (champion, candidate))
     enter, leave = after & ~before, before & ~after
     verdicts = np.full(len(before), np.nan) if labels is None else labels
     constant = len(before) < 2 or any(part.min() == part.max() for part in scores)

@@ -1,7 +1,7 @@
 """Why a row was flagged: actual value, expected value and share of the score, in words."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ UNITS = {
     "km/h": "km/h",
 }
 SOURCES_TRIED = 24
+TRIED_CELLS = 2**20
+"""Of encoded rows with usual values, so many cells are scored at a time, or those of one source."""
 TOLERANCE = 0.1
 LONGEST = 80
 REASONS_TYPE = pa.list_(
@@ -155,8 +157,10 @@ def assign(detector: Detector, matrix: np.ndarray) -> Blame:
     np.put_along_axis(tried, np.argsort(-parts, axis=1, kind="stable")[:, :SOURCES_TRIED], values=True, axis=1)
     gains, features = np.empty(parts.shape), []
     usual: dict[str, np.ndarray] = {}
-    for place, source in enumerate(sources):
-        settled, scores = most_usual(detector, matrix, own, source=source, tried=tried[:, place])
+    trials = (
+        Trials(detector, matrix, own, source=source, tried=tried[:, place]) for place, source in enumerate(sources)
+    )
+    for place, (source, (settled, scores)) in enumerate(zip(sources, most_usual(detector, trials), strict=True)):
         gains[:, place] = own - scores
         members = [number for number, feature in enumerate(detector.features) if feature.source == source]
         distances = _distances(detector, matrix, settled, members)
@@ -214,14 +218,10 @@ def clip(text: str) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
-def most_usual(
-    detector: Detector, matrix: np.ndarray, own: np.ndarray, *, source: str, tried: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows with the columns of one source set to usual values, and their scores.
+class Trials:
+    """Rows with the columns of one source set to its usual values, one after the other, and what their scores say.
 
-    The values tried are those of `Encoder.usual`. Taken is the most usual one that lowers the score by at least
-    90 % of what any of them does; a row that none makes less anomalous stays as it is. The reconstruction is no
-    measure of what is usual: a model with a wide code restores much of what is odd about a row, too.
+    The values tried are those of `Encoder.usual`.
 
     Parameters
     ----------
@@ -233,27 +233,74 @@ def most_usual(
     tried : array of shape (n_rows,), bool
         Whether to look at the row; the others stay as they are.
 
-    Returns
-    -------
+    Attributes
+    ----------
+    rows : array of shape (n_trials, n_columns)
+        What is to be scored.
+    """
+
+    def __init__(
+        self, detector: Detector, matrix: np.ndarray, own: np.ndarray, *, source: str, tried: np.ndarray
+    ) -> None:
+        self._matrix, self._own, self._tried = matrix, own, tried
+        self._columns, self._candidates = detector.encoder.usual(source)
+        rows = matrix[tried]
+        self.rows = np.tile(rows, (len(self._candidates), 1))
+        if len(self.rows):
+            self.rows[:, self._columns] = np.repeat(self._candidates, len(rows), axis=0)
+
+    def settle(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `most_usual` does, from the scores of the trials."""
+        settled, least = self._matrix.copy(), self._own.copy()
+        if not len(scores):
+            return settled, least
+        rows, before = self._matrix[self._tried], self._own[self._tried]
+        scores = scores.reshape(len(self._candidates), len(rows)).T
+        lowest = scores.min(axis=1)
+        enough = scores <= (lowest + TOLERANCE * (before - lowest))[:, None]
+        rows[:, self._columns] = self._candidates[enough.argmax(axis=1)]
+        lower = np.flatnonzero(self._tried)[lowest < before]
+        settled[lower], least[lower] = rows[lowest < before], lowest[lowest < before]
+        return settled, least
+
+
+def most_usual(detector: Detector, trials: Iterable[Trials]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield for each source the rows with its columns set to usual values, and their scores.
+
+    Taken is the most usual value that lowers the score by at least 90 % of what any of them does; a row that none makes
+    less anomalous stays as it is. The reconstruction is no measure of what is usual: a model with a wide code restores
+    much of what is odd about a row, too.
+
+    Parameters
+    ----------
+    detector : Detector
+    trials : iterable of Trials
+        Scored together, some thousand rows at a time: a model scores blocks of one size, and a few rows cost as much
+        as a whole block.
+
+    Yields
+    ------
     settled : array of shape (n_rows, n_columns)
     scores : array of shape (n_rows,)
-        The lowest score that any of the values gives, at most `own`.
+        The lowest score that any of the values gives, at most the row's own.
     """
-    columns, candidates = detector.encoder.usual(source)
-    settled, least = matrix.copy(), own.copy()
-    if not len(candidates) or not tried.any():
-        return settled, least
-    rows, before = matrix[tried], own[tried]
-    # All in one call: the model scores blocks of one size, and a few rows cost as much as a whole block.
-    trials = np.tile(rows, (len(candidates), 1))
-    trials[:, columns] = np.repeat(candidates, len(rows), axis=0)
-    scores = detector.matrix_scores(trials).reshape(len(candidates), len(rows)).T
-    lowest = scores.min(axis=1)
-    enough = scores <= (lowest + TOLERANCE * (before - lowest))[:, None]
-    rows[:, columns] = candidates[enough.argmax(axis=1)]
-    lower = np.flatnonzero(tried)[lowest < before]
-    settled[lower], least[lower] = rows[lowest < before], lowest[lowest < before]
-    return settled, least
+    waiting: list[Trials] = []
+    for each in trials:
+        waiting.append(each)
+        if sum(part.rows.size for part in waiting) >= TRIED_CELLS:
+            yield from _settled(detector, waiting)
+            waiting = []
+    yield from _settled(detector, waiting)
+
+
+def _settled(detector: Detector, trials: Sequence[Trials]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if not trials:
+        return
+    rows = np.concatenate([each.rows for each in trials])
+    scores = detector.matrix_scores(rows) if len(rows) else np.empty(0)
+    ends = np.cumsum([len(each.rows) for each in trials])[:-1]
+    for each, part in zip(trials, np.split(scores, ends), strict=True):
+        yield each.settle(part)
 
 
 def _parts(detector: Detector, matrix: np.ndarray, own: np.ndarray, sources: list[str]) -> np.ndarray:

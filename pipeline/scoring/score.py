@@ -1,22 +1,28 @@
 """Stream a feature table through a detector: scores, flags and the rows of the queue in one pass.
 
 A batch of rows is read and encoded by one thread while the one before it is scored by another, the one before that is
-flagged, and the one before that written. Only a line that each batch draws anew needs all scores first, and then a
-second pass; ranks and reasons are those of the rows that the pass kept.
+flagged, and the one before that written. Only a line that each batch draws anew needs all scores first, which lie on
+disk meanwhile, and then a second pass; ranks and reasons are those of the rows that the pass kept. Memory holds these
+rows and some batches, however many there are.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.calibration.strategies.choice import batch_line
+from pipeline.calibration.strategies.strategy import BatchLine
+from pipeline.calibration.threshold import Threshold
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import UNUSUAL
 from pipeline.scoring.alerts import for_spreadsheets
@@ -31,6 +37,8 @@ from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
 
 EXPLAINED_AT_A_TIME = 4096
+FIRST_ALERTS = 500
+"""Rows of the queue that are handed on as the detector saw them."""
 
 Marks = Mapping[str, str | datetime]
 """Which run says it: the columns `MARKS` of pipeline/settings/output.py, each with its one value."""
@@ -56,12 +64,10 @@ class Scored:
         The files written.
     marks : mapping of str to str or datetime
         What all rows of the files have alike: batch_id, model_version and scored_at.
-    anomaly_scores, one_class_scores : arrays of shape (n_rows,), float64
-        Of every row, in the table's order: with and without what known frauds add.
-    flags, picks : arrays of shape (n_rows,), bool
-        Whether the score flagged the row, and whether it is in the queue to explore; never both.
     alert_places : array of shape (n_alerts,), int64
-        Where the rows of the queue stand in the table, by rank.
+        Where the rows of the queue stand in the table, by rank: first those that are flagged, then those that explore.
+    first_alerts : pa.Table
+        The first `FIRST_ALERTS` rows of the queue, by rank, with all columns of the feature table.
     """
 
     scored: int
@@ -75,11 +81,22 @@ class Scored:
     alerts: Path
     alerts_csv: Path
     marks: Marks
-    anomaly_scores: np.ndarray = field(repr=False, compare=False)
-    one_class_scores: np.ndarray = field(repr=False, compare=False)
-    flags: np.ndarray = field(repr=False, compare=False)
-    picks: np.ndarray = field(repr=False, compare=False)
     alert_places: np.ndarray = field(repr=False, compare=False)
+    first_alerts: pa.Table = field(repr=False, compare=False)
+
+    @property
+    def flagged_places(self) -> np.ndarray:
+        """Where the flagged rows stand in the table, ascending; int64 of shape (n_flagged,)."""
+        return np.sort(self.alert_places[: self.flagged])
+
+    def column(self, name: str) -> np.ndarray:
+        """Read a column of `scores`, of shape (n_rows,) in the table's order: 8 bytes of memory a row, a flag 1."""
+        return pq.read_table(self.scores, columns=[name]).column(0).to_numpy()
+
+    def each_score(self) -> Iterator[np.ndarray]:
+        """Read the anomaly scores batch by batch, in the table's order."""
+        for batch in read_batches(self.scores, columns=["anomaly_score"]):
+            yield batch.column(0).to_numpy()
 
 
 OnPart = Callable[[pa.RecordBatch, np.ndarray, np.ndarray], None]
@@ -98,48 +115,102 @@ class _Part:
     flags: np.ndarray
     picks: np.ndarray
 
+    def take(self, places: np.ndarray) -> Self:
+        """Return some of the rows."""
+        return type(self)(
+            rows=self.rows.take(pa.array(places)),
+            scores=(self.scores[0][places], self.scores[1][places]),
+            cuts=self.cuts[places],
+            flags=self.flags[places],
+            picks=self.picks[places],
+        )
 
-class _Gathered:
-    """What a pass keeps of the parts of a table of n rows.
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Queue:
+    """The rows that are flagged or picked, in the table's order; arrays of shape (n_rows,).
 
     Attributes
     ----------
-    scores, one_class, flags, picks : arrays of shape (n_rows,)
-    queue : list of pa.RecordBatch
-        The rows that are flagged or picked, in the table's order.
-    cuts : list of arrays
-        Of these rows.
-    days : set of date
-    unseen : Counter
-    unusual : int
+    places : array of int64
+        Where they stand in the table.
     """
 
-    def __init__(self, n_rows: int, detector: Detector, *, is_alone: bool) -> None:
+    rows: pa.Table
+    places: np.ndarray
+    scores: Scores
+    cuts: np.ndarray
+    flags: np.ndarray
+
+    @classmethod
+    def of(cls, parts: Sequence[_Part], places: Sequence[np.ndarray], schema: pa.Schema) -> Self:
+        """Put the rows that several passed parts kept together."""
+        parts = [_no_part(schema), *parts]
+        return cls(
+            rows=pa.Table.from_batches([part.rows for part in parts], schema=schema),
+            places=np.concatenate([np.empty(0, np.int64), *places]),
+            scores=(
+                np.concatenate([part.scores[0] for part in parts]),
+                np.concatenate([part.scores[1] for part in parts]),
+            ),
+            cuts=np.concatenate([part.cuts for part in parts]),
+            flags=np.concatenate([part.flags for part in parts]),
+        )
+
+    def ranked(self, key: str) -> Self:
+        """Return the rows by falling score, ties by id; those that explore behind, by the one-class model's score."""
+        table = pa.table(
+            {
+                "explores": (~self.flags).astype(np.int8),
+                "score": np.where(self.flags, *self.scores),
+                "id": self.rows.column(key),
+            }
+        )
+        keys = [("explores", "ascending"), ("score", "descending"), ("id", "ascending")]
+        order = pc.sort_indices(table, sort_keys=keys).to_numpy()
+        return type(self)(
+            rows=self.rows.take(pa.array(order)),
+            places=self.places[order],
+            scores=(self.scores[0][order], self.scores[1][order]),
+            cuts=self.cuts[order],
+            flags=self.flags[order],
+        )
+
+
+class _Gathered:
+    """What a pass keeps of the parts of a table.
+
+    Attributes
+    ----------
+    rows, unusual : int
+    days : set of date
+    unseen : Counter
+    """
+
+    def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        self.scores = np.empty(n_rows)
-        self.one_class = self.scores if is_alone else np.empty(n_rows)
-        self.flags, self.picks = np.empty((2, n_rows), dtype=bool)
-        self.queue: list[pa.RecordBatch] = []
-        self.cuts = [np.empty(0)]
         self.days: set[date] = set()
         self.unseen: Counter[str] = Counter()
-        self.unusual = 0
-        self._rows = 0
+        self.rows = self.unusual = 0
+        self._queue: list[_Part] = []
+        self._places: list[np.ndarray] = []
 
     def add(self, part: _Part, p_values: np.ndarray) -> None:
-        """Keep what flags, ranks and reasons go by, and count the rest."""
-        here = slice(self._rows, self._rows + part.rows.num_rows)
-        self.scores[here], self.one_class[here] = part.scores
-        self.flags[here], self.picks[here] = part.flags, part.picks
-        chosen = part.flags | part.picks
-        self.queue.append(part.rows.filter(pa.array(chosen)))
-        self.cuts.append(part.cuts[chosen])
+        """Keep what ranks and reasons go by, and count the rest."""
+        chosen = np.flatnonzero(part.flags | part.picks)
+        if len(chosen):
+            self._queue.append(part.take(chosen))
+            self._places.append(self.rows + chosen)
         self.unusual += int(np.count_nonzero(p_values <= UNUSUAL))
         config = self.detector.config
         moments = part.rows.column(config.contract.timestamp)
         self.days.update(np.unique(local_days(moments, config.table.time_zone)).tolist())
         self.unseen.update({name: int(mask.sum()) for name, mask in self.detector.encoder.unseen(part.rows).items()})
-        self._rows = here.stop
+        self.rows += part.rows.num_rows
+
+    def queue(self, schema: pa.Schema) -> _Queue:
+        """Return the rows that were kept, by rank."""
+        return _Queue.of(self._queue, self._places, schema).ranked(self.detector.config.contract.id)
 
 
 def score_table(
@@ -159,7 +230,7 @@ def score_table(
     A Detector that is settled for a Spark cluster (`pipeline.scoring.spark`) has that score the rows; the rest is here.
     Writes ``scores.parquet`` (every row, in the table's order), ``alerts.parquet`` and ``alerts.csv``
     (flagged rows by rank, then those that explore; text harmless to spreadsheets, sensitive columns masked). Memory
-    holds some batches of rows, the scores of the table, and the alerts.
+    holds some batches of rows and the alerts, whatever the table's size.
 
     Parameters
     ----------
@@ -183,74 +254,99 @@ def score_table(
     Scored
     """
     folder.mkdir(parents=True, exist_ok=True)
-    contract, zone, schema = detector.config.contract, detector.config.table.time_zone, pq.read_schema(features)
+    schema = pq.read_schema(features)
     marks: Marks = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
     if known_scores is None and detector.config.engine.name == "spark":
         known_scores = scores_on_spark(features, detector, folder)
-    known, cuts = known_scores, None
-    if detector.cut.is_per_batch:
-        known, cuts = _line_of_batch(features, detector, known_scores)
-    is_alone = detector.feedback is None if known is None else known[0] is known[1]
-    gathered = _Gathered(pq.read_metadata(features).num_rows, detector, is_alone=is_alone)
-    columns = _scores_of(_no_part(schema), detector, marks).schema
-    with (
-        ParquetWriter(folder / "scores.parquet", columns, distinct=[contract.id]) as writer,
-        behind(writer.write) as write,
-        closing(_parts(features, detector, known, cuts)) as parts,
-    ):
-        for part in parts:
+    known: Scores | _OnDisk | None = known_scores
+    gathered, cut = _Gathered(detector), detector.cut
+    with ExitStack() as stack:
+        if line := batch_line(detector.cut, detector.held_out):
+            scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".line-", dir=folder)))
+            known, cut = _line_of_batch(features, detector, known_scores, line=line, scratch=scratch)
+        columns, parts = _scores_of(_no_part(schema), detector, marks).schema, _parts(features, detector, known, cut)
+        writer = stack.enter_context(
+            ParquetWriter(folder / "scores.parquet", columns, distinct=[detector.config.contract.id])
+        )
+        write = stack.enter_context(behind(writer.write))
+        for part in stack.enter_context(closing(parts)):
             write(rows := _scores_of(part, detector, marks))
             p_values = rows.column("p_value").to_numpy()
             gathered.add(part, p_values)
             on_part(part.rows, p_values, part.flags)
             on_rows(part.rows.num_rows)
-    scores, one_class, flags, picks = gathered.scores, gathered.one_class, gathered.flags, gathered.picks
-    rows = pa.Table.from_batches(gathered.queue, schema=schema)
-    in_file, order = _order(rows.column(contract.id), scores, one_class, flags=flags, picks=picks)
-    places = in_file[order]
-    alerts = _alerts(
-        rows.take(pa.array(order)),
-        detector,
-        scores=(scores[places], one_class[places]),
-        flags=flags[places],
-        cuts=np.concatenate(gathered.cuts)[order],
-        marks=marks,
-    )
+    queue = gathered.queue(schema)
+    alerts = _alerts(queue, detector, marks)
     _write_alerts(alerts, folder, detector)
-    times = alerts.column(name_within(contract.timestamp, alerts.column_names))
-    alerts_by_day = Counter(local_days(times, zone)[flags[places]].tolist())
+    return _result(gathered, queue, alerts, folder=folder, cut=cut, marks=marks)
+
+
+def _result(
+    gathered: _Gathered, queue: _Queue, alerts: pa.Table, *, folder: Path, cut: Threshold, marks: Marks
+) -> Scored:
+    config, flagged = gathered.detector.config, int(np.count_nonzero(queue.flags))
+    times = alerts.column(name_within(config.contract.timestamp, alerts.column_names))
+    alerts_by_day = Counter(local_days(times, config.table.time_zone)[queue.flags].tolist())
     return Scored(
-        scored=len(flags),
-        flagged=int(flags.sum()),
-        exploring=int(picks.sum()),
+        scored=gathered.rows,
+        flagged=flagged,
+        exploring=len(queue.flags) - flagged,
         unusual=gathered.unusual,
         alerts_per_day={day: alerts_by_day[day] for day in sorted(gathered.days)},
         unseen=dict(gathered.unseen),
-        threshold=_one_cut(detector, cuts),
+        threshold=_one_cut(gathered.detector, cut),
         scores=folder / "scores.parquet",
         alerts=folder / "alerts.parquet",
         alerts_csv=folder / "alerts.csv",
         marks=marks,
-        anomaly_scores=scores,
-        one_class_scores=one_class,
-        flags=flags,
-        picks=picks,
-        alert_places=places,
+        alert_places=queue.places,
+        first_alerts=queue.rows.take(pa.array(np.arange(min(FIRST_ALERTS, len(queue.places))))),
     )
 
 
-def _parts(
-    features: Path, detector: Detector, known: Scores | None, cuts: float | np.ndarray | None
-) -> Generator[_Part]:
-    """Yield the table's rows as they are flagged, in order; with `cuts` of the whole table, by those."""
-    segment, start = detector.cut.segment, 0
+@dataclass(frozen=True)
+class _OnDisk:
+    """Scores of a table's rows that lie in a file, in its order, a batch after the other."""
+
+    path: Path
+    is_alone: bool
+
+    def write(self, batches: Iterable[Scores]) -> None:
+        with self.path.open("wb") as stream:
+            for scores in batches:
+                np.stack(scores[: 2 - self.is_alone]).tofile(stream)
+
+    @contextmanager
+    def reader(self) -> Iterator[Callable[[int], Scores]]:
+        """Give what reads the scores of the next so many rows, which have to be those of the next batch written."""
+        with self.path.open("rb") as stream:
+
+            def read(rows: int) -> Scores:
+                pair = np.fromfile(stream, np.float64, (2 - self.is_alone) * rows).reshape(-1, rows)
+                scores = pair[0]
+                return scores, scores if self.is_alone else pair[1]
+
+            yield read
+
+
+@contextmanager
+def _in_memory(known: Scores) -> Iterator[Callable[[int], Scores]]:
+    start = 0
+
+    def read(rows: int) -> Scores:
+        nonlocal start
+        here = slice(start, start := start + rows)
+        scores = known[0][here]
+        return scores, scores if known[1] is known[0] else known[1][here]
+
+    yield read
+
+
+def _parts(features: Path, detector: Detector, known: Scores | _OnDisk | None, cut: Threshold) -> Generator[_Part]:
+    """Yield the table's rows as they are flagged, in order."""
     for rows, scores in _scored(features, detector, known):
-        here = slice(start, start + rows.num_rows)
-        if cuts is None:
-            own = detector.cuts(scores[0], rows.column(segment) if segment else None)
-        else:
-            own = cuts if isinstance(cuts, float) else cuts[here]
-        flags, start = scores[0] > own, here.stop
+        own = cut.fixed_cuts(rows.column(cut.segment) if cut.segment else None)
+        flags = scores[0] > own
         yield _Part(
             rows=rows,
             scores=scores,
@@ -261,67 +357,40 @@ def _parts(
 
 
 def _scored(
-    features: Path, detector: Detector, known: Scores | None, columns: Sequence[str] | None = None
+    features: Path, detector: Detector, known: Scores | _OnDisk | None, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[pa.RecordBatch, Scores]]:
     """Yield a table's rows and their scores; reading, encoding and scoring are a batch or two ahead."""
-    names = list(columns) if columns is not None else None
     if known is not None:
-        start = 0
-        for rows in ahead(read_batches(features, columns=names)):
-            here = slice(start, start + rows.num_rows)
-            scores = known[0][here]
-            yield rows, (scores, scores if known[1] is known[0] else known[1][here])
-            start = here.stop
+        with known.reader() if isinstance(known, _OnDisk) else _in_memory(known) as read:
+            for rows in ahead(read_batches(features, columns)):
+                yield rows, read(rows.num_rows)
         return
-    encoded = ahead((rows, detector.encoder.transform(rows)) for rows in read_batches(features, columns=names))
+    encoded = ahead((rows, detector.encoder.transform(rows)) for rows in read_batches(features, columns))
     yield from ahead((rows, detector.both_matrix_scores(matrix)) for rows, matrix in encoded)
 
 
-def _line_of_batch(features: Path, detector: Detector, known: Scores | None) -> tuple[Scores, float | np.ndarray]:
-    """Return the scores of a whole table, and the line that they draw: the cut of each row, or of all."""
+def _line_of_batch(
+    features: Path, detector: Detector, known: Scores | None, *, line: BatchLine, scratch: Path
+) -> tuple[Scores | _OnDisk, Threshold]:
+    """Return the scores of a whole table, and the threshold with the cuts that they draw."""
     segment = detector.cut.segment
-    if known is not None and not segment:
-        return known, detector.cuts(known[0])
-    columns = list(dict.fromkeys([*detector.encoder.table_columns, *([segment] if segment else [])]))
-    parts: list[Scores] = [(np.empty(0), np.empty(0))]
-    values: list[pa.Array] = []
-    for rows, scores in _scored(features, detector, known, columns):
-        parts.append(scores)
-        if segment:
-            values.append(rows.column(segment).dictionary_encode())
-    if known is None:
-        joined = np.concatenate([pair[0] for pair in parts])
-        known = joined, joined if detector.feedback is None else np.concatenate([pair[1] for pair in parts])
-    segments = pa.chunked_array(values or [pa.array([], pa.string())]).unify_dictionaries() if segment else None
-    return known, detector.cuts(known[0], segments)
+    columns = [*detector.encoder.table_columns] if known is None else [detector.config.contract.id]
+    columns = list(dict.fromkeys([*columns, *([segment] if segment else [])]))
+
+    def looked_at() -> Iterator[Scores]:
+        for rows, scores in _scored(features, detector, known, columns):
+            line.add(scores[0], rows.column(segment) if segment else None)
+            yield scores
+
+    on_disk = _OnDisk(scratch / "scores", detector.feedback is None if known is None else known[0] is known[1])
+    on_disk.write(looked_at())
+    return on_disk, line.drawn()
 
 
-def _order(
-    ids: pa.ChunkedArray, scores: np.ndarray, one_class: np.ndarray, *, flags: np.ndarray, picks: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the rows of the queue stand in the table, and their order.
-
-    By falling score, ties by id; those that explore come behind, by falling score of the one-class model.
-    """
-    in_file = np.flatnonzero(flags | picks)
-    is_pick = picks[in_file]
-    table = pa.table(
-        {
-            "explores": is_pick.astype(np.int8),
-            "score": np.where(is_pick, one_class[in_file], scores[in_file]),
-            "id": ids,
-        }
-    )
-    keys = [("explores", "ascending"), ("score", "descending"), ("id", "ascending")]
-    return in_file, pc.sort_indices(table, sort_keys=keys).to_numpy().astype(np.int64)
-
-
-def _one_cut(detector: Detector, cuts: float | np.ndarray | None) -> float | None:
+def _one_cut(detector: Detector, cut: Threshold) -> float | None:
     """Return the one cut to show for a batch; where there are several, that of rows without one of their own."""
-    if isinstance(cuts, np.ndarray) or (cuts is None and detector.cut.parts):
-        return detector.threshold
-    cut = detector.threshold if cuts is None else cuts
-    return cut if np.isfinite(cut) else None
+    value = detector.threshold if cut.parts else cut.value
+    return value if np.isfinite(value) else None
 
 
 def _scores_of(part: _Part, detector: Detector, marks: Marks) -> pa.Table:
@@ -346,23 +415,16 @@ def with_marks(table: pa.Table, flags: np.ndarray, marks: Marks) -> pa.Table:
     return table
 
 
-def _alerts(
-    rows: pa.Table,
-    detector: Detector,
-    *,
-    scores: tuple[np.ndarray, np.ndarray],
-    flags: np.ndarray,
-    cuts: np.ndarray,
-    marks: Marks,
-) -> pa.Table:
+def _alerts(queue: _Queue, detector: Detector, marks: Marks) -> pa.Table:
     """Return the alerts of rows by rank: input columns, and the columns `ALERTS`."""
-    added = with_marks(pa.table(detector.figures(*scores)), flags, marks)
+    flags = queue.flags
+    added = with_marks(pa.table(detector.figures(*queue.scores)), flags, marks)
     added = added.append_column("picked", pa.array(np.where(flags, FLAGGED, EXPLORING).tolist(), pa.string()))
-    added = added.append_column("threshold", pa.array(cuts))
-    added = added.append_column("rank", pa.array(np.arange(1, rows.num_rows + 1)))
-    for name, column in _explained(rows, detector, cuts).items():
+    added = added.append_column("threshold", pa.array(queue.cuts))
+    added = added.append_column("rank", pa.array(np.arange(1, len(flags) + 1)))
+    for name, column in _explained(queue.rows, detector, queue.cuts).items():
         added = added.append_column(name, column)
-    return beside_input(rows, added, detector)
+    return beside_input(queue.rows, added, detector)
 
 
 def _write_alerts(alerts: pa.Table, folder: Path, detector: Detector) -> None:

@@ -209,6 +209,8 @@ def parse_column(column: pa.Array, wanted: str, settings: TableConfig) -> tuple[
         typed = pc.if_else(pc.is_valid(present), column, None)
     else:
         typed = _texts(present)
+    if typed.null_count == present.null_count:  # what is missing stays missing, so that nothing else is
+        return typed, np.zeros(len(typed), dtype=bool)
     failed = pc.and_(pc.is_valid(present), pc.is_null(typed))
     return typed, np.asarray(failed.to_numpy(zero_copy_only=False), dtype=bool)
 
@@ -217,7 +219,8 @@ def _without_nan(column: pa.Array) -> pa.Array:
     if not pa.types.is_floating(column.type):
         return column
     column = column.cast(pa.float64())
-    return pc.if_else(pc.is_nan(column), None, column)
+    is_nan = pc.is_nan(column)
+    return pc.if_else(is_nan, None, column) if pc.any(is_nan).as_py() else column
 
 
 def _texts(column: pa.Array) -> pa.Array:

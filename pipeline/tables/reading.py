@@ -10,6 +10,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +39,6 @@ from pipeline.tables.headers import file_schema, read_header, unique_names
 from pipeline.tables.lines import line_blocks
 from pipeline.tables.made import with_made
 from pipeline.tables.packed import PACKED, is_csv
-from pipeline.tables.parquet import ROWS_READ
 from pipeline.tables.stretches import Groups, NotByItself, TableStretch, blocks_of, row_groups_of, table_stretches
 
 _LINES_AT_FIRST = 1_000  # of which none has as many cells as the header: the rest of the file is not looked at
@@ -124,10 +124,12 @@ class Table:
         self.broken = broken = list[BrokenLine]()
         parts: list[pa.RecordBatch] = []
         count = 0
-        for file, cells, places in self._all_batches(broken) if stretch is None else self._batches_of(stretch):
+        read = self._all_batches(broken, rows) if stretch is None else self._batches_of(stretch, rows)
+        for file, cells, places in read:
             batch = self._with_source(file, cells, places)
             while count + batch.num_rows >= rows:
-                yield pa.concat_batches([*parts, batch.slice(0, rows - count)])
+                first = batch.slice(0, rows - count)
+                yield pa.concat_batches([*parts, first]) if parts else first
                 batch = batch.slice(rows - count)
                 parts, count = [], 0
             if batch.num_rows:
@@ -162,18 +164,18 @@ class Table:
     def _name(self, file: Path) -> str:
         return file.name if file == self.path else file.relative_to(self.path).as_posix()
 
-    def _all_batches(self, broken: list[BrokenLine]) -> Iterator[tuple[Path, pa.RecordBatch, np.ndarray]]:
+    def _all_batches(self, broken: list[BrokenLine], rows: int) -> Iterator[tuple[Path, pa.RecordBatch, np.ndarray]]:
         is_text = self.format == "csv"
         for file in self.files:
             with readable(file, self.settings):
-                batches = self._csv_batches(file, broken) if is_text else ahead(self._parquet_batches(file))
+                batches = self._csv_batches(file, broken) if is_text else ahead(self._parquet_batches(file, rows=rows))
                 yield from ((file, cells, places) for cells, places in batches)
 
-    def _batches_of(self, stretch: TableStretch) -> Iterator[tuple[Path, pa.RecordBatch, np.ndarray]]:
+    def _batches_of(self, stretch: TableStretch, rows: int) -> Iterator[tuple[Path, pa.RecordBatch, np.ndarray]]:
         start, stop = stretch.skipped, stretch.skipped + stretch.rows
         for groups in stretch.groups:
             with readable(groups.file, self.settings):
-                read = self._lines_of if groups.within else self._parquet_batches
+                read = self._lines_of if groups.within else partial(self._parquet_batches, rows=rows)
                 for cells, places in ahead(read(groups.file, groups, stretch.folder)):
                     first, end = min(max(start, 0), len(places)), min(stop, len(places))
                     yield groups.file, cells.slice(first, end - first), places[first:end]
@@ -195,11 +197,11 @@ class Table:
             raise NotByItself
 
     def _parquet_batches(
-        self, file: Path, groups: Groups | None = None, folder: Path = Path()
+        self, file: Path, groups: Groups | None = None, folder: Path = Path(), *, rows: int
     ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
         numbers, start = (None, 0) if groups is None else (list(groups.numbers), groups.first)
         with parquet_file(folder / file) as reader:
-            for batch in reader.iter_batches(ROWS_READ, row_groups=numbers):
+            for batch in reader.iter_batches(rows, row_groups=numbers):
                 check_cells(batch, file, start)
                 batch = batch.rename_columns(unique_names(batch.schema.names))
                 yield batch, np.arange(start, start + batch.num_rows)

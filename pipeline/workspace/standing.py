@@ -379,16 +379,18 @@ def _waiting(
 
 
 def _drift(entry: Entry) -> BatchDrift:
+    rows = count = 0
     try:
         with parquet_file(Path(entry.folder) / "scores.parquet") as file:
-            chunks = file.read(["p_value"])["p_value"].chunks
+            for batch in file.iter_batches(columns=["p_value"]):
+                # By DLPack, for by any other way Arrow loads pandas, which takes a second.
+                p_values = np.from_dlpack(batch.column("p_value"))
+                rows += len(p_values)
+                count += int(np.count_nonzero(p_values <= UNUSUAL))
     except (OSError, KeyError, ValueError):
         return BatchDrift(state="unknown")
-    rows = sum(len(chunk) for chunk in chunks)
     if rows < DRIFT_ROWS:
         return BatchDrift(state="unknown")
-    # By DLPack, for by any other way Arrow loads pandas, which takes a second.
-    count = sum(int(np.count_nonzero(np.from_dlpack(chunk) <= UNUSUAL)) for chunk in chunks)
     share = count / rows
     return BatchDrift(state="warn" if share > DRIFT else "ok", share=share)
 

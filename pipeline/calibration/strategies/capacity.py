@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import day_variance, queue_interval
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.strategy import Strategy
 from pipeline.calibration.threshold import Fulfilment, Threshold, at_least, between
 from pipeline.errors import TrainingError
@@ -102,11 +103,12 @@ class Capacity(Strategy):
         alerts = block.daily(flags[whole], "alerts").sum() / days  # of the days that the promise is of
         return replace(common, promise=promise, facts=facts, alerts_per_day=float(alerts))
 
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say whether the queue was inside its interval, by day and over the batch."""
-        counts = rows.daily(flags, self.unit)
-        if not len(counts):
+        if not realised.days:
             return Fulfilment("No row was scored, so there is no queue.")
+        with_alerts = realised.alerts.daily(np.ones(len(realised.alerts), bool), self.unit)
+        counts = np.append(with_alerts, np.zeros(realised.days - len(with_alerts), np.int64))
         low, high = predicted_queue(threshold, len(counts))
         total = int(counts.sum())
         text = f"The queue of {total:,} {self.unit} lies {between(low, high, total)}"

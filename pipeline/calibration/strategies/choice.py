@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.capacity import Capacity
 from pipeline.calibration.strategies.cost import Cost
 from pipeline.calibration.strategies.f_beta import FBeta
@@ -18,7 +19,7 @@ from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.calibration.strategies.fdr import Fdr
 from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
 from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
-from pipeline.calibration.strategies.strategy import Strategy
+from pipeline.calibration.strategies.strategy import BatchLine, Strategy
 from pipeline.calibration.strategies.tail import PeaksOverThreshold
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.errors import ConfigError
@@ -108,28 +109,39 @@ def row_cuts(
     held_out : ScoredRows
         The rows that the threshold was solved on.
     """
-    return _strategy(threshold).cuts(threshold, scores, segments, held_out)
+    line = batch_line(threshold, held_out)
+    if line is not None:
+        line.add(scores, segments)
+        threshold = line.drawn()
+    return threshold.fixed_cuts(segments)
 
 
-def fulfilment(threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+def batch_line(threshold: Threshold, held_out: ScoredRows) -> BatchLine | None:
+    """Return what draws the line of a batch from all its scores, part by part; None where the cuts are fixed.
+
+    Parameters
+    ----------
+    threshold : Threshold
+    held_out : ScoredRows
+        The rows that the threshold was solved on.
+    """
+    return _strategy(threshold).line(threshold, held_out)
+
+
+def fulfilment(threshold: Threshold, realised: Realised) -> Fulfilment:
     """Return what a scored batch came to, held against the promise; where segments have cuts of their own, by each.
 
     Parameters
     ----------
     threshold : Threshold
-    rows : ScoredRows
-        Of the batch, with the labels known by now.
-    flags : array of bool, shape (n_rows,)
+    realised : Realised
+        What came of the batch, with the labels known by now, and a part for each segment with a cut of its own.
     """
     strategy = _strategy(threshold)
-    whole = strategy.fulfilment(threshold, rows, flags)
+    whole = strategy.fulfilment(threshold, realised)
     if not threshold.parts or strategy.is_of_all_rows:
         return whole
-    masks = {value: rows.where(threshold.segment, value) for value in threshold.parts}
-    by_value = {
-        value: strategy.fulfilment(part, rows.take(masks[value]), flags[masks[value]])
-        for value, part in threshold.parts.items()
-    }
+    by_value = {value: strategy.fulfilment(part, realised.parts[value]) for value, part in threshold.parts.items()}
     verdicts = {value: part.is_inside for value, part in by_value.items() if part.is_inside is not None}
     misses = [value for value, is_inside in verdicts.items() if not is_inside]
     if not verdicts:

@@ -1,11 +1,13 @@
 """The cut that saves the most money, from labels."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.strategy import Strategy, labelled_rows, steps, thinned
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.errors import TrainingError
@@ -62,17 +64,16 @@ class Cost(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say what the alerts with a known label saved."""
-        labelled = rows.take(~np.isnan(rows.labels))
-        if not len(labelled) or labelled.amounts is None:
+        if not realised.labelled or realised.alerts.amounts is None:
             return Fulfilment("No label of these rows is known yet, so what was saved is not known either.")
-        alerts = flags[~np.isnan(rows.labels)]
-        savings = float(self._saved(labelled, alerts).sum())
-        days = len(np.unique(labelled.day))
+        alerts = realised.alerts.take(~np.isnan(realised.alerts.labels))
+        savings = math.fsum(self._saved(alerts, np.ones(len(alerts), bool)))  # the same in whatever order they come
         return Fulfilment(
-            f"The {int(alerts.sum()):,} alerts among {len(labelled):,} rows with a known label saved {savings:,.2f}, "
-            f"{savings / days:,.2f} a day, where about {threshold.facts['saved_per_day']:,.2f} was expected."
+            f"The {len(alerts):,} alerts among {realised.labelled:,} rows with a known label saved {savings:,.2f}, "
+            f"{savings / realised.labelled_days:,.2f} a day, where about {threshold.facts['saved_per_day']:,.2f} was "
+            "expected."
         )
 
     def curve(self, threshold: Threshold, rows: ScoredRows) -> CutCurve:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.strategy import Strategy, labelled_rows, steps, thinned
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.numbers import per_day, percent
@@ -45,17 +46,16 @@ class FBeta(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say what F-beta, precision and recall are among the rows with a known label."""
-        is_labelled = ~np.isnan(rows.labels)
-        fraud, alerts = rows.labels[is_labelled] == 1, flags[is_labelled]
-        hits, frauds = int((alerts & fraud).sum()), int(fraud.sum())
+        labels, frauds = realised.alerts.labels, realised.frauds
+        alerts, hits = int((~np.isnan(labels)).sum()), int((labels == 1).sum())
         if not frauds:
             return Fulfilment("No fraud among these rows is known yet, so that F-beta is not known either.")
-        f = float(f_beta(np.array(hits), np.array(alerts.sum()), frauds, self.beta))
+        f = float(f_beta(np.array(hits), np.array(alerts), frauds, self.beta))
         return Fulfilment(
-            f"F-{self.beta:g} is {f:.3f} on the {len(fraud):,} rows with a known label, where about "
-            f"{threshold.facts['f_beta']:.3f} was expected: {hits:,} of {int(alerts.sum()):,} alerts are fraud, of "
+            f"F-{self.beta:g} is {f:.3f} on the {realised.labelled:,} rows with a known label, where about "
+            f"{threshold.facts['f_beta']:.3f} was expected: {hits:,} of {alerts:,} alerts are fraud, of "
             f"{frauds:,} frauds."
         )
 

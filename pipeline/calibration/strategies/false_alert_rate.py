@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import rank_for_rate, realised_count, realised_rate, rows_for_rate
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.strategy import Strategy
 from pipeline.calibration.threshold import Fulfilment, Threshold, at_least, between
 from pipeline.errors import TrainingError
@@ -62,23 +63,22 @@ class FalseAlertRate(Strategy):
         )
         return self._threshold(value, rows, promise, normal_rows=n, k=k)
 
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
         n, k = int(threshold.facts["normal_rows"]), int(threshold.facts["k"])
-        return realised(rows, flags, lambda normal: realised_count(n, k, normal))
+        return false_alerts(realised, lambda normal: realised_count(n, k, normal))
 
 
-def realised(rows: ScoredRows, flags: np.ndarray, interval: Callable[[int], tuple[int, int]]) -> Fulfilment:
+def false_alerts(realised: Realised, interval: Callable[[int], tuple[int, int]]) -> Fulfilment:
     """Return how many normal rows were flagged, beside the interval for their number.
 
     Parameters
     ----------
-    rows : ScoredRows
-    flags : array of bool, shape (n_rows,)
+    realised : Realised
     interval : callable
         From the number of normal rows to the least and the most flagged ones predicted.
     """
-    normal, alerts = int(rows.normal.sum()), int((flags & rows.normal).sum())
+    normal, alerts = realised.normal, int(realised.alerts.normal.sum())
     if not normal:
         return Fulfilment("No label of these rows is known yet, so the realised false-alert rate is not known either.")
     low, high = interval(normal)

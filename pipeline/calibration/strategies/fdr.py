@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.calibration.held_out import ScoredRows, segment
 from pipeline.calibration.intervals import rank_for_rate, rows_for_rate
-from pipeline.calibration.p_values import Calibration
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.strategy import Strategy
 from pipeline.calibration.threshold import Fulfilment, Threshold
 from pipeline.errors import TrainingError
@@ -75,63 +75,105 @@ class Fdr(Strategy):
         """Return the threshold as it is: rows above its cuts are flagged in some batches only."""
         return common
 
-    def cuts(
-        self,
-        threshold: Threshold,
-        scores: np.ndarray,
-        segments: pa.Array | pa.ChunkedArray | None,
-        held_out: ScoredRows,
-    ) -> float | np.ndarray:
-        """Return the line of this batch: rows above it have the p-values that the procedure accepts.
+    def line(self, threshold: Threshold, held_out: ScoredRows) -> "FdrLine":
+        """Return what draws the line of a batch: rows above it have the p-values that the procedure accepts."""
+        return FdrLine(threshold, held_out, self.share)
 
-        Where a column has groups of its own, each row's p-value is that among the calibration rows of its group.
-        """
-        normal = held_out.take(held_out.normal)
-        groups = [(np.ones(len(scores), bool), np.sort(normal.scores))]
-        if threshold.parts:
-            values = np.asarray(segment(pa.chunked_array([]) if segments is None else segments).cast(pa.string()))
-            for value in threshold.parts:
-                mask = values == value
-                groups[0][0][mask] = False
-                groups.append((mask, np.sort(normal.scores[normal.where(threshold.segment, value)])))
-        p_values = np.ones(len(scores))
-        for mask, calibration in groups:
-            p_values[mask] = Calibration(calibration).p_value(scores[mask])
-        last, cuts = last_p_value(p_values, self.share), np.full(len(scores), np.inf)
-        for mask, calibration in groups:
-            k = rank_for_rate(len(calibration), last) if last > 0 else 0
-            cuts[mask] = calibration[len(calibration) - k] if k else np.inf
-        return cuts if threshold.parts else float(cuts[0]) if len(cuts) else threshold.value
-
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say which share of the alerts is known to be false, and how few could be flagged."""
         n = int(threshold.facts["normal_rows"])
         text = (
-            f"No group of fewer than {self.least(n, len(rows)):,} alerts could be flagged among these {len(rows):,} "
-            f"rows (m / (q (n + 1)), n = {n:,})."
+            f"No group of fewer than {self.least(n, realised.rows):,} alerts could be flagged among these "
+            f"{realised.rows:,} rows (m / (q (n + 1)), n = {n:,})."
         )
-        with_label = flags & ~np.isnan(rows.labels)
-        alerts = int(with_label.sum())
+        labels = realised.alerts.labels
+        alerts, false = int((~np.isnan(labels)).sum()), int((labels == 0).sum())
         if not alerts:
-            return Fulfilment(text + (" The label of no alert is known yet." if flags.any() else ""))
-        false = int((with_label & (rows.labels == 0)).sum())
+            return Fulfilment(text + (" The label of no alert is known yet." if len(labels) else ""))
         return Fulfilment(
             f"{text} Of {alerts:,} alerts with a known label {false:,} are false ({percent(false / alerts)}), where "
             f"{percent(self.share)} or less is promised on average over batches."
         )
 
 
-def last_p_value(p_values: np.ndarray, share: float) -> float:
+class FdrLine:
+    """Draws the line of a batch from how many of its rows have each p-value: there are no more than calibration rows.
+
+    Where a column has groups of its own, each row's p-value is that among the calibration rows of its group.
+
+    Parameters
+    ----------
+    threshold : Threshold
+        From `Fdr.solve`, with its parts.
+    held_out : ScoredRows
+        The rows that it was solved on.
+    share : float
+        q, in (0, 1).
+    """
+
+    def __init__(self, threshold: Threshold, held_out: ScoredRows, share: float) -> None:
+        self._threshold, self._share = threshold, share
+        normal = held_out.take(held_out.normal)
+        self._scores = [np.sort(normal.scores)]  # of all normal rows, then of each part's
+        self._scores += [np.sort(normal.scores[normal.where(threshold.segment, value)]) for value in threshold.parts]
+        self._rows = [np.zeros(len(scores) + 1, np.int64) for scores in self._scores]
+
+    def add(self, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None) -> None:
+        """Count the p-values of the next rows of the batch."""
+        rest = np.ones(len(scores), bool)
+        if self._threshold.parts and len(scores):
+            if segments is None:
+                raise ValueError(f"the threshold goes by {self._threshold.segment!r}; give that column's values")
+            values = np.asarray(segment(segments).cast(pa.string()))
+            for place, value in enumerate(self._threshold.parts, 1):
+                mask = values == value
+                self._count(place, scores[mask])
+                rest[mask] = False
+        self._count(0, scores[rest])
+
+    def _count(self, place: int, scores: np.ndarray) -> None:
+        normal = self._scores[place]
+        at_least = len(normal) - np.searchsorted(normal, scores, side="left")
+        self._rows[place] += np.bincount(at_least, minlength=len(normal) + 1)
+
+    def drawn(self) -> Threshold:
+        """Return the threshold with the cuts of the batch; that of `Fdr.solve` where it has no row."""
+        if not sum(int(rows.sum()) for rows in self._rows):
+            return self._threshold
+        p_values = [(1 + np.arange(len(scores) + 1)) / (1 + len(scores)) for scores in self._scores]
+        last = last_p_value(np.concatenate(p_values), self._share, np.concatenate(self._rows))
+        cuts = []
+        for scores in self._scores:
+            k = rank_for_rate(len(scores), last) if last > 0 else 0
+            cuts.append(float(scores[len(scores) - k]) if k else math.inf)
+        parts = zip(self._threshold.parts.items(), cuts[1:], strict=True)
+        parts_of_batch = {name: replace(part, value=cut) for (name, part), cut in parts}
+        return replace(self._threshold, value=cuts[0], parts=parts_of_batch)
+
+
+def last_p_value(p_values: np.ndarray, share: float, rows: np.ndarray | None = None) -> float:
     """Return the largest p-value that Benjamini and Hochberg's procedure accepts at a share; 0 where there is none.
+
+    Parameters
+    ----------
+    p_values : array of shape (n,)
+    share : float
+    rows : array of int, shape (n,), optional
+        How many rows have each of them; one each when left out.
 
     Examples
     --------
     >>> last_p_value(np.array([0.9, 0.01, 0.02, 0.04]), 0.05)
     0.02
+    >>> last_p_value(np.array([0.01, 0.02, 0.9]), 0.05, np.array([2, 1, 97]))
+    0.0
     """
-    from scipy import stats
-
-    if not len(p_values):
-        return 0.0
-    is_accepted = stats.false_discovery_control(p_values, method="bh") <= share
+    if rows is None:
+        p_values, rows = np.unique(p_values, return_counts=True)
+    p_values, rows = p_values[rows > 0], rows[rows > 0]
+    order = np.argsort(p_values)
+    p_values, up_to = p_values[order], np.cumsum(rows[order])
+    # The least of m p / i from here on: a p-value is accepted where a later one is.
+    adjusted = p_values * (up_to[-1:] / up_to)
+    is_accepted = np.minimum.accumulate(adjusted[::-1])[::-1] <= share
     return float(p_values[is_accepted].max(initial=0.0))

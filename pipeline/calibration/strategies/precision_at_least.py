@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import predicted_count, share_interval
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.strategy import Strategy, labelled_rows, steps
 from pipeline.calibration.threshold import Fulfilment, Threshold, at_most, between
 from pipeline.errors import TrainingError
@@ -52,10 +53,10 @@ class PrecisionAtLeast(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say how many of the alerts with a known label are fraud, and whether that is inside the interval."""
-        with_label = flags & ~np.isnan(rows.labels)
-        alerts, frauds = int(with_label.sum()), int((with_label & (rows.labels == 1)).sum())
+        labels = realised.alerts.labels
+        alerts, frauds = int((~np.isnan(labels)).sum()), int((labels == 1).sum())
         if not alerts:
             return Fulfilment("No label of an alert is known yet, so the realised precision is not known either.")
         low, high = predicted_count(int(threshold.facts["frauds"]), int(threshold.facts["alerts"]), alerts)

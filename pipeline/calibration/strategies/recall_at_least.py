@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import realised_count, realised_rate
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.strategy import Strategy, labelled_rows
 from pipeline.calibration.threshold import Fulfilment, Threshold, at_most, between
 from pipeline.errors import TrainingError
@@ -54,10 +55,9 @@ class RecallAtLeast(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say how many of the known frauds were flagged, and whether that is inside the interval."""
-        fraud = rows.labels == 1
-        frauds, hits = int(fraud.sum()), int((fraud & flags).sum())
+        frauds, hits = realised.frauds, int((realised.alerts.labels == 1).sum())
         if not frauds:
             return Fulfilment("No fraud among these rows is known yet, so the realised recall is not known either.")
         low, high = realised_count(int(threshold.facts["frauds"]), int(threshold.facts["rank"]), frauds)

@@ -3,14 +3,25 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.calibration.held_out import ScoredRows
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.errors import TrainingError
+
+
+class BatchLine(Protocol):
+    """Draws the line of a batch whose scores come in parts."""
+
+    def add(self, scores: np.ndarray, segments: pa.Array | pa.ChunkedArray | None) -> None:
+        """Look at the next scores of the batch, shape (n_rows,), and their values of ``threshold.segment``."""
+
+    def drawn(self) -> Threshold:
+        """Return the threshold with the cuts of this batch."""
 
 
 class Strategy(ABC):
@@ -38,30 +49,28 @@ class Strategy(ABC):
         """
 
     @abstractmethod
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Return what a scored batch came to, held against the promise.
 
         Parameters
         ----------
         threshold : Threshold
             From `solve`, without parts.
-        rows : ScoredRows
-            Of the batch, with the labels known by now.
-        flags : array of bool, shape (n_rows,)
+        realised : Realised
+            What came of the batch, with the labels known by now.
         """
 
-    def cuts(
-        self,
-        threshold: Threshold,
-        scores: np.ndarray,
-        segments: pa.Array | pa.ChunkedArray | None,
-        held_out: ScoredRows,
-    ) -> float | np.ndarray:
-        """Return the cut of each row of a batch (n_rows,), or the one of all.
+    def line(self, threshold: Threshold, held_out: ScoredRows) -> BatchLine | None:
+        """Return what draws the line of a batch from all its scores; None where the cuts are fixed.
 
-        Only a strategy that draws the line for each batch looks at the batch's scores, and at the rows held out.
+        Parameters
+        ----------
+        threshold : Threshold
+            From `solve`, with its parts.
+        held_out : ScoredRows
+            The rows that it was solved on.
         """
-        return threshold.fixed_cuts(segments)
+        return None
 
     def split(self, rows: ScoredRows, masks: Mapping[str, np.ndarray], common: Threshold) -> dict[str, Threshold]:
         """Return a threshold for each group of rows that can have one of its own."""

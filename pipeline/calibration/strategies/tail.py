@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.calibration.held_out import ScoredRows
 from pipeline.calibration.intervals import HIGH, LOW
 from pipeline.calibration.p_values import Calibration, TailLaw, tail_or_reason
-from pipeline.calibration.strategies.false_alert_rate import realised
+from pipeline.calibration.realised import Realised
+from pipeline.calibration.strategies.false_alert_rate import false_alerts
 from pipeline.calibration.strategies.strategy import Strategy, thinned
 from pipeline.calibration.threshold import CutCurve, Fulfilment, Threshold
 from pipeline.errors import TrainingError
@@ -65,7 +66,7 @@ class PeaksOverThreshold(Strategy):
         )
         return replace(threshold, promise=promise)
 
-    def fulfilment(self, threshold: Threshold, rows: ScoredRows, flags: np.ndarray) -> Fulfilment:
+    def fulfilment(self, threshold: Threshold, realised: Realised) -> Fulfilment:
         """Say how many of the rows known to be normal were flagged, and whether that is inside the interval."""
         tail, n = _tail(threshold), int(threshold.facts["normal_rows"])
 
@@ -74,7 +75,7 @@ class PeaksOverThreshold(Strategy):
             low, high = np.quantile(counts, [LOW, HIGH], method="inverted_cdf")
             return int(low), int(high)
 
-        return realised(rows, flags, interval)
+        return false_alerts(realised, interval)
 
     def curve(self, threshold: Threshold, rows: ScoredRows) -> CutCurve:
         """Return the share of normal rows above each score: as it is, and by the law."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.calibration.exploring import has_fallen, solve_queue
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.choice import fulfilment, solve
 from pipeline.settings.config import ThresholdConfig
 from tests.pipeline.calibration.held_out_rows import made
@@ -38,7 +39,7 @@ def test_by_capacity_a_share_of_the_alerts_explores(share):
     assert threshold.alerts_per_day == 50 * (1 - share)
     assert f"about {50 * share:.3g} alerts a day explore" in threshold.promise
     # What came is held against the rest of the capacity.
-    assert fulfilment(threshold, rows, flags).is_inside
+    assert fulfilment(threshold, Realised.of(rows, flags)).is_inside
     assert type(threshold).from_dict(threshold.to_dict()) == threshold
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.calibration import intervals
 from pipeline.calibration.intervals import (
     day_variance,
     predicted_count,
@@ -75,3 +76,16 @@ def test_what_days_vary_beyond_chance_weighs_as_few_of_them_can_tell():
 def test_the_variance_of_the_days_is_that_of_a_sample():
     assert day_variance(np.array([1, 3])) == 2
     assert math.isnan(day_variance(np.array([3])))
+
+
+@pytest.mark.parametrize("at_a_time", [3, 2**16])
+def test_intervals_of_counts_are_those_of_the_beta_binomial_law(monkeypatch, at_a_time):
+    monkeypatch.setattr(intervals, "COUNTS_AT_A_TIME", at_a_time)
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        rows, future = (int(each) for each in np.exp(generator.uniform(0.7, 7, 2)))
+        k = int(generator.integers(1, rows + 1))
+        low, high = stats.betabinom(future, k, rows + 1 - k).interval(0.9)
+        assert realised_count(rows, k, future) == (low, high)
+        low, high = stats.betabinom(future, k + 0.5, rows - k + 0.5).interval(0.9)
+        assert predicted_count(k, rows, future) == (low, high)

@@ -1,6 +1,7 @@
 """pipeline/evaluation/measured.py: what a run's scores are worth against the labels known by now."""
 
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +11,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pipeline.detector.parts import CALIBRATION, split
+from pipeline.evaluation import measured as evaluated
 from pipeline.evaluation.measured import measure_batch
 from pipeline.labels.known import Labels
+from pipeline.tables.parquet import read_batches
 from tests.pipeline.fitted import AFTER
 
 
@@ -49,8 +52,25 @@ def test_measures_are_those_of_the_scores_and_the_labels_known_by_then(fitted):
     expected = roc_auc_score(rows["fraud"].to_numpy(), scores["anomaly_score"].to_numpy())
     assert measured.figures["auroc"] == pytest.approx(expected)
     early = measure_batch(block, scored, Labels(detector.config), pc.min(rows["at"]).as_py())
-    assert np.isnan(early.labels).all()
+    assert early.labels is None
     assert early.figures == {}
+
+
+def test_labels_of_a_batch_read_in_parts_are_those_of_the_whole(fitted, tmp_path, monkeypatch):
+    _, detector, block, scored = fitted
+    rows, by = pq.read_table(block), datetime(2025, 4, 1)
+    given = pa.table({"id": rows["tx"][200:260], "label": pa.array([1] * 60, pa.int8())})
+    given = given.append_column("labelled_at", pa.array([by] * 60, pa.timestamp("us")))
+    pq.write_table(given, tmp_path / "review.parquet")
+    for name in ("with", "without"):
+        labels = Labels(detector.config, (tmp_path / "review.parquet",))
+        pq.write_table(rows if name == "with" else rows.drop_columns(["fraud"]), tmp_path / "rows.parquet")
+        whole = labels.known(pq.read_table(tmp_path / "rows.parquet"), by)
+        monkeypatch.setattr(evaluated, "read_batches", partial(read_batches, rows=33))
+        measured = measure_batch(tmp_path / "rows.parquet", scored, labels, by)
+        np.testing.assert_array_equal(measured.labels, whole)
+        assert (whole[200:260] == 1).all()
+        assert np.isnan(whole[:200]).all() == (name == "without")
 
 
 def test_labels_from_review_are_measured_on_also_where_the_table_has_none(fitted, tmp_path):

@@ -32,12 +32,12 @@ def same(one, other):
 
 def test_each_day_has_its_counts(watched, two_days):
     rows, scored, days = two_days
-    p_values = watched.detector.calibration.p_value(scored.anomaly_scores)
+    p_values = watched.detector.calibration.p_value(scored.column("anomaly_score"))
     assert list(days) == sorted({row["at"].date() for row in rows})
     for moment, each in days.items():
         mine = [n for n, row in enumerate(rows) if row["at"].date() == moment]
         assert each.rows == len(mine) == each.blocks.sum()
-        assert each.flagged == scored.flags[mine].sum()
+        assert each.flagged == scored.column("is_flagged")[mine].sum()
         hours = Counter(rows[n]["at"].hour for n in mine)
         assert each.hours.tolist() == [hours[n] for n in range(24)]
         for counts, level in zip(each.up_to, LEVELS, strict=True):
@@ -62,9 +62,9 @@ def test_all_rows_of_a_card_are_in_one_block(watched, two_days):
 
 def test_parts_of_a_day_add_up_to_the_day(watched, day, two_days):
     first = day(0)
-    scores = two_days[1].anomaly_scores[: first.num_rows]
+    scores = two_days[1].column("anomaly_score")[: first.num_rows]
     _, scored, whole = watched.scored(first)
-    np.testing.assert_array_equal(scored.anomaly_scores, scores)
+    np.testing.assert_array_equal(scored.column("anomaly_score"), scores)
     halves = [DayProfile.from_dict(each.to_dict()) for each in whole.values()]
     doubled = together([whole, dict.fromkeys(whole, halves[0])])
     for moment, each in doubled.items():

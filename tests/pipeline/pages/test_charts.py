@@ -251,3 +251,19 @@ def test_scores_are_counted_alike_however_many_at_a_time(monkeypatch, offset):
     assert whole.counts.sum() == 100
     for name in ("edges", "counts", "frauds"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 999, 1001, 1002, 40_000])
+def test_a_logarithmic_axis_begins_at_the_least_thousandth_of_scores_and_threshold(rows):
+    scores = np.random.default_rng(rows).lognormal(0, 3, rows)
+    histogram = charts.count_scores(np.append(scores, [np.nan, np.inf]), 40.0)
+    assert histogram.is_log
+    begin, values = np.quantile(np.append(scores, 40.0), 0.001), np.append(scores, 40.0)
+    step = (np.log(values.max()) - np.log(begin)) / charts.BINS
+    assert np.log(histogram.edges[1]) <= np.log(begin) + 1e-9 < np.log(histogram.edges[2]) + 1e-9
+    np.testing.assert_allclose(np.diff(np.log(histogram.edges)), step)
+
+
+def test_labels_have_to_be_one_a_score():
+    with pytest.raises(ValueError, match="there are 2 labels for 3 scores"):
+        charts.count_scores(np.ones(3), None, np.ones(2))

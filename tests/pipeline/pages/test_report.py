@@ -37,8 +37,7 @@ def full_batch():
         promise="About 20 alerts a day.",
         outcome="31 alerts on 1 day.",
         notes=("The history has a gap.",),
-        scores=scores,
-        labels=labels,
+        histogram=charts.count_scores(scores, 8.0, labels),
         scores_of="All scored rows",
         threshold=8.0,
         alerts_per_day={date(2025, 3, 1): int(flagged.sum())},
@@ -186,7 +185,7 @@ def test_text_from_the_data_stays_text():
         promise=hostile,
         outcome=hostile,
         notes=[hostile],
-        scores=np.array([1.0, 2.0]),
+        histogram=charts.count_scores(np.array([1.0, 2.0]), None),
         scores_of=hostile,
         alerts=alert_rows(table, config()),
         rules={hostile: 1},
@@ -258,20 +257,20 @@ def test_very_long_cells_do_not_fill_the_page():
 def test_unusual_scores_still_make_a_page(scores, threshold):
     scores = np.array(scores)
     counts = {"read": len(scores), "accepted": len(scores), "scored": len(scores), "flagged": 0}
-    html = render(Report(kind="batch", title="t", counts=counts, scores=scores, threshold=threshold))
+    histogram = charts.count_scores(scores, threshold)
+    html = render(Report(kind="batch", title="t", counts=counts, histogram=histogram, threshold=threshold))
     drawn = re.sub(r"<title>.*?</title>", "", "".join(re.findall(r"<svg class=\"chart\".*?</svg>", html, re.DOTALL)))
     assert not re.search(r"\bnan\b|\binf\b", drawn)
     Page(html)
     if len(scores):
-        histogram = charts.count_scores(scores, threshold)
         assert histogram.counts.sum() == np.isfinite(scores).sum()
 
 
 def test_no_alerts_a_batch_of_one_row_and_a_refused_batch_make_pages():
     one = {"read": 1, "accepted": 1, "quarantined": 0, "outside": 0, "refused": 0, "scored": 1, "flagged": 0}
     days = {date(2025, 3, 1): 0}
-    scores = np.array([1.0])
-    quiet = Report(kind="batch", title="t", counts=one, scores=scores, threshold=2.0, alerts_per_day=days)
+    scores = charts.count_scores(np.array([1.0]), 2.0)
+    quiet = Report(kind="batch", title="t", counts=one, histogram=scores, threshold=2.0, alerts_per_day=days)
     page = Page(render(quiet))
     assert "nothing to review" in page.text
     assert "Every row inside the period satisfied every rule." in page.text
@@ -293,11 +292,6 @@ def test_labels_of_one_class_say_that_figures_are_not_defined():
     page = Page(render(Report(kind="batch", title="t", evaluation=measured)))
     assert "AUROC not defined" in page.text
     assert "5 rows, 0 frauds." in page.text
-
-
-def test_labels_have_to_be_one_a_score():
-    with pytest.raises(ValueError, match="not one a score"):
-        render(Report(kind="batch", title="t", scores=np.ones(3), labels=np.ones(2)))
 
 
 def test_maps_and_suspect_fit_rows_are_on_the_page_and_the_rows_are_folded_away():

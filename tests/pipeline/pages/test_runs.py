@@ -10,7 +10,7 @@ from pipeline.evaluation.measured import calibration_block, measure_batch
 from pipeline.labels.known import Labels
 from pipeline.pages.report import render
 from pipeline.pages.runs import batch_report, count_rows, outcome, training_report
-from pipeline.scoring.maps import make_maps
+from pipeline.scoring.maps import MapRows, make_maps
 from pipeline.scoring.score import score_table
 from pipeline.scoring.suspects import write_suspects
 from pipeline.validation.validate import Counts, Validated
@@ -50,11 +50,10 @@ def test_the_report_says_what_was_promised_what_came_and_what_is_missing(run, tm
 def test_a_training_report_names_the_model_what_it_left_out_and_the_rows_to_look_at_again(run, tmp_path):
     features, _, block, _ = run
     detector = detector_of(features, config(model={"name": "dense", "trim": 0.1}))
-    scored = score_table(
-        block, detector, tmp_path / "scored", batch_id="b", model_version="", scored_at=datetime(2025, 5, 1)
-    )
+    drawn, marks = MapRows(detector), {"batch_id": "b", "model_version": "", "scored_at": datetime(2025, 5, 1)}
+    scored = score_table(block, detector, tmp_path / "scored", on_part=drawn.add, **marks)
     validated = Validated(block, block, block, Counts(375, 375, 0, 0, 0), {}, None)
-    told = {"maps": make_maps(block, scored, detector)}
+    told = {"maps": make_maps(drawn.rows(), scored, detector)}
     parts = split(features, detector.config, Labels(detector.config), detector.as_of)
     told["suspects"] = write_suspects(features, detector, parts, tmp_path / "suspects.parquet")
     measured = measure_batch(block, scored, Labels(detector.config), AFTER)

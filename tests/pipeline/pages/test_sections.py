@@ -139,7 +139,7 @@ def test_a_version_with_another_threshold_has_no_figures_of_the_old_one(detector
 def test_batches_states_and_promises_of_the_watch(two, detector):
     later, ((first, scored), _) = two
     profiler, [rows] = Profiler(later, first), read_batches(later)
-    profiler.add(rows, first.calibration.p_value(scored.anomaly_scores), scored.flags)
+    profiler.add(rows, scored.column("p_value"), scored.column("is_flagged"))
     days = profiler.days
     busiest = max(day.flagged for day in days.values())
     seen = replace(look_at(days, first), tested=list(days), alerts=Expected(1.0, 0.0, busiest - 1.0))

@@ -3,20 +3,23 @@
 from datetime import datetime
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from pipeline.scoring import maps
+from pipeline.scoring import maps, score
 from pipeline.scoring.maps import make_maps
 from pipeline.scoring.score import score_table
-from pipeline.tables.parquet import ROWS_READ
 from tests.pipeline.fitted import config, detector_of, feature_table, transactions
 
 
 def scored(folder, features, detector):
-    return score_table(features, detector, folder, batch_id="b", model_version="1", scored_at=datetime(2025, 5, 1))
+    """A scored batch, and the rows drawn for its maps."""
+    drawn, marks = maps.MapRows(detector), {"batch_id": "b", "model_version": "1", "scored_at": datetime(2025, 5, 1)}
+    result = score_table(features, detector, folder, on_part=drawn.add, **marks)
+    return drawn.rows(), result
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +33,8 @@ def fit(features, **model):
 
 def test_rows_and_alerts_are_on_both_maps_and_directions_come_from_rows_without_a_flag(features, tmp_path):
     detector = fit(features)
-    result = scored(tmp_path, features, detector)
-    code, columns = make_maps(features, result, detector)
+    drawn, result = scored(tmp_path, features, detector)
+    code, columns = make_maps(drawn, result, detector)
     table = pq.read_table(features)
     flags = pq.read_table(result.scores)["is_flagged"].to_numpy(zero_copy_only=False)
     matrix = detector.encoder.transform(table).astype(np.float64)
@@ -49,26 +52,22 @@ def test_rows_and_alerts_are_on_both_maps_and_directions_come_from_rows_without_
     assert [ids[rank - 1] for rank in code.ranks[code.ranks > 0]] == in_file
 
 
-def test_a_small_code_is_its_own_map_and_a_model_without_one_has_only_that_of_the_columns(features, tmp_path):
+def test_a_small_code_is_its_own_map_and_a_model_without_one_has_only_that_of_the_columns(features, knn, tmp_path):
     detector = fit(features, code_size=2)
-    code, _ = make_maps(features, scored(tmp_path, features, detector), detector)
+    code, _ = make_maps(*scored(tmp_path, features, detector), detector)
     matrix = detector.encoder.transform(pq.read_table(features))
     assert set(map(tuple, code.points)) == set(map(tuple, detector.model.encode(matrix).astype(float)))
     assert code.text == "Where the model puts the rows."
     line = fit(features, code_size=1)
-    assert (make_maps(features, scored(tmp_path, features, line), line)[0].points[:, 1] == 0).all()
-    knn = fit(features, name="knn")
-    assert [found.title for found in make_maps(features, scored(tmp_path, features, knn), knn)] == [
-        "Map of the columns"
-    ]
+    assert (make_maps(*scored(tmp_path, features, line), line)[0].points[:, 1] == 0).all()
+    assert [found.title for found in make_maps(*scored(tmp_path, features, knn), knn)] == ["Map of the columns"]
 
 
 def test_many_rows_are_sampled_alike_each_time_and_alerts_by_rank(features, tmp_path, monkeypatch):
     monkeypatch.setattr(maps, "NORMAL_POINTS", 100)
-    monkeypatch.setattr(maps, "ALERT_POINTS", 9)
+    monkeypatch.setattr(score, "FIRST_ALERTS", 9)
     detector = fit(features)
-    result = scored(tmp_path, features, detector)
-    once, again = (make_maps(features, result, detector, tsne=True) for _ in range(2))
+    once, again = (make_maps(*scored(tmp_path, features, detector), detector, tsne=True) for _ in range(2))
     assert [found.title for found in once] == ["Map of the code", "Map of the columns", "Map by neighbourhood"]
     for one, other in zip(once, again, strict=True):
         assert (one.ranks == 0).sum() == 100
@@ -80,9 +79,9 @@ def test_a_batch_of_two_rows_has_no_map_and_one_of_three_has(features, tmp_path)
     detector = fit(features)
     for rows, maps_of_it in ((2, 0), (3, 2)):
         pq.write_table(pq.read_table(features).slice(0, rows), tmp_path / "few.parquet")
-        result = scored(tmp_path, tmp_path / "few.parquet", detector)
+        drawn, result = scored(tmp_path, tmp_path / "few.parquet", detector)
         assert result.flagged == 0
-        assert len(make_maps(tmp_path / "few.parquet", result, detector)) == maps_of_it
+        assert len(make_maps(drawn, result, detector)) == maps_of_it
 
 
 @pytest.mark.parametrize(("rows", "perplexity"), [(10, 3), (200, 30)])
@@ -104,15 +103,33 @@ def test_a_map_by_neighbourhood_is_of_the_code_or_else_of_the_columns(features, 
     monkeypatch.setattr(maps, "NORMAL_POINTS", 60)
     for name, of in (("denoising", "code"), ("knn", "columns")):
         detector = fit(features, name=name)
-        *_, last = make_maps(features, scored(tmp_path, features, detector), detector, tsne=True)
+        *_, last = make_maps(*scored(tmp_path, features, detector), detector, tsne=True)
         assert last.title == "Map by neighbourhood"
         assert last.text == f"t-SNE of the {of}: neighbours stay neighbours; distances between groups say nothing."
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_rows_are_drawn_as_from_all_places_that_a_mask_has(share):
-    mask = np.random.default_rng(1).random(3 * ROWS_READ + 7) < share
-    drawn = np.random.default_rng(5).permutation(np.flatnonzero(mask))[:3000]
-    found = maps._some(mask, 3000, 5)
-    assert found.dtype == np.int64
-    assert found.tolist() == sorted(drawn.tolist())
+@pytest.mark.parametrize(("rows", "share"), [(20_000, 0.0), (20_000, 0.5), (900, 0.3), (900, 1.0)])
+def test_rows_are_drawn_alike_in_whatever_parts_they_come(monkeypatch, knn, rows, share):
+    monkeypatch.setattr(maps, "NORMAL_POINTS", 300)
+    flags = np.random.default_rng(1).random(rows) < share
+    draws = np.random.default_rng(knn.config.model.seed).random(rows)
+    rest = np.flatnonzero(~flags)
+    expected = sorted(rest[np.argsort(draws[rest])][:300].tolist())
+    for size in (rows, 700, 33):
+        drawn = maps.MapRows(knn)
+        for start in range(0, rows, size):
+            here = slice(start, min(start + size, rows))
+            numbers = np.arange(here.start, here.stop)
+            part = pa.record_batch(dict.fromkeys(columns_of(knn), numbers))
+            drawn.add(part, np.ones(len(numbers)), flags[here])
+        found = drawn.rows()
+        assert ([] if found is None else found.column(0).to_pylist()) == expected
+
+
+def columns_of(detector):
+    return dict.fromkeys(feature.column for feature in detector.features)
+
+
+@pytest.fixture(scope="module")
+def knn(features):
+    return fit(features, name="knn")

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import spearmanr
@@ -74,9 +75,16 @@ def test_the_first_ten_that_enter_are_shown_by_rank_with_what_the_table_has_of_t
     assert len(queue_change(other, one, config(), titles=TITLES).leaving) == 10
 
 
-def test_scores_that_are_all_alike_have_no_order_to_correlate(two):
+def with_column(scored, name, values, folder):
+    """The same scored batch with another column in its scores."""
+    table = pq.read_table(scored.scores)
+    pq.write_table(table.set_column(table.column_names.index(name), name, values), folder / "scores.parquet")
+    return dataclasses.replace(scored, scores=folder / "scores.parquet")
+
+
+def test_scores_that_are_all_alike_have_no_order_to_correlate(two, tmp_path):
     _, ((_, one), _) = two
-    alike = dataclasses.replace(one, anomaly_scores=np.full(one.scored, 2.5))
+    alike = with_column(one, "anomaly_score", pa.repeat(2.5, one.scored), tmp_path)
     for champion, candidate in ((one, alike), (alike, one)):
         assert np.isnan(queue_change(champion, candidate, config(), titles=TITLES).rank_correlation)
 
@@ -92,9 +100,9 @@ def test_a_version_beside_itself_changes_nothing(two, tmp_path):
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
 
 
-def test_queues_without_an_alert_are_alike(two):
+def test_queues_without_an_alert_are_alike(two, tmp_path):
     _, ((_, one), _) = two
-    quiet = dataclasses.replace(one, flags=np.zeros(one.scored, dtype=bool))
+    quiet = with_column(one, "is_flagged", pa.array(np.zeros(one.scored, dtype=bool)), tmp_path)
     assert queue_change(quiet, quiet, config(), titles=TITLES).overlap == 1
     change = queue_change(quiet, one, config(), titles=TITLES)
     assert (change.overlap, change.before, change.stay, change.enter) == (0, 0, 0, change.after)

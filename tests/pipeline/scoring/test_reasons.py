@@ -8,7 +8,8 @@ import pytest
 from models.capabilities import WithContributions
 from pipeline.detector.artefact import Detector
 from pipeline.features import list_features
-from pipeline.scoring.reasons import REASONS_TYPE, _distances, assign, explain, most_usual, sentence
+from pipeline.scoring import reasons
+from pipeline.scoring.reasons import REASONS_TYPE, Trials, _distances, assign, explain, most_usual, sentence
 from pipeline.settings.sensitive import MASK
 from tests.pipeline.fitted import config, detector_of, feature_table, quiet_frauds, replace, transactions
 
@@ -27,6 +28,11 @@ def settings(**contract):
         },
         model={"hidden": (64,), "code_size": 24, "max_epochs": 25},
     )
+
+
+def settled_of(detector, matrix, own, *, source, tried):
+    [pair] = most_usual(detector, [Trials(detector, matrix, own, source=source, tried=tried)])
+    return pair
 
 
 def drawn(rows=ROWS, seed=0):
@@ -167,7 +173,7 @@ def test_the_perturbed_column_is_the_first_reason(detector, table):
         perturbed[:, place] += 6
         own, every = detector.model.anomaly_score(perturbed), np.ones(60, dtype=bool)
         gains = {
-            source: own - most_usual(detector, perturbed, own, source=source, tried=every)[1]
+            source: own - settled_of(detector, perturbed, own, source=source, tried=every)[1]
             for source in dict.fromkeys(sources.values())
         }
         right = gains.pop(sources[column.feature])
@@ -358,7 +364,7 @@ def test_of_many_columns_only_those_that_contribute_most_are_tried(tmp_path):
     row = replace(table.slice(0, 1), "n41", [50.0])
     matrix = detector.encoder.transform(row)
     own = detector.model.anomaly_score(matrix)
-    settled, scores = most_usual(detector, matrix, own, source="n41", tried=np.array([False]))
+    settled, scores = settled_of(detector, matrix, own, source="n41", tried=np.array([False]))
     assert (settled == matrix).all()
     assert scores == own
     assert best(detector, row)["column"] == "n41"
@@ -389,7 +395,7 @@ def test_a_model_without_contributions_is_explained_by_how_much_its_score_falls(
     matrix = detector.encoder.transform(odd)
     own, gains = detector.model.anomaly_score(matrix), {}
     for source in dict.fromkeys(feature.source for feature in detector.features):
-        gains[source] = (own - most_usual(detector, matrix, own, source=source, tried=np.array([True]))[1]).item()
+        gains[source] = (own - settled_of(detector, matrix, own, source=source, tried=np.array([True]))[1]).item()
     told = {reason["column"]: reason["share"] for reason in explain(detector, odd)[0].as_py()}
     for source, share in told.items():
         assert share == pytest.approx(gains[source] / sum(gains.values()))
@@ -404,7 +410,7 @@ def test_where_known_frauds_count_reasons_are_of_the_whole_score(tmp_path):
     own, tried = detector.matrix_scores(matrix), np.ones(len(matrix), dtype=bool)
     shares = assign(detector, matrix).shares
     sources = list(dict.fromkeys(feature.source for feature in detector.features))
-    gains = [own - most_usual(detector, matrix, own, source=source, tried=tried)[1] for source in sources]
+    gains = [own - settled_of(detector, matrix, own, source=source, tried=tried)[1] for source in sources]
     np.testing.assert_allclose(shares, np.column_stack(gains) / np.sum(gains, axis=0)[:, None])
     assert {reason["column"] for row in explain(detector, frauds).to_pylist() for reason in row} >= {"channel", "eur"}
 
@@ -431,7 +437,7 @@ def test_taken_is_the_most_usual_value_that_lowers_the_score_nearly_as_far_as_an
     rows = replace(replace(rows, COUNT, [40.0] * 20), "km", [80.0] * 20)
     matrix, tried = detector.encoder.transform(rows), np.arange(20) % 5 > 0
     own = detector.model.anomaly_score(matrix)
-    settled, scores = most_usual(detector, matrix, own, source=source, tried=tried)
+    settled, scores = settled_of(detector, matrix, own, source=source, tried=tried)
     places, usual = detector.encoder.usual(source)
     for row in range(20):
         expected, least = matrix[row].copy(), own[row]
@@ -443,3 +449,19 @@ def test_taken_is_the_most_usual_value_that_lowers_the_score_nearly_as_far_as_an
             expected[places] = usual[np.flatnonzero(own[row] - found >= 0.9 * (own[row] - least))[0]]
         assert scores[row] == pytest.approx(least)
         np.testing.assert_array_equal(settled[row], expected)
+
+
+@pytest.mark.parametrize("cells", [1, 3000, 2**20])
+def test_sources_are_settled_alike_one_by_one_and_together(detector, table, monkeypatch, cells):
+    matrix, generator = detector.encoder.transform(table.slice(0, 40)), np.random.default_rng(0)
+    matrix = matrix + generator.normal(size=matrix.shape).astype(np.float32)
+    own = detector.matrix_scores(matrix)
+    sources = list(dict.fromkeys(feature.source for feature in detector.features))
+    tried = [generator.random(40) < share for share in np.linspace(0, 1, len(sources))]
+    monkeypatch.setattr(reasons, "TRIED_CELLS", cells)
+    pairs = zip(sources, tried, strict=True)
+    together = most_usual(detector, (Trials(detector, matrix, own, source=name, tried=mask) for name, mask in pairs))
+    for name, mask, (settled, scores) in zip(sources, tried, together, strict=True):
+        alone, least = settled_of(detector, matrix, own, source=name, tried=mask)
+        np.testing.assert_array_equal(settled, alone)
+        np.testing.assert_array_equal(scores, least)

@@ -217,14 +217,15 @@ def test_scoring_again_writes_the_same_and_leaves_nothing_else(features, detecto
 
 def test_scores_and_flags_are_handed_on_as_they_are_written(scored):
     scores, alerts = pq.read_table(scored.scores), pq.read_table(scored.alerts)
-    assert scored.anomaly_scores.tolist() == scores["anomaly_score"].to_pylist()
-    assert scored.flags.tolist() == scores["is_flagged"].to_pylist()
+    assert scored.column("anomaly_score").tolist() == scores["anomaly_score"].to_pylist()
+    assert np.concatenate(list(scored.each_score())).tolist() == scores["anomaly_score"].to_pylist()
+    assert scored.flagged_places.tolist() == np.flatnonzero(scored.column("is_flagged")).tolist()
     assert scores["tx"].take(pa.array(scored.alert_places)).to_pylist() == alerts["tx"].to_pylist()
 
 
 def test_scores_that_are_known_are_not_computed_again_and_give_the_same_files(features, detector, scored, tmp_path):
-    known = scored.anomaly_scores
-    score(features, detector, tmp_path, known_scores=(known, scored.one_class_scores))
+    known, one_class = detector.both_scores(pq.read_table(features))
+    score(features, detector, tmp_path, known_scores=(known, one_class))
     assert contents(tmp_path) == contents(scored.scores.parent)
     score(features, detector, tmp_path, known_scores=(known[::-1].copy(), known))
     assert pq.read_table(tmp_path / "scores.parquet")["anomaly_score"].to_pylist() == known[::-1].tolist()

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from pipeline.calibration.intervals import day_variance, queue_interval
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.capacity import Capacity, predicted_queue
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import made
@@ -68,7 +69,9 @@ def test_customers_count_once_a_day_however_many_alerts_they_have():
     assert "About 8 customers a day" in threshold.promise
     counts = rows.daily(scores > threshold.value, "customers")
     assert counts.tolist() == [sum(a == number for a, _ in flagged) for number in range(5)]
-    fulfilment = Capacity(alerts_per_day=8, unit="customers").fulfilment(threshold, rows, scores > threshold.value)
+    fulfilment = Capacity(alerts_per_day=8, unit="customers").fulfilment(
+        threshold, Realised.of(rows, scores > threshold.value)
+    )
     assert "The queue of 40 customers lies inside" in fulfilment.text
     with pytest.raises(TrainingError, match="the contract names no entity"):
         Capacity(alerts_per_day=8, unit="customers").solve(made(scores, day=day))
@@ -113,7 +116,7 @@ def test_the_whole_way_from_scores_to_what_came_keeps_the_promise():
         scores, day = simulate(generator, 9, 0.05)
         past, future = day < 8, day == 8
         threshold = strategy.solve(made(scores[past], day=day[past]))
-        fulfilment = strategy.fulfilment(threshold, made(scores[future]), scores[future] > threshold.value)
+        fulfilment = strategy.fulfilment(threshold, Realised.of(made(scores[future]), scores[future] > threshold.value))
         inside.append(fulfilment.is_inside)
     assert 0.87 <= np.mean(inside) <= 0.96
 
@@ -129,11 +132,11 @@ def test_what_came_is_said_by_day_and_in_all():
     assert f"nine days in ten between {first} and {last}, from chance and what these days varied)" in threshold.promise
     rows = made(np.zeros(300), day=np.repeat([0, 1, 2], 100))
     flags = np.concatenate([np.arange(100) < number for number in (20, first - 1, last + 1)])
-    fulfilment = strategy.fulfilment(threshold, rows, flags)
+    fulfilment = strategy.fulfilment(threshold, Realised.of(rows, flags))
     assert fulfilment.is_inside is bool(low <= flags.sum() <= high)
     assert f"The queue of {flags.sum()} alerts lies inside: between {low} and {high} were predicted" in fulfilment.text
     assert f"{first} to {last} for a day, which 1 of 3 days kept" in fulfilment.text
-    above = strategy.fulfilment(threshold, rows, np.ones(300, bool))
+    above = strategy.fulfilment(threshold, Realised.of(rows, np.ones(300, bool)))
     assert above.is_inside is False
     assert "lies outside, above it" in above.text
 
@@ -156,7 +159,10 @@ def test_a_queue_at_the_end_of_its_interval_is_inside():
     threshold = strategy.solve(made(simulate(np.random.default_rng(6), 8, 0.1)[0], day=np.repeat(np.arange(8), 400)))
     low, high = predicted_queue(threshold)
     for flagged, is_inside in ((low - 1, False), (low, True), (high, True), (high + 1, False)):
-        assert strategy.fulfilment(threshold, made(np.zeros(300)), np.arange(300) < flagged).is_inside is is_inside
+        assert (
+            strategy.fulfilment(threshold, Realised.of(made(np.zeros(300)), np.arange(300) < flagged)).is_inside
+            is is_inside
+        )
 
 
 def test_a_group_whose_share_makes_no_whole_alert_has_no_cut_of_its_own():
@@ -171,9 +177,9 @@ def test_a_day_has_one_interval_and_no_row_no_queue():
     strategy = Capacity(alerts_per_day=20)
     threshold = strategy.solve(made(np.arange(400.0), day=np.repeat([0, 1], 200)))
     low, high = predicted_queue(threshold)
-    day = strategy.fulfilment(threshold, made(np.zeros(50)), np.arange(50) < 20)
+    day = strategy.fulfilment(threshold, Realised.of(made(np.zeros(50)), np.arange(50) < 20))
     assert day.text == f"The queue of 20 alerts lies inside: between {low} and {high} were predicted for the day."
-    nothing = strategy.fulfilment(threshold, made([]), np.zeros(0, bool))
+    nothing = strategy.fulfilment(threshold, Realised.of(made([]), np.zeros(0, bool)))
     assert (nothing.text, nothing.is_inside) == ("No row was scored, so there is no queue.", None)
 
 

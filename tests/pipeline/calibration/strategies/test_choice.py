@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.choice import STRATEGIES, cut_curve, fulfilment, row_cuts, solve, strategy_of
 from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.calibration.threshold import Threshold
@@ -26,6 +27,10 @@ def mixed(seed=0, days=4):
 
 def flags_of(threshold, rows):
     return rows.scores > row_cuts(threshold, rows.scores, rows.segments["channel"], rows)
+
+
+def of_segments(threshold, rows, flags):
+    return Realised.of(rows, flags, segment=threshold.segment, values=threshold.parts)
 
 
 def test_each_large_segment_has_the_rate_and_the_others_share_the_common_cut():
@@ -72,22 +77,24 @@ def test_capacity_is_shared_among_segments_and_stays_what_was_asked_in_all():
     assert shares[0] == pytest.approx(shares[1], abs=0.002)
     assert threshold.facts["mean"] == flags.sum() / 4
     assert "Of the 3 values" in threshold.promise
-    assert fulfilment(threshold, rows, flags).is_inside
+    assert fulfilment(threshold, of_segments(threshold, rows, flags)).is_inside
 
 
 def test_what_came_names_the_segments_outside_their_interval():
     threshold = solve(mixed(), ThresholdConfig(false_alert_rate=0.05, **SETTINGS))
     rows = mixed(1)
     flags = flags_of(threshold, rows)
-    fine = fulfilment(threshold, rows, flags)
+    fine = fulfilment(threshold, of_segments(threshold, rows, flags))
     assert fine.is_inside
     assert "By channel, 2 of 2 lie inside their interval." in fine.text
-    bad = fulfilment(threshold, rows, flags | rows.where("channel", "shop"))
+    bad = fulfilment(threshold, of_segments(threshold, rows, flags | rows.where("channel", "shop")))
     assert bad.is_inside is False
     assert "1 of 2 lie inside their interval; shop: Of" in bad.text
-    none = fulfilment(threshold, rows, np.ones(4000, bool))
+    none = fulfilment(threshold, of_segments(threshold, rows, np.ones(4000, bool)))
     texts = [
-        FalseAlertRate(rate=0.05).fulfilment(threshold.parts[value], rows.take(mask), np.ones(mask.sum(), bool)).text
+        FalseAlertRate(rate=0.05)
+        .fulfilment(threshold.parts[value], Realised.of(rows.take(mask), np.ones(mask.sum(), bool)))
+        .text
         for value in threshold.parts
         for mask in [rows.where("channel", value)]
     ]
@@ -98,7 +105,7 @@ def test_what_came_names_the_segments_outside_their_interval():
 def test_without_a_known_label_in_any_segment_what_came_is_what_came_of_all():
     threshold = solve(mixed(), ThresholdConfig(false_alert_rate=0.05, **SETTINGS))
     rows = made(np.zeros(3), labels=[np.nan] * 3, channel=["web", "shop", "fax"])
-    nothing = fulfilment(threshold, rows, np.ones(3, bool))
+    nothing = fulfilment(threshold, of_segments(threshold, rows, np.ones(3, bool)))
     assert nothing.text.startswith("No label of these rows is known yet")
     assert nothing.is_inside is None
 
@@ -139,7 +146,7 @@ def test_every_strategy_goes_by_segment_and_survives_json(strategy):
     assert threshold.parts
     flags = flags_of(again, rows)
     assert 0 < flags.sum() < 4000
-    assert fulfilment(again, rows, flags).text
+    assert fulfilment(again, of_segments(again, rows, flags)).text
 
 
 def test_strategies_are_those_of_the_configuration_and_an_unknown_one_is_told_which_there_are():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.cost import Cost
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import every_cut, made, partly_labelled
@@ -23,7 +24,7 @@ def test_cost_finds_the_cut_that_saves_the_most_money_among_known_rows(seed):
     best = max(saved(cut) for cut in every_cut(rows))
     assert saved(threshold.value) == pytest.approx(best)
     assert threshold.facts["saved_per_day"] == pytest.approx(best / 4)
-    fulfilment = COST.fulfilment(threshold, rows, rows.scores > threshold.value)
+    fulfilment = COST.fulfilment(threshold, Realised.of(rows, rows.scores > threshold.value))
     assert f"saved {best:,.2f}, {best / 4:,.2f} a day" in fulfilment.text
     curve = COST.curve(threshold, rows)
     points = dict(curve.lines[0][2])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import fbeta_score
 
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.f_beta import FBeta
 from tests.pipeline.calibration.held_out_rows import every_cut, partly_labelled
 
@@ -20,7 +21,7 @@ def test_f_beta_is_the_highest_of_any_cut(seed, beta):
     threshold = FBeta(beta=beta).solve(rows)
     assert value(threshold.value) == pytest.approx(max(map(value, every_cut(rows))))
     assert threshold.facts["f_beta"] == pytest.approx(value(threshold.value))
-    fulfilment = FBeta(beta=beta).fulfilment(threshold, rows, rows.scores > threshold.value)
+    fulfilment = FBeta(beta=beta).fulfilment(threshold, Realised.of(rows, rows.scores > threshold.value))
     assert f"F-{beta:g} is {value(threshold.value):.3f}" in fulfilment.text
 
 

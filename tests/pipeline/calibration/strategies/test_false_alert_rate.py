@@ -6,6 +6,7 @@ from scipy import stats
 
 from pipeline.calibration.intervals import rank_for_rate, realised_count, realised_rate
 from pipeline.calibration.p_values import Calibration
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.false_alert_rate import FalseAlertRate
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import made
@@ -112,10 +113,10 @@ def test_what_came_is_held_against_the_interval_among_rows_known_to_be_normal():
         if flagged < 0:
             continue
         flags = np.concatenate([np.arange(100) < flagged, np.ones(50, bool)])
-        fulfilment = strategy.fulfilment(threshold, made(np.zeros(150), labels=labels), flags)
+        fulfilment = strategy.fulfilment(threshold, Realised.of(made(np.zeros(150), labels=labels), flags))
         assert fulfilment.is_inside is (low <= flagged <= high)
         assert f"Of 100 rows taken for normal by now, {flagged} were flagged" in fulfilment.text
         assert f"between {low} and {high} were predicted" in fulfilment.text
-    nothing = strategy.fulfilment(threshold, made(np.zeros(5), labels=[np.nan] * 5), np.ones(5, bool))
+    nothing = strategy.fulfilment(threshold, Realised.of(made(np.zeros(5), labels=[np.nan] * 5), np.ones(5, bool)))
     assert nothing.is_inside is None
     assert "No label of these rows is known yet" in nothing.text

@@ -1,10 +1,14 @@
 import numpy as np
+import pyarrow as pa
 import pytest
+from scipy import stats
 
 from pipeline.calibration.p_values import Calibration
-from pipeline.calibration.strategies.choice import row_cuts
+from pipeline.calibration.realised import Realised
+from pipeline.calibration.strategies.choice import batch_line, row_cuts, solve
 from pipeline.calibration.strategies.fdr import Fdr, last_p_value
 from pipeline.errors import TrainingError
+from pipeline.settings.config import ThresholdConfig
 from tests.pipeline.calibration.held_out_rows import made
 
 
@@ -57,7 +61,7 @@ def test_no_group_smaller_than_the_least_is_ever_flagged_and_the_least_can_be():
         assert (batch > row_cuts(threshold, batch, None, held_out)).sum() == least
         batch[0] = 0.0
         assert (batch > row_cuts(threshold, batch, None, held_out)).sum() == 0
-    fulfilment = strategy.fulfilment(threshold, made(np.zeros(100)), np.zeros(100, bool))
+    fulfilment = strategy.fulfilment(threshold, Realised.of(made(np.zeros(100)), np.zeros(100, bool)))
     assert "No group of fewer than 10 alerts could be flagged among these 100 rows" in fulfilment.text
     assert "Of m rows no fewer than m / 10.0 can be flagged" in threshold.promise
     assert "which is 10 of the 99 of a usual day" in threshold.promise
@@ -82,9 +86,11 @@ def test_normal_rows_of_the_block_leave_themselves_out_of_their_p_values():
 def test_what_came_is_the_share_of_false_ones_among_alerts_with_a_known_label():
     strategy, labels = Fdr(share=0.1), [1, 1, 1, 0, np.nan, 0]
     threshold = strategy.solve(made(np.arange(99.0)))
-    fulfilment = strategy.fulfilment(threshold, made(np.zeros(6), labels=labels), np.array([True] * 5 + [False]))
+    fulfilment = strategy.fulfilment(
+        threshold, Realised.of(made(np.zeros(6), labels=labels), np.array([True] * 5 + [False]))
+    )
     assert "Of 4 alerts with a known label 1 are false (25 %), where 10 % or less is promised" in fulfilment.text
-    unknown = strategy.fulfilment(threshold, made(np.zeros(2), labels=[np.nan] * 2), np.ones(2, bool))
+    unknown = strategy.fulfilment(threshold, Realised.of(made(np.zeros(2), labels=[np.nan] * 2), np.ones(2, bool)))
     assert "The label of no alert is known yet" in unknown.text
 
 
@@ -98,16 +104,11 @@ def test_segments_have_p_values_of_their_own():
     channel = np.repeat(["web", "shop", "fax"], [600, 600, 50])
     scores = generator.normal(size=1250) * np.where(channel == "shop", 10, 1)
     held_out = made(scores, channel=channel)
-    from pipeline.calibration.strategies.choice import solve
-    from pipeline.settings.config import ThresholdConfig
-
     threshold = solve(held_out, ThresholdConfig(strategy="fdr", segment="channel", min_segment_rows=500))
     assert set(threshold.parts) == {"web", "shop"}
     assert threshold.alerts_per_day == Fdr(share=0.1).solve(held_out).alerts_per_day
     where = np.repeat(["web", "shop", "fax"], 20)
     batch = np.concatenate([np.repeat([0.0, 8.0], [10, 10])] * 3)
-    import pyarrow as pa
-
     found = batch > row_cuts(threshold, batch, pa.array(where), held_out)
     p_values = np.concatenate(
         [
@@ -137,3 +138,35 @@ def test_a_p_value_at_the_line_of_the_procedure_is_accepted():
     assert last_p_value(np.array([0.05, 1.0]), 0.1) == 0.05
     assert last_p_value(np.array([0.0501, 1.0]), 0.1) == 0
     assert last_p_value(np.empty(0), 0.1) == 0
+
+
+def test_the_largest_accepted_p_value_is_that_of_the_whole_procedure_also_from_counts():
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        levels = np.sort(generator.choice(np.arange(1, 1000), int(generator.integers(1, 60)), replace=False)) / 1000
+        levels *= generator.choice([0.05, 1])
+        rows = generator.integers(0, 9, len(levels))
+        p_values = generator.permutation(np.repeat(levels, rows))
+        share = generator.choice([0.01, 0.1, 0.5])
+        is_accepted = stats.false_discovery_control(p_values) <= share if len(p_values) else np.empty(0, bool)
+        expected = p_values[is_accepted].max(initial=0.0)
+        assert last_p_value(p_values, share) == expected
+        order = generator.permutation(len(levels))
+        assert last_p_value(levels[order], share, rows[order]) == expected
+
+
+@pytest.mark.parametrize("segment", ["", "channel"])
+def test_the_line_of_a_batch_does_not_depend_on_its_parts(segment):
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        held_out = made(generator.normal(size=900).round(1), channel=generator.choice(["web", "shop", "fax"], 900))
+        threshold = solve(held_out, ThresholdConfig(strategy="fdr", segment=segment, min_segment_rows=250))
+        batch = generator.normal(0, generator.choice([1, 2, 3]), 400).round(1)
+        where = pa.array(generator.choice(["web", "shop", "fax", None], 400)) if segment else None
+        whole, parts = (batch_line(threshold, held_out) for _ in range(2))
+        whole.add(batch, where)
+        for start in range(0, 400, 37):
+            parts.add(batch[start : start + 37], where.slice(start, 37) if segment else None)
+        assert parts.drawn() == whole.drawn()
+        cuts = np.broadcast_to(row_cuts(threshold, batch, where, held_out), 400)
+        assert (cuts == whole.drawn().fixed_cuts(where)).all()

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import precision_score
 
 from pipeline.calibration.intervals import predicted_count
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import every_cut, made, partly_labelled
@@ -43,7 +44,7 @@ def test_what_came_is_held_against_the_interval():
     precision = PrecisionAtLeast(precision=0.5)
     threshold = precision.solve(rows)
     low, high = predicted_count(int(threshold.facts["frauds"]), int(threshold.facts["alerts"]), 55)
-    fulfilment = precision.fulfilment(threshold, batch, flags)
+    fulfilment = precision.fulfilment(threshold, Realised.of(batch, flags))
     assert "Of 55 alerts with a known label 25 are fraud" in fulfilment.text
     assert fulfilment.is_inside is bool(low <= 25 <= high)
 

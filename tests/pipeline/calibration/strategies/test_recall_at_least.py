@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn.metrics import recall_score
 
 from pipeline.calibration.intervals import realised_count
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.recall_at_least import RecallAtLeast
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import made, partly_labelled
@@ -49,7 +50,7 @@ def test_what_came_is_held_against_the_interval():
     recall = RecallAtLeast(recall=0.7)
     threshold = recall.solve(rows)
     low, high = realised_count(int(threshold.facts["frauds"]), int(threshold.facts["rank"]), 40)
-    fulfilment = recall.fulfilment(threshold, batch, flags)
+    fulfilment = recall.fulfilment(threshold, Realised.of(batch, flags))
     assert "Of 40 known frauds 25 were flagged" in fulfilment.text
     assert fulfilment.is_inside is bool(low <= 25 <= high)
 

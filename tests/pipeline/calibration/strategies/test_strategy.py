@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.cost import Cost
 from pipeline.calibration.strategies.f_beta import FBeta
 from pipeline.calibration.strategies.precision_at_least import PrecisionAtLeast
@@ -68,6 +69,6 @@ def test_without_labels_it_is_refused_and_what_came_is_not_known(strategy):
         with pytest.raises(TrainingError, match=f"learns from labels, and of the 800 rows .*{found}"):
             strategy.solve(made(rows.scores, labels=labels, amounts=rows.amounts))
     nothing = made(np.zeros(3), labels=[np.nan] * 3, amounts=np.ones(3))
-    fulfilment = strategy.fulfilment(strategy.solve(rows), nothing, np.ones(3, bool))
+    fulfilment = strategy.fulfilment(strategy.solve(rows), Realised.of(nothing, np.ones(3, bool)))
     assert fulfilment.is_inside is None
     assert "known" in fulfilment.text

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from pipeline.calibration.p_values import Calibration, TailLaw
+from pipeline.calibration.realised import Realised
 from pipeline.calibration.strategies.tail import PeaksOverThreshold, rates
 from pipeline.errors import TrainingError
 from tests.pipeline.calibration.held_out_rows import made
@@ -108,7 +109,7 @@ def test_what_came_is_held_against_the_interval():
     strategy = PeaksOverThreshold(rate=0.001)
     threshold = strategy.solve(made(np.random.default_rng(5).exponential(size=5000)))
     rows = made(np.zeros(10_000))
-    fulfilment = strategy.fulfilment(threshold, rows, np.arange(10_000) < 10)
+    fulfilment = strategy.fulfilment(threshold, Realised.of(rows, np.arange(10_000) < 10))
     assert fulfilment.is_inside
     assert "Of 10,000 rows taken for normal by now, 10 were flagged (0.1 %), inside" in fulfilment.text
-    assert not strategy.fulfilment(threshold, rows, np.arange(10_000) < 100).is_inside
+    assert not strategy.fulfilment(threshold, Realised.of(rows, np.arange(10_000) < 100)).is_inside
