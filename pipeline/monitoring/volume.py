@@ -117,7 +117,7 @@ def rates(block: Block, days: Iterable[tuple[int, int]]) -> list[tuple[float, Ex
     list of (float, Expected)
         As `Expected.excess` has it.
     """
-    usual = float(block.rows.mean())
+    usual = max(float(block.rows.mean()), 1.0)
     seen: list[float] = (block.alerts * usual / np.maximum(block.rows, 1.0)).tolist()
     found: list[tuple[float, Expected]] = []
     waiting: list[float] = []

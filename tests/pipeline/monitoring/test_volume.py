@@ -36,6 +36,13 @@ def test_a_day_of_few_rows_is_held_against_as_many():
     assert rates(of_block, [(500, 12)])[0][0] == 0  # as many alerts in as many rows as usual are not odd
 
 
+def test_a_block_without_alerts_or_rows_expects_few():
+    for of_block in (Block(np.zeros(5), np.full(5, 300)), Block(np.zeros(1), np.zeros(1))):
+        ((quiet, expected),) = rates(of_block, [(300, 0)])
+        assert (quiet, expected.mean) == (0, 0)
+    assert rates(Block(np.zeros(5), np.full(5, 300)), [(300, 40)])[0][0] > 1
+
+
 def test_quiet_days_make_the_interval_narrower_and_odd_ones_do_not_widen_it():
     of_block = block(days=4)
     generator = np.random.default_rng(1)
