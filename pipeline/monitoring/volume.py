@@ -39,7 +39,7 @@ class Expected:
         Examples
         --------
         >>> Expected.by([8, 10, 12])
-        Expected(mean=10.0, low=4.0, high=17.0)
+        Expected(mean=10.0, low=5.0, high=16.0)
         """
         mean = float(np.mean(counts))
         low, high = queue_interval(mean, day_variance(np.array(counts)), float(len(counts)))
