@@ -152,14 +152,17 @@ class Usual:
 def watched(encoder: Encoder, config: Config) -> dict[str, Kind]:
     """Return the kind of each column of a feature table that is watched: the contract's values, and the features.
 
-    What is read off the timestamp is left out: each day has a weekday of its own, and hours are counted apart. So are
-    risks: they hold what review found so far of everybody, and nearly all rows move together with it.
+    What is read off the timestamp is left out: each day has a weekday of its own, and hours are counted apart. So is
+    what it is held against, a party's share of weekends: on one day all rows lie on one side of it. So are risks: they
+    hold what review found so far of everybody, and nearly all rows move together with it.
     """
     contract = config.contract
     numeric: dict[str, Kind] = dict.fromkeys((contract.amount, *contract.numeric), "number")
     categorical: dict[str, Kind] = dict.fromkeys(contract.categorical, "category")
     features = [
-        feature for feature in encoder.features if feature.source not in OF_THE_TIMESTAMP and feature.unit != "risk"
+        feature
+        for feature in encoder.features
+        if feature.source not in {*OF_THE_TIMESTAMP, f"{feature.party}: weekend"} and feature.unit != "risk"
     ]
     return numeric | categorical | {feature.column: feature.kind for feature in features}
 

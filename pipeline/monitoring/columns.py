@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.detector.artefact import Detector
-from pipeline.detector.usual import Usual, stability_index
+from pipeline.detector.usual import Usual, stability_index, watched
 from pipeline.monitoring.profile import DayProfile
 from pipeline.numbers import percent
 from pipeline.settings.titles import title
@@ -97,7 +97,8 @@ def column_drifts(day: DayProfile, detector: Detector) -> list[ColumnDrift]:
     from scipy.stats import false_discovery_control
 
     settings, reference = detector.config.monitor, detector.reference
-    names = [name for name, counts in day.columns.items() if counts.sum() and name in reference.columns]
+    looked_at = watched(detector.encoder, detector.config).keys() & reference.columns.keys()  # older versions know more
+    names = [name for name, counts in day.columns.items() if counts.sum() and name in looked_at]
     if not names:
         return []
     p_values = false_discovery_control([_p_value(reference.columns[name], day.columns[name]) for name in names])

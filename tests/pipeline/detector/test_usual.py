@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.detector.encoder import Encoder
 from pipeline.detector.reference import Reference
-from pipeline.detector.usual import CATEGORIES, Usual, stability_index
+from pipeline.detector.usual import CATEGORIES, Usual, stability_index, watched
+from pipeline.features.families import plan_of
 from tests.pipeline.fitted import DAYS, config, detector_of, feature_table, transactions
 
 ROWS = 3000
@@ -86,6 +88,17 @@ def test_what_a_days_weekday_gives_is_not_taken_for_drift(fitted):
     timely = {feature.column for feature in fitted.features if feature.source in ("hour of day", "weekday")}
     assert timely
     assert timely.isdisjoint(fitted.reference.columns)
+
+
+def test_a_share_of_weekends_is_not_watched_whose_rows_all_lie_on_one_side_of_it_on_a_day():
+    settings = config(features={"families": ["amount", "rhythm"]})
+    features = plan_of(settings, reviewed=False).features
+    names = {name for feature in features for name in (feature.column, feature.expected) if name}
+    table = pa.table({name: np.arange(50.0) for name in names})
+    seen = watched(Encoder.fit(table, features, settings.encoding), settings)
+    rhythm = [feature.column for feature in features if feature.family == "rhythm"]
+    assert len([name for name in rhythm if "weekend" in name]) == len(rhythm) / 2 > 0
+    assert [name for name in rhythm if name in seen] == [name for name in rhythm if "weekend" not in name]
 
 
 def test_the_types_are_those_of_the_table(fitted):
