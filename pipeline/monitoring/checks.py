@@ -130,7 +130,7 @@ def look_at(
     held = detector.held_out
     limits = bounds(detector.calibration.p_value(held.scores), held.day, settings.tolerance)
     scores = course([evidence(days[day].blocks, days[day].up_to, limits) for day in tested], settings.calls_a_year)
-    hours = reference.day_hours
+    hours, block = reference.day_hours, Block.of(detector)
     seen = Seen(
         days=list(days),
         profiles=days,
@@ -140,7 +140,7 @@ def look_at(
         limits=limits,
         scores=scores,
         tested=tested,
-        alerts=Expected.by(Block.of(detector).alerts.tolist()),
+        alerts=Expected.by(block.alerts.tolist()),
         checks=(),
     )
     checks = [
@@ -148,7 +148,7 @@ def look_at(
         _rows(seen, hours, settings),
         _columns(seen, has_reference=bool(reference.columns)),
         _scores(seen),
-        _alerts(seen, detector, before),
+        _alerts(seen, block, detector, before),
     ]
     return replace(seen, checks=stopped(checks, settings))
 
@@ -239,7 +239,7 @@ def _scores(seen: Seen) -> Check:
     return Check("scores", "ok", f"Scores are distributed as in the training, within the tolerance.{odd}")
 
 
-def _alerts(seen: Seen, detector: Detector, before: VersionBefore | None) -> Check:
+def _alerts(seen: Seen, block: Block, detector: Detector, before: VersionBefore | None) -> Check:
     expected, last = seen.alerts, seen.days[-1]
     recent = [seen.profiles[day].flagged for day in seen.days[-IN_A_ROW:]]
     degree = lasting([expected.excess(count) for count in recent], IN_A_ROW)
@@ -248,7 +248,7 @@ def _alerts(seen: Seen, detector: Detector, before: VersionBefore | None) -> Che
     whole = [day for day, volume in seen.volume.items() if volume >= WHOLE]
     if not degree and whole[-1:] == [last]:
         profiles = [seen.profiles[day] for day in whole]
-        found = rates(Block.of(detector), [(each.rows, each.flagged) for each in profiles])
+        found = rates(block, [(each.rows, each.flagged) for each in profiles])
         degree, of_as_many = lasting([excess for excess, _ in found], DAYS_OF_ROWS), found[-1][1]
         if degree:
             text = (
