@@ -60,6 +60,8 @@ def test_every_check_chart_and_change_is_there_and_text_of_data_is_escaped():
     assert html.count('<svg class="chart"') == 5
     assert "it calls from 7,300 on" in text
     assert "<script" not in html
+    assert "worse" not in text
+    assert "warn worse" in Page(page(events=[replace(event, previous="warn")])).text
 
 
 def test_where_nothing_is_known_nothing_is_shown():
