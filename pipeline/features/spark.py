@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.features.columns import join_files, table_sql
+from pipeline.features.columns import table_sql
 from pipeline.features.events import ONE_COPY, Files, event_sql, reach
 from pipeline.features.everybody import daily_sums, joined_sums_sql, make_everybody
 from pipeline.features.families import plan_of
@@ -33,7 +33,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.tables.parquet import read_batches, span
 from pipeline.tables.pieces import PIECES, buckets_of, of_a_group, piece_of, pieces_of, table_of, tables_of
-from pipeline.tables.spark import Stretch, a_task_each, at_once, on_spark, stretches
+from pipeline.tables.spark import Stretch, a_task_each, at_once, join_on_spark, on_spark, stretches
 from pipeline.tables.sql import database, quote, text_sql
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) ->
             rows = rows.union(of_part.applyInArrow(of_a_group(_past, task, part.to_dict()), PIECES))
         write = of_a_group(_write, task, everybody, str(written.absolute()))
         rows.groupBy("bucket").applyInArrow(write, "bucket long").collect()
-    return join_files(sorted(written.glob("*.parquet")), scratch / "features.parquet", config)
+        return join_on_spark(spark, sorted(written.glob("*.parquet")), scratch / "features.parquet")
 
 
 def _task(spark: "SparkSession", files: Files, config: Config, plan: Plan) -> _Task:

@@ -1,6 +1,6 @@
 """Parquet files of our own making: read in batches, rows taken by place or by mask."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -28,14 +28,6 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = R
             yield from reader.iter_batches(rows, columns=list(columns) if columns is not None else None)
     finally:
         pa.default_memory_pool().release_unused()
-
-
-def row_groups(paths: Iterable[Path]) -> Iterator[pa.Table]:
-    """Yield the rows of Parquet files of our own making a row group at a time, as they were written."""
-    for path in paths:
-        with parquet_file(path) as reader:
-            for number in range(reader.num_row_groups):
-                yield reader.read_row_group(number)
 
 
 def take_rows(path: Path, places: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:

@@ -1,20 +1,21 @@
-"""Apache Spark: a session for the rest of the process, what its tasks read, and its failures in a sentence."""
+"""Apache Spark: a session for the rest of the process, what its tasks read and write, its failures in a sentence."""
 
 import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.errors import ResourceError
 from pipeline.settings.engine import EngineConfig
@@ -29,6 +30,8 @@ Answer = TypeVar("Answer")
 
 ROWS_A_TASK = 200_000
 """Rows that a task reads, about."""
+GROUP_BYTES = 128 * 1024 * 1024
+"""What Parquet's writer takes for the size of a row group, by which it does not go where it copies whole ones."""
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "spark.log.level": "OFF",
@@ -222,6 +225,43 @@ def a_task_each(
 def answers(spark: "SparkSession", work: Callable[[Work], Answer], items: Sequence[Work]) -> list[Answer]:
     """Return what some work makes of items, a task each, in their order: small objects, as Python has them."""
     return spark.sparkContext.parallelize(items, len(items)).map(work).collect()
+
+
+def join_on_spark(spark: "SparkSession", files: Sequence[Path], out: Path) -> Path:
+    """Make one Parquet file of those that tasks wrote, in their order: Spark copies row groups without unpacking them.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    files : sequence of Path
+        One at least, of one schema. They are not needed afterwards.
+    out : Path
+        Beside nothing that is read meanwhile: it is not whole before the call ends.
+
+    Returns
+    -------
+    Path
+        `out`.
+    """
+    # Parquet's writer copies no row group without a row.
+    files = [file for file in files if pq.read_metadata(file).num_rows] or files[:1]
+    if len(files) == 1:
+        return files[0].replace(out)
+    jvm: Any = spark.sparkContext._jvm  # noqa: SLF001 - PySpark has no other way to Parquet's own writer
+    parquet = jvm.org.apache.parquet
+
+    def path(file: Path) -> Any:
+        return jvm.java.io.File(str(file.absolute())).toPath()
+
+    with closing(parquet.hadoop.ParquetFileReader.open(parquet.io.LocalInputFile(path(files[0])))) as first:
+        about = first.getFooter().getFileMetaData()
+    mode, target = parquet.hadoop.ParquetFileWriter.Mode.CREATE, parquet.io.LocalOutputFile(path(out))
+    writer = parquet.hadoop.ParquetFileWriter(target, about.getSchema(), mode, GROUP_BYTES, 0)
+    writer.start()
+    for file in files:
+        writer.appendFile(parquet.io.LocalInputFile(path(file)))
+    writer.end(about.getKeyValueMetaData())
+    return out
 
 
 def _work(

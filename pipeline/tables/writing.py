@@ -60,7 +60,8 @@ class ParquetWriter:
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:
         """Append rows, whose columns are put into the schema's order."""
-        self._writer.write(rows.select(self.schema.names).cast(self.schema))
+        if rows.num_rows:  # a row group without a row is one that other readers stumble over
+            self._writer.write(rows.select(self.schema.names).cast(self.schema))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

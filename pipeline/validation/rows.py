@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.settings.config import Config
 from pipeline.tables.ahead import ahead, behind
 from pipeline.tables.cells import as_text
-from pipeline.tables.parquet import read_batches, row_groups, take_rows
+from pipeline.tables.parquet import read_batches, take_rows
 from pipeline.tables.parsing import parse, typed_schema
 from pipeline.tables.period import DAY_US, Period
 from pipeline.tables.reading import Table
@@ -117,13 +117,22 @@ class Part:
         """Return some columns of the rows in ``paths``."""
         return pa.concat_tables([pq.read_table(path, columns=list(columns)) for path in self.paths])
 
-    def finish(self, target: Path) -> None:
-        """Write the rows in ``paths`` that were not rejected late as one file, which takes their place."""
+    def finish(self, target: Path, join: Callable[[Sequence[Path], Path], Path]) -> None:
+        """Write the rows in ``paths`` that were not rejected late as one file, which takes their place.
+
+        Parameters
+        ----------
+        target : Path
+        join : callable
+            Makes one file, its second argument, of several that lose no row.
+        """
         positions, _ = self.find(union(self.late_rejects))
-        if len(positions) or len(self.paths) > 1:
+        if len(self.paths) > 1 and not len(positions):
+            self.paths = [join(self.paths, target)]
+        elif len(positions):
             schema, start = pq.read_schema(self.paths[0]), 0
             with ParquetWriter(target, schema, distinct=[self.id_column]) as writer:
-                for batch in ahead(_batches(self.paths) if len(positions) else row_groups(self.paths)):
+                for batch in ahead(_batches(self.paths)):
                     mask = np.ones(batch.num_rows, dtype=bool)
                     end = start + batch.num_rows
                     mask[positions[np.searchsorted(positions, start) : np.searchsorted(positions, end)] - start] = False

@@ -22,15 +22,23 @@ import pyarrow.parquet as pq
 from expectations.suites import SuiteError
 from pipeline.errors import AssayError
 from pipeline.settings.engine import EngineConfig, bytes_of
-from pipeline.tables.parquet import row_groups
 from pipeline.tables.pieces import PIECES, buckets_of, of_a_group, pieces_of, tables_of
 from pipeline.tables.reading import Table
-from pipeline.tables.spark import ROWS_A_TASK, Stretch, a_task_each, answers, at_once, on_spark, session, stretches
+from pipeline.tables.spark import (
+    ROWS_A_TASK,
+    Stretch,
+    a_task_each,
+    answers,
+    at_once,
+    join_on_spark,
+    on_spark,
+    session,
+    stretches,
+)
 from pipeline.tables.sql import database
 from pipeline.tables.stretches import NotByItself, TableStretch
-from pipeline.tables.writing import ParquetWriter
 from pipeline.validation.duplicates import GOOD_KEYS, ID, LATER_COPIES, ROW, files_with_ids, id_sql, seen_sql
-from pipeline.validation.quarantine import quarantine_schema, union, write_quarantine
+from pipeline.validation.quarantine import union, write_quarantine
 from pipeline.validation.rows import Findings, Places, Reading
 
 if TYPE_CHECKING:
@@ -113,9 +121,13 @@ def quarantine_on_spark(path: Path, reading: Reading, broken: Mapping[str, Place
     if not files:
         write_quarantine(path, table, broken, batch_id=batch_id, batch_rows=rows)
         return
-    with ParquetWriter(path, quarantine_schema(table.schema)) as writer:
-        for group in row_groups(files):
-            writer.write(group)
+    join_rows_on_spark(files, path, engine=reading.config.engine)
+
+
+def join_rows_on_spark(files: Sequence[Path], out: Path, *, engine: EngineConfig) -> Path:
+    """Make one file of the rows that tasks wrote, as `join_on_spark` does, by a cluster."""
+    with on_spark(engine, "validation") as spark:
+        return join_on_spark(spark, files, out)
 
 
 def _quarantine_of(

@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from pipeline.tables.reading import Table
 from pipeline.validation.quarantine import union, write_quarantine
 from pipeline.validation.refusals import check_names
 from pipeline.validation.rows import Reading
-from pipeline.validation.spark import quarantine_on_spark, read_on_spark
+from pipeline.validation.spark import join_rows_on_spark, quarantine_on_spark, read_on_spark
 from pipeline.validation.verdict import StoredFiles, Verdict
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def _write(verdict: Verdict, folder: Path, batch_id: str, page: Path | None) -> 
     reading, rejects = verdict.reading, verdict.rejects()
     findings = reading.findings
     for part, name in ((findings.inside, "accepted"), (findings.lookback, "lookback")):
-        part.finish(verdict.scratch / f"{name}.parquet")
+        # Only tasks of Spark write several files.
+        part.finish(verdict.scratch / f"{name}.parquet", partial(join_rows_on_spark, engine=reading.config.engine))
     quarantine = verdict.scratch / "quarantine.parquet"
     if reading.config.engine.name == "spark":
         quarantine_on_spark(quarantine, reading, rejects, batch_id=batch_id)

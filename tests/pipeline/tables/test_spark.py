@@ -4,6 +4,7 @@ import gc
 import importlib.util
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,9 +13,19 @@ from pyspark.errors import PySparkException
 from pipeline.errors import ResourceError
 from pipeline.settings.engine import EngineConfig
 from pipeline.tables import spark
-from pipeline.tables.spark import a_task_each, answers, at_once, on_spark, reason_of, session, stretches
+from pipeline.tables.spark import (
+    a_task_each,
+    answers,
+    at_once,
+    join_on_spark,
+    on_spark,
+    reason_of,
+    session,
+    stretches,
+)
 
 HERE = EngineConfig(name="spark", master="local[2]")
+WHY = pa.list_(pa.struct([("by", pa.string()), ("share", pa.float64())]))
 
 
 def test_without_pyspark_the_extra_is_named(monkeypatch):
@@ -120,3 +131,28 @@ def test_errors_of_our_own_pass_as_they_are():
     assert not issubclass(ResourceError, PySparkException)
     with pytest.raises(ResourceError, match=r"^mine$"), on_spark(HERE, "reading"):
         raise ResourceError("mine")
+
+
+def test_files_joined_without_unpacking_are_read_as_the_rows_of_all_in_their_order(tmp_path):
+    folder = tmp_path / "a {b} [c]* \\?"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    tables, files = [], [folder / f"{number}.parquet" for number in range(4)]
+    for rows, file in zip((500, 0, 3, 41), files, strict=True):
+        table = pa.table(
+            {
+                "at": pa.array(random.integers(0, 10**15, rows), pa.timestamp("us")),
+                "eur": pa.array(random.normal(size=rows), mask=random.random(rows) < 0.2),
+                "name": pa.array([f"ü{n % 7}" for n in range(rows)], pa.string()),
+                "why": pa.array([[{"by": "a", "share": n / 7}] * (n % 3) for n in range(rows)], WHY),
+            }
+        )
+        pq.write_table(table, file, row_group_size=100, compression="zstd" if rows > 10 else "snappy")
+        tables.append(table)
+    joined = join_on_spark(session(HERE), files, folder / "joined.parquet")
+    assert pq.read_table(joined).equals(pa.concat_tables(tables))
+    assert pq.read_schema(joined).equals(pq.read_schema(files[0]), check_metadata=True)
+    assert pq.read_metadata(joined).num_row_groups == 5 + 1 + 1
+    assert {file.name for file in folder.iterdir()} == {"joined.parquet", *(file.name for file in files)}
+    assert join_on_spark(session(HERE), files[2:3], joined) == joined
+    assert pq.read_table(joined).equals(tables[2])

@@ -14,7 +14,9 @@ def test_a_parquet_file_is_there_as_a_whole(tmp_path):
     with ParquetWriter(path, schema) as writer:
         writer.write(pa.record_batch({"b": ["x"], "a": pa.array([1], pa.int8())}))
         assert not path.exists()
+        writer.write(pa.table({"a": [], "b": []}))
         writer.write(pa.table({"a": [2, 3], "b": ["y", None], "more": [0, 0]}))
+    assert pq.read_metadata(path).num_row_groups == 2
     batches = list(read_batches(path, columns=["b"], rows=2))
     assert [batch.to_pydict() for batch in batches] == [{"b": ["x", "y"]}, {"b": [None]}]
     assert [file.name for file in path.parent.iterdir()] == ["a.parquet"]
