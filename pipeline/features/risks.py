@@ -22,7 +22,9 @@ def longest_wait(config: Config) -> int:
     return (config.features.max_window_days - max(config.features.windows_days)) * DAY_US
 
 
-def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewed: bool) -> None:
+def verdicts(
+    connection: "duckdb.DuckDBPyConnection", entities: Sequence[str], config: Config, *, reviewed: bool
+) -> None:
     """Make the relation verdicts: one row a label, with `us`, when it became known, and `next_us`, until when it held.
 
     What it says is in `fraud`, in hundredths: 100 or 0. A row without a label has one that says 1, from the label delay
@@ -32,11 +34,13 @@ def verdicts(connection: "duckdb.DuckDBPyConnection", config: Config, *, reviewe
     Parameters
     ----------
     connection : DuckDBPyConnection
-        With the table events and, where `reviewed`, the relation reviewed (id, label, labelled_at).
+        With the relation events and, where `reviewed`, the relation reviewed (id, label, labelled_at).
+    entities : sequence of str
+        Columns of the events, such as "e0", that verdicts have as well.
     config : Config
     reviewed : bool
     """
-    keys = "".join(f", e{place}" for place in range(len(config.contract.entities)))
+    keys = "".join(f", events.{entity}" for entity in entities)
     labels = f"SELECT id{keys}, known_us AS us, {RARE} * fraud AS fraud, 0 AS later FROM events WHERE fraud IS NOT NULL"
     if config.contract.labelled_at is None:
         silent = f"SELECT id{keys}, known_us AS us, 1 AS fraud, 0 AS later FROM events"

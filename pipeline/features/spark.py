@@ -2,8 +2,8 @@
 
 Between tasks go pieces of tables, each a row of Spark's: what it is of (`kind`), where it belongs (`bucket`), and its
 rows in Arrow's stream format. First a task makes events of some row groups. The copies of a row, and its labels from
-review, meet in the bucket of its id; there one copy is left, and the verdicts are made. A bucket of whole keys has the
-past of its rows computed (`past_of`), and the rows of a stretch of time are put together with their past and written.
+review, meet in the bucket of its id; there one copy is left. A bucket of whole keys has the verdicts of its rows made
+and their past computed (`past_of`), and the rows of a stretch of time are put together with their past and written.
 What everybody's days add up to is small: it is summed here, and every task gets it.
 """
 
@@ -46,7 +46,6 @@ FEWEST_BUCKETS = 4
 """Buckets for each core of the cluster at least, so that a heavy one keeps few others from their work."""
 ROWS_WRITTEN = 100_000
 """Rows of a stretch of time, about, that are put together and written at once."""
-MOMENT = pa.timestamp("us")
 ASKED, HISTORY, REVIEWED = "asked", "history", "reviewed"
 """What a stretch of a file is of."""
 
@@ -93,6 +92,16 @@ class _Task:
     def plan(self) -> Plan:
         """What is computed."""
         return plan_of(self.config, reviewed=self.reviewed)
+
+    @property
+    def no_review(self) -> pa.Table:
+        """Labels from review where there are none."""
+        import duckdb
+
+        with duckdb.connect() as connection:
+            columns = ("id", self.types["id"]), ("label", "TINYINT"), ("labelled_at", "TIMESTAMP")
+            nothing = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in columns)
+            return connection.sql(f"SELECT {nothing} LIMIT 0").to_arrow_table()
 
     @contextmanager
     def database(self) -> Iterator["duckdb.DuckDBPyConnection"]:
@@ -150,7 +159,7 @@ def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) ->
         everybody = spark.sparkContext.broadcast(_everybody(kept, task))
         rows = a_task_each(spark, partial(_rows_by_time, task), stretches(files.rows), PIECES)
         for part in parts_of(plan):
-            of_part = kept.where(kept["kind"].isin(f"events_{part.key}", f"verdicts_{part.key}")).groupBy("bucket")
+            of_part = kept.where(kept["kind"].isin(f"events_{part.key}", f"{REVIEWED}_{part.key}")).groupBy("bucket")
             rows = rows.union(of_part.applyInArrow(of_a_group(_past, task, part.to_dict()), PIECES))
         write = of_a_group(_write, task, everybody, str(written.absolute()))
         rows.groupBy("bucket").applyInArrow(write, "bucket long").collect()
@@ -268,32 +277,45 @@ def _shares_of_ids(task: _Task, pieces: pa.Table) -> pa.Table:
 
 
 def _shares_of(task: _Task, events: pa.Table, reviewed: pa.Table | None) -> Iterator[pa.RecordBatch]:
-    """Yield events and verdicts by bucket of each part's key, and what days add up to."""
-    parts = [Part.of_dict(values) for values in task.parts]
-    labels: pa.Table | None = None
+    """Yield events and labels from review by bucket of each part's key, and what days add up to."""
     with task.database() as connection:
         connection.register("copies", events)
         connection.execute(f"CREATE TEMP TABLE events AS SELECT * FROM copies {ONE_COPY}")
-        if task.config.contract.label is not None:
-            if task.reviewed:
-                kinds = pa.schema(
-                    [("id", events.schema.field("id").type), ("label", pa.int8()), ("labelled_at", MOMENT)]
-                )
-                connection.register("reviewed", kinds.empty_table() if reviewed is None else reviewed)
-            verdicts(connection, task.config, reviewed=task.reviewed)
-            labels = connection.table("verdicts").to_arrow_table()
-        events = connection.table("events").to_arrow_table()
-        for name, query in daily_sums(task.plan).items():
+        if task.reviewed:
+            connection.register("reviewed", task.no_review if reviewed is None else reviewed)
+        sums = daily_sums(task.plan)
+        if "daily_labels" in sums:
+            verdicts(connection, (), task.config, reviewed=task.reviewed)
+        for name, query in sums.items():
             yield piece_of(name, 0, connection.sql(query).to_arrow_table())
-    for part in parts:
-        is_needed = all(part.key in window.needed for window in part.windows.values())
-        # Of rows without a key nothing is known then, so that they may lie anywhere.
-        key = f"CASE WHEN {part.key} IS NULL THEN hash(place) ELSE hash({part.key}) END" if is_needed else part.key
-        names = dict.fromkeys(["place", *part.events(list(task.types))])
-        yield from _by_hash(task, f"events_{part.key}", events.select(list(names)), key)
-        if part.risks and labels is not None:
-            own = labels.select(part.verdicts)
-            yield from _by_hash(task, f"verdicts_{part.key}", own, f"hash({part.key})" if is_needed else part.key)
+        events = connection.table("events").to_arrow_table()
+        for part in map(Part.of_dict, task.parts):
+            yield from _by_hash(task, f"events_{part.key}", events.select(_needed(part, task)), _spread(part))
+            if part.risks and task.reviewed:
+                query = f"SELECT reviewed.*, {part.key} FROM reviewed JOIN events ON reviewed.id = events.id"
+                labels = connection.sql(query).to_arrow_table()
+                yield from _by_hash(task, f"{REVIEWED}_{part.key}", labels, _together(part))
+
+
+def _needed(part: Part, task: _Task) -> list[str]:
+    """Return the columns of events that a part's past is made of, and the verdicts of its rows."""
+    of_verdicts = ["id", "fraud", "known_us", *part.verdicts[3:]] if part.risks else []
+    return list(dict.fromkeys(["place", *part.events(list(task.types)), *of_verdicts]))
+
+
+def _together(part: Part) -> str:
+    """Return the expression by whose hash whole keys lie together."""
+    return f"hash({part.key})" if _is_needed(part) else part.key
+
+
+def _spread(part: Part) -> str:
+    """Return the same, but for rows without a key, of which nothing is known then, so that they may lie anywhere."""
+    together = _together(part)
+    return f"CASE WHEN {part.key} IS NULL THEN hash(place) ELSE {together} END" if _is_needed(part) else together
+
+
+def _is_needed(part: Part) -> bool:
+    return all(part.key in window.needed for window in part.windows.values())
 
 
 def _everybody(pieces: "DataFrame", task: _Task) -> dict[str, bytes]:
@@ -327,7 +349,8 @@ def _past(task: _Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
     with task.database() as connection:
         connection.register("events", tables[f"events_{part.key}"])
         if part.risks:
-            connection.register("verdicts", tables[f"verdicts_{part.key}"])
+            connection.register("reviewed", tables.get(f"{REVIEWED}_{part.key}", task.no_review))
+            verdicts(connection, part.verdicts[3:], task.config, reviewed=task.reviewed)
         past = past_of(connection, part, reviewed=task.reviewed)
     times = task.times(past["us"])
     kind = f"past_{part.key}"

@@ -106,7 +106,8 @@ def _compute_here(files: Files, config: Config, plan: Plan, scratch: Path) -> Pa
         read_files(connection, "reviewed", files.reviewed, scratch)
         make_events(connection, schema, files.history, config=config, plan=plan)
         if config.contract.label is not None:
-            verdicts(connection, config, reviewed=is_reviewed)
+            entities = [f"e{place}" for place in range(len(config.contract.entities))]
+            verdicts(connection, entities, config, reviewed=is_reviewed)
         for name, query in daily_sums(plan).items():
             connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
         make_everybody(connection, plan, config)

@@ -247,19 +247,27 @@ def join_on_spark(spark: "SparkSession", files: Sequence[Path], out: Path) -> Pa
     files = [file for file in files if pq.read_metadata(file).num_rows] or files[:1]
     if len(files) == 1:
         return files[0].replace(out)
-    jvm: Any = spark.sparkContext._jvm  # noqa: SLF001 - PySpark has no other way to Parquet's own writer
-    parquet = jvm.org.apache.parquet
+    context: Any = spark.sparkContext
+    # PySpark has no other way to Parquet's own writer than that to all of Java.
+    java, settings = context._jvm, context._jsc.hadoopConfiguration()  # noqa: SLF001
+    parquet = java.org.apache.parquet
 
-    def path(file: Path) -> Any:
-        return jvm.java.io.File(str(file.absolute())).toPath()
+    def place(file: Path) -> Any:
+        return java.java.io.File(str(file.absolute()))
 
-    with closing(parquet.hadoop.ParquetFileReader.open(parquet.io.LocalInputFile(path(files[0])))) as first:
+    def to_read(file: Path) -> Any:
+        # Not Parquet's own LocalInputFile, which asks the system for one byte at a time.
+        return parquet.hadoop.util.HadoopInputFile.fromPath(
+            java.org.apache.hadoop.fs.Path(place(file).toURI()), settings
+        )
+
+    with closing(parquet.hadoop.ParquetFileReader.open(to_read(files[0]))) as first:
         about = first.getFooter().getFileMetaData()
-    mode, target = parquet.hadoop.ParquetFileWriter.Mode.CREATE, parquet.io.LocalOutputFile(path(out))
+    mode, target = parquet.hadoop.ParquetFileWriter.Mode.CREATE, parquet.io.LocalOutputFile(place(out).toPath())
     writer = parquet.hadoop.ParquetFileWriter(target, about.getSchema(), mode, GROUP_BYTES, 0)
     writer.start()
     for file in files:
-        writer.appendFile(parquet.io.LocalInputFile(path(file)))
+        writer.appendFile(to_read(file))
     writer.end(about.getKeyValueMetaData())
     return out
 
