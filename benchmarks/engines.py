@@ -13,6 +13,8 @@ highest amount over 1, 7 and 30 days, of customer and terminal), which the ones 
 - Polars by hand: rolling_*_by over each entity, where the package is installed
 
 A third is validation of the same table, by one process and Spark: the reading of every row, and ids that come twice.
+A fourth are nights: the features of the table's last day, all others before it being the history. Of Spark the first night
+puts that into buckets; the next one has to do so with the latest day alone.
 
 Seconds are from the Parquet file to the Parquet file; of Spark the session is up before, and its start is told beside.
 Memory is the highest resident size of one process, looked at ten times a second. Shuffled bytes are Spark's own.
@@ -26,6 +28,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -48,14 +51,19 @@ DAY_US = 86_400_000_000
 SHARDS, AUTO, SPARK = (1, 2, 4), "auto", "Spark local[2]"
 BY_HAND = ("Spark by hand", "Polars by hand")
 MASTER = "local[2]"
-VALIDATION = "validation"
+VALIDATION, NIGHTS = "validation", "nights"
+OF_A_TABLE = (VALIDATION, NIGHTS)
+"""What shards do not make faster, or not by themselves."""
+NEXT = f"{SPARK}, next night"
 
 
 def with_engine(config: Config, engine: str) -> Config:
     """Return a configuration with one of the engines."""
     if engine == AUTO:
         return config
-    changed = {"name": "spark", "master": MASTER} if engine == SPARK else {"shards": int(engine.partition(" ")[0])}
+    changed = (
+        {"name": "spark", "master": MASTER} if engine in (SPARK, NEXT) else {"shards": int(engine.partition(" ")[0])}
+    )
     return config.model_copy(update={"engine": config.engine.model_copy(update=changed)})
 
 
@@ -64,7 +72,7 @@ def child(folder: Path, engine: str, work: str) -> None:
     config = Config.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
     rows, out = folder / "table.parquet", folder / "features.parquet"
     started = time.perf_counter()
-    if engine == SPARK:
+    if engine in (SPARK, NEXT):
         from pipeline.tables.spark import session
 
         session(with_engine(config, engine).engine)
@@ -80,9 +88,41 @@ def child(folder: Path, engine: str, work: str) -> None:
     elif engine == "Polars by hand":
         polars_by_hand(rows, config, out)
     else:
-        compute(rows, [], with_engine(config, engine), out)
+        history = sorted((folder / "history").glob("date=*/*.parquet")) if work == NIGHTS else []
+        rows = folder / "night.parquet" if work == NIGHTS else rows
+        compute(rows, history, with_engine(config, engine), out, buckets=folder / "history" / ".buckets")
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "start_up": start_up, "buckets": sum(of_buckets)}))
+
+
+def nights(table: Path, folder: Path, config: Config) -> int:
+    """Write a table's last day, and the days before it as the history has them; return how many rows that day looks at.
+
+    Days are UTC's.
+    """
+    import duckdb
+
+    at = f'"{config.contract.timestamp}"'
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE VIEW rows AS SELECT *, CAST({at} AS DATE) AS date FROM read_parquet('{table}')")
+        last = connection.sql("SELECT max(date) FROM rows").fetchall()[0][0]
+        days = config.features.max_window_days
+        of_history = f"FROM rows WHERE date < DATE '{last}' AND date >= DATE '{last}' - {days + 1}"
+        connection.execute(
+            f"COPY (SELECT * EXCLUDE (date) FROM rows WHERE date = DATE '{last}') TO '{folder}/night.parquet'"
+        )
+        connection.execute(
+            f"COPY (SELECT * {of_history}) TO '{folder}/history' "
+            "(FORMAT parquet, PARTITION_BY (date), OVERWRITE_OR_IGNORE)"
+        )
+        return int(connection.sql(f"SELECT count(*) {of_history} OR date = DATE '{last}'").fetchall()[0][0])
+
+
+def prepare_next(history: Path) -> None:
+    """Have what Spark put into buckets of the history's last day be gone, as if the day had come since."""
+    last = max(day.name for day in history.glob("date=*"))
+    for folder in history.glob(f".buckets/*/{last}"):
+        shutil.rmtree(folder)
 
 
 def bucket_seconds() -> list[float]:
@@ -183,6 +223,8 @@ def measured(folder: Path, engine: str, work: str, processors: int | None = None
         "spark.eventLog.compress false\n"
     )
     environment = os.environ | {"SPARK_CONF_DIR": str(folder), "PYSPARK_PYTHON": sys.executable}
+    if engine == NEXT:
+        prepare_next(folder / "history")
     command = [sys.executable, __file__, "--child", str(folder), "--engine", engine, "--only", work]
     if processors:
         command = ["taskset", "--cpu-list", ",".join(map(str, sorted(os.sched_getaffinity(0))[:processors])), *command]
@@ -244,8 +286,9 @@ def show_processors(records: list[dict[str, Any]]) -> None:
 def engines(arguments: argparse.Namespace, features: str) -> list[str]:
     """Return which engines are to run."""
     has_spark = importlib.util.find_spec("pyspark") is not None
-    if features == VALIDATION:
-        return ["1 shard", *([SPARK] if has_spark else [])]
+    if features in OF_A_TABLE:
+        of_spark = [SPARK] if features == VALIDATION else [SPARK, NEXT]
+        return ["1 shard", *(of_spark if has_spark else [])]
     names = [*(f"{number} shard{'s' * (number > 1)}" for number in SHARDS), AUTO]
     has_polars = importlib.util.find_spec("polars") is not None
     names += [SPARK] if has_spark else []
@@ -260,7 +303,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="file or folder with the handbook's columns")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="rows of each table")
     parser.add_argument("--engine", action="append", help="name of one, as it is printed; all by default")
-    parser.add_argument("--only", choices=("default", "24 windows", VALIDATION), help="one of the three")
+    parser.add_argument("--only", choices=("default", "24 windows", VALIDATION, NIGHTS), help="one of them")
     parser.add_argument("--processors", type=int, nargs="+", help="shards on so many processors each, by themselves")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--scratch", type=Path, help="folder for temporary files; 50 million rows need some 40 GB")
@@ -275,10 +318,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.scratch) as name:
             folder = Path(name)
             copies(accept(arguments.data, init, folder / "rows.parquet"), wanted, init, folder / "table.parquet")
-            for features, config in (("default", init), ("24 windows", windowed(init)), (VALIDATION, init)):
-                if arguments.only in (None, features) and not (arguments.processors and features == VALIDATION):
+            sets = {"default": init, "24 windows": windowed(init), VALIDATION: init, NIGHTS: init}
+            for features, config in sets.items():
+                if arguments.only in (None, features) and not (arguments.processors and features in OF_A_TABLE):
                     (folder / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
-                    about = {"features": features, "rows": wanted}
+                    rows = nights(folder / "table.parquet", folder, init) if features == NIGHTS else wanted
+                    about = {"features": features, "rows": rows}
                     for number in arguments.processors or ():
                         engine = f"{max(arguments.processors)} shards"
                         found = measured(folder, engine, features, number)

@@ -200,7 +200,7 @@ def features_of(
     config = workspace.config
     past = [*workspace.history.behind(*span(rows, config.contract.timestamp)), *lookback]
     reviewed = (labels or workspace.labels).reviewed
-    return compute(rows, past, config, out, reviewed=reviewed)
+    return compute(rows, past, config, out, reviewed=reviewed, buckets=workspace.history.buckets)
 
 
 def _remember(validated: Validated, batch: Batch, workspace: Workspace, replaced: Collection[str]) -> None:

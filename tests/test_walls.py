@@ -23,7 +23,7 @@ ONLY_IN = {
     "expectations": ("expectations/", "pipeline/validation/"),
     "fastapi": ("pipeline/review/",),
     "fsspec": ("pipeline/workspace/",),
-    "pyspark": ("pipeline/tables/spark.py", "pipeline/features/spark.py"),
+    "pyspark": ("pipeline/tables/spark.py", "pipeline/features/spark.py", "pipeline/features/bucketed.py"),
     "py4j": ("pipeline/tables/spark.py",),
 }
 # The rooms of pipeline/ in the order of the data's way: a room imports those before it, and itself.

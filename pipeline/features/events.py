@@ -40,11 +40,15 @@ OF_THE_CLOCK = ("night", "weekend", "clock_cosine", "clock_sine")
 
 @dataclass(frozen=True)
 class Files:
-    """The Parquet files that a feature table is made of: rows asked for, earlier ones, labels from review."""
+    """The Parquet files that a feature table is made of: rows asked for, earlier ones, labels from review.
+
+    In the folder `buckets`, which may lie in one of days of the history, these are kept as tasks of Spark need them.
+    """
 
     rows: Path
     history: tuple[Path, ...] = ()
     reviewed: tuple[Path, ...] = ()
+    buckets: Path | None = None
 
 
 ONE_COPY = "QUALIFY row_number() OVER (PARTITION BY id ORDER BY copy, fraud IS NULL, known_us DESC, us) = 1"

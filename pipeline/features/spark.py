@@ -1,43 +1,41 @@
 """Features on Apache Spark: its tasks run the queries of one machine, over rows that it shares out by key.
 
 Between tasks go pieces of tables, each a row of Spark's: what it is of (`kind`), where it belongs (`bucket`), and its
-rows in Arrow's stream format. First a task makes events of some row groups. The copies of a row, and its labels from
-review, meet in the bucket of its id; there one copy is left. A bucket of whole keys has the verdicts of its rows made
-and their past computed (`past_of`), and the rows of a stretch of time are put together with their past and written.
+rows in Arrow's stream format. First a task makes events of some row groups; the history's lie in buckets, but for the
+newest (pipeline/features/bucketed.py). The copies of a row, and its labels from review, meet in the bucket of its id;
+there one copy is left. A bucket of whole keys has the verdicts of its rows made and their past computed (`past_of`),
+and the rows of a stretch of time are put together with their past and written.
 What everybody's days add up to is small: it is summed here, and every task gets it.
 """
 
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.features.bucketed import IDS, in_buckets, is_kept, rows_of
 from pipeline.features.columns import table_sql
 from pipeline.features.events import ONE_COPY, Files, event_sql, reach
 from pipeline.features.everybody import daily_sums, joined_sums_sql, make_everybody
-from pipeline.features.families import plan_of
 from pipeline.features.past import Part, parts_of, past_of
 from pipeline.features.plan import Plan
 from pipeline.features.risks import verdicts
 from pipeline.features.shards import BYTES_A_ROW
+from pipeline.features.tasks import Task, by_hash, events_of, needed, spread, together, within_reach
 from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.tables.parquet import read_batches, span
-from pipeline.tables.pieces import PIECES, buckets_of, of_a_group, piece_of, pieces_of, table_of, tables_of
+from pipeline.tables.pieces import PIECES, of_a_group, piece_of, pieces_of, table_of, tables_of
 from pipeline.tables.spark import Stretch, a_task_each, at_once, join_on_spark, on_spark, stretches
-from pipeline.tables.sql import database, quote, text_sql
+from pipeline.tables.sql import quote, text_sql
 
 if TYPE_CHECKING:
-    import duckdb
     from pyspark.sql import DataFrame, SparkSession
 
 OF_THE_FEATURES = {"contract", "table", "validation", "features"}
@@ -48,79 +46,8 @@ ROWS_WRITTEN = 100_000
 """Rows of a stretch of time, about, that are put together and written at once."""
 ASKED, HISTORY, REVIEWED = "asked", "history", "reviewed"
 """What a stretch of a file is of."""
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What every task is told, as plain values.
-
-    Parameters
-    ----------
-    settings : str
-        JSON of `OF_THE_FEATURES`.
-    memory : str
-        Of DuckDB in a task.
-    reviewed : bool
-        Whether there are labels from review.
-    types : mapping of str to str
-        Of the events' columns, in DuckDB's words.
-    parts : tuple of dict
-        The parts of the past, by `Part.to_dict`.
-    buckets : int
-    first, last : int
-        Of the history, events from the one on and before the other count; microseconds.
-    ends : tuple of int
-        Where a stretch of time ends and the next one begins, microseconds.
-    """
-
-    settings: str
-    memory: str
-    reviewed: bool
-    types: Mapping[str, str]
-    parts: tuple[dict[str, Any], ...]
-    buckets: int
-    first: int
-    last: int
-    ends: tuple[int, ...]
-
-    @cached_property
-    def config(self) -> Config:
-        """The configuration, as far as features go by it."""
-        return Config.model_validate_json(self.settings)
-
-    @cached_property
-    def plan(self) -> Plan:
-        """What is computed."""
-        return plan_of(self.config, reviewed=self.reviewed)
-
-    @property
-    def no_review(self) -> pa.Table:
-        """Labels from review where there are none."""
-        import duckdb
-
-        with duckdb.connect() as connection:
-            columns = ("id", self.types["id"]), ("label", "TINYINT"), ("labelled_at", "TIMESTAMP")
-            nothing = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in columns)
-            return connection.sql(f"SELECT {nothing} LIMIT 0").to_arrow_table()
-
-    @contextmanager
-    def database(self) -> Iterator["duckdb.DuckDBPyConnection"]:
-        """Give a database on one core."""
-        with TemporaryDirectory() as scratch, database(self.memory, Path(scratch)) as connection:
-            connection.execute("SET threads = 1")
-            connection.execute("SET TimeZone = 'UTC'")
-            yield connection
-
-    def events(self, connection: "duckdb.DuckDBPyConnection", rows: pa.Table, *, copy: int) -> pa.Table:
-        """Return the events of rows, in their order."""
-        connection.register("rows", rows)
-        event = f"{event_sql(rows.schema, self.config, self.plan)}, {copy} AS copy"
-        columns = ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in self.types.items())
-        return connection.sql(f"SELECT {columns} FROM (SELECT {event} FROM rows)").to_arrow_table()
-
-    def times(self, us: pa.ChunkedArray) -> np.ndarray:
-        """Return the number of the stretch of time that each moment lies in."""
-        return np.searchsorted(np.array(self.ends, np.int64), us.to_numpy(), side="right")
+GONE = "gone"
+"""Kind of the places of rows in the history's buckets that do not count."""
 
 
 def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) -> Path:
@@ -149,30 +76,32 @@ def compute_on_spark(files: Files, config: Config, plan: Plan, scratch: Path) ->
     written.mkdir()
     with on_spark(config.engine, "computing features") as spark:
         task = _task(spark, files, config, plan)
+        task = in_buckets(spark, files, task, fixed=config.engine.shards != "auto")
         spark.conf.set("spark.sql.shuffle.partitions", task.buckets)
         shares = _shares(spark, files, task)
         shares.write.partitionBy("kind").option("parquet.enable.dictionary", "false").parquet(
             f"file://{pieces.absolute()}"
         )
         # Spark takes signs in a path for a pattern, but for those with a backslash.
-        kept = spark.read.schema(PIECES).parquet(f"file://{_escaped(pieces.absolute())}")
-        everybody = spark.sparkContext.broadcast(_everybody(kept, task))
+        shared = spark.read.schema(PIECES).parquet(f"file://{_escaped(pieces.absolute())}")
+        everybody = spark.sparkContext.broadcast(_everybody(shared, task))
         rows = a_task_each(spark, partial(_rows_by_time, task), stretches(files.rows), PIECES)
         for part in parts_of(plan):
-            of_part = kept.where(kept["kind"].isin(f"events_{part.key}", f"{REVIEWED}_{part.key}")).groupBy("bucket")
+            kinds = [f"{kind}_{part.key}" for kind in ("events", REVIEWED, GONE)]
+            of_part = shared.where(shared["kind"].isin(kinds)).groupBy("bucket")
             rows = rows.union(of_part.applyInArrow(of_a_group(_past, task, part.to_dict()), PIECES))
         write = of_a_group(_write, task, everybody, str(written.absolute()))
         rows.groupBy("bucket").applyInArrow(write, "bucket long").collect()
         return join_on_spark(spark, sorted(written.glob("*.parquet")), scratch / "features.parquet")
 
 
-def _task(spark: "SparkSession", files: Files, config: Config, plan: Plan) -> _Task:
+def _task(spark: "SparkSession", files: Files, config: Config, plan: Plan) -> Task:
     memory = bytes_of(config.features.memory_limit) // at_once(spark)
     slots = spark.sparkContext.defaultParallelism
     asked, *others = (pq.read_metadata(file).num_rows for file in (files.rows, *files.history))
     fewest = max(FEWEST_BUCKETS * slots, math.ceil(2 * (asked + sum(others)) * BYTES_A_ROW / memory))
     first, last = reach(*span(files.rows, config.contract.timestamp), config)
-    return _Task(
+    return Task(
         config.model_dump_json(include=OF_THE_FEATURES),
         memory=f"{memory}B",
         reviewed=bool(files.reviewed),
@@ -215,71 +144,51 @@ def _ends(rows: Path, config: Config, stretches_of_time: int) -> tuple[int, ...]
         return tuple(sorted(set(connection.sql(query).fetchall()[0][0])))
 
 
-def _shares(spark: "SparkSession", files: Files, task: _Task) -> "DataFrame":
+def _shares(spark: "SparkSession", files: Files, task: Task) -> "DataFrame":
     """Return the events and verdicts by bucket of the parts' keys, and the sums of days."""
     asked = [(ASKED, 0, stretch) for stretch in stretches(files.rows)]
-    others = [(HISTORY, number, piece) for number, file in enumerate(files.history, 1) for piece in stretches(file)]
+    kept = {number for _, number in task.kept}
+    loose = [(number, file) for number, file in enumerate(files.history, 1) if number not in kept]
+    others = [(HISTORY, number, piece) for number, file in loose for piece in stretches(file)]
     others += [(REVIEWED, 0, stretch) for file in files.reviewed for stretch in stretches(file)]
     schema = pa.unify_schemas([pq.read_schema(file) for file in files.history]) if files.history else None
-    if not others:
+    if not others and not kept:
         return a_task_each(spark, partial(_shares_of_rows, task), [stretch for *_, stretch in asked], PIECES)
     by_id = a_task_each(spark, partial(_by_id, task, schema), [*asked, *others], PIECES)
     return by_id.groupBy("bucket").applyInArrow(of_a_group(_shares_of_ids, task), PIECES)
 
 
-def _events_of(task: _Task, stretch: Stretch, *, file: int, schema: pa.Schema | None = None) -> pa.Table:
-    """Return the events of a stretch of the rows asked for, or, with a schema, of the history in their reach."""
-    found = []
-    with task.database() as connection:
-        first = stretch.first + file * 2**40
-        for batch in stretch.read():
-            rows = pa.Table.from_batches([batch])
-            if schema is not None:
-                rows = pa.concat_tables([schema.empty_table(), rows], promote_options="default").select(schema.names)
-            events = task.events(connection, rows, copy=min(file, 1))
-            place = np.arange(first, first + rows.num_rows)
-            found.append(events.append_column("place", pa.array(place)))
-            first += rows.num_rows
-        events = pa.concat_tables(found)
-    if schema is None:
-        return events
-    us = events["us"].to_numpy()
-    return events.filter(pa.array((us >= task.first) & (us < task.last)))
-
-
-def _by_id(task: _Task, schema: pa.Schema | None, item: tuple[str, int, Stretch]) -> Iterator[pa.RecordBatch]:
+def _by_id(task: Task, schema: pa.Schema | None, item: tuple[str, int, Stretch]) -> Iterator[pa.RecordBatch]:
     """Yield what there is of a row by the bucket of its id."""
     relation, file, stretch = item
     if relation == REVIEWED:
         table = pa.Table.from_batches(stretch.read(["id", "label", "labelled_at"]))
+    elif relation == HISTORY:
+        table = within_reach(task, events_of(task, stretch, file=file, schema=schema))
     else:
-        table = _events_of(task, stretch, file=file, schema=schema if relation == HISTORY else None)
-    yield from _by_hash(task, REVIEWED if relation == REVIEWED else "events", table, f"CAST(id AS {task.types['id']})")
+        table = events_of(task, stretch, file=0)
+    yield from by_hash(task, REVIEWED if relation == REVIEWED else "events", table, f"CAST(id AS {task.types['id']})")
 
 
-def _by_hash(task: _Task, kind: str, table: pa.Table, key: str) -> Iterator[pa.RecordBatch]:
-    """Yield a table's rows by bucket of a key; every process has the same DuckDB, and so the same hash."""
-    with task.database() as connection:
-        connection.register("rows", table)
-        buckets = buckets_of(connection, key, task.buckets)
-    yield from pieces_of(kind, table, buckets, task.buckets)
-
-
-def _shares_of_rows(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
+def _shares_of_rows(task: Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
     """Yield the shares of rows of which there is no other copy and no label from review."""
-    yield from _shares_of(task, _events_of(task, stretch, file=0), None)
+    yield from _shares_of(task, events_of(task, stretch, file=0), None)
 
 
-def _shares_of_ids(task: _Task, pieces: pa.Table) -> pa.Table:
+def _shares_of_ids(task: Task, pieces: pa.Table) -> pa.Table:
     """Return the shares of whole ids, of each row one copy."""
-    tables = tables_of(pieces)
-    return pa.Table.from_batches(_shares_of(task, tables["events"], tables.get(REVIEWED)))
+    tables, bucket = tables_of(pieces), pieces["bucket"][0].as_py()
+    events = pa.concat_tables([tables["events"], *rows_of(task, IDS, bucket, tables["events"].column_names)])
+    return pa.Table.from_batches(_shares_of(task, events, tables.get(REVIEWED)))
 
 
-def _shares_of(task: _Task, events: pa.Table, reviewed: pa.Table | None) -> Iterator[pa.RecordBatch]:
-    """Yield events and labels from review by bucket of each part's key, and what days add up to."""
+def _shares_of(task: Task, copies: pa.Table, reviewed: pa.Table | None) -> Iterator[pa.RecordBatch]:
+    """Yield what parts need by bucket of their key, and what days add up to.
+
+    Of rows that lie in buckets of the history, that is which of them do not count, for another copy does.
+    """
     with task.database() as connection:
-        connection.register("copies", events)
+        connection.register("copies", copies)
         connection.execute(f"CREATE TEMP TABLE events AS SELECT * FROM copies {ONE_COPY}")
         if task.reviewed:
             connection.register("reviewed", task.no_review if reviewed is None else reviewed)
@@ -289,36 +198,19 @@ def _shares_of(task: _Task, events: pa.Table, reviewed: pa.Table | None) -> Iter
         for name, query in sums.items():
             yield piece_of(name, 0, connection.sql(query).to_arrow_table())
         events = connection.table("events").to_arrow_table()
+        lost = is_kept(task, copies["place"]) & ~np.isin(copies["place"].to_numpy(), events["place"].to_numpy())
+        events, gone = events.filter(pa.array(~is_kept(task, events["place"]))), copies.filter(pa.array(lost))
         for part in map(Part.of_dict, task.parts):
-            yield from _by_hash(task, f"events_{part.key}", events.select(_needed(part, task)), _spread(part))
+            yield from by_hash(task, f"events_{part.key}", events.select(needed(part, task)), spread(part))
+            if gone.num_rows:
+                yield from by_hash(task, f"{GONE}_{part.key}", gone.select(["place", part.key]), together(part))
             if part.risks and task.reviewed:
                 query = f"SELECT reviewed.*, {part.key} FROM reviewed JOIN events ON reviewed.id = events.id"
                 labels = connection.sql(query).to_arrow_table()
-                yield from _by_hash(task, f"{REVIEWED}_{part.key}", labels, _together(part))
+                yield from by_hash(task, f"{REVIEWED}_{part.key}", labels, together(part))
 
 
-def _needed(part: Part, task: _Task) -> list[str]:
-    """Return the columns of events that a part's past is made of, and the verdicts of its rows."""
-    of_verdicts = ["id", "fraud", "known_us", *part.verdicts[3:]] if part.risks else []
-    return list(dict.fromkeys(["place", *part.events(list(task.types)), *of_verdicts]))
-
-
-def _together(part: Part) -> str:
-    """Return the expression by whose hash whole keys lie together."""
-    return f"hash({part.key})" if _is_needed(part) else part.key
-
-
-def _spread(part: Part) -> str:
-    """Return the same, but for rows without a key, of which nothing is known then, so that they may lie anywhere."""
-    together = _together(part)
-    return f"CASE WHEN {part.key} IS NULL THEN hash(place) ELSE {together} END" if _is_needed(part) else together
-
-
-def _is_needed(part: Part) -> bool:
-    return all(part.key in window.needed for window in part.windows.values())
-
-
-def _everybody(pieces: "DataFrame", task: _Task) -> dict[str, bytes]:
+def _everybody(pieces: "DataFrame", task: Task) -> dict[str, bytes]:
     """Return the tables of everybody's totals, each in Arrow's stream format."""
     names = list(daily_sums(task.plan))
     tables = tables_of(pieces.where(pieces["kind"].isin(names)).toArrow())
@@ -332,7 +224,7 @@ def _everybody(pieces: "DataFrame", task: _Task) -> dict[str, bytes]:
         return {name: piece_of(name, 0, connection.table(name).to_arrow_table())["content"][0].as_py() for name in made}
 
 
-def _rows_by_time(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
+def _rows_by_time(task: Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
     """Yield rows by the stretch of time that they lie in, their place last."""
     rows = pa.Table.from_batches(stretch.read())
     with task.database() as connection:
@@ -343,11 +235,15 @@ def _rows_by_time(task: _Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
     yield from pieces_of(ASKED, rows.append_column("place", place), task.times(us), len(task.ends) + 1)
 
 
-def _past(task: _Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
+def _past(task: Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
     """Return the past of a bucket's rows by the stretch of time that they lie in."""
-    part, tables = Part.of_dict(values), tables_of(pieces)
+    part, tables, bucket = Part.of_dict(values), tables_of(pieces), pieces["bucket"][0].as_py()
+    events = tables[f"events_{part.key}"]
+    events = pa.concat_tables([events, *rows_of(task, part.key, bucket, events.column_names)])
+    if gone := tables.get(f"{GONE}_{part.key}"):
+        events = events.filter(pa.array(~np.isin(events["place"].to_numpy(), gone["place"].to_numpy())))
     with task.database() as connection:
-        connection.register("events", tables[f"events_{part.key}"])
+        connection.register("events", events)
         if part.risks:
             connection.register("reviewed", tables.get(f"{REVIEWED}_{part.key}", task.no_review))
             verdicts(connection, part.verdicts[3:], task.config, reviewed=task.reviewed)
@@ -357,7 +253,7 @@ def _past(task: _Task, values: dict[str, Any], pieces: pa.Table) -> pa.Table:
     return pa.Table.from_batches(pieces_of(kind, past.drop(["us"]), times, len(task.ends) + 1))
 
 
-def _write(task: _Task, everybody: Any, folder: str, pieces: pa.Table) -> pa.Table:
+def _write(task: Task, everybody: Any, folder: str, pieces: pa.Table) -> pa.Table:
     """Write the feature table of a stretch of time, whole or not at all, however often it is tried."""
     tables, bucket = tables_of(pieces), pieces["bucket"][0].as_py()
     asked = tables.pop(ASKED)

@@ -43,7 +43,15 @@ from pipeline.tables.sql import database, text_sql
 from pipeline.tables.writing import place_file
 
 
-def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, reviewed: Sequence[Path] = ()) -> Path:
+def compute(
+    rows: Path,
+    history: Sequence[Path],
+    config: Config,
+    out: Path,
+    *,
+    reviewed: Sequence[Path] = (),
+    buckets: Path | None = None,
+) -> Path:
     """Write the feature table of some rows.
 
     Parameters
@@ -60,6 +68,8 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
         features compare with, float64 (null = not known), ordered by timestamp and id.
     reviewed : sequence of Path
         Parquet: labels from review, with the columns id, label and labelled_at (pipeline/labels/reviewed.py).
+    buckets : Path, optional
+        Folder in which tasks of Spark keep the history's days in buckets, where it lies in the folder of these days.
 
     Returns
     -------
@@ -84,7 +94,7 @@ def compute(rows: Path, history: Sequence[Path], config: Config, out: Path, *, r
         with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
             place_file(rows, out, Path(scratch))
         return out
-    files = Files(rows, tuple(history), tuple(reviewed))
+    files = Files(rows, tuple(history), tuple(reviewed), buckets)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         if config.engine.name == "spark" and pq.read_metadata(rows).num_rows:
             staged = compute_on_spark(files, config, plan, Path(scratch))

@@ -45,6 +45,11 @@ class History:
         self.folder = Path(folder)
         self.config = config
 
+    @property
+    def buckets(self) -> Path:
+        """Where tasks of Spark keep its days in buckets: made of the days' files, and gone with them."""
+        return self.folder / ".buckets"
+
     def under(self, config: Config) -> Self:
         """Return the same store for another configuration, whose features may look back further."""
         other = copy.copy(self)
@@ -166,10 +171,15 @@ class History:
         """Remove days: each whole, or not at all."""
         with self._locked():
             with hidden(self.folder, "old") as old:
-                for folder in (self.folder / f"date={day}" for day in sorted(days)):
-                    if folder.is_dir():
-                        folder.rename(old / folder.name)
+                for number, folder in enumerate(self._folders_of(days)):
+                    folder.rename(old / f"{number}")
             flush(self.folder)
+
+    def _folders_of(self, days: Collection[date]) -> list[Path]:
+        """Return the folders that rows of days lie in; the days' own last."""
+        names = [f"date={day}" for day in sorted(days)]
+        in_buckets = [folder for name in names for folder in self.buckets.glob(f"*/{name}")]
+        return [*in_buckets, *(self.folder / name for name in names if (self.folder / name).is_dir())]
 
     def days(self) -> list[date]:
         """Return the days of which the store holds rows, in order."""

@@ -257,3 +257,20 @@ def test_the_same_store_for_another_configuration_looks_back_as_far_as_that_one_
     assert history.behind(moment, moment) == []
     further = config().model_copy(update={"features": FeaturesConfig(history_days=days + 20)})
     assert history.under(further).behind(moment, moment) == history.files(None, None) != []
+
+
+def test_days_that_are_dropped_leave_what_tasks_of_spark_made_of_them(tmp_path):
+    history = History(tmp_path / "history", config())
+    history.append(write(tmp_path, "a", [1, 2, 3], [0, 1, 2]), "batch")
+    for day in ("2025-03-01", "2025-03-02"):
+        for layout in ("8-a", "16-b"):
+            kept = history.buckets / layout / f"date={day}" / "batch-1-2"
+            kept.mkdir(parents=True)
+            (kept / "e0-00001.parquet").touch()
+    history.drop([DAY.date(), DAY.date() + timedelta(days=7)])
+    assert history.days() == [(DAY + timedelta(days=number)).date() for number in (1, 2)]
+    left = {str(file.relative_to(history.folder)) for file in history.folder.rglob("*.parquet")}
+    assert left == {
+        *(f"date=2025-03-0{day}/batch.parquet" for day in (2, 3)),
+        *(f".buckets/{layout}/date=2025-03-02/batch-1-2/e0-00001.parquet" for layout in ("8-a", "16-b")),
+    }
