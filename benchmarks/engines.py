@@ -13,8 +13,8 @@ highest amount over 1, 7 and 30 days, of customer and terminal), which the ones 
 - Polars by hand: rolling_*_by over each entity, where the package is installed
 
 A third is validation of the same table, by one process and Spark: the reading of every row, and ids that come twice.
-A fourth are nights: the features of the table's last day, all others before it being the history. Of Spark the first night
-puts that into buckets; the next one has to do so with the latest day alone.
+A fourth are nights: the features of the table's last day, with the days before it as the history. Spark's first night
+puts that into buckets; the next one has to do so with the latest day alone. Rows are those that are looked at.
 
 Seconds are from the Parquet file to the Parquet file; of Spark the session is up before, and its start is told beside.
 Memory is the highest resident size of one process, looked at ten times a second. Shuffled bytes are Spark's own.

@@ -185,6 +185,24 @@ def test_what_tasks_cannot_read_by_themselves_is_read_here(tmp_path: Path, monke
     assert spark._tried(lambda *told: told, str(tmp_path / "elsewhere"), (table_stretch(path),)) is None
 
 
+def test_tasks_read_the_rows_of_a_delta_table_that_its_log_has_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch, spark)
+    monkeypatch.setattr(spark, "ROWS_A_TASK", 100)
+    path, setup = delivered(tmp_path, mixed(), 70, 3), config(validation={"batch_rows": 40})
+    (path / "_delta_log").mkdir()
+    added = [{"protocol": {"minReaderVersion": 1}}, *({"add": {"path": f"{number}.parquet"}} for number in range(3))]
+    for version, actions in enumerate((added, [{"remove": {"path": "1.parquet"}}])):
+        (path / "_delta_log" / f"{version:020d}.json").write_text("\n".join(map(json.dumps, actions)))
+    tasks: list[TableStretch] = []
+    own = spark.answers
+    monkeypatch.setattr(spark, "answers", lambda *told: tasks.extend(item[0] for item in told[2]) or own(*told))
+    counts = by_both(tmp_path, path, setup)[4]
+    assert counts.read == 400
+    assert sum(stretch.rows for stretch in dict.fromkeys(tasks)) == 400
+
+
 def table_stretch(path: Path) -> TableStretch:
     """The first stretch of a table."""
     return open_table(path, config().table).stretches(10, 10)[0]
