@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.artefact import Detector
 from pipeline.scoring.parts import Marks, Part, ScoresOnDisk, parts, scored, written
 from pipeline.scoring.why import chunks, joined, why
-from pipeline.tables.parquet import ROWS_READ, row_groups
+from pipeline.tables.parquet import ROWS_READ
 from pipeline.tables.pieces import table_of
-from pipeline.tables.spark import Stretch, answers, on_spark, stretches
-from pipeline.tables.writing import ParquetWriter, replacing
+from pipeline.tables.spark import Stretch, answers, join_on_spark, on_spark, stretches
+from pipeline.tables.writing import replacing
 
 
 class Tasks:
@@ -62,9 +61,8 @@ class Tasks:
         is_alone = self._detector.feedback is None
         self._run(_write_scores, [*self._stretches.items()], is_alone=is_alone, cut=cut, marks=marks)
         files = [_rows(scores) for scores in self._stretches.values()]
-        with ParquetWriter(path, pq.read_schema(files[0]), distinct=[self._detector.config.contract.id]) as writer:
-            for group in row_groups(files):
-                writer.write(group)
+        with on_spark(self._detector.config.engine, "scoring") as spark:
+            join_on_spark(spark, files, self._scratch / "joined.parquet").replace(path)
         yield lambda part: self._detector.calibration.p_value(part.scores[0])
 
     def why(self, rows: pa.Table, cuts: np.ndarray) -> pa.Table:
