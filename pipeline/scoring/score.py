@@ -229,7 +229,8 @@ def score_table(
     gathered = _Gathered(detector)
     # A task that was given up may write into the folder while it is removed.
     with TemporaryDirectory(prefix=".scoring-", dir=folder, ignore_cleanup_errors=True) as scratch:
-        tasks = Tasks(features, detector, Path(scratch)) if detector.config.engine.name == "spark" else None
+        by_tasks = detector.config.engine.name == "spark" and pq.read_metadata(features).num_rows
+        tasks = Tasks(features, detector, Path(scratch)) if by_tasks else None
         scoring = tasks if known_scores is None else None
         known, cut = _with_line(features, detector, scoring.scores() if scoring else known_scores, Path(scratch))
         out = folder / "scores.parquet"

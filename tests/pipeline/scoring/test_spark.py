@@ -115,6 +115,13 @@ def test_scores_that_are_known_are_not_found_again(alone, features, tmp_path, mo
     assert became(features, on_spark(alone), tmp_path / "there", known_scores=known)[0] == here
 
 
+def test_a_table_without_rows_has_no_tasks(alone, features, tmp_path, monkeypatch):
+    in_this_process(monkeypatch, spark)
+    pq.write_table(pq.read_table(features)[:0], tmp_path / "none.parquet")
+    here = became(tmp_path / "none.parquet", alone, tmp_path / "here")
+    assert became(tmp_path / "none.parquet", on_spark(alone), tmp_path / "there") == here
+
+
 def test_tasks_that_are_tried_twice_leave_the_same(taught, features, tmp_path, monkeypatch):
     in_this_process(monkeypatch, spark)
     answers, kept = spark.answers, []
