@@ -32,7 +32,7 @@ soak: $(STAMP)
 	  tests/flows/commands/test_label.py tests/pipeline/workspace/test_draft.py tests/pipeline/selection/test_recovery.py
 	SOAK=1 $(BIN)/python -m pytest -rP tests/test_broken_files.py
 
-# Validation and features on a cluster of three workers on this machine, two of which are killed in mid-job.
+# Validation, features and scores on a cluster of four workers on this machine, three of which are killed in mid-job.
 cluster-test: $(SPARK)
 	$(BIN)/python -m pytest -o timeout=0 -rP tests/cluster.py
 

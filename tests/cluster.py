@@ -1,6 +1,6 @@
-"""A standalone Spark cluster of three workers on this machine, of which two are killed in mid-job: `make cluster-test`.
+"""A Spark cluster of four workers on this machine, three of which are killed in mid-job: `make cluster-test`.
 
-Not collected with the other tests: it takes two minutes, and 3 GB of memory.
+Not collected with the other tests: it takes two minutes, and 4 GB of memory.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -19,16 +19,21 @@ import pyarrow.parquet as pq
 import pyspark
 import pytest
 
+from pipeline.detector.artefact import Detector
 from pipeline.features import compute, spark
+from pipeline.scoring import score, why
+from pipeline.scoring import spark as scoring
 from pipeline.settings.engine import EngineConfig
 from pipeline.validation import spark as validation
+from tests.pipeline import fitted
 from tests.pipeline.features.by_hand import START
 from tests.pipeline.features.test_shards import every_family, written
+from tests.pipeline.scoring import test_spark as scores
 from tests.pipeline.validation.batches import config
 from tests.pipeline.validation.test_spark import became, delivered, mixed
 from tests.processes import Process, free_port, running
 
-WORKERS = 3
+WORKERS = 4
 SPARK_CLASS = Path(pyspark.__file__).parent / "bin" / "spark-class"
 
 
@@ -42,7 +47,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[Cluster]:
-    """A master and three workers of one core each, which end with the block."""
+    """A master and four workers of one core each, which end with the block."""
     port, page = free_port(), free_port()
     at, environment = f"spark://127.0.0.1:{port}", os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"}
     place = "org.apache.spark.deploy"
@@ -121,7 +126,19 @@ class Kill:
         assert ended == [-signal.SIGKILL]
 
 
-def test_validation_and_features_are_the_same_to_the_last_bit_although_workers_are_killed_in_mid_job(
+def scored_table(folder: Path) -> tuple[Path, Detector]:
+    """A feature table of seven stretches, and a Detector whose alerts are explained by several tasks."""
+    settings = fitted.config(threshold={"false_alert_rate": 0.03}, feedback={"enabled": False})
+    training, folder = folder / "training", folder / "batch"
+    training.mkdir()
+    folder.mkdir()
+    detector = fitted.detector_of(fitted.feature_table(training, fitted.transactions(), settings), settings)
+    features = fitted.feature_table(folder, fitted.transactions(700, seed=1, first_id=90_000), settings)
+    pq.write_table(pq.read_table(features), features, row_group_size=100)
+    return features, detector
+
+
+def test_every_job_makes_the_same_to_the_last_bit_although_workers_are_killed_in_mid_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
@@ -138,9 +155,17 @@ def test_validation_and_features_are_the_same_to_the_last_bit_although_workers_a
     table = delivered(tmp_path, mixed(), 70, 3)
     judged = became(tmp_path / "judged", table, setup)
     assert judged[4].accepted
+    features, detector = scored_table(tmp_path)
+    monkeypatch.setattr(scoring, "ROWS_READ", 100)
+    for module in (why, score):
+        monkeypatch.setattr(module, "EXPLAINED_AT_A_TIME", 4)
+    flagged = scores.became(features, detector, tmp_path / "scored")
+    assert flagged[1] > 4
     in_reading, in_features = Kill(tmp_path / "reading", validation._findings_of), Kill(tmp_path / "past", spark._past)
     monkeypatch.setattr(validation, "_findings_of", in_reading.waiting())
     monkeypatch.setattr(spark, "_past", in_features.waiting())
+    in_scoring = Kill(tmp_path / "scoring", scoring._write_scores)
+    monkeypatch.setattr(scoring, "_write_scores", in_scoring.waiting())
     with cluster(tmp_path) as machines:
         engine = EngineConfig(name="spark", master=machines.master, shards=8)
         with in_reading.of(machines.workers[0], WORKERS):
@@ -155,3 +180,6 @@ def test_validation_and_features_are_the_same_to_the_last_bit_although_workers_a
                 reviewed=[reviewed],
             )
         assert pq.read_table(out).equals(here)
+        settled = replace(detector, config=detector.config.model_copy(update={"engine": engine}))
+        with in_scoring.of(machines.workers[2], WORKERS - 2):
+            assert scores.became(features, settled, tmp_path / "scored there") == flagged

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from pipeline.detector.artefact import Detector
 from pipeline.labels.known import AUDIT, PROBABILITY
 from pipeline.scoring.alerts import for_spreadsheets
-from pipeline.scoring.score import Scored, beside_input, input_columns, with_marks
+from pipeline.scoring.parts import with_marks
+from pipeline.scoring.score import Scored, beside_input, input_columns
 from pipeline.settings.output import FIGURES
 from pipeline.settings.titles import second_header
 from pipeline.tables.parquet import read_batches, take_rows

@@ -2,13 +2,13 @@
 
 A batch of rows is read and encoded by one thread while the one before it is scored by another, the one before that is
 flagged, and the one before that written. Only a line that each batch draws anew needs all scores first, which lie on
-disk meanwhile, and then a second pass; ranks and reasons are those of the rows that the pass kept. Memory holds these
-rows and some batches, however many there are.
+disk meanwhile, and then a second pass; so do they where a cluster's tasks score and write. Ranks and reasons are those
+of the rows that the pass kept. Memory holds these rows and some batches, however many there are.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -21,27 +21,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.calibration.strategies.choice import batch_line
-from pipeline.calibration.strategies.strategy import BatchLine
 from pipeline.calibration.threshold import Threshold
 from pipeline.detector.artefact import Detector
 from pipeline.detector.reference import UNUSUAL
 from pipeline.scoring.alerts import for_spreadsheets
-from pipeline.scoring.nearest import NEAREST_TYPE, unflagged_at
-from pipeline.scoring.reasons import REASONS_TYPE, explain, sentence
-from pipeline.scoring.spark import scores_on_spark
+from pipeline.scoring.parts import Marks, Part, Scores, ScoresOnDisk, parts, scored, with_marks, written
+from pipeline.scoring.spark import Tasks
+from pipeline.scoring.why import EXPLAINED_AT_A_TIME, chunks, joined, why
 from pipeline.settings.output import EXPLORING, FLAGGED, name_beside, name_within
 from pipeline.settings.titles import second_header
-from pipeline.tables.ahead import ahead, behind
 from pipeline.tables.parquet import read_batches
 from pipeline.tables.period import local_days
 from pipeline.tables.writing import ParquetWriter, write_csv
 
-EXPLAINED_AT_A_TIME = 4096
 FIRST_ALERTS = 500
 """Rows of the queue that are handed on as the detector saw them."""
-
-Marks = Mapping[str, str | datetime]
-"""Which run says it: the columns `MARKS` of pipeline/settings/output.py, each with its one value."""
 
 
 @dataclass(frozen=True)
@@ -101,29 +95,6 @@ class Scored:
 
 OnPart = Callable[[pa.RecordBatch, np.ndarray, np.ndarray], None]
 """What is called with rows that were scored, their p-values and flags: arrays of shape (n_rows,)."""
-Scores = tuple[np.ndarray, np.ndarray]
-"""Of each row the score, and that of the model alone: float64 of shape (n_rows,)."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
-    """A batch of rows that was scored and flagged; arrays of shape (n_rows,)."""
-
-    rows: pa.RecordBatch
-    scores: Scores
-    cuts: np.ndarray
-    flags: np.ndarray
-    picks: np.ndarray
-
-    def take(self, places: np.ndarray) -> Self:
-        """Return some of the rows."""
-        return type(self)(
-            rows=self.rows.take(pa.array(places)),
-            scores=(self.scores[0][places], self.scores[1][places]),
-            cuts=self.cuts[places],
-            flags=self.flags[places],
-            picks=self.picks[places],
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,9 +114,9 @@ class _Queue:
     flags: np.ndarray
 
     @classmethod
-    def of(cls, parts: Sequence[_Part], places: Sequence[np.ndarray], schema: pa.Schema) -> Self:
+    def of(cls, parts: Sequence[Part], places: Sequence[np.ndarray], schema: pa.Schema) -> Self:
         """Put the rows that several passed parts kept together."""
-        parts = [_no_part(schema), *parts]
+        parts = [Part.empty(schema), *parts]
         return cls(
             rows=pa.Table.from_batches([part.rows for part in parts], schema=schema),
             places=np.concatenate([np.empty(0, np.int64), *places]),
@@ -192,10 +163,10 @@ class _Gathered:
         self.days: set[date] = set()
         self.unseen: Counter[str] = Counter()
         self.rows = self.unusual = 0
-        self._queue: list[_Part] = []
+        self._queue: list[Part] = []
         self._places: list[np.ndarray] = []
 
-    def add(self, part: _Part, p_values: np.ndarray) -> None:
+    def add(self, part: Part, p_values: np.ndarray) -> None:
         """Keep what ranks and reasons go by, and count the rest."""
         chosen = np.flatnonzero(part.flags | part.picks)
         if len(chosen):
@@ -227,10 +198,10 @@ def score_table(
 ) -> Scored:
     """Score a feature table and write its scores and alerts.
 
-    A Detector that is settled for a Spark cluster (`pipeline.scoring.spark`) has that score the rows; the rest is here.
-    Writes ``scores.parquet`` (every row, in the table's order), ``alerts.parquet`` and ``alerts.csv``
-    (flagged rows by rank, then those that explore; text harmless to spreadsheets, sensitive columns masked). Memory
-    holds some batches of rows and the alerts, whatever the table's size.
+    Writes ``scores.parquet`` (every row, in the table's order), ``alerts.parquet`` and ``alerts.csv`` (flagged rows by
+    rank, then those that explore; text harmless to spreadsheets, sensitive columns masked). Memory holds some batches
+    of rows and the alerts, whatever the table's size. A Detector that is settled for a Spark cluster has its tasks
+    score and flag the rows, write the table of scores, and find the reasons (`pipeline.scoring.spark`).
 
     Parameters
     ----------
@@ -254,29 +225,25 @@ def score_table(
     Scored
     """
     folder.mkdir(parents=True, exist_ok=True)
-    schema = pq.read_schema(features)
     marks: Marks = {"batch_id": batch_id, "model_version": model_version, "scored_at": scored_at}
-    if known_scores is None and detector.config.engine.name == "spark":
-        known_scores = scores_on_spark(features, detector, folder)
-    known: Scores | _OnDisk | None = known_scores
-    gathered, cut = _Gathered(detector), detector.cut
-    with ExitStack() as stack:
-        if line := batch_line(detector.cut, detector.held_out):
-            scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".line-", dir=folder)))
-            known, cut = _line_of_batch(features, detector, known_scores, line=line, scratch=scratch)
-        columns, parts = _scores_of(_no_part(schema), detector, marks).schema, _parts(features, detector, known, cut)
-        writer = stack.enter_context(
-            ParquetWriter(folder / "scores.parquet", columns, distinct=[detector.config.contract.id])
-        )
-        write = stack.enter_context(behind(writer.write))
-        for part in stack.enter_context(closing(parts)):
-            write(rows := _scores_of(part, detector, marks))
-            p_values = rows.column("p_value").to_numpy()
-            gathered.add(part, p_values)
-            on_part(part.rows, p_values, part.flags)
-            on_rows(part.rows.num_rows)
-    queue = gathered.queue(schema)
-    alerts = _alerts(queue, detector, marks)
+    gathered = _Gathered(detector)
+    # A task that was given up may write into the folder while it is removed.
+    with TemporaryDirectory(prefix=".scoring-", dir=folder, ignore_cleanup_errors=True) as scratch:
+        by_tasks = detector.config.engine.name == "spark" and pq.read_metadata(features).num_rows
+        tasks = Tasks(features, detector, Path(scratch)) if by_tasks else None
+        scoring = tasks if known_scores is None else None
+        known, cut = _with_line(features, detector, scoring.scores() if scoring else known_scores, Path(scratch))
+        out = folder / "scores.parquet"
+        writing = scoring.written(out, cut, marks) if scoring else written(out, features, detector, marks)
+        found = parts(scored(read_batches(features), detector, known), detector, cut)
+        with writing as p_values_of, closing(found):
+            for part in found:
+                p_values = p_values_of(part)
+                gathered.add(part, p_values)
+                on_part(part.rows, p_values, part.flags)
+                on_rows(part.rows.num_rows)
+        queue = gathered.queue(pq.read_schema(features))
+        alerts = _alerts(queue, detector, marks, tasks)
     _write_alerts(alerts, folder, detector)
     return _result(gathered, queue, alerts, folder=folder, cut=cut, marks=marks)
 
@@ -304,87 +271,32 @@ def _result(
     )
 
 
-@dataclass(frozen=True)
-class _OnDisk:
-    """Scores of a table's rows that lie in a file, in its order, a batch after the other."""
+def _with_line(
+    features: Path, detector: Detector, known: Scores | ScoresOnDisk | None, scratch: Path
+) -> tuple[Scores | ScoresOnDisk | None, Threshold]:
+    """Return what is known of a table's scores, and the threshold with the cuts of its rows.
 
-    path: Path
-    is_alone: bool
-
-    def write(self, batches: Iterable[Scores]) -> None:
-        with self.path.open("wb") as stream:
-            for scores in batches:
-                np.stack(scores[: 2 - self.is_alone]).tofile(stream)
-
-    @contextmanager
-    def reader(self) -> Iterator[Callable[[int], Scores]]:
-        """Give what reads the scores of the next so many rows, which have to be those of the next batch written."""
-        with self.path.open("rb") as stream:
-
-            def read(rows: int) -> Scores:
-                pair = np.fromfile(stream, np.float64, (2 - self.is_alone) * rows).reshape(-1, rows)
-                scores = pair[0]
-                return scores, scores if self.is_alone else pair[1]
-
-            yield read
-
-
-@contextmanager
-def _in_memory(known: Scores) -> Iterator[Callable[[int], Scores]]:
-    start = 0
-
-    def read(rows: int) -> Scores:
-        nonlocal start
-        here = slice(start, start := start + rows)
-        scores = known[0][here]
-        return scores, scores if known[1] is known[0] else known[1][here]
-
-    yield read
-
-
-def _parts(features: Path, detector: Detector, known: Scores | _OnDisk | None, cut: Threshold) -> Generator[_Part]:
-    """Yield the table's rows as they are flagged, in order."""
-    for rows, scores in _scored(features, detector, known):
-        own = cut.fixed_cuts(rows.column(cut.segment) if cut.segment else None)
-        flags = scores[0] > own
-        yield _Part(
-            rows=rows,
-            scores=scores,
-            cuts=np.broadcast_to(np.asarray(own, dtype=np.float64), flags.shape),
-            flags=flags,
-            picks=detector.picks(scores[1], flags),
-        )
-
-
-def _scored(
-    features: Path, detector: Detector, known: Scores | _OnDisk | None, columns: Sequence[str] | None = None
-) -> Iterator[tuple[pa.RecordBatch, Scores]]:
-    """Yield a table's rows and their scores; reading, encoding and scoring are a batch or two ahead."""
-    if known is not None:
-        with known.reader() if isinstance(known, _OnDisk) else _in_memory(known) as read:
-            for rows in ahead(read_batches(features, columns)):
-                yield rows, read(rows.num_rows)
-        return
-    encoded = ahead((rows, detector.encoder.transform(rows)) for rows in read_batches(features, columns))
-    yield from ahead((rows, detector.both_matrix_scores(matrix)) for rows, matrix in encoded)
-
-
-def _line_of_batch(
-    features: Path, detector: Detector, known: Scores | None, *, line: BatchLine, scratch: Path
-) -> tuple[Scores | _OnDisk, Threshold]:
-    """Return the scores of a whole table, and the threshold with the cuts that they draw."""
+    A line that each batch draws anew needs all scores, which are known then.
+    """
+    line = batch_line(detector.cut, detector.held_out)
+    if line is None:
+        return known, detector.cut
     segment = detector.cut.segment
-    columns = [*detector.encoder.table_columns] if known is None else [detector.config.contract.id]
-    columns = list(dict.fromkeys([*columns, *([segment] if segment else [])]))
+    columns = detector.encoder.table_columns if known is None else [detector.config.contract.id]
+    batches = read_batches(features, list(dict.fromkeys([*columns, *filter(None, [segment])])))
 
     def looked_at() -> Iterator[Scores]:
-        for rows, scores in _scored(features, detector, known, columns):
+        for rows, scores in scored(batches, detector, known):
             line.add(scores[0], rows.column(segment) if segment else None)
             yield scores
 
-    on_disk = _OnDisk(scratch / "scores", detector.feedback is None if known is None else known[0] is known[1])
-    on_disk.write(looked_at())
-    return on_disk, line.drawn()
+    if known is not None:
+        for _ in looked_at():
+            pass
+        return known, line.drawn()
+    found = ScoresOnDisk([scratch / "scores"], is_alone=detector.feedback is None)
+    found.write(found.paths[0], looked_at())
+    return found, line.drawn()
 
 
 def _one_cut(detector: Detector, cut: Threshold) -> float | None:
@@ -393,38 +305,24 @@ def _one_cut(detector: Detector, cut: Threshold) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _scores_of(part: _Part, detector: Detector, marks: Marks) -> pa.Table:
-    """Return the rows of the table of scores."""
-    key = detector.config.contract.id
-    table = pa.table({key: part.rows.column(key), **detector.figures(*part.scores)})
-    return with_marks(table, part.flags, marks)
-
-
-def _no_part(schema: pa.Schema) -> _Part:
-    rows, none = pa.RecordBatch.from_pylist([], schema=schema), np.empty(0)
-    flags = np.empty(0, dtype=bool)
-    return _Part(rows=rows, scores=(none, none), cuts=none, flags=flags, picks=flags)
-
-
-def with_marks(table: pa.Table, flags: np.ndarray, marks: Marks) -> pa.Table:
-    """Add the columns is_flagged, batch_id, model_version and scored_at."""
-    table = table.append_column("is_flagged", pa.array(flags))
-    for name, value in marks.items():
-        kind = pa.timestamp("us", tz="UTC") if name == "scored_at" else pa.string()
-        table = table.append_column(name, pa.repeat(pa.scalar(value, kind), table.num_rows))
-    return table
-
-
-def _alerts(queue: _Queue, detector: Detector, marks: Marks) -> pa.Table:
+def _alerts(queue: _Queue, detector: Detector, marks: Marks, tasks: Tasks | None) -> pa.Table:
     """Return the alerts of rows by rank: input columns, and the columns `ALERTS`."""
     flags = queue.flags
     added = with_marks(pa.table(detector.figures(*queue.scores)), flags, marks)
     added = added.append_column("picked", pa.array(np.where(flags, FLAGGED, EXPLORING).tolist(), pa.string()))
     added = added.append_column("threshold", pa.array(queue.cuts))
     added = added.append_column("rank", pa.array(np.arange(1, len(flags) + 1)))
-    for name, column in _explained(queue.rows, detector, queue.cuts).items():
-        added = added.append_column(name, column)
+    reasons = _why(queue, detector, tasks)
+    for name in reasons.column_names:
+        added = added.append_column(name, reasons.column(name))
     return beside_input(queue.rows, added, detector)
+
+
+def _why(queue: _Queue, detector: Detector, tasks: Tasks | None) -> pa.Table:
+    # A chunk takes one task as long as it takes here.
+    if tasks and len(queue.places) > EXPLAINED_AT_A_TIME:
+        return tasks.why(queue.rows, queue.cuts)
+    return joined(why(detector, *chunk) for chunk in chunks(queue.rows, queue.cuts))
 
 
 def _write_alerts(alerts: pa.Table, folder: Path, detector: Detector) -> None:
@@ -460,18 +358,3 @@ def input_columns(names: Collection[str], detector: Detector) -> list[str]:
     features = {name for feature in detector.features for name in (feature.column, feature.expected)}
     features -= set(detector.config.contract.columns)
     return [name for name in names if name not in features]
-
-
-def _explained(rows: pa.Table, detector: Detector, cuts: np.ndarray) -> dict[str, pa.ChunkedArray]:
-    """Return the columns of alerts that say why: how many known frauds a row is like, and its reasons."""
-    parts = []
-    for start in range(0, rows.num_rows, EXPLAINED_AT_A_TIME):
-        part = rows.slice(start, EXPLAINED_AT_A_TIME)
-        alike, reasons = pa.array(detector.alike(part)), explain(detector, part)
-        nearest = unflagged_at(detector, part, reasons, cuts[start : start + EXPLAINED_AT_A_TIME])
-        parts.append((alike, reasons, nearest, sentence(reasons, alike)))
-    types = {"like_frauds": pa.int64(), "reasons": REASONS_TYPE, "unflagged_at": NEAREST_TYPE, "reason": pa.string()}
-    return {
-        name: pa.chunked_array([part[place] for part in parts], type=kind)
-        for place, (name, kind) in enumerate(types.items())
-    }

@@ -147,7 +147,9 @@ def write_csv(
             for batch in batches:
                 rows = batch.select(schema.names).cast(schema)
                 columns = [_harmless(cells) if pa.types.is_string(cells.type) else cells for cells in rows.columns]
-                writer.write(type(rows).from_arrays(columns, schema=safe))
+                for part in pa.Table.from_arrays(columns, schema=safe).to_batches():
+                    if part.num_rows:  # for a first batch without rows Arrow writes whatever lies in its memory
+                        writer.write(part)
 
 
 def read_back(text: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -10,6 +10,7 @@ import pytest
 from flows.run import run_flow
 from pipeline.errors import AssayError
 from pipeline.features import spark as features
+from pipeline.scoring import spark as scoring
 from pipeline.settings.file import read_config
 from pipeline.validation import spark as validation
 from pipeline.workspace.ledger import Ledger
@@ -46,7 +47,12 @@ def test_a_job_that_fails_publishes_nothing_and_the_next_run_scores(
     def fail(*told: Any, **more: Any) -> None:
         raise RuntimeError("the disk of this worker is full")
 
-    for module, name, job in ((validation, "_findings_of", "validation"), (features, "_past", "computing features")):
+    jobs = (
+        (validation, "_findings_of", "validation"),
+        (features, "_past", "computing features"),
+        (scoring, "_write_scores", "scoring"),
+    )
+    for module, name, job in jobs:
         with monkeypatch.context() as patch:
             patch.setattr(module, name, fail)
             message = rf"^{job} on Spark at local\[2\] failed, and nothing .*: RuntimeError: the disk of this wor"
@@ -54,5 +60,5 @@ def test_a_job_that_fails_publishes_nothing_and_the_next_run_scores(
                 score(home, ON_SPARK)
         config = read_config(home / "assay.toml")
         assert Ledger(config).entries() == []
-        assert not list(Path(config.work_dir).rglob("scores.parquet"))
+        assert not list(Path(config.work_dir).rglob("scores*.parquet"))
     assert score(home, ON_SPARK)["scores"].num_rows

@@ -133,3 +133,13 @@ def test_a_second_header_row_is_as_harmless_as_the_first(tmp_path):
 
 def test_a_text_that_looks_like_half_of_a_pair_stays_as_it_is() -> None:
     assert read_back(pa.array(["\\ud800", "a\\x1bb"])).to_pylist() == ["\\ud800", "a\x1bb"]
+
+
+def test_a_part_without_rows_brings_nothing_from_memory_into_csv(tmp_path):
+    schema = pa.schema({"id": pa.string(), "eur": pa.float64()})
+    held = pa.array([b"what was a password" * 50_000])
+    del held
+    rows = pa.concat_tables([schema.empty_table(), pa.table({"id": ["a"], "eur": [1.5]}, schema=schema)])
+    write_csv(tmp_path / "a.csv", [rows], schema, second=["Id", "Amount"])
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8-sig") as stream:
+        assert list(csv.reader(stream)) == [["id", "eur"], ["Id", "Amount"], ["a", "1.5"]]
