@@ -174,4 +174,8 @@ def rows_of(task: Task, key: str, bucket: int, columns: Sequence[str]) -> list[p
 
 def is_kept(task: Task, places: pa.ChunkedArray) -> np.ndarray:
     """Return which places are of rows that lie in buckets of the history."""
-    return np.isin(places.to_numpy() // FILE, [number for _, number in task.kept])
+    files = places.to_numpy() // FILE
+    kept = np.zeros(files.max(initial=0) + 1, dtype=bool)
+    numbers = np.array([number for _, number in task.kept], np.int64)
+    kept[numbers[numbers < len(kept)]] = True
+    return kept[files]

@@ -189,7 +189,8 @@ def _shares_of(task: Task, copies: pa.Table, reviewed: pa.Table | None) -> Itera
     """
     with task.database() as connection:
         connection.register("copies", copies)
-        connection.execute(f"CREATE TEMP TABLE events AS SELECT * FROM copies {ONE_COPY}")
+        events = _one_copy(connection)
+        connection.register("events", events)
         if task.reviewed:
             connection.register("reviewed", task.no_review if reviewed is None else reviewed)
         sums = daily_sums(task.plan)
@@ -197,17 +198,25 @@ def _shares_of(task: Task, copies: pa.Table, reviewed: pa.Table | None) -> Itera
             verdicts(connection, (), task.config, reviewed=task.reviewed)
         for name, query in sums.items():
             yield piece_of(name, 0, connection.sql(query).to_arrow_table())
-        events = connection.table("events").to_arrow_table()
-        lost = is_kept(task, copies["place"]) & ~np.isin(copies["place"].to_numpy(), events["place"].to_numpy())
-        events, gone = events.filter(pa.array(~is_kept(task, events["place"]))), copies.filter(pa.array(lost))
+        gone = copies.slice(0, 0)
+        if events.num_rows < copies.num_rows:
+            lost = ~np.isin(copies["place"].to_numpy(), events["place"].to_numpy())
+            gone = copies.filter(pa.array(lost & is_kept(task, copies["place"])))
+        fresh = events.filter(pa.array(~is_kept(task, events["place"])))
         for part in map(Part.of_dict, task.parts):
-            yield from by_hash(task, f"events_{part.key}", events.select(needed(part, task)), spread(part))
+            yield from by_hash(task, f"events_{part.key}", fresh.select(needed(part, task)), spread(part))
             if gone.num_rows:
                 yield from by_hash(task, f"{GONE}_{part.key}", gone.select(["place", part.key]), together(part))
             if part.risks and task.reviewed:
                 query = f"SELECT reviewed.*, {part.key} FROM reviewed JOIN events ON reviewed.id = events.id"
                 labels = connection.sql(query).to_arrow_table()
                 yield from by_hash(task, f"{REVIEWED}_{part.key}", labels, together(part))
+
+
+def _one_copy(connection: "duckdb.DuckDBPyConnection") -> pa.Table:
+    """Return the rows of the relation copies, of those that have an id alike one."""
+    rows, ids = connection.sql("SELECT count(*), count(DISTINCT id) FROM copies").fetchall()[0]
+    return connection.sql(f"SELECT * FROM copies {ONE_COPY if rows > ids else ''}").to_arrow_table()
 
 
 def _everybody(pieces: "DataFrame", task: Task) -> dict[str, bytes]:
