@@ -28,11 +28,13 @@ from pipeline.tables.files import parquet_file
 from pipeline.tables.pieces import PIECES, of_a_group, tables_of
 from pipeline.tables.scratch import hidden
 from pipeline.tables.spark import Stretch, a_task_each, stretches
-from pipeline.tables.writing import ParquetWriter
+from pipeline.tables.writing import replacing
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+RISING = ("place", "us", "known_us")
+"""Columns in which a value is near the one before it, so that differences take less room."""
 IDS = "id"
 """What the files of whole events, by the hash of their id, are called."""
 WIDER = 4
@@ -129,8 +131,10 @@ def _write(folder: str, pieces: pa.Table) -> pa.Table:
     bucket = pieces["bucket"][0].as_py()
     for kind, table in tables_of(pieces).items():
         if table.num_rows:
-            with ParquetWriter(Path(folder) / _file(kind, bucket), table.schema, distinct=["place", "us"]) as writer:
-                writer.write(table)
+            rising = {name: "DELTA_BINARY_PACKED" for name in RISING if name in table.column_names}
+            others = [name for name in table.column_names if name not in rising]
+            with replacing(Path(folder) / _file(kind, bucket)) as stream:
+                pq.write_table(table, stream, compression="zstd", use_dictionary=others, column_encoding=rising)
     return pa.table({"bucket": [bucket]})
 
 

@@ -36,6 +36,7 @@ from pipeline.tables.spark import Stretch, a_task_each, at_once, join_on_spark, 
 from pipeline.tables.sql import quote, text_sql
 
 if TYPE_CHECKING:
+    import duckdb
     from pyspark.sql import DataFrame, SparkSession
 
 OF_THE_FEATURES = {"contract", "table", "validation", "features"}
