@@ -94,7 +94,9 @@ def compute(
         with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
             place_file(rows, out, Path(scratch))
         return out
-    files = Files(rows, tuple(history), tuple(reviewed), buckets)
+    # A day that is scored is in the history by a second name already; of each row, the one asked for counts.
+    others = tuple(file for file in history if not file.samefile(rows))
+    files = Files(rows, others, tuple(reviewed), buckets)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         if config.engine.name == "spark" and pq.read_metadata(rows).num_rows:
             staged = compute_on_spark(files, config, plan, Path(scratch))

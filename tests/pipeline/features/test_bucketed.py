@@ -189,6 +189,24 @@ def test_rows_that_no_store_owns_yet_are_kept_nowhere(tmp_path, monkeypatch):
     assert days == {file.parent.name for file in files[:-1]}
 
 
+def test_the_rows_themselves_by_a_second_name_are_not_looked_at_again(tmp_path, monkeypatch):
+    in_this_process(monkeypatch, spark)
+    found = shared_out(monkeypatch)
+    rows, past, _ = written(tmp_path, 8, [])
+    files = in_days(tmp_path, past)
+    night(rows, files, every_family(1))
+    found.clear()
+    draft = tmp_path / "history" / ".draft" / "date=2025-04-09" / "b2.parquet"
+    draft.parent.mkdir(parents=True)
+    draft.hardlink_to(rows)
+    there = night(rows, [*files, draft], every_family(1))
+    assert found == ["rows", "rows"]
+    copied = draft.with_name("b3.parquet")
+    shutil.copy(rows, copied)
+    for own in (draft, copied):
+        assert there.equals(here(rows, [*files, own], every_family(1)))
+
+
 def test_a_task_that_fails_leaves_no_day_in_buckets(tmp_path, monkeypatch):
     def fail(folder, pieces):
         raise MemoryError("no room")
