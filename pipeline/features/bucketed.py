@@ -109,6 +109,7 @@ def _put(spark: "SparkSession", files: Sequence[Path], task: Task, *, layout: Pa
         pieces = a_task_each(spark, partial(_shares_of, task, schema), items, PIECES)
         write = of_a_group(_write, str(scratch.absolute()))
         pieces.groupBy("bucket").applyInArrow(write, "bucket long").collect()
+        os.sync()  # what has its name is read for months
         for number, file in enumerate(files):
             target = layout / _name(file)
             target.parent.mkdir(exist_ok=True)
