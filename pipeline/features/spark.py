@@ -32,7 +32,7 @@ from pipeline.settings.config import Config
 from pipeline.settings.engine import bytes_of
 from pipeline.tables.parquet import read_batches, span
 from pipeline.tables.pieces import PIECES, of_a_group, piece_of, pieces_of, table_of, tables_of
-from pipeline.tables.spark import Stretch, a_task_each, at_once, join_on_spark, on_spark, stretches
+from pipeline.tables.spark import ROWS_A_TASK, Stretch, a_task_each, at_once, join_on_spark, on_spark, stretches
 from pipeline.tables.sql import quote, text_sql
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ ROWS_WRITTEN = 100_000
 """Rows of a stretch of time, about, that are put together and written at once."""
 ASKED, HISTORY, REVIEWED = "asked", "history", "reviewed"
 """What a stretch of a file is of."""
+GROUPS = 16
+"""Groups in which sums of days are added by tasks, so that as many pieces, and not one a task, come to this machine."""
 GONE = "gone"
 """Kind of the places of rows in the history's buckets that do not count."""
 
@@ -173,18 +175,18 @@ def _by_id(task: Task, schema: pa.Schema | None, item: tuple[str, int, Stretch])
 
 def _shares_of_rows(task: Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:
     """Yield the shares of rows of which there is no other copy and no label from review."""
-    yield from _shares_of(task, events_of(task, stretch, file=0), None)
+    yield from _shares_of(task, events_of(task, stretch, file=0), None, group=stretch.first // ROWS_A_TASK)
 
 
 def _shares_of_ids(task: Task, pieces: pa.Table) -> pa.Table:
     """Return the shares of whole ids, of each row one copy."""
     tables, bucket = tables_of(pieces), pieces["bucket"][0].as_py()
     events = pa.concat_tables([tables["events"], *rows_of(task, IDS, bucket, tables["events"].column_names)])
-    return pa.Table.from_batches(_shares_of(task, events, tables.get(REVIEWED)))
+    return pa.Table.from_batches(_shares_of(task, events, tables.get(REVIEWED), group=bucket))
 
 
-def _shares_of(task: Task, copies: pa.Table, reviewed: pa.Table | None) -> Iterator[pa.RecordBatch]:
-    """Yield what parts need by bucket of their key, and what days add up to.
+def _shares_of(task: Task, copies: pa.Table, reviewed: pa.Table | None, *, group: int) -> Iterator[pa.RecordBatch]:
+    """Yield what parts need by bucket of their key, and what days add up to by a group of those that are added first.
 
     Of rows that lie in buckets of the history, that is which of them do not count, for another copy does.
     """
@@ -198,7 +200,7 @@ def _shares_of(task: Task, copies: pa.Table, reviewed: pa.Table | None) -> Itera
         if "daily_labels" in sums:
             verdicts(connection, (), task.config, reviewed=task.reviewed)
         for name, query in sums.items():
-            yield piece_of(name, 0, connection.sql(query).to_arrow_table())
+            yield piece_of(name, group % GROUPS, connection.sql(query).to_arrow_table())
         gone = copies.slice(0, 0)
         if events.num_rows < copies.num_rows:
             lost = ~np.isin(copies["place"].to_numpy(), events["place"].to_numpy())
@@ -223,15 +225,25 @@ def _one_copy(connection: "duckdb.DuckDBPyConnection") -> pa.Table:
 def _everybody(pieces: "DataFrame", task: Task) -> dict[str, bytes]:
     """Return the tables of everybody's totals, each in Arrow's stream format."""
     names = list(daily_sums(task.plan))
-    tables = tables_of(pieces.where(pieces["kind"].isin(names)).toArrow())
+    groups = pieces.where(pieces["kind"].isin(names)).groupBy("bucket")
+    sums = _added(task, groups.applyInArrow(of_a_group(_added, task), PIECES).toArrow())
     with task.database() as connection:
-        for name in names:
-            connection.register("pieces", tables[name])
-            query = joined_sums_sql("pieces", tables[name].column_names)
-            connection.execute(f"CREATE TEMP TABLE {name} AS {query}")
+        for name, table in tables_of(sums).items():
+            connection.register(name, table)
         make_everybody(connection, task.plan, task.config)
         made = ["everybody", *(f"peers_c{place}" for place in sorted(task.plan.peers))]
         return {name: piece_of(name, 0, connection.table(name).to_arrow_table())["content"][0].as_py() for name in made}
+
+
+def _added(task: Task, pieces: pa.Table) -> pa.Table:
+    """Return pieces of sums that days add up to as one of each kind."""
+    with task.database() as connection:
+        added = []
+        for name, table in tables_of(pieces).items():
+            connection.register("pieces", table)
+            sums = connection.sql(joined_sums_sql("pieces", table.column_names)).to_arrow_table()
+            added.append(piece_of(name, 0, sums))
+        return pa.Table.from_batches(added)
 
 
 def _rows_by_time(task: Task, stretch: Stretch) -> Iterator[pa.RecordBatch]:

@@ -73,7 +73,7 @@ class Task:
         """What is computed."""
         return plan_of(self.config, reviewed=self.reviewed)
 
-    @property
+    @cached_property
     def no_review(self) -> pa.Table:
         """Labels from review where there are none."""
         import duckdb
