@@ -236,7 +236,7 @@ def join_on_spark(spark: "SparkSession", files: Sequence[Path], out: Path) -> Pa
     files : sequence of Path
         One at least, of one schema. They are not needed afterwards.
     out : Path
-        Beside nothing that is read meanwhile: it is not whole before the call ends.
+        A file that is not there yet. It is not whole before the call ends.
 
     Returns
     -------
