@@ -148,7 +148,7 @@ def _ends(rows: Path, config: Config, stretches_of_time: int) -> tuple[int, ...]
 
 
 def _shares(spark: "SparkSession", files: Files, task: Task) -> "DataFrame":
-    """Return the events and verdicts by bucket of the parts' keys, and the sums of days."""
+    """Return events and labels from review by bucket of the parts' keys, and the sums of days."""
     asked = [(ASKED, 0, stretch) for stretch in stretches(files.rows)]
     kept = {number for _, number in task.kept}
     loose = [(number, file) for number, file in enumerate(files.history, 1) if number not in kept]
